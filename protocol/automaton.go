@@ -1,0 +1,129 @@
+package protocol
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Automaton is all given profiles compiled into one deterministic state
+// machine for one address family (DESIGN 4.2: the language that an Aho-Corasick
+// automaton over all sequences accepts). States[0] is the root: "no position".
+//
+// An Automaton is read-only after [Compile].
+type Automaton struct {
+	Family   Family
+	Profiles []*Profile // that have a gate in the family, by name
+	States   []State    // breadth first, so a shallower state has a lower number
+}
+
+// Root is the number of the state "no position".
+const Root = 0
+
+// State is one prefix of one or more sequences.
+type State struct {
+	Path  []Knock // the knocks that lead here from the root
+	Users []Use   // the profiles whose sequence passes here, by name; empty for the root
+
+	// Within is the longest time until the next event: whole seconds, 0 = no
+	// limit. It has no meaning in a state that nobody stays in (Keep).
+	Within time.Duration
+	Scope  Scope // where a packet must come in to be the knock that leads here
+	Reply  Reply // what happens to the knock that leads here
+
+	Edges  []Edge // to the states one knock further, by knock
+	Suffix []Edge // what the longest proper suffix that has an edge would do; the root's edges are left out
+	Fail   int    // the longest proper suffix that is a state
+
+	Grants []*Profile // opened by entering, once per entry, by name
+	Keep   int        // the position after entering: the state itself, or where nothing comes next its longest suffix that something does
+}
+
+// Edge leads to state To on a packet of kind Knock within To's scope.
+type Edge struct {
+	Knock Knock
+	To    int
+}
+
+// Use says that the first Step knocks of the profile lead to a state.
+type Use struct {
+	Profile *Profile
+	Step    int // 1 to the length of the sequence
+}
+
+// Scope is where a profile's packets must come in. The zero Scope is anywhere.
+type Scope struct {
+	Interface string
+	To        []netip.Prefix // of the automaton's family; empty: any address of the host
+}
+
+// Equal reports whether two scopes hold for the same packets.
+func (s Scope) Equal(o Scope) bool {
+	return s.Interface == o.Interface && slices.Equal(s.To, o.To)
+}
+
+// Holds reports whether a packet to dst that came in on iface is in the scope.
+func (s Scope) Holds(dst netip.Addr, iface string) bool {
+	if s.Interface != "" && s.Interface != iface {
+		return false
+	}
+	return len(s.To) == 0 || anyContains(s.To, dst)
+}
+
+// ScopeIn returns where the profile's packets come in, in one family.
+func (p *Profile) ScopeIn(f Family) Scope {
+	return Scope{Interface: p.Interface, To: PrefixesIn(p.To, f)}
+}
+
+// Last returns the knock that leads to the state. The root has none.
+func (s *State) Last() Knock { return s.Path[len(s.Path)-1] }
+
+// Stays reports whether a source can be in state i after an event: whether
+// something comes next.
+func (a *Automaton) Stays(i int) bool { return i == Root || a.States[i].Keep == i }
+
+// Starts returns the edges of the root.
+func (a *Automaton) Starts() []Edge { return a.States[Root].Edges }
+
+// Longest returns the longest time that a source can be in any position; 0
+// when a position without limit exists.
+func (a *Automaton) Longest() time.Duration {
+	var longest time.Duration
+	for i := range a.States {
+		if i == Root || !a.Stays(i) {
+			continue
+		}
+		if a.States[i].Within == 0 {
+			return 0
+		}
+		longest = max(longest, a.States[i].Within)
+	}
+	return longest
+}
+
+// Alphabet returns the knocks of all sequences, each with the scope it counts
+// in, in order.
+func (a *Automaton) Alphabet() []Letter {
+	var letters []Letter
+	for i := range a.States {
+		if i == Root {
+			continue
+		}
+		l := Letter{a.States[i].Last(), a.States[i].Scope}
+		if !slices.ContainsFunc(letters, func(o Letter) bool { return o.Knock == l.Knock && o.Scope.Equal(l.Scope) }) {
+			letters = append(letters, l)
+		}
+	}
+	slices.SortStableFunc(letters, func(x, y Letter) int { return x.Knock.Compare(y.Knock) })
+	return letters
+}
+
+// Letter is a knock as the automaton's events have it.
+type Letter struct {
+	Knock Knock
+	Scope Scope
+}
+
+func anyContains(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+}

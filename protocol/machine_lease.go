@@ -1,0 +1,86 @@
+package protocol
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Gate is what a connection to an opened port gets.
+type Gate struct {
+	Gated   bool     // some profile has a gate there
+	Profile *Profile // whose lease lets the connection in; nil: none does
+	Closed  Closed   // what it gets when Profile is nil
+}
+
+// Connect runs the gates on a new connection, after [Machine.Step] has seen its
+// first packet: a lease may be renewed or used up.
+func (m *Machine) Connect(e Event) Gate {
+	var g Gate
+	for _, p := range m.a.Profiles {
+		if !p.opens(e.Knock) || !p.ScopeIn(m.a.Family).Holds(e.Dest, e.Interface) {
+			continue
+		}
+		if !g.Gated || p.Closed < g.Closed {
+			g.Closed = p.Closed
+		}
+		g.Gated = true
+		if g.Profile == nil && m.Holds(p, e.Source, e.Time) && !m.IsBanned(e.Source, e.Time) {
+			g.Profile = p
+		}
+	}
+	if p := g.Profile; p != nil {
+		switch key := m.leaseKey(p, e.Source); {
+		case p.Once:
+			delete(m.leases, key)
+		case p.Renew:
+			m.leases[key] = e.Time
+		}
+	}
+	if g.Gated && m.IsBanned(e.Source, e.Time) {
+		g.Closed = ClosedDrop
+	}
+	return g
+}
+
+// Holds reports whether the source holds a lease of the profile at a time.
+func (m *Machine) Holds(p *Profile, source netip.Addr, now time.Time) bool {
+	granted, ok := m.leases[m.leaseKey(p, source)]
+	return ok && (p.Lease == 0 || now.Sub(granted) <= p.Lease)
+}
+
+func (p *Profile) opens(k Knock) bool {
+	return slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(k) })
+}
+
+func (m *Machine) leaseKey(p *Profile, source netip.Addr) leaseKey {
+	holder, _ := source.Prefix(p.Prefix(m.a.Family)) // the length is valid in a valid profile
+	return leaseKey{p.Name, holder}
+}
+
+// grantAll gives the event's source a lease of each profile whose `from` it is in.
+func (m *Machine) grantAll(profiles []*Profile, e Event) []*Profile {
+	var granted []*Profile
+	for _, p := range profiles {
+		if len(p.From) == 0 || anyContains(p.From, e.Source) {
+			m.leases[m.leaseKey(p, e.Source)] = e.Time
+			granted = append(granted, p)
+		}
+	}
+	return granted
+}
+
+// giveBack ends the leases whose close knock the event is.
+func (m *Machine) giveBack(e Event) []*Profile {
+	var given []*Profile
+	for _, p := range m.a.Profiles {
+		if p.Close == nil || *p.Close != e.Knock || !p.ScopeIn(m.a.Family).Holds(e.Dest, e.Interface) {
+			continue
+		}
+		if m.Holds(p, e.Source, e.Time) {
+			given = append(given, p)
+		}
+		delete(m.leases, m.leaseKey(p, e.Source))
+	}
+	return given
+}

@@ -1,0 +1,138 @@
+package protocol
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Limits of a profile.
+const (
+	MaxProfileSize = 64 << 10       // bytes of a profile file
+	MaxSequence    = 16             // knocks of a sequence
+	MaxWithin      = 24 * time.Hour // longest time from one knock to the next
+	DefaultWithin  = 10 * time.Second
+	DefaultLease   = time.Hour
+)
+
+// Profile is a sequence of knocks, what it opens, and for how long. A Profile
+// that came out of [ParseProfile] is valid.
+type Profile struct {
+	Name        string // the file's base name: [a-z0-9][a-z0-9-]{0,19}
+	Description string
+	Hosts       []string // client: names or addresses
+	Enabled     bool     // a disabled profile is listed, never installed
+
+	Sequence []Step        // 1 to MaxSequence knocks; empty for a signed profile
+	Open     []PortRange   // one or more
+	Lease    time.Duration // whole seconds; 0: until removed or evicted
+	Renew    bool          // each new connection starts the lease again
+	Once     bool          // the first connection uses the lease up
+	Cut      bool          // established connections end with the lease
+	Close    *Knock        // by which a lease holder gives its lease back; nil: none
+
+	PrefixIPv4 int // bits of the source that a lease covers: 1 to 32
+	PrefixIPv6 int // 1 to 128
+
+	Family    Family
+	From      []netip.Prefix // the source must lie in one of these; empty: any
+	To        []netip.Prefix // the destination likewise
+	Interface string         // where knocks and connections come in; "": any
+
+	Reply  Reply  // what happens to a right knock
+	Closed Closed // what a connection without a lease gets
+	Opened Opened // extra rule bodies
+
+	Signed *Signed // nil unless the sequence is replaced by a token
+	Client Client
+}
+
+// Step is one knock of a sequence. Within is the longest time since the knock
+// before it: whole seconds, 0 = no limit. It is 0 on the first step.
+type Step struct {
+	Knock  Knock
+	Within time.Duration
+}
+
+// Opened holds extra rule bodies that run for packets of a lease holder before
+// they are accepted, as the text after "-A CHAIN" (iptables) or a statement (nft).
+type Opened struct {
+	IPTables, IP6Tables, NFTables []string
+}
+
+// Signed says that one packet with a one-time token replaces the sequence.
+type Signed struct {
+	Carrier Knock // icmp or PORT/udp
+}
+
+// Client holds the timing of the client.
+type Client struct {
+	Gap      time.Duration // between two knocks of the first attempt
+	Attempts int           // at least 1
+	Verify   bool          // connect to the first opened TCP port afterwards
+}
+
+// The client's defaults.
+const (
+	DefaultGap      = 10 * time.Millisecond
+	DefaultAttempts = 3
+)
+
+// Reply is what happens to a right knock.
+type Reply uint8
+
+// The replies, as a profile names them in lower case.
+const (
+	ReplyContinue Reply = iota
+	ReplyAccept
+	ReplyDrop
+	ReplyReject
+)
+
+// String returns "continue", "accept", "drop" or "reject".
+func (r Reply) String() string {
+	return []string{"continue", "accept", "drop", "reject"}[r]
+}
+
+// Closed is what a connection without a lease gets.
+type Closed uint8
+
+// The kinds of closed, strictest first: where several profiles open one port,
+// the lowest applies.
+const (
+	ClosedDrop Closed = iota
+	ClosedReject
+	ClosedContinue
+)
+
+// String returns "drop", "reject" or "continue".
+func (c Closed) String() string { return []string{"drop", "reject", "continue"}[c] }
+
+// In reports whether the profile has a gate on the given family: whether its
+// family key and its `to` prefixes let any packet of that family reach it.
+// A profile whose `from` has no prefix of the family still has its gate there:
+// closed, with nobody who can open it.
+func (p *Profile) In(f Family) bool {
+	if p.Family != Both && p.Family != f {
+		return false
+	}
+	return len(p.To) == 0 || len(PrefixesIn(p.To, f)) > 0
+}
+
+// OpensIn reports whether any source of the family could open the profile.
+func (p *Profile) OpensIn(f Family) bool {
+	return p.In(f) && (len(p.From) == 0 || len(PrefixesIn(p.From, f)) > 0)
+}
+
+// Prefix returns how many bits of a source a lease covers in the family.
+func (p *Profile) Prefix(f Family) int {
+	if f == IPv4 {
+		return p.PrefixIPv4
+	}
+	return p.PrefixIPv6
+}
+
+// PrefixesIn returns the prefixes that are of the family.
+func PrefixesIn(prefixes []netip.Prefix, f Family) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return FamilyOf(p.Addr()) != f })
+}

@@ -18,7 +18,7 @@ type Gate struct {
 func (m *Machine) Connect(e Event) Gate {
 	var g Gate
 	for _, p := range m.a.Profiles {
-		if !p.opens(e.Knock) || !p.ScopeIn(m.a.Family).Holds(e.Dest, e.Interface) {
+		if !p.Opens(e.Knock) || !p.ScopeIn(m.a.Family).Holds(e.Dest, e.Interface) {
 			continue
 		}
 		if !g.Gated || p.Closed < g.Closed {
@@ -49,7 +49,8 @@ func (m *Machine) Holds(p *Profile, source netip.Addr, now time.Time) bool {
 	return ok && (p.Lease == 0 || now.Sub(granted) <= p.Lease)
 }
 
-func (p *Profile) opens(k Knock) bool {
+// Opens reports whether a packet of kind k goes to a port that the profile opens.
+func (p *Profile) Opens(k Knock) bool {
 	return slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(k) })
 }
 

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/internal/config"
+	"knockkit/internal/say"
+	"knockkit/protocol"
+)
+
+const usageText = `knock PROFILE[@HOST] [--host H]... [-- COMMAND ...]
+knock close PROFILE[@HOST]
+knock list
+knock show PROFILE`
+
+const description = `Sends the knocks of a profile to its host and checks that the port opened.
+With a command after "--", runs it then, with the address that opened in
+KNOCK_ADDR, and exits as it exits.
+
+   knock mysql                          open MySQL on the profile's host
+   knock mysql@db2.example.com          on another
+   knock mysql -- mysqldump -h db1 shop > shop.sql
+
+A profile is a file profiles/NAME.toml in the configuration folder:
+--config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock.
+Command names win over profile names: for a profile that is called "list",
+say "knock list@HOST".
+
+Exit codes: 0 open (or knocked, where no check is possible), 1 failed,
+2 wrong words or profile, 3 knocked but it did not open, 4 needs a privilege.`
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:        "knock",
+		Usage:       "open a port by knocking",
+		UsageText:   usageText,
+		Description: description,
+		Flags: append(targetFlags(),
+			&cli.BoolFlag{Name: "no-verify", Usage: "do not check that the port opened"},
+			&cli.BoolFlag{Name: "close-after", Usage: "give the lease back when the command has ended"},
+		),
+		Action: knockAction,
+		Commands: []*cli.Command{
+			{
+				Name:        "close",
+				Usage:       "give the lease back",
+				UsageText:   "knock close PROFILE[@HOST]",
+				Description: "Sends the profile's `close` knock.\n\n   knock close mysql",
+				Flags:       targetFlags(),
+				Action:      closeAction,
+			},
+			{
+				Name:        "list",
+				Usage:       "list the profiles",
+				UsageText:   "knock list [--json]",
+				Description: "Lists every profile, without its sequence.\n\n   knock list --json | jq -r '.[].name'",
+				Flags:       listFlags(),
+				Action:      listAction,
+			},
+			{
+				Name:        "show",
+				Usage:       "show a profile, with its sequence",
+				UsageText:   "knock show PROFILE [--json]",
+				Description: "Shows what a profile says, its defaults filled in.\n\n   knock show mysql",
+				Flags:       listFlags(),
+				Action:      showAction,
+			},
+		},
+	}
+}
+
+// Each command gets flags of its own: urfave/cli keeps values in them.
+func listFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Usage: "configuration folder `DIR`"},
+		&cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"},
+	}
+}
+
+func targetFlags() []cli.Flag {
+	return append(listFlags(),
+		&cli.StringSliceFlag{Name: "host", Usage: "knock on `HOST` instead of the profile's; may be repeated"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say errors only"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say what was sent when, and what came back"},
+		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "knock over IPv4 only"},
+		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "knock over IPv6 only"},
+	)
+}
+
+func printer(c *cli.Context) *say.Printer {
+	p := say.To(c.App.Name, c.App.ErrWriter)
+	p.Quiet = c.Bool("quiet")
+	return p
+}
+
+func family(c *cli.Context) (protocol.Family, error) {
+	switch v4, v6 := c.Bool("ipv4"), c.Bool("ipv6"); {
+	case v4 && v6:
+		return protocol.Both, command.Usagef("leave both out to use every family the host has", "-4 and -6 exclude each other")
+	case v4:
+		return protocol.IPv4, nil
+	case v6:
+		return protocol.IPv6, nil
+	}
+	return protocol.Both, nil
+}
+
+func folders(c *cli.Context, getenv func(string) string) (config.Folders, error) {
+	f, err := config.Client(c.String("config"), getenv)
+	if err != nil {
+		return nil, &command.Error{Code: command.Usage, Err: err}
+	}
+	return f, nil
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/client"
+	"knockkit/internal/command"
+)
+
+// closeTimeout is how long giving the lease back may delay the exit.
+const closeTimeout = 3 * time.Second
+
+// child is the command after "--".
+type child struct{ cmd *exec.Cmd }
+
+func newChild(argv []string) (*child, error) {
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return nil, command.Usagef("", "cannot run %s: %w", argv[0], errors.Unwrap(err))
+	}
+	cmd := exec.Command(path)
+	cmd.Args = argv
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return &child{cmd}, nil
+}
+
+// run runs the command where the host opened and returns its exit code as an
+// error. With --close-after it gives the lease back afterwards, also when the
+// command failed or was ended by a signal.
+func (ch *child) run(c *cli.Context, o outcome) error {
+	ch.cmd.Env = append(os.Environ(), "KNOCK_ADDR="+o.result.Addr().String())
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded()...)
+	defer signal.Stop(signals)
+	if err := ch.cmd.Start(); err != nil {
+		return fmt.Errorf("run %s: %w", ch.cmd.Args[0], err)
+	}
+	ended := make(chan struct{})
+	go forward(ch.cmd.Process, signals, ended)
+	err := ch.cmd.Wait()
+	close(ended)
+	if c.Bool("close-after") {
+		giveBack(c, o)
+	}
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return &command.Error{Code: exitCode(exit.ProcessState)}
+	}
+	if err != nil {
+		return fmt.Errorf("run %s: %w", ch.cmd.Args[0], err)
+	}
+	return nil
+}
+
+// forward passes signals on until the command has ended. Its process group is
+// ours: what a terminal sends reaches the command by itself.
+func forward(p *os.Process, signals <-chan os.Signal, ended <-chan struct{}) {
+	for {
+		select {
+		case s := <-signals:
+			if !sentByTerminal(s) {
+				_ = p.Signal(s) // it may have ended already
+			}
+		case <-ended:
+			return
+		}
+	}
+}
+
+// giveBack closes every address that opened. The command has done its work:
+// a failure is worth a warning, not another exit code.
+func giveBack(c *cli.Context, o outcome) {
+	ctx, cancel := context.WithTimeout(c.Context, closeTimeout)
+	defer cancel()
+	words := printer(c)
+	for _, a := range o.result.Addrs {
+		if a.State != client.Open && a.State != client.Knocked {
+			continue
+		}
+		t := o.target
+		t.Host, t.Observe = a.Addr.String(), nil
+		if _, err := client.Close(ctx, t); err != nil {
+			words.Warning("the lease was not given back: %s", err)
+			continue
+		}
+		words.Note("%s: sent the close knock to %s", t.Profile.Name, a.Addr)
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"knockkit/client"
+)
+
+// hostJSON is one host's line of --json.
+type hostJSON struct {
+	Profile string     `json:"profile"`
+	Host    string     `json:"host"`
+	State   string     `json:"state"`
+	Error   string     `json:"error,omitempty"`
+	Results []addrJSON `json:"results"`
+}
+
+type addrJSON struct {
+	Family   string       `json:"family"`
+	Address  string       `json:"address"`
+	State    string       `json:"state"`
+	Attempts int          `json:"attempts"`
+	MS       float64      `json:"ms"`
+	Error    string       `json:"error,omitempty"`
+	Packets  []packetJSON `json:"packets,omitempty"` // with --verbose
+}
+
+type packetJSON struct {
+	Attempt int     `json:"attempt"`
+	Knock   string  `json:"knock"`
+	Check   bool    `json:"check"`
+	SentMS  float64 `json:"sent_ms"`
+	Reply   string  `json:"reply"`
+	AfterMS float64 `json:"after_ms"`
+}
+
+// writeJSON writes one object on one line, so that many hosts make JSON lines.
+func writeJSON(w io.Writer, o outcome, verbose bool) error {
+	h := hostJSON{Profile: o.target.Profile.Name, Host: o.target.Host, State: string(o.result.State()), Results: []addrJSON{}}
+	if o.err != nil {
+		h.Error = o.err.Error()
+	}
+	for _, a := range o.result.Addrs {
+		j := addrJSON{Family: a.Family.String(), Address: a.Addr.String(), State: string(a.State), Attempts: a.Attempts, MS: ms(a.Took)}
+		if a.Err != nil {
+			j.Error = a.Err.Error()
+		}
+		if verbose {
+			for _, p := range a.Packets {
+				j.Packets = append(j.Packets, packet(p))
+			}
+		}
+		h.Results = append(h.Results, j)
+	}
+	if err := json.NewEncoder(w).Encode(h); err != nil {
+		return fmt.Errorf("write json: %w", err)
+	}
+	return nil
+}
+
+func packet(p client.Packet) packetJSON {
+	return packetJSON{p.Attempt, p.Knock.String(), p.Check, ms(p.Sent), string(p.Reply), ms(p.After)}
+}
+
+// ms rounds to a microsecond: more digits would only be noise.
+func ms(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
+}

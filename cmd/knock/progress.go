@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"knockkit/client"
+	"knockkit/internal/say"
+	"knockkit/protocol"
+)
+
+// progress fills one line of a terminal as the knocks go:
+//
+//	mysql  icmp ✓  7/tcp ✓  8000/tcp …
+type progress struct {
+	line    *say.Line
+	name    string
+	steps   []protocol.Step
+	attempt int
+	sent    int    // steps of this attempt that left, to any address
+	check   string // the opened port, once it is being checked
+}
+
+func newProgress(p *protocol.Profile, line *say.Line) *progress {
+	return &progress{line: line, name: p.Name, steps: p.Sequence, attempt: 1}
+}
+
+// observe is client.Target.Observe. Of two addresses that are knocked on side
+// by side it shows the one that is ahead.
+func (g *progress) observe(e client.Event) {
+	if e.Attempt > g.attempt {
+		g.attempt, g.sent, g.check = e.Attempt, 0, ""
+	}
+	if e.Attempt < g.attempt {
+		return
+	}
+	if e.Check {
+		g.check = e.Knock.String()
+	}
+	g.sent = max(g.sent, e.Step+1)
+	g.line.Set(g.text())
+}
+
+func (g *progress) text() string {
+	cells := []string{g.name}
+	if g.attempt > 1 {
+		cells[0] += fmt.Sprintf(" (attempt %d)", g.attempt)
+	}
+	for i, s := range g.steps {
+		switch {
+		case i < g.sent:
+			cells = append(cells, s.Knock.String()+" ✓")
+		case i == g.sent:
+			cells = append(cells, s.Knock.String()+" …")
+		}
+	}
+	if g.check != "" {
+		cells = append(cells, g.check+" …")
+	}
+	return strings.Join(cells, "  ")
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/internal/say"
+	"knockkit/protocol"
+)
+
+func showAction(c *cli.Context) error {
+	name := c.Args().First()
+	switch {
+	case name == "":
+		return command.Help(c)
+	case c.Args().Len() > 1:
+		return command.Usagef("", "show takes one profile")
+	}
+	e, err := load(c, name, name)
+	if err != nil {
+		return err
+	}
+	if len(e.Warnings) > 0 {
+		printer(c).Block(e.Warnings.Error())
+	}
+	if c.Bool("json") {
+		j := toJSON(e)
+		for _, s := range e.Profile.Sequence {
+			j.Sequence = append(j.Sequence, stepJSON{s.Knock.String(), s.Within.Seconds()})
+		}
+		return json.NewEncoder(c.App.Writer).Encode(j)
+	}
+	return say.Columns(c.App.Writer, append([][]string{{"file", e.File}}, lines(e.Profile)...))
+}
+
+// lines are what a profile says to its user, a key and a value each. What only
+// the server does is left out.
+func lines(p *protocol.Profile) [][]string {
+	all := [][]string{
+		{"profile", p.Name},
+		{"description", p.Description},
+		{"host", strings.Join(p.Hosts, ", ")},
+		{"sequence", strings.Join(sequence(p), " → ")},
+		{"opens", strings.Join(ranges(p.Open), ", ")},
+		{"lease", leaseText(p)},
+		{"close", closeText(p)},
+		{"family", p.Family.String()},
+		{"timing", fmt.Sprintf("%s between knocks, %s", say.Latency(p.Client.Gap), attempts(p.Client.Attempts))},
+		{"check", check(p)},
+	}
+	var said [][]string
+	for _, line := range all {
+		if line[1] != "" {
+			said = append(said, line)
+		}
+	}
+	return said
+}
+
+// sequence writes the knocks, each with the time that it may take after the
+// one before.
+func sequence(p *protocol.Profile) []string {
+	if p.Signed != nil {
+		return []string{"signed, in " + p.Signed.Carrier.String()}
+	}
+	words := make([]string, len(p.Sequence))
+	for i, s := range p.Sequence {
+		words[i] = s.Knock.String()
+		if s.Within > 0 {
+			words[i] += " (within " + say.Duration(s.Within) + ")"
+		}
+	}
+	return words
+}
+
+func leaseText(p *protocol.Profile) string {
+	text := lease(p.Lease)
+	if p.Once {
+		text += ", for one connection"
+	}
+	if p.Renew {
+		text += ", starting again with each connection"
+	}
+	return text
+}
+
+func closeText(p *protocol.Profile) string {
+	if p.Close == nil {
+		return ""
+	}
+	return p.Close.String()
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "one attempt"
+	}
+	return fmt.Sprintf("at most %d attempts", n)
+}
+
+func check(p *protocol.Profile) string {
+	tcp := ""
+	for _, r := range p.Open {
+		if r.Proto == protocol.TCP && tcp == "" {
+			tcp = fmt.Sprintf("%d/tcp", r.First)
+		}
+	}
+	switch {
+	case !p.Client.Verify:
+		return "none (verify = false)"
+	case p.Once:
+		return "none (it would use the lease up)"
+	case tcp == "":
+		return "none (nothing opens over tcp)"
+	}
+	return "a connection to " + tcp
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/client"
+	"knockkit/internal/command"
+	"knockkit/internal/config"
+	"knockkit/protocol"
+)
+
+// targets reads PROFILE[@HOST] and the flags: one target for each host.
+func targets(c *cli.Context) ([]client.Target, error) {
+	typed := c.Args().First()
+	if typed == "" {
+		return nil, command.Help(c)
+	}
+	if extra := c.Args().Get(1); extra != "" {
+		return nil, command.Usagef("a command goes after two dashes: knock "+typed+" -- COMMAND", "unexpected argument %q", extra)
+	}
+	f, err := family(c)
+	if err != nil {
+		return nil, err
+	}
+	name, at, hasHost := strings.Cut(typed, "@")
+	entry, err := load(c, name, typed)
+	if err != nil {
+		return nil, err
+	}
+	hosts := c.StringSlice("host")
+	if hasHost {
+		hosts = append([]string{at}, hosts...)
+	}
+	if len(hosts) == 0 {
+		hosts = entry.Profile.Hosts
+	}
+	if len(hosts) == 0 {
+		return nil, command.Usagef("say which: knock "+name+"@HOST, or set `host` in "+entry.File, "profile %s has no host", name)
+	}
+	return forHosts(entry.Profile, hosts, f)
+}
+
+// forHosts drops hosts that were named twice: two sequences to one host at the
+// same time would disturb each other.
+func forHosts(p *protocol.Profile, hosts []string, f protocol.Family) ([]client.Target, error) {
+	var ts []client.Target
+	var seen []string
+	for _, host := range hosts {
+		bare, err := bareHost(host)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(seen, bare) {
+			continue
+		}
+		seen = append(seen, bare)
+		ts = append(ts, client.Target{Profile: p, Host: bare, Family: f})
+	}
+	return ts, nil
+}
+
+// bareHost checks a host and takes the brackets from an IPv6 address.
+func bareHost(host string) (string, error) {
+	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if _, err := netip.ParseAddr(bare); err == nil {
+		return bare, nil
+	}
+	if bare == "" || strings.ContainsAny(bare, " \t/@[]") {
+		return "", command.Usagef("a host is a name or an address", "bad host %q", host)
+	}
+	if name, _, has := strings.Cut(bare, ":"); has {
+		return "", command.Usagef("the ports are the profile's: try "+name, "bad host %q", host)
+	}
+	return bare, nil
+}
+
+func load(c *cli.Context, name, typed string) (config.Entry, error) {
+	f, err := folders(c, os.Getenv)
+	if err != nil {
+		return config.Entry{}, err
+	}
+	entry, err := f.Load(name)
+	return entry, command.ProfileError(c, err, typed)
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/internal/config"
+	"knockkit/internal/say"
+	"knockkit/protocol"
+	"knockkit/server"
+)
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:  "knockd",
+		Usage: "gates in the kernel's packet filter that open for who knocks",
+		Description: `The kernel is the server: profiles become rules, and no process sees a packet.
+
+A first gate:
+  knockd profile new mysql        # then edit the file that it names
+  knockd install mysql --dry-run  # the exact text for iptables-restore
+  knockd install mysql
+  knockd status`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "use the configuration in `DIR` instead of /etc/knockd ($KNOCKD_CONFIG)"},
+		},
+		Commands: []*cli.Command{
+			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
+			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), demoCommand(), guardCommand(),
+		},
+	}
+}
+
+// host is what a command works with: the configuration, and the words it says.
+type host struct {
+	folders  config.Folders
+	settings server.Settings
+	words    *say.Printer
+	c        *cli.Context
+	loaded   []config.Entry // what profiles has read
+}
+
+// open reads the configuration of the command line.
+func open(c *cli.Context) (*host, error) {
+	h := &host{words: say.To("knockd", c.App.ErrWriter), c: c}
+	var err error
+	if h.folders, err = config.Server(c.String("config"), os.Getenv); err != nil {
+		return nil, &command.Error{Code: command.Usage, Err: err}
+	}
+	file := h.folders.File("knockd.toml")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		h.settings = server.DefaultSettings()
+		return h, nil
+	}
+	if err != nil {
+		return nil, usage(err)
+	}
+	settings, diagnostics := server.ParseSettings(file, text)
+	if diagnostics.HasErrors() {
+		return nil, &command.Error{Code: command.Usage, Err: errors.New("knockd.toml has errors"), Detail: diagnostics.Error()}
+	}
+	h.settings = settings
+	return h, nil
+}
+
+// server returns the server with the backend that the settings or the flag name.
+func (h *host) server(ctx context.Context) (*server.Server, error) {
+	name := h.settings.Backend
+	if h.c.IsSet("backend") {
+		name = h.c.String("backend")
+	}
+	b, why, err := server.OpenBackend(ctx, name)
+	if err != nil {
+		return nil, explainError(err)
+	}
+	if why != "" && h.c.Bool("verbose") {
+		h.words.Note("%s", why)
+	}
+	return server.New(b, h.settings), nil
+}
+
+// profiles loads the named profiles, or all that are enabled when none is named.
+func (h *host) profiles(names []string) ([]*protocol.Profile, error) {
+	if len(names) == 0 {
+		return h.enabled()
+	}
+	var all []*protocol.Profile
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			continue
+		}
+		e, err := h.folders.Load(name)
+		if err != nil {
+			return nil, h.profileError(err, name)
+		}
+		h.loaded = append(h.loaded, e)
+		all = append(all, e.Profile)
+	}
+	return all, nil
+}
+
+// enabled loads every profile that is not disabled. One broken file fails all:
+// what was meant is not known.
+func (h *host) enabled() ([]*protocol.Profile, error) {
+	entries, err := h.folders.List()
+	if err != nil {
+		return nil, usage(err)
+	}
+	var all []*protocol.Profile
+	for _, e := range entries {
+		if e.Err != nil {
+			return nil, h.profileError(e.Err, e.Name)
+		}
+		if e.Profile.Enabled {
+			h.loaded = append(h.loaded, e)
+			all = append(all, e.Profile)
+		}
+	}
+	return all, nil
+}
+
+// files loads every profile that can be read, and warns about the others.
+func (h *host) files() ([]*protocol.Profile, error) {
+	entries, err := h.folders.List()
+	if err != nil {
+		return nil, usage(err)
+	}
+	var all []*protocol.Profile
+	for _, e := range entries {
+		if e.Err != nil {
+			h.words.Warning("%v: see `knockd profile check %s`", e.Err, e.Name)
+			continue
+		}
+		all = append(all, e.Profile)
+	}
+	return all, nil
+}
+
+func (h *host) warn(e config.Entry) {
+	if len(e.Warnings) > 0 && !h.words.Quiet {
+		h.words.Block(e.Warnings.Error())
+	}
+}
+
+// profileError advises on a profile that could not be loaded.
+func (h *host) profileError(err error, wrong string) error {
+	return command.ProfileError(h.c, err, wrong)
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/internal/config"
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// checkProfiles reports everything that is wrong: in each file, and between them.
+func checkProfiles(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	entries, err := h.entries(c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	broken := 0
+	var good []*protocol.Profile
+	for _, e := range entries {
+		if e.Err != nil {
+			broken++
+			fault := new(config.BrokenError)
+			if errors.As(e.Err, &fault) {
+				h.words.Block(fault.Diagnostics.Error())
+			} else {
+				h.words.Error(e.Err)
+			}
+			continue
+		}
+		h.warn(e)
+		if e.Profile.Enabled {
+			good = append(good, e.Profile)
+		}
+	}
+	problems := protocol.CheckTogether(good)
+	if _, err := backend.Compile(good, h.settings.Policy); err != nil {
+		problems = append(problems, err)
+	}
+	for _, p := range problems {
+		h.words.Error(p)
+	}
+	if broken+len(problems) > 0 {
+		return &command.Error{Code: command.Usage}
+	}
+	h.words.Note("%s", checked(len(entries)))
+	return nil
+}
+
+func checked(n int) string {
+	if n == 1 {
+		return "1 profile is fine"
+	}
+	return fmt.Sprintf("%d profiles are fine, alone and together", n)
+}
+
+// entries reads the named profiles or files; none named: the whole folder.
+func (h *host) entries(names []string) ([]config.Entry, error) {
+	if len(names) == 0 {
+		entries, err := h.folders.List()
+		if err != nil {
+			return nil, usage(err)
+		}
+		return entries, nil
+	}
+	var entries []config.Entry
+	for _, name := range names {
+		if strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".toml") {
+			entries = append(entries, config.ReadProfile(name))
+			continue
+		}
+		e, err := h.folders.Load(name)
+		if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
+			return nil, h.profileError(err, name)
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"knockkit/internal/command"
+	"knockkit/server"
+	"knockkit/server/backend"
+)
+
+// usage is an error that trying again does not help against.
+func usage(err error) error { return &command.Error{Code: command.Usage, Err: err} }
+
+// explainError gives an error of the server its exit code and advice.
+func explainError(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &command.Error{Code: command.Failed, Err: err}
+	var (
+		check   *server.CheckError
+		lockout *server.LockoutError
+		address *server.AddressError
+		tool    *backend.ToolError
+	)
+	switch {
+	case errors.Is(err, backend.ErrPrivilege):
+		e.Code = command.Privilege
+		e.Hint = "run it as root: sudo " + command.Shell(append([]string{"knockd"}, os.Args[1:]...))
+	case errors.As(err, &lockout):
+		e.Code = command.Usage
+		e.Hint = "add --try 30s to have the old rules back unless you confirm, or --allow-lockout if you are sure"
+	case errors.As(err, &check), errors.As(err, &address):
+		e.Code = command.Usage
+	case errors.Is(err, backend.ErrNotInstalled):
+		e.Code = command.Usage
+		e.Hint = "see: knockd status"
+	case errors.As(err, &tool) && strings.HasPrefix(tool.Line, "-A KNOCKD-OPEN-"):
+		e.Code = command.Usage
+		e.Err = fmt.Errorf("%w; nothing was changed", err)
+		e.Hint = "the rule comes from `[opened]` of the profile that the chain is named after"
+	case errors.As(err, &tool):
+		e.Err = fmt.Errorf("%w; nothing was changed", err)
+	}
+	return e
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/say"
+	"knockkit/server"
+)
+
+// guardCommand is how `install --try` runs the program a second time.
+func guardCommand() *cli.Command {
+	return &cli.Command{
+		Name:   server.GuardCommand,
+		Usage:  "put rules back (used by install --try)",
+		Hidden: true,
+		Action: func(c *cli.Context) error {
+			// It outlives the terminal and the process that it guards.
+			signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+			undone, err := server.RunGuard(c.Context, os.Stdin, func(name string) (server.Backend, error) {
+				b, _, err := server.OpenBackend(c.Context, name)
+				return b, err
+			})
+			if undone && err == nil {
+				say.To("knockd", c.App.ErrWriter).Note("the old rules are back")
+			}
+			return err
+		},
+	}
+}

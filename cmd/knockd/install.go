@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/protocol"
+	"knockkit/server"
+	"knockkit/server/backend"
+)
+
+func renderCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "render",
+		Usage:       "print the exact text that install would commit",
+		ArgsUsage:   "[NAME...]",
+		Description: "No name: every enabled profile.\n\nExample:\n  knockd render mysql --family ipv4 > mysql.rules",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "backend", Usage: "render for backend `B`: iptables or nftables"},
+			&cli.StringFlag{Name: "family", Usage: "only `F`: ipv4 or ipv6"},
+		},
+		Action: render,
+	}
+}
+
+func render(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	family, err := familyFlag(c)
+	if err != nil {
+		return err
+	}
+	profiles, err := h.profiles(c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	s, err := h.server(c.Context)
+	if err != nil {
+		return err
+	}
+	texts, err := s.Render(c.Context, profiles)
+	if err != nil {
+		return explainError(err)
+	}
+	return printTexts(c, texts, family)
+}
+
+func familyFlag(c *cli.Context) (protocol.Family, error) {
+	switch f := c.String("family"); f {
+	case "", "both":
+		return protocol.Both, nil
+	case "ipv4":
+		return protocol.IPv4, nil
+	case "ipv6":
+		return protocol.IPv6, nil
+	default:
+		return 0, command.Usagef("ipv4 or ipv6", "there is no family %q", f)
+	}
+}
+
+// printTexts writes each text below a line that says what it is for.
+func printTexts(c *cli.Context, texts []backend.Text, only protocol.Family) error {
+	for _, t := range texts {
+		if only != protocol.Both && t.Family != protocol.Both && t.Family != only {
+			continue
+		}
+		if _, err := fmt.Fprintf(c.App.Writer, "# %s\n%s", t.Tool, t.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func installCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "install",
+		Usage:     "bring profiles into the kernel, beside those that are there",
+		ArgsUsage: "[NAME...]",
+		Description: `No name: every enabled profile, and no other: what is installed and has no enabled
+file any more is removed. Positions and leases are kept.
+
+Example:
+  knockd install mysql --dry-run
+  knockd install ssh --try 30s    # the old rules come back unless you confirm`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; print the text that would be committed"},
+			&cli.DurationFlag{Name: "try", Usage: "put the old rules back after `TIME` unless you confirm"},
+			&cli.BoolFlag{Name: "allow-lockout", Usage: "close the port of your own SSH session"},
+		},
+		Action: install,
+	}
+}
+
+func install(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	if c.IsSet("try") && c.Duration("try") < time.Second {
+		return command.Usagef("for example --try 30s", "--try %s is too short to confirm anything", c.Duration("try"))
+	}
+	profiles, err := h.installable(c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	for _, e := range h.loaded {
+		h.warn(e)
+	}
+	s, err := h.server(c.Context)
+	if err != nil {
+		return err
+	}
+	o := server.InstallOptions{Exactly: c.NArg() == 0, DryRun: c.Bool("dry-run"), Try: c.Duration("try")}
+	if session, found := server.FindSession(); found && o.Try == 0 && !c.Bool("allow-lockout") {
+		o.Guard = server.RefuseLockout(session)
+	}
+	change, err := s.Install(c.Context, profiles, o)
+	if err != nil {
+		return explainError(err)
+	}
+	if o.DryRun {
+		return printTexts(c, change.Texts, protocol.Both)
+	}
+	h.report(change, s.Backend().Name())
+	if change.Guard != nil {
+		return h.confirm(c.Context, change.Guard, o.Try)
+	}
+	return nil
+}
+
+// installable loads the profiles to install, and refuses disabled ones by name.
+func (h *host) installable(names []string) ([]*protocol.Profile, error) {
+	profiles, err := h.profiles(names)
+	if err != nil {
+		return nil, err
+	}
+	if len(profiles) == 0 {
+		return nil, command.Usagef("knockd profile new NAME makes one; to remove what is installed: knockd remove --all", "no enabled profile in %s", h.folders)
+	}
+	for _, p := range profiles {
+		if !p.Enabled {
+			return nil, command.Usagef("set enabled = true in "+h.folders.ProfileFile(p.Name), "profile %s is disabled", p.Name)
+		}
+	}
+	return profiles, nil
+}
+
+// report says what has changed.
+func (h *host) report(c server.Change, backendName string) {
+	say := func(names []string, what string) {
+		if len(names) > 0 {
+			h.words.Note("%s: %s (%s)", what, strings.Join(names, ", "), backendName)
+		}
+	}
+	say(c.Installed, "installed")
+	say(c.Updated, "installed again")
+	say(c.Removed, "removed")
+}
+
+// confirm asks whether the new rules may stay. No answer is a no.
+func (h *host) confirm(ctx context.Context, guard *server.Guard, patience time.Duration) error {
+	h.words.Note("the old rules come back in %s unless you write yes", patience)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(h.c.App.Reader).ReadString('\n')
+		answer <- line
+	}()
+	ended := make(chan error, 1)
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case line := <-answer:
+		if server.Confirmed(line) {
+			if err := guard.Keep(); err != nil {
+				return fmt.Errorf("the rules could not be kept: %w", err)
+			}
+			h.words.Note("kept")
+			return nil
+		}
+	case <-timeout.C:
+	case <-ctx.Done():
+	}
+	go func() { ended <- guard.Undo() }()
+	if err := <-ended; err != nil {
+		return fmt.Errorf("putting the old rules back: %w", err)
+	}
+	return &command.Error{Code: command.Failed, Err: errors.New("not confirmed: the old rules are back")}
+}
+
+func removeCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "remove",
+		Usage:       "take profiles out of the kernel; with --all every trace of them",
+		ArgsUsage:   "[NAME...]",
+		Description: "The files stay. Leases of what is removed end; other profiles keep theirs.\n\nExample:\n  knockd remove mysql\n  knockd remove --all",
+		Flags:       []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "remove everything that knockd installed"}},
+		Action:      remove,
+	}
+}
+
+func remove(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.NArg() == 0 && !c.Bool("all"):
+		return command.Usagef("name profiles, or say --all", "nothing to remove was named")
+	case c.NArg() > 0 && c.Bool("all"):
+		return command.Usagef("", "--all and names exclude each other")
+	}
+	s, err := h.server(c.Context)
+	if err != nil {
+		return err
+	}
+	change, err := s.Remove(c.Context, c.Args().Slice())
+	if err != nil {
+		return explainError(err)
+	}
+	h.report(change, s.Backend().Name())
+	if len(change.Removed) == 0 {
+		h.words.Note("nothing was installed")
+	}
+	return nil
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/internal/config"
+	"knockkit/internal/say"
+	"knockkit/protocol"
+)
+
+func profileCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "profile",
+		Usage:       "make, list, check and remove profile files",
+		Description: "Example:\n  knockd profile new mysql\n  knockd profile check",
+		Subcommands: []*cli.Command{
+			{Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: newProfile,
+				Description: "Example:\n  knockd profile new mysql"},
+			{Name: "list", Usage: "list the profile files", Action: listProfiles,
+				Flags:       []cli.Flag{jsonFlag()},
+				Description: "Example:\n  knockd profile list --json"},
+			{Name: "show", Usage: "print a profile's file", ArgsUsage: "NAME", Action: showProfile,
+				Description: "Example:\n  knockd profile show mysql"},
+			{Name: "add", Usage: "check a file and copy it into the configuration folder", ArgsUsage: "FILE", Action: addProfile,
+				Flags:       []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name"}},
+				Description: "Example:\n  knockd profile add examples/mysql.toml"},
+			{Name: "remove", Usage: "remove a profile's file (installed rules stay: see knockd remove)", ArgsUsage: "NAME", Action: removeProfile,
+				Description: "Example:\n  knockd profile remove mysql"},
+			{Name: "check", Usage: "say what is wrong with profiles: those named, or all, alone and together", ArgsUsage: "[NAME|FILE...]", Action: checkProfiles,
+				Description: "Example:\n  knockd profile check\n  knockd profile check ./mysql.toml"},
+		},
+	}
+}
+
+func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON"} }
+
+// one returns the only argument.
+func one(c *cli.Context, what string) (string, error) {
+	if c.NArg() == 0 {
+		return "", command.Help(c)
+	}
+	if c.NArg() > 1 {
+		return "", command.Usagef("see "+c.Command.HelpName+" --help", "%s is one argument too many: %s takes one %s", c.Args().Get(1), c.Command.HelpName, what)
+	}
+	return c.Args().First(), nil
+}
+
+func newProfile(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	name, err := one(c, "name")
+	if err != nil {
+		return err
+	}
+	if err := protocol.CheckName(name); err != nil {
+		return command.Usagef("lower-case letters, digits and hyphens, at most 20", "%w", err)
+	}
+	text := protocol.NewProfileText(name, func(n int) int {
+		i, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
+		if err != nil {
+			panic(err) // the kernel has no randomness: nothing is safe then
+		}
+		return int(i.Int64())
+	})
+	if err := h.write(name, []byte(text), false); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.App.Writer, h.folders.ProfileFile(name))
+	return err
+}
+
+// write makes a profile's file. The sequence is a secret: only the owner may read it.
+func (h *host) write(name string, text []byte, replace bool) error {
+	file := filepath.Join(h.folders[0], "profiles", name+".toml")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return writeError(err)
+	}
+	if _, err := os.Stat(file); err == nil && !replace {
+		return command.Usagef("edit it, or remove it first: knockd profile remove "+name, "%s is there already", file)
+	}
+	// Written beside and renamed: a reader sees the whole file or none of it.
+	f, err := os.CreateTemp(filepath.Dir(file), "."+name+".*")
+	if err != nil {
+		return writeError(err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return writeError(err)
+	}
+	return writeError(os.Rename(f.Name(), file))
+}
+
+func writeError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		return &command.Error{Code: command.Privilege, Err: err, Hint: "run it as root, or choose a folder of your own with --config DIR"}
+	}
+	return err
+}
+
+// profileLine is a profile in `profile list --json`.
+type profileLine struct {
+	Name        string   `json:"name"`
+	File        string   `json:"file"`
+	Enabled     bool     `json:"enabled"`
+	Sequence    []string `json:"sequence"`
+	Open        []string `json:"open"`
+	LeaseSecs   float64  `json:"lease"`
+	Description string   `json:"description"`
+	Error       string   `json:"error,omitempty"`
+}
+
+func lineOf(e config.Entry) profileLine {
+	l := profileLine{Name: e.Name, File: e.File, Sequence: []string{}, Open: []string{}}
+	if e.Err != nil {
+		l.Error = e.Err.Error()
+		return l
+	}
+	l.Enabled, l.Description, l.LeaseSecs = e.Profile.Enabled, e.Profile.Description, e.Profile.Lease.Seconds()
+	for _, s := range e.Profile.Sequence {
+		l.Sequence = append(l.Sequence, s.Knock.String())
+	}
+	for _, o := range e.Profile.Open {
+		l.Open = append(l.Open, o.String())
+	}
+	return l
+}
+
+func listProfiles(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	entries, err := h.folders.List()
+	if err != nil {
+		return usage(err)
+	}
+	lines := []profileLine{}
+	for _, e := range entries {
+		lines = append(lines, lineOf(e))
+	}
+	if c.Bool("json") {
+		return printJSON(c, lines)
+	}
+	if len(lines) == 0 {
+		h.words.Note("no profiles in %s yet: knockd profile new NAME makes one", h.folders)
+		return nil
+	}
+	var rows [][]string
+	for i, l := range lines {
+		state := "enabled"
+		switch {
+		case l.Error != "":
+			state = "broken"
+		case !l.Enabled:
+			state = "disabled"
+		}
+		sequence := strings.Join(l.Sequence, " ")
+		if p := entries[i].Profile; p != nil && p.Signed != nil {
+			sequence = "signed, by " + p.Signed.Carrier.String()
+		}
+		rows = append(rows, []string{l.Name, state, sequence, strings.Join(l.Open, " "), l.Description})
+	}
+	return say.Table(c.App.Writer, []string{"PROFILE", "STATE", "SEQUENCE", "OPENS", "DESCRIPTION"}, rows)
+}
+
+func printJSON(c *cli.Context, v any) error {
+	enc := json.NewEncoder(c.App.Writer)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func showProfile(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	name, err := one(c, "name")
+	if err != nil {
+		return err
+	}
+	e, err := h.folders.Load(name)
+	if err != nil {
+		return h.profileError(err, name)
+	}
+	text, err := os.ReadFile(e.File)
+	if err != nil {
+		return err
+	}
+	h.words.Note("%s", e.File)
+	_, err = c.App.Writer.Write(text)
+	return err
+}
+
+func addProfile(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	file, err := one(c, "file")
+	if err != nil {
+		return err
+	}
+	e := config.ReadProfile(file)
+	if e.Err != nil {
+		return h.profileError(e.Err, file)
+	}
+	h.warn(e)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := h.write(e.Name, text, c.Bool("force")); err != nil {
+		return err
+	}
+	h.words.Note("profile %s added; install it with: knockd install %s", e.Name, e.Name)
+	return nil
+}
+
+func removeProfile(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	name, err := one(c, "name")
+	if err != nil {
+		return err
+	}
+	e, err := h.folders.Load(name)
+	if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
+		return h.profileError(err, name)
+	}
+	if err := os.Remove(e.File); err != nil {
+		return writeError(err)
+	}
+	h.words.Note("%s removed; if it is installed, end it with: knockd remove %s", e.File, name)
+	return nil
+}

@@ -1,0 +1,220 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/say"
+)
+
+// testApp is shaped like both programs: "acts" at the root as knock does when
+// root is set, else a group with global flags as knockd. Every action prints
+// what it was given.
+func testApp(root bool) (app *cli.App, out, errs *bytes.Buffer) {
+	out, errs = new(bytes.Buffer), new(bytes.Buffer)
+	action := func(c *cli.Context) error {
+		fmt.Fprintf(out, "%s words=%q", c.Command.Name, c.Args().Slice())
+		for _, f := range []string{"config", "json", "quiet", "verbose", "jobs", "host"} {
+			if c.IsSet(f) {
+				value := c.Value(f)
+				if f == "host" {
+					value = c.StringSlice(f)
+				}
+				fmt.Fprintf(out, " %s=%v", f, value)
+			}
+		}
+		if rest := Rest(c); rest != nil {
+			fmt.Fprintf(out, " rest=%q", rest)
+		}
+		fmt.Fprintln(out)
+		return nil
+	}
+	config := &cli.StringFlag{Name: "config"}
+	json := &cli.BoolFlag{Name: "json"}
+	app = &cli.App{
+		Name: "prog", Usage: "a program", Version: "1.2", Writer: out, ErrWriter: errs,
+		Flags: []cli.Flag{config, &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}}},
+		Commands: []*cli.Command{
+			{Name: "list", Aliases: []string{"ls"}, Action: action, Flags: []cli.Flag{json}},
+			{Name: "profile", Subcommands: []*cli.Command{
+				{Name: "new", Action: action, Usage: "make a profile"},
+				{Name: "show", Action: action, Flags: []cli.Flag{json, &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}}}},
+			}},
+		},
+	}
+	if root {
+		app.Action = action
+		app.Flags = append(app.Flags, &cli.StringSliceFlag{Name: "host"}, &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}})
+	}
+	return app, out, errs
+}
+
+func TestFlagsReachTheirCommandWhereverTheyStand(t *testing.T) {
+	for _, c := range []struct {
+		name, line string
+		root       bool
+		want       string
+	}{
+		{"after the argument", "profile show a --json", false, `show words=["a"] json=true`},
+		{"before the command", "--json profile show a", false, `show words=["a"] json=true`},
+		{"between the commands", "profile --json show a", false, `show words=["a"] json=true`},
+		{"a global flag after the argument", "profile show a --config d", false, `show words=["a"] config=d`},
+		{"a value that looks like a command", "--config list list", false, `list words=[] config=list`},
+		{"a value that looks like a flag", "list --config --json", false, `list words=[] config=--json`},
+		{"with an equals sign", "list --config=d", false, `list words=[] config=d`},
+		{"an empty value", "list --config=", false, `list words=[] config=`},
+		{"short with its value attached", "profile show -j4", false, `show words=[] jobs=4`},
+		{"short with an equals sign", "profile show -j=4", false, `show words=[] jobs=4`},
+		{"short flags in one", "a -qv", true, `prog words=["a"] quiet=true verbose=true`},
+		{"short and long of one flag", "a -q --quiet", true, `prog words=["a"] quiet=true`},
+		{"repeated, commas kept", "a --host b,c --host d", true, `prog words=["a"] host=[b,c d]`},
+		{"one dash before a long name", "list -json", false, `list words=[] json=true`},
+		{"false said", "list --json=false", false, `list words=[] json=false`},
+		{"a dash is an argument", "profile show - --json", false, `show words=["-"] json=true`},
+		{"an alias of a command", "ls --json", false, `list words=[] json=true`},
+		{"only the first word is a command", "a list", true, `prog words=["a" "list"]`},
+		{"an argument named as its command", "profile new new", false, `new words=["new"]`},
+		{"an argument named h", "profile new h", false, `new words=["h"]`},
+		{"an argument named as a set flag", "list json --json", false, `list words=["json"] json=true`},
+		{"words after two dashes", "a -q -- list --json -v -- x", true,
+			`prog words=["a"] quiet=true rest=["list" "--json" "-v" "--" "x"]`},
+		{"nothing after two dashes", "a --", true, `prog words=["a"] rest=[]`},
+		{"a command is not sought after two dashes", "-- list", true, `prog words=[] rest=["list"]`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			app, out, errs := testApp(c.root)
+			code := Run(context.Background(), app, append([]string{"prog"}, strings.Fields(c.line)...))
+			if code != Done || errs.Len() > 0 {
+				t.Fatalf("exit %d, said %q", code, errs)
+			}
+			if diff := cmp.Diff(c.want+"\n", out.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWrongWordsExitWith2AndAHintThatCanBePasted(t *testing.T) {
+	for _, c := range []struct {
+		name, line string
+		root       bool
+		want       string
+	}{
+		{"unknown flag", "profile show a --jsn", false,
+			"prog: error: unknown flag --jsn\nprog: hint: did you mean: prog profile show a --json\n"},
+		{"unknown flag with a value", "list --confg=d", false,
+			"prog: error: unknown flag --confg\nprog: hint: did you mean: prog list --config=d\n"},
+		{"unknown flag, nothing near", "list --zzzzzz", false,
+			"prog: error: unknown flag --zzzzzz\nprog: hint: see prog list --help\n"},
+		{"only dashes", "list ---", false,
+			"prog: error: unknown flag ---\nprog: hint: see prog list --help\n"},
+		{"unknown short flag", "a -x", true,
+			"prog: error: unknown flag -x\nprog: hint: see prog --help\n"},
+		{"a flag of another command", "profile new a --json", false,
+			"prog: error: unknown flag --json\nprog: hint: see prog profile new --help\n"},
+		{"a flag of a parent that acts itself", "list --host h", true,
+			"prog: error: unknown flag --host\nprog: hint: see prog list --help\n"},
+		{"unknown command", "profil show a", false,
+			"prog: error: unknown command \"profil\"\nprog: hint: did you mean: prog profile show a\n"},
+		{"unknown command of a group", "profile shwo a --json", false,
+			"prog: error: unknown command \"profile shwo\"\nprog: hint: did you mean: prog profile show a --json\n"},
+		{"value missing at the end", "list --config", false,
+			"prog: error: flag --config needs a value\nprog: hint: see prog list --help\n"},
+		{"value missing before two dashes", "a --host -- cmd", true,
+			"prog: error: flag --host needs a value\nprog: hint: see prog --help\n"},
+		{"not a number", "profile show -j x", false,
+			"prog: error: invalid value \"x\" for flag --jobs: parse error\nprog: hint: see prog profile show --help\n"},
+		{"the hint is quoted for a shell", "lst it's", false,
+			"prog: error: unknown command \"lst\"\nprog: hint: did you mean: prog list 'it'\\''s'\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			app, out, errs := testApp(c.root)
+			code := Run(context.Background(), app, append([]string{"prog"}, strings.Fields(c.line)...))
+			if code != Usage || out.Len() > 0 {
+				t.Errorf("exit %d, want 2; standard output %q, want none", code, out)
+			}
+			if diff := cmp.Diff(c.want, errs.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestHelpThatWasAskedForIsDataAndHelpThatWasNotIsAnError(t *testing.T) {
+	for _, c := range []struct {
+		line, shows string
+		code        int
+	}{
+		{"--help", "a program", Done},
+		{"-h", "a program", Done},
+		{"help", "a program", Done},
+		{"profile new --help", "make a profile", Done},
+		{"profile new name -h", "make a profile", Done},
+		{"help profile new", "make a profile", Done},
+		{"", "a program", Usage},
+		{"profile", "prog profile", Usage},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			app, out, errs := testApp(false)
+			code := Run(context.Background(), app, append([]string{"prog"}, strings.Fields(c.line)...))
+			shown, silent := out, errs
+			if c.code != Done {
+				shown, silent = errs, out
+			}
+			if code != c.code || silent.Len() > 0 || !strings.Contains(shown.String(), c.shows) {
+				t.Errorf("exit %d, want %d; shown %q, want %q in it; the other stream %q, want none",
+					code, c.code, shown, c.shows, silent)
+			}
+		})
+	}
+}
+
+func TestAnActionCanRefuseWithItsHelp(t *testing.T) {
+	app, out, errs := testApp(true)
+	app.Action = Help
+	if code := Run(context.Background(), app, []string{"prog"}); code != Usage || out.Len() > 0 || !strings.Contains(errs.String(), "a program") {
+		t.Errorf("exit %d, out %q, errs %q", code, out, errs)
+	}
+}
+
+func TestVersionIsData(t *testing.T) {
+	app, out, _ := testApp(true)
+	if code := Run(context.Background(), app, []string{"prog", "--version"}); code != Done || out.String() != "prog 1.2\n" {
+		t.Errorf("exit %d, %q", code, out)
+	}
+}
+
+func TestErrorsDecideTheExitCode(t *testing.T) {
+	cause := errors.New("cause")
+	for _, c := range []struct {
+		name string
+		err  error
+		code int
+		said string
+	}{
+		{"none", nil, Done, ""},
+		{"plain", cause, Failed, "prog: error: cause\n"},
+		{"with a code", &Error{Code: NotOpen, Err: cause, Hint: "h"}, NotOpen, "prog: error: cause\nprog: hint: h\n"},
+		{"wrapped", fmt.Errorf("while: %w", &Error{Code: Privilege, Err: cause}), Privilege, "prog: error: while: cause\n"},
+		{"silent", &Error{Code: 137}, 137, ""},
+		{"interrupted", fmt.Errorf("knock: %w", context.Canceled), Failed, "prog: error: interrupted\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var errs bytes.Buffer
+			code := Report(&say.Printer{Name: "prog", W: &errs}, c.err)
+			if code != c.code || errs.String() != c.said {
+				t.Errorf("exit %d, said %q, want %d, %q", code, errs.String(), c.code, c.said)
+			}
+		})
+	}
+	if !errors.Is(&Error{Err: cause}, cause) {
+		t.Error("an Error hides its cause")
+	}
+}

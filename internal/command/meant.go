@@ -1,0 +1,80 @@
+package command
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/say"
+)
+
+// meant returns the hint "did you mean: " with the whole line corrected where
+// args[at] was wrong, or where to read on when nothing is near.
+func (l *line) meant(args []string, at int, wrong string, known []string) string {
+	right := say.Closest(strings.TrimLeft(wrong, "-"), known)
+	if right == "" {
+		return seeHelp(l)
+	}
+	if strings.HasPrefix(wrong, "-") {
+		right = "--" + right
+		if len(right) == 3 {
+			right = right[1:]
+		}
+	}
+	fixed := slices.Clone(args)
+	fixed[at] = strings.Replace(fixed[at], wrong, right, 1)
+	return "did you mean: " + Shell(append([]string{l.levels[0].name}, fixed...))
+}
+
+// Corrected returns the command line as it was typed with one argument
+// replaced, to be pasted into a shell.
+func Corrected(c *cli.Context, wrong, right string) string {
+	args, _ := c.Context.Value(typedKey{}).([]string)
+	fixed := slices.Clone(args)
+	if i := slices.Index(fixed, wrong); i >= 0 {
+		fixed[i] = right
+	}
+	return Shell(append([]string{c.App.Name}, fixed...))
+}
+
+// Shell writes a command line as it can be pasted into a shell.
+func Shell(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = a
+		if a == "" || strings.ContainsFunc(a, special) {
+			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+func special(r rune) bool {
+	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%+=:,./-_", r)
+	return !plain
+}
+
+func commandNames(commands []*cli.Command) []string {
+	var names []string
+	for _, c := range commands {
+		if !c.Hidden {
+			names = append(names, c.Names()...)
+		}
+	}
+	return names
+}
+
+// flagNames lists what place would accept.
+func (l *line) flagNames() []string {
+	names := []string{"help"}
+	for i, lv := range l.levels {
+		if i < len(l.levels)-1 && lv.acts {
+			continue
+		}
+		for _, f := range lv.flags {
+			names = append(names, f.Names()...)
+		}
+	}
+	return names
+}

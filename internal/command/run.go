@@ -1,0 +1,123 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/say"
+)
+
+// Run runs app with args (args[0] is the program) and returns the exit code.
+// Help that was asked for goes to app.Writer, everything else that is said to
+// app.ErrWriter. A command without an action is a group: it needs one of its
+// subcommands, and its flags belong to all of them. Flags work anywhere
+// before "--"; what follows that is for the action to fetch with [Rest].
+func Run(ctx context.Context, app *cli.App, args []string) int {
+	prepare(app)
+	return Report(say.To(app.Name, app.ErrWriter), run(ctx, app, args))
+}
+
+func run(ctx context.Context, app *cli.App, args []string) error {
+	l, err := arrange(app, args[1:])
+	if err != nil {
+		return err
+	}
+	switch {
+	case l.version:
+		_, err := fmt.Fprintln(app.Writer, app.Name, app.Version)
+		return err
+	case l.help:
+		return help(app, l, app.Writer)
+	case !l.here().acts:
+		return errors.Join(help(app, l, app.ErrWriter), &Error{Code: Usage})
+	}
+	ctx = context.WithValue(ctx, typedKey{}, args[1:])
+	return app.RunContext(context.WithValue(ctx, restKey{}, l.rest), l.urfave())
+}
+
+// prepare takes from urfave what arrange and Report do better.
+func prepare(app *cli.App) {
+	if app.Writer == nil {
+		app.Writer = os.Stdout
+	}
+	if app.ErrWriter == nil {
+		app.ErrWriter = os.Stderr
+	}
+	app.HideHelpCommand = true // "help" would shadow a profile of that name in every command
+	app.HideVersion = true     // its short form is -v
+	app.DisableSliceFlagSeparator = true
+	app.ExitErrHandler = func(*cli.Context, error) {}
+	app.OnUsageError = usageError
+	if app.Version != "" {
+		app.Flags = append(app.Flags, &cli.BoolFlag{Name: "version", Usage: "print the version"})
+	}
+	app.CustomAppHelpTemplate = strings.Replace(cli.AppHelpTemplate, "GLOBAL OPTIONS", "OPTIONS", 2)
+	prepareFlags(app.Flags)
+	prepareCommands(app.Commands)
+}
+
+func prepareCommands(commands []*cli.Command) {
+	for _, c := range commands {
+		c.HideHelpCommand = true
+		c.OnUsageError = usageError
+		prepareFlags(c.Flags)
+		prepareCommands(c.Subcommands)
+	}
+}
+
+// prepareFlags keeps "(default: false)" out of every line of help.
+func prepareFlags(flags []cli.Flag) {
+	for _, f := range flags {
+		if b, ok := f.(*cli.BoolFlag); ok {
+			b.DisableDefaultText = true
+		}
+	}
+}
+
+// usageError takes what package flag says of a bad value, which it writes with
+// one dash.
+func usageError(c *cli.Context, err error, _ bool) error {
+	text := strings.Replace(err.Error(), " for flag -", " for flag --", 1)
+	return Usagef("see "+c.Command.HelpName+" --help", "%s", text)
+}
+
+// help writes the help of the command that the line names.
+func help(app *cli.App, l *line, w io.Writer) error {
+	before := app.Writer
+	app.Writer = w
+	defer func() { app.Writer = before }()
+	return app.Run(append(l.path(), "--help"))
+}
+
+// Help returns a usage error after writing the running command's help to
+// standard error: for an action that got none of the arguments it needs.
+func Help(c *cli.Context) error {
+	before := c.App.Writer
+	c.App.Writer = c.App.ErrWriter
+	defer func() { c.App.Writer = before }()
+	var err error
+	if c.Command.Name == c.App.Name {
+		err = cli.ShowAppHelp(c)
+	} else {
+		err = cli.ShowSubcommandHelp(c)
+	}
+	return errors.Join(err, &Error{Code: Usage})
+}
+
+type (
+	restKey  struct{} // []string: the words after "--"
+	typedKey struct{} // []string: the arguments as they were typed
+)
+
+// Rest returns the words after "--"; nil when there was none, empty but not
+// nil when nothing follows it.
+func Rest(c *cli.Context) []string {
+	rest, _ := c.Context.Value(restKey{}).([]string)
+	return rest
+}

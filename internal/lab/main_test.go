@@ -1,0 +1,11 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"testing"
+
+	"knockkit/internal/lab/labtest"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }

@@ -1,0 +1,42 @@
+package say
+
+// Closest returns the word of among that word was most likely meant to be, ""
+// when none is near: at most one slip for each three letters, at least one, and
+// never as many as it has letters.
+func Closest(word string, among []string) string {
+	letters := len([]rune(word))
+	best, found := min(letters, max(1, letters/3)+1), ""
+	for _, candidate := range among {
+		if d := slips(word, candidate); d < best {
+			best, found = d, candidate
+		}
+	}
+	return found
+}
+
+// slips counts the letters added, lost, changed, or swapped with their
+// neighbour between a and b (the optimal string alignment distance).
+func slips(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	d := make([][]int, len(x)+1)
+	for i := range d {
+		d[i] = make([]int, len(y)+1)
+		d[i][0] = i
+	}
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		for j := 1; j <= len(y); j++ {
+			changed := 1
+			if x[i-1] == y[j-1] {
+				changed = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+changed)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(x)][len(y)]
+}

@@ -1,0 +1,172 @@
+package say
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWordsCarryTheProgramsName(t *testing.T) {
+	var out bytes.Buffer
+	p := &Printer{Name: "knock", W: &out}
+	p.Error(errors.New("no profile mysq"))
+	p.Hint("did you mean: knock mysql\nall profiles: knock list")
+	p.Hint("")
+	p.Warning("%d profiles are broken", 2)
+	p.Note("mysql: open")
+	p.Detail("icmp")
+	want := `knock: error: no profile mysq
+knock: hint: did you mean: knock mysql
+knock: hint: all profiles: knock list
+knock: warning: 2 profiles are broken
+knock: mysql: open
+  icmp
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAQuietPrinterStillSaysErrorsAndHints(t *testing.T) {
+	var out bytes.Buffer
+	p := &Printer{Name: "knock", W: &out, Quiet: true, Terminal: true}
+	p.Warning("w")
+	p.Note("n")
+	p.Detail("d")
+	p.Line().Set("progress")
+	if out.Len() > 0 {
+		t.Errorf("a quiet printer wrote %q", out.String())
+	}
+	p.Error(errors.New("e"))
+	p.Hint("h")
+	if want := "knock: error: e\nknock: hint: h\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+func TestAFileOrPipeIsNoTerminalAndGetsNoColour(t *testing.T) {
+	p := To("knock", &bytes.Buffer{})
+	if p.Terminal || p.Color {
+		t.Errorf("a buffer was taken for a terminal: %+v", p)
+	}
+	if got := p.Good("open"); got != "open" {
+		t.Errorf("painted %q for no terminal", got)
+	}
+}
+
+func TestQuotedTextCannotDriveTheTerminal(t *testing.T) {
+	var out bytes.Buffer
+	p := &Printer{Name: "knock", W: &out, Color: true}
+	p.Note("%s %s", p.Good("open"), "\x1b]0;title\a\x1b[2J")
+	if got := strings.Count(out.String(), "\x1b"); got != 2 { // the green's own start and end
+		t.Errorf("%d escapes in %q, want the two of the colour", got, out.String())
+	}
+}
+
+func TestALineIsRewrittenAndClearedOnATerminalOnly(t *testing.T) {
+	var out bytes.Buffer
+	l := (&Printer{Name: "knock", W: &out, Terminal: true}).Line()
+	l.Set("icmp …")
+	l.Set("icmp …") // unchanged: not written again
+	l.Set("icmp ✓")
+	l.Clear()
+	l.Set("late")
+	if want := "\ricmp …\x1b[K\ricmp ✓\x1b[K\r\x1b[K"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+	out.Reset()
+	l = (&Printer{Name: "knock", W: &out}).Line()
+	l.Set("icmp ✓")
+	l.Clear()
+	if out.Len() > 0 {
+		t.Errorf("wrote %q without a terminal", out.String())
+	}
+}
+
+func TestTableColumnsAlignByWhatIsSeen(t *testing.T) {
+	var out bytes.Buffer
+	err := Table(&out, []string{"NAME", "OPENS"}, [][]string{
+		{"数据", "3306/tcp"}, // four columns, six bytes
+		{green + "ssh" + reset, "22/tcp"},
+		{"two\nlines", ""},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "NAME       OPENS\n" +
+		"数据       3306/tcp\n" +
+		green + "ssh" + reset + "        22/tcp\n" +
+		"two lines\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCutKeepsWithinTheWidth(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		width      int
+		want       string
+	}{
+		{"fits", "knock", 5, "knock"},
+		{"too long", "knocked", 5, "knoc…"},
+		{"wide letters count twice", "数据库", 5, "数据…"},
+		{"colour is ended", green + "knocked" + reset, 5, green + "knoc…" + reset},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Cut(c.text, c.width); got != c.want {
+				t.Errorf("Cut(%q, %d) = %q, want %q", c.text, c.width, got, c.want)
+			}
+		})
+	}
+}
+
+func TestTimesReadAsAPersonWouldSayThem(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0:                                "0s",
+		-time.Second:                     "0s",
+		59*time.Minute + 12*time.Second:  "59m 12s",
+		time.Hour:                        "1h",
+		time.Hour + 30*time.Second:       "1h", // only the two largest units
+		49*time.Hour + 3*time.Minute:     "2d 1h",
+		12*time.Second + 900*1e6:         "12s",
+		10*time.Minute + 999*time.Second: "26m 39s",
+	} {
+		if got := Duration(d); got != want {
+			t.Errorf("Duration(%v) = %q, want %q", d, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{
+		400 * time.Microsecond:   "0.4 ms",
+		9960 * time.Microsecond:  "10 ms",
+		32 * time.Millisecond:    "32 ms",
+		1234 * time.Millisecond:  "1.2 s",
+		999600 * time.Nanosecond: "1.0 ms",
+	} {
+		if got := Latency(d); got != want {
+			t.Errorf("Latency(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestClosestForgivesASlipButDoesNotGuess(t *testing.T) {
+	among := []string{"install", "remove", "status", "ssh", "mysql"}
+	for word, want := range map[string]string{
+		"instal":  "install",
+		"staus":   "status",
+		"stauts":  "status", // neighbours swapped are one slip
+		"mysq":    "mysql",
+		"sh":      "ssh",
+		"destroy": "",
+		"x":       "",
+		"":        "",
+	} {
+		if got := Closest(word, among); got != want {
+			t.Errorf("Closest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package say
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Width returns how many columns of a terminal text takes: none for our
+// colours and for marks that sit on the letter before, two for the wide
+// letters of East Asia and for emoji.
+func Width(text string) int {
+	w := 0
+	for i := 0; i < len(text); {
+		if n := ownColor(text[i:]); n > 0 {
+			i += n
+			continue
+		}
+		r, n := decode(text[i:])
+		w += runeWidth(r)
+		i += n
+	}
+	return w
+}
+
+// Pad fills text with spaces up to width columns.
+func Pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-Width(text)))
+}
+
+// Cut shortens text to at most width columns, with "…" in place of its end.
+func Cut(text string, width int) string {
+	if Width(text) <= width {
+		return text
+	}
+	w, colored := 0, false
+	for i := 0; i < len(text); {
+		if n := ownColor(text[i:]); n > 0 {
+			colored = !strings.HasPrefix(text[i:], reset)
+			i += n
+			continue
+		}
+		r, n := decode(text[i:])
+		if w+runeWidth(r) > width-1 {
+			text = text[:i] + "…"
+			break
+		}
+		w += runeWidth(r)
+		i += n
+	}
+	if colored {
+		text += reset
+	}
+	return text
+}
+
+func runeWidth(r rune) int {
+	switch {
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	case wide(r):
+		return 2
+	}
+	return 1
+}
+
+// wide follows the blocks of Unicode's East Asian Width table (UAX 11) that
+// are wide as a whole; single letters outside them do not matter here.
+func wide(r rune) bool {
+	return r >= 0x1100 && r <= 0x115f || // Hangul
+		r >= 0x2e80 && r <= 0xa4cf && r != 0x303f || // CJK, kana, Yi
+		r >= 0xac00 && r <= 0xd7a3 || // Hangul
+		r >= 0xf900 && r <= 0xfaff || r >= 0xfe30 && r <= 0xfe6f || // CJK
+		r >= 0xff00 && r <= 0xff60 || r >= 0xffe0 && r <= 0xffe6 || // full width
+		r >= 0x1f300 && r <= 0x1f64f || r >= 0x1f900 && r <= 0x1f9ff || // emoji
+		r >= 0x20000 && r <= 0x3fffd // CJK
+}
+
+func decode(text string) (rune, int) { return utf8.DecodeRuneInString(text) }

@@ -1,0 +1,135 @@
+package tomldoc
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Document is a TOML file that was read, with the problems found so far.
+type Document struct {
+	data     []byte
+	root     *Table
+	problems []Problem
+}
+
+// Problem is something that a person should change, and where.
+type Problem struct {
+	At      Span
+	Message string // lower case, no full stop
+	Hint    string // what to do about it; may be empty
+	Warning bool   // the file can be used all the same
+}
+
+// Parse reads a file of at most limit bytes. It always returns a document: what
+// could not be read is in its problems, and then its table is empty.
+func Parse(data []byte, limit int) *Document {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	d := &Document{data: data}
+	d.root = &Table{doc: d}
+	if len(data) > limit {
+		d.Error(Span{}, fmt.Sprintf("the file has %d bytes; at most %d are read", len(data), limit), "")
+		return d
+	}
+	if at, message, hint := notText(data); message != "" {
+		d.Error(at, message, hint)
+		return d
+	}
+	s := scan(data)
+	if s.tooDeep != nil {
+		d.Error(*s.tooDeep, fmt.Sprintf("this is nested more than %d levels deep", maxDepth), "")
+		return d
+	}
+	values := map[string]any{}
+	err := toml.Unmarshal(data, &values)
+	for _, r := range s.again {
+		line, _, _, _ := d.Locate(r.first)
+		d.Error(r.second, fmt.Sprintf("`%s` is set twice", r.name), fmt.Sprintf("it is set in line %d already: keep one of the two", line))
+	}
+	if err != nil && len(s.again) == 0 {
+		d.syntax(err)
+	}
+	if len(d.problems) == 0 {
+		d.root.node, d.root.values = s.root, values
+	}
+	return d
+}
+
+// FromValues returns a document of values that have no places, as from JSON.
+func FromValues(values map[string]any) *Document {
+	d := &Document{}
+	d.root = &Table{doc: d, values: values}
+	return d
+}
+
+// Root returns the table of the keys that are in no other table.
+func (d *Document) Root() *Table { return d.root }
+
+// Error notes a problem because of which the file cannot be used.
+func (d *Document) Error(at Span, message, hint string) {
+	d.problems = append(d.problems, Problem{At: at, Message: message, Hint: hint})
+}
+
+// Warn notes a problem that leaves the file usable.
+func (d *Document) Warn(at Span, message, hint string) {
+	d.problems = append(d.problems, Problem{At: at, Message: message, Hint: hint, Warning: true})
+}
+
+// Problems returns what is wrong, in the order of the file; last what concerns
+// the file as a whole, such as a missing key, which often follows from the rest.
+func (d *Document) Problems() []Problem {
+	place := func(p Problem) int {
+		if p.At == (Span{}) {
+			return len(d.data)
+		}
+		return p.At.Start
+	}
+	sorted := slices.Clone(d.problems)
+	slices.SortStableFunc(sorted, func(x, y Problem) int { return cmp.Compare(place(x), place(y)) })
+	return sorted
+}
+
+// Errors counts the problems that are not only warnings.
+func (d *Document) Errors() int {
+	n := 0
+	for _, p := range d.problems {
+		if !p.Warning {
+			n++
+		}
+	}
+	return n
+}
+
+// Locate says where a span begins: its line and column, counted from 1 in
+// characters, how many characters of the line it covers (at least 1), and the
+// line. The zero span has no line: 0, 0, 0, "".
+func (d *Document) Locate(at Span) (line, column, width int, text string) {
+	if at == (Span{}) {
+		return 0, 0, 0, ""
+	}
+	start := min(at.Start, len(d.data))
+	begin := bytes.LastIndexByte(d.data[:start], '\n') + 1
+	end := len(d.data)
+	if i := bytes.IndexByte(d.data[start:], '\n'); i >= 0 {
+		end = start + i
+	}
+	stop := max(start, min(at.End, end))
+	line = 1 + bytes.Count(d.data[:begin], []byte("\n"))
+	column = 1 + utf8.RuneCount(d.data[begin:start])
+	width = max(1, utf8.RuneCount(d.data[start:stop]))
+	return line, column, width, string(bytes.TrimSuffix(d.data[begin:end], []byte("\r")))
+}
+
+// Inside returns the place of text[start:end], where text is the value of the
+// string written at a span. A string with escapes or of several lines is given
+// as a whole.
+func (d *Document) Inside(at Span, text string, start, end int) Span {
+	if at.End-at.Start < 2 || at.End > len(d.data) || string(d.data[at.Start+1:at.End-1]) != text || start >= end {
+		return at
+	}
+	return Span{at.Start + 1 + start, at.Start + 1 + end}
+}

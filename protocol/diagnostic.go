@@ -1,0 +1,104 @@
+package protocol
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"knockkit/internal/tomldoc"
+)
+
+// Severity says whether a file can be used in spite of a diagnostic.
+type Severity uint8
+
+// The severities.
+const (
+	SeverityError Severity = iota
+	SeverityWarning
+)
+
+// String returns "error" or "warning".
+func (s Severity) String() string {
+	if s == SeverityWarning {
+		return "warning"
+	}
+	return "error"
+}
+
+// Diagnostic is one thing that a person should change in a file, and where.
+type Diagnostic struct {
+	Severity Severity
+	File     string // as it was given
+	Line     int    // from 1; 0 for the file as a whole, which has no Column, Width and Text either
+	Column   int    // from 1, in characters
+	Width    int    // characters that the complaint is about, at least 1
+	Text     string // the line, safe to print: see Visible
+	Message  string // lower case, no full stop
+	Hint     string // what to do about it; may be empty
+}
+
+// Diagnostics is all that is wrong with a file, in its order. It is an error if
+// [Diagnostics.HasErrors]; use [Diagnostics.Err] to get it as one.
+type Diagnostics []Diagnostic
+
+// maxDiagnostics is as many as anybody reads of one file.
+const maxDiagnostics = 100
+
+// Diagnose turns the problems of a TOML file into diagnostics. More than a
+// hundred are summed up in the last.
+func Diagnose(file string, doc *tomldoc.Document) Diagnostics {
+	var ds Diagnostics
+	visible := map[int]string{} // line → its text, so that a long line is cleaned once
+	problems := doc.Problems()
+	for i, p := range problems {
+		if i == maxDiagnostics {
+			return append(ds, Diagnostic{File: file, Severity: worst(problems[i:]), Message: fmt.Sprintf("%d more problems are not shown", len(problems)-i)})
+		}
+		d := Diagnostic{File: file, Message: Visible(p.Message), Hint: Visible(p.Hint)}
+		if p.Warning {
+			d.Severity = SeverityWarning
+		}
+		line, column, width, text := doc.Locate(p.At)
+		if _, seen := visible[line]; !seen {
+			visible[line] = Visible(text)
+		}
+		d.Line, d.Column, d.Width, d.Text = line, column, width, visible[line]
+		ds = append(ds, d)
+	}
+	return ds
+}
+
+func worst(problems []tomldoc.Problem) Severity {
+	if slices.ContainsFunc(problems, func(p tomldoc.Problem) bool { return !p.Warning }) {
+		return SeverityError
+	}
+	return SeverityWarning
+}
+
+// HasErrors reports whether any of them is more than a warning.
+func (ds Diagnostics) HasErrors() bool { return len(ds.Errors()) > 0 }
+
+// Errors returns those for which the file cannot be used.
+func (ds Diagnostics) Errors() Diagnostics { return ds.only(SeverityError) }
+
+// Warnings returns those that leave the file usable.
+func (ds Diagnostics) Warnings() Diagnostics { return ds.only(SeverityWarning) }
+
+func (ds Diagnostics) only(s Severity) Diagnostics {
+	return slices.DeleteFunc(slices.Clone(ds), func(d Diagnostic) bool { return d.Severity != s })
+}
+
+// Err returns the errors among them as one error, nil when there is none.
+func (ds Diagnostics) Err() error {
+	if errs := ds.Errors(); len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+// Error renders all of them, with carets, as [Diagnostics.Write] does.
+func (ds Diagnostics) Error() string {
+	var b strings.Builder
+	ds.Write(&b) //nolint:errcheck // a Builder takes everything
+	return strings.TrimSuffix(b.String(), "\n")
+}

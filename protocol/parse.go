@@ -1,0 +1,115 @@
+package protocol
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"knockkit/internal/tomldoc"
+)
+
+// ParseProfile reads a profile in three stages: TOML text → rawProfile, where
+// what is unset can be seen → [Profile], valid by construction. All problems of
+// the file are reported in one run. The profile is nil when any of them is an
+// error; warnings come with a profile. Its name is the file's base name.
+func ParseProfile(file string, data []byte) (*Profile, Diagnostics) {
+	doc := tomldoc.Parse(data, MaxProfileSize)
+	readable := doc.Errors() == 0
+	name := ProfileName(file)
+	if err := CheckName(name); err != nil {
+		doc.Error(tomldoc.Span{}, err.Error(), `rename the file: lower-case letters, digits and hyphens, at most 20, as "mysql.toml"`)
+	}
+	var p *Profile
+	if readable {
+		p = readProfile(name, doc, true)
+	}
+	if doc.Errors() > 0 {
+		p = nil
+	}
+	return p, Diagnose(file, doc)
+}
+
+// ProfileName returns the name of the profile that a file holds.
+func ProfileName(file string) string {
+	return strings.TrimSuffix(filepath.Base(file), ".toml")
+}
+
+// CheckName returns an error unless name is one for a profile:
+// [a-z0-9][a-z0-9-]{0,19}.
+func CheckName(name string) error {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+	if name == "" || len(name) > 20 || strings.Trim(name, letters+"-") != "" || name[0] == '-' {
+		return fmt.Errorf("%s is not a name for a profile", tomldoc.Quote(name))
+	}
+	return nil
+}
+
+// parser is the stage from rawProfile to Profile. It goes on after an error, so
+// that all are found; what a failed check leaves in the profile is never used.
+type parser struct {
+	doc  *tomldoc.Document
+	raw  *rawProfile
+	p    *Profile
+	step []tomldoc.Span // where p's steps are written
+	wait []tomldoc.Span // and their times; zero where it is the default
+	open []tomldoc.Span // where p's ranges are written
+}
+
+// readProfile reads the document's values. Warnings are for people who write
+// files; a profile that is read back from the kernel has been warned about.
+func readProfile(name string, doc *tomldoc.Document, warn bool) *Profile {
+	a := &parser{doc: doc, raw: readRaw(doc.Root()), p: &Profile{Name: name}}
+	a.general()
+	a.sequence()
+	a.signed()
+	a.opens()
+	a.lease()
+	a.closing()
+	a.scope()
+	a.opened()
+	a.client()
+	if warn && doc.Errors() == 0 {
+		a.warn()
+	}
+	return a.p
+}
+
+// text notes what is wrong inside a string.
+func (a *parser) text(f tomldoc.Field[string], err error) {
+	var e *SyntaxError
+	if errors.As(err, &e) {
+		a.doc.Error(a.doc.Inside(f.At, f.Value, e.Start, e.End), e.Message, e.Hint)
+		return
+	}
+	a.doc.Error(f.At, err.Error(), "")
+}
+
+// or returns the field's value, the default when it is unset.
+func or[T any](f *tomldoc.Field[T], unset T) T {
+	if f == nil {
+		return unset
+	}
+	return f.Value
+}
+
+// choose returns the value that a field names; the first when it is unset.
+func choose[T fmt.Stringer](a *parser, key string, f *tomldoc.Field[string], among ...T) T {
+	if f == nil {
+		return among[0]
+	}
+	var names []string
+	for _, v := range among {
+		if f.Value == v.String() {
+			return v
+		}
+		names = append(names, v.String())
+	}
+	hint := tomldoc.Meant(strings.ToLower(f.Value), names)
+	if hint == "" {
+		last := len(names) - 1
+		hint = "it can be " + strings.Join(names[:last], ", ") + " or " + names[last]
+	}
+	a.doc.Error(f.At, fmt.Sprintf("`%s` cannot be %s", key, tomldoc.Quote(f.Value)), hint)
+	return among[0]
+}

@@ -1,0 +1,65 @@
+package protocol
+
+import (
+	"fmt"
+	"slices"
+)
+
+// CheckTogether returns why the profiles cannot be installed side by side, each
+// reason a [*ConflictError] with both names; none when they can. It looks at
+// what two profiles say about one port:
+//
+//   - a port that one opens and the other knocks on, by its sequence, its close
+//     knock or its carrier: one packet would be a connection and a knock;
+//   - a knock that closes one and belongs to the sequence of the other, or
+//     carries its token: opening one would close the other.
+//
+// What they say about shared positions is checked by [Compile].
+func CheckTogether(profiles []*Profile) []error {
+	var conflicts []error
+	sorted := sortedByName(profiles)
+	knocks := make([][]Knock, len(sorted))
+	for i, p := range sorted {
+		knocks[i] = p.knocks()
+	}
+	for i, p := range sorted {
+		for j, q := range sorted {
+			if i == j {
+				continue
+			}
+			if what := together(p, q, knocks[j]); what != "" {
+				conflicts = append(conflicts, &ConflictError{p.Name, q.Name, what})
+			}
+		}
+	}
+	return conflicts
+}
+
+// together returns what the ports or the close knock of p have against q and
+// its knocks.
+func together(p, q *Profile, knocks []Knock) string {
+	for _, k := range knocks {
+		switch {
+		case slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(k) }):
+			return fmt.Sprintf("%s opens %s, and it is a knock of %s", p.Name, k, q.Name)
+		case p.Close != nil && *p.Close == k:
+			return fmt.Sprintf("%s closes %s, and it is a knock of %s", k, p.Name, q.Name)
+		}
+	}
+	if k := q.Close; k != nil && slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(*k) }) {
+		return fmt.Sprintf("%s opens %s, which closes %s", p.Name, k, q.Name)
+	}
+	return ""
+}
+
+// knocks returns by what a source opens the profile.
+func (p *Profile) knocks() []Knock {
+	var all []Knock
+	for _, s := range p.Sequence {
+		all = append(all, s.Knock)
+	}
+	if p.Signed != nil {
+		all = append(all, p.Signed.Carrier)
+	}
+	return all
+}

@@ -1,0 +1,53 @@
+package protocol
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestProfilesThatSayTwoThingsAboutOnePortAreRefusedTogether(t *testing.T) {
+	const opensDB = "sequence = [\"7421/tcp\", \"3190/tcp\"]\nopen = [\"3306/tcp\", \"6000-6010/tcp\"]\n"
+	for name, tc := range map[string]struct{ other, want string }{
+		"nothing in common":          {"sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"22/tcp\"]", ""},
+		"the same port opened":       {"sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"3306/tcp\"]", ""},
+		"the port of other protocol": {"sequence = [\"3306/udp\", \"733/tcp\"]\nopen = [\"22/tcp\"]", ""},
+		"a port knocked on": {"sequence = [\"811/tcp\", \"6005/tcp\"]\nopen = [\"22/tcp\"]",
+			"profiles db and other cannot be installed together: db opens 6005/tcp, and it is a knock of other"},
+		"a port that closes": {"sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"22/tcp\"]\nclose = \"3306/tcp\"",
+			"profiles db and other cannot be installed together: db opens 3306/tcp, which closes other"},
+		"a knock that closes": {"sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"22/tcp\"]\nclose = \"7421/tcp\"",
+			"profiles other and db cannot be installed together: 7421/tcp closes other, and it is a knock of db"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, ds := ParseProfile("db.toml", []byte(opensDB))
+			other, more := ParseProfile("other.toml", []byte(tc.other))
+			if db == nil || other == nil {
+				t.Fatal(ds, more)
+			}
+			for _, order := range [][]*Profile{{db, other}, {other, db}} {
+				got := ""
+				if err := errors.Join(CheckTogether(order)...); err != nil {
+					got = err.Error()
+				}
+				if got != tc.want {
+					t.Errorf("got %q, want %q", got, tc.want)
+				}
+			}
+		})
+	}
+}
+
+func TestACarrierIsAKnockTo(t *testing.T) {
+	vpn, _ := ParseProfile("vpn.toml", []byte("sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"51820/udp\"]"))
+	signed, _ := ParseProfile("signed.toml", []byte("signed = { carrier = \"51820/udp\" }\nopen = [\"22/tcp\"]"))
+	closing, _ := ParseProfile("closing.toml", []byte("sequence = [\"844/tcp\", \"722/tcp\"]\nopen = [\"23/tcp\"]\nclose = \"51820/udp\""))
+	errs := CheckTogether([]*Profile{vpn, signed, closing})
+	// vpn opens the carrier and the close knock; closing closes by the carrier.
+	if len(errs) != 3 {
+		t.Errorf("got %v", errs)
+	}
+	var conflict *ConflictError
+	if !errors.As(errors.Join(errs...), &conflict) {
+		t.Errorf("%v are no ConflictErrors", errs)
+	}
+}

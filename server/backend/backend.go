@@ -1,0 +1,99 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"knockkit/protocol"
+)
+
+// Want is what is to be in the kernel: the automata of both families and the
+// settings that their meaning depends on.
+type Want struct {
+	IPv4, IPv6 *protocol.Automaton
+	Policy     protocol.Policy
+}
+
+// Of returns the automaton of a family.
+func (w Want) Of(f protocol.Family) *protocol.Automaton {
+	if f == protocol.IPv4 {
+		return w.IPv4
+	}
+	return w.IPv6
+}
+
+// Compile makes the automata of both families.
+func Compile(profiles []*protocol.Profile, policy protocol.Policy) (Want, error) {
+	v4, err4 := protocol.Compile(profiles, protocol.IPv4)
+	v6, err6 := protocol.Compile(profiles, protocol.IPv6)
+	if err4 != nil {
+		return Want{}, err4
+	}
+	return Want{v4, v6, policy}, err6
+}
+
+// Text is what a tool of the host is fed with.
+type Text struct {
+	Family protocol.Family // Both where one text is for both
+	Tool   string          // "iptables-restore --noflush --wait"
+	Text   string          // "": nothing to do
+}
+
+// Installed is what the kernel says about itself.
+type Installed struct {
+	Profiles []*protocol.Profile // by name
+	Policy   protocol.Policy
+	Drift    []string // where the rules are not those that were committed; a sentence each
+	Foreign  []string // rules of others that jump into our chains
+}
+
+// State says what a source is, as `status` words it.
+type State string
+
+// The states of a source.
+const (
+	Knocking State = "knocking"
+	Open     State = "open"
+	Banned   State = "banned"
+)
+
+// Source is one line of `status`: an address and a position, a lease or a ban.
+type Source struct {
+	Profile   string       // "" for a ban
+	Address   netip.Prefix // a single address unless the profile has a `prefix`
+	State     State
+	Step      int // knocks made; Steps for a lease
+	Steps     int
+	Left      time.Duration
+	Unlimited bool // Left has no meaning: no end
+}
+
+// Fill says how full the kernel's tables are.
+type Fill struct {
+	Table   string // its name in the kernel
+	Entries int
+	Limit   int
+}
+
+// What a caller branches on.
+var (
+	ErrPrivilege    = errors.New("this needs root (or CAP_NET_ADMIN)")
+	ErrNotInstalled = errors.New("not installed")
+	ErrUnsupported  = errors.New("this backend cannot do it")
+)
+
+// ToolError says that a tool of the host refused a text.
+type ToolError struct {
+	Tool   string
+	Output string // what it said
+	Line   string // the line of the text that it names; "" if none
+}
+
+func (e *ToolError) Error() string {
+	if e.Line == "" {
+		return fmt.Sprintf("%s: %s", e.Tool, e.Output)
+	}
+	return fmt.Sprintf("%s: %s: %q", e.Tool, e.Output, e.Line)
+}

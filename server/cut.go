@@ -1,0 +1,62 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"knockkit/protocol"
+)
+
+// endConnections ends the connections that the holder made to the profile's
+// ports, and returns how many there were. What conntrack forgets is a stranger's
+// stray packet at the gate. A local TCP socket is closed besides, where the kernel
+// can (INET_DIAG_DESTROY): with a packet of its own the server's side would make
+// conntrack pick the connection up again, from the other end.
+func endConnections(p *protocol.Profile, holder netip.Prefix) (int, error) {
+	flows := &flowsOf{profile: p, holder: holder}
+	family := netlink.InetFamily(unix.AF_INET)
+	if holder.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	n, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, flows)
+	if err != nil {
+		return int(n), fmt.Errorf("ending connections through conntrack: %w", err)
+	}
+	for _, f := range flows.tcp {
+		local := &net.TCPAddr{IP: f.DstIP, Port: int(f.DstPort)}
+		remote := &net.TCPAddr{IP: f.SrcIP, Port: int(f.SrcPort)}
+		err := netlink.SocketDestroy(local, remote)
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return int(n), fmt.Errorf("closing %s: %w", remote, err)
+		}
+	}
+	return int(n), nil
+}
+
+// flowsOf matches the connections of a holder to a profile's ports, and keeps the TCP ones.
+type flowsOf struct {
+	profile *protocol.Profile
+	holder  netip.Prefix
+	tcp     []netlink.IPTuple
+}
+
+// MatchConntrackFlow implements netlink.CustomConntrackFilter.
+func (f *flowsOf) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
+	src, ok := netip.AddrFromSlice(flow.Forward.SrcIP)
+	if !ok || !f.holder.Contains(src.Unmap()) {
+		return false
+	}
+	proto := map[uint8]protocol.Proto{unix.IPPROTO_TCP: protocol.TCP, unix.IPPROTO_UDP: protocol.UDP}[flow.Forward.Protocol]
+	if !f.profile.Opens(protocol.Knock{Proto: proto, Port: flow.Forward.DstPort}) {
+		return false
+	}
+	if proto == protocol.TCP {
+		f.tcp = append(f.tcp, flow.Forward)
+	}
+	return true
+}

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// Change is what an install or a remove did, or would do.
+type Change struct {
+	Installed []string // names that were not installed before
+	Updated   []string // names whose rules are written anew
+	Removed   []string
+	Kept      []string       // installed before and untouched by this change
+	Texts     []backend.Text // with DryRun: what would be committed
+	Guard     *Guard         // with Try: undoes the change unless it is told to keep it
+}
+
+// InstallOptions says how to install.
+type InstallOptions struct {
+	Exactly bool                                  // what is installed and not named is removed
+	DryRun  bool                                  // change nothing; fill Change.Texts
+	Guard   func(newly []*protocol.Profile) error // may refuse, before anything is changed
+	Try     time.Duration                         // > 0: start a [Guard] that undoes the change after this long
+}
+
+// Install commits the given profiles beside those that are installed. It is one
+// transaction for each address family; positions and leases are kept.
+// Errors: a [*CheckError], a [*LockError], those of the backend.
+func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o InstallOptions) (Change, error) {
+	lock, err := s.lock(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	defer lock.Release()
+	is, err := s.backend.Installed(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	all := profiles
+	if !o.Exactly {
+		all = merge(is.Profiles, profiles)
+	}
+	want, err := s.plan(all)
+	if err != nil {
+		return Change{}, err
+	}
+	change := compare(is.Profiles, profiles, all)
+	if o.Guard != nil {
+		if err := o.Guard(newlyGated(is.Profiles, profiles)); err != nil {
+			return Change{}, err
+		}
+	}
+	if o.DryRun {
+		change.Texts, err = s.backend.Render(ctx, want)
+		return change, err
+	}
+	if o.Try > 0 {
+		if change.Guard, err = s.startGuard(ctx, lock.file, o.Try); err != nil {
+			return Change{}, err
+		}
+	}
+	if err := s.backend.Commit(ctx, want); err != nil {
+		if change.Guard != nil {
+			err = errors.Join(err, change.Guard.Undo())
+		}
+		return Change{}, err
+	}
+	return change, nil
+}
+
+// Remove takes the named profiles out of the kernel; none named: all, and with
+// them every trace. A name that is not installed is [backend.ErrNotInstalled], and
+// nothing is changed.
+func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
+	lock, err := s.lock(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	defer lock.Release()
+	is, err := s.backend.Installed(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(is.Profiles, named(name)) {
+			return Change{}, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
+		}
+	}
+	var left []*protocol.Profile
+	for _, p := range is.Profiles {
+		if len(names) > 0 && !slices.Contains(names, p.Name) {
+			left = append(left, p)
+		}
+	}
+	want, err := backend.Compile(left, s.policyOf(is))
+	if err != nil {
+		return Change{}, err
+	}
+	return compare(is.Profiles, nil, left), s.backend.Commit(ctx, want)
+}
+
+// policyOf keeps the installed policy where profiles stay: only an install brings
+// new settings in.
+func (s *Server) policyOf(is backend.Installed) protocol.Policy {
+	if len(is.Profiles) > 0 {
+		return is.Policy
+	}
+	return s.settings.Policy
+}
+
+func compare(was, touched, will []*protocol.Profile) Change {
+	var c Change
+	for _, p := range will {
+		switch {
+		case !slices.ContainsFunc(was, named(p.Name)):
+			c.Installed = append(c.Installed, p.Name)
+		case slices.ContainsFunc(touched, named(p.Name)):
+			c.Updated = append(c.Updated, p.Name)
+		default:
+			c.Kept = append(c.Kept, p.Name)
+		}
+	}
+	for _, p := range was {
+		if !slices.ContainsFunc(will, named(p.Name)) {
+			c.Removed = append(c.Removed, p.Name)
+		}
+	}
+	return c
+}
+
+// newlyGated returns the profiles that close a port which the installed version
+// of the profile, if any, does not.
+func newlyGated(was, profiles []*protocol.Profile) []*protocol.Profile {
+	var all []*protocol.Profile
+	for _, p := range profiles {
+		i := slices.IndexFunc(was, named(p.Name))
+		if i < 0 || !slices.Equal(was[i].Open, p.Open) || was[i].Family != p.Family || was[i].Interface != p.Interface || !slices.Equal(was[i].To, p.To) {
+			all = append(all, p)
+		}
+	}
+	return all
+}

@@ -1,0 +1,328 @@
+package iptables
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// Backend is the iptables of the host, whichever flavour its commands are.
+type Backend struct {
+	now  func() time.Time
+	hold *os.File
+}
+
+// Hold makes every tool that the backend starts keep f open. A lock that goes with
+// an open file is then held until the tool has ended, also when we are killed.
+func (b *Backend) Hold(f *os.File) { b.hold = f }
+
+func (b *Backend) tool(f protocol.Family) tool { return tool{f, b.hold} }
+
+// New returns the backend. It touches nothing.
+func New() *Backend { return &Backend{now: time.Now} }
+
+// Name returns "iptables".
+func (*Backend) Name() string { return "iptables" }
+
+// snapshot is what is installed in the families that the host has.
+type snapshot map[protocol.Family]*Saved
+
+// families returns those that the kernel has: a host without IPv6 has nothing to gate there.
+func families() []protocol.Family {
+	if _, err := os.Stat("/proc/thread-self/net/if_inet6"); err != nil {
+		return []protocol.Family{protocol.IPv4}
+	}
+	return protocol.Families()
+}
+
+func (b *Backend) read(ctx context.Context) (snapshot, error) {
+	snap := snapshot{}
+	for _, f := range families() {
+		saved, err := b.tool(f).save(ctx)
+		if err != nil {
+			return nil, err
+		}
+		snap[f] = saved
+	}
+	return snap, nil
+}
+
+// rules renders one family, keeping the names and the hand-given leases that are there.
+func (b *Backend) rules(was *Saved, a *protocol.Automaton, policy protocol.Policy, grants func([]Grant) []Grant) (*Ruleset, error) {
+	about, err := ReadAbout(was.Ours)
+	if err != nil {
+		// Somebody changed the record. What is wanted is still known; what is lost
+		// is only which table held which position.
+		about = &Installed{}
+	}
+	kept := alive(about.Grants, b.now())
+	if grants != nil {
+		kept = grants(kept)
+	}
+	return Render(Input{a, policy, about.Known, kept}), nil
+}
+
+// Render returns the texts that Commit would feed to the host's tools.
+func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text, error) {
+	snap, err := b.read(ctx)
+	if errors.Is(err, backend.ErrPrivilege) || errors.Is(err, backend.ErrUnsupported) {
+		// Who may not look can still be shown what a clean host would get.
+		snap, err = snapshot{}, nil
+		for _, f := range protocol.Families() {
+			snap[f] = &Saved{Ours: &Ruleset{Family: f}}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var texts []backend.Text
+	for _, f := range protocol.Families() {
+		if snap[f] == nil {
+			continue
+		}
+		rules, err := b.rules(snap[f], want.Of(f), want.Policy, nil)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, backend.Text{Family: f, Tool: strings.Join(b.tool(f).restoreCommand(), " "), Text: Transaction(snap[f], rules)})
+	}
+	return texts, nil
+}
+
+// Commit makes want what is installed: one transaction a family. When the second
+// one fails, the first is put back.
+func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
+	return b.commit(ctx, want, nil)
+}
+
+func (b *Backend) commit(ctx context.Context, want backend.Want, grants func([]Grant) []Grant) error {
+	snap, err := b.read(ctx)
+	if err != nil {
+		return err
+	}
+	if err := refuseMix(ctx); err != nil {
+		return err
+	}
+	target := map[protocol.Family]*Ruleset{}
+	for f, saved := range snap {
+		if target[f], err = b.rules(saved, want.Of(f), want.Policy, grants); err != nil {
+			return err
+		}
+	}
+	return b.replace(ctx, snap, target)
+}
+
+// replace commits the rulesets of both families, or none.
+func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol.Family]*Ruleset) error {
+	for i, f := range families() {
+		err := b.tool(f).commit(ctx, Transaction(was[f], target[f]))
+		if err == nil {
+			continue
+		}
+		err = explainCommit(err, was[f])
+		for _, done := range families()[:i] {
+			if undo := b.restoreFamily(context.WithoutCancel(ctx), done, was[done].Ours); undo != nil {
+				err = fmt.Errorf("%w; and %s could not be put back: %w", err, done, undo)
+			}
+		}
+		return err
+	}
+	return nil
+}
+
+// explainCommit names the foreign rule that keeps a chain of ours from going away.
+func explainCommit(err error, was *Saved) error {
+	if te := new(backend.ToolError); errors.As(err, &te) && len(was.Foreign) > 0 {
+		return fmt.Errorf("%w (a rule that is not ours jumps into our chains: %q)", err, was.Foreign[0])
+	}
+	return err
+}
+
+func (b *Backend) restoreFamily(ctx context.Context, f protocol.Family, rules *Ruleset) error {
+	now, err := b.tool(f).save(ctx)
+	if err != nil {
+		return err
+	}
+	return b.tool(f).commit(ctx, Transaction(now, rules))
+}
+
+// Save returns the installed rules of ours as text that [Backend.PutBack] takes.
+func (b *Backend) Save(ctx context.Context) ([]backend.Text, error) {
+	snap, err := b.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var texts []backend.Text
+	for _, f := range families() {
+		texts = append(texts, backend.Text{Family: f, Text: snap[f].Ours.Text()})
+	}
+	return texts, nil
+}
+
+// PutBack makes the rules of an earlier Save what is installed.
+func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
+	snap, err := b.read(ctx)
+	if err != nil {
+		return err
+	}
+	target := map[protocol.Family]*Ruleset{}
+	for _, t := range texts {
+		saved, err := ParseSave(t.Family, t.Text)
+		if err != nil {
+			return err
+		}
+		target[t.Family] = saved.Ours
+	}
+	return b.replace(ctx, snap, target)
+}
+
+// Installed reads what the kernel says is installed.
+func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
+	snap, err := b.read(ctx)
+	if err != nil {
+		return backend.Installed{}, err
+	}
+	var in backend.Installed
+	for _, f := range families() {
+		in.Foreign = append(in.Foreign, foreign(f, snap[f])...)
+		about, err := ReadAbout(snap[f].Ours)
+		if err != nil {
+			in.Drift = append(in.Drift, fmt.Sprintf("%s: %v", f, err))
+			continue
+		}
+		for _, p := range about.Profiles {
+			if !slices.ContainsFunc(in.Profiles, func(o *protocol.Profile) bool { return o.Name == p.Name }) {
+				in.Profiles = append(in.Profiles, p)
+			}
+		}
+		if len(about.Profiles) > 0 {
+			in.Policy = about.Policy
+		}
+		in.Drift = append(in.Drift, drift(f, snap[f], about)...)
+	}
+	in.Drift = append(in.Drift, missingFamily(snap, in.Profiles)...)
+	slices.SortFunc(in.Profiles, func(x, y *protocol.Profile) int { return cmp.Compare(x.Name, y.Name) })
+	return in, nil
+}
+
+func foreign(f protocol.Family, s *Saved) []string {
+	var all []string
+	for _, line := range s.Foreign {
+		all = append(all, fmt.Sprintf("%s: %s", f, line))
+	}
+	return all
+}
+
+// Grant gives a lease now, for the profile's own time (d = 0) or for d. The
+// holder has the profile's prefix length.
+func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.Prefix, d time.Duration) error {
+	if d == 0 || d == p.Lease {
+		if err := b.dropGrants(ctx, p, holder); err != nil {
+			return err
+		}
+		return b.write(p, holder, "+")
+	}
+	if p.Once {
+		return fmt.Errorf("%s is for one connection: such a lease has no time of its own with iptables: %w", p.Name, backend.ErrUnsupported)
+	}
+	until := b.now().Add(d).Truncate(time.Second)
+	if err := b.changeGrants(ctx, func(f protocol.Family, kept []Grant) []Grant {
+		kept = without(kept, p, holder)
+		if f == protocol.FamilyOf(holder.Addr()) {
+			kept = append(kept, Grant{p.Name, holder, until})
+		}
+		return kept
+	}); err != nil {
+		return err
+	}
+	return b.write(p, holder, "-") // or a lease of the profile's own time would outlast it
+}
+
+// Revoke ends the holder's lease, and reports whether there was one.
+func (b *Backend) Revoke(ctx context.Context, p *protocol.Profile, holder netip.Prefix) (bool, error) {
+	sources, err := b.Sources(ctx)
+	if err != nil {
+		return false, err
+	}
+	held := slices.ContainsFunc(sources, func(s backend.Source) bool {
+		return s.Profile == p.Name && s.State == backend.Open && s.Address == holder
+	})
+	if err := b.dropGrants(ctx, p, holder); err != nil {
+		return held, err
+	}
+	return held, b.write(p, holder, "-")
+}
+
+// write changes the profile's lease table, and adds to the one it shares.
+func (b *Backend) write(p *protocol.Profile, holder netip.Prefix, op string) error {
+	t := tables{d: dialect{protocol.FamilyOf(holder.Addr())}}
+	if shared, ok := t.holders(p); ok && op == "+" {
+		if err := writeTable(shared.name, op+holder.Addr().String()); err != nil {
+			return err
+		}
+	}
+	return writeTable(t.lease(p).name, op+holder.Addr().String())
+}
+
+func without(grants []Grant, p *protocol.Profile, holder netip.Prefix) []Grant {
+	return slices.DeleteFunc(grants, func(g Grant) bool { return g.Profile == p.Name && g.Holder == holder })
+}
+
+// dropGrants takes away the rules that were given to the holder by hand.
+func (b *Backend) dropGrants(ctx context.Context, p *protocol.Profile, holder netip.Prefix) error {
+	had, err := b.grants(ctx)
+	if err != nil {
+		return err
+	}
+	if len(without(slices.Clone(had), p, holder)) == len(had) {
+		return nil
+	}
+	return b.changeGrants(ctx, func(_ protocol.Family, kept []Grant) []Grant { return without(kept, p, holder) })
+}
+
+// grants lists the leases given by hand that are alive.
+func (b *Backend) grants(ctx context.Context) ([]Grant, error) {
+	snap, err := b.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Grant
+	for _, f := range families() {
+		about, err := ReadAbout(snap[f].Ours)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, alive(about.Grants, b.now())...)
+	}
+	return all, nil
+}
+
+// changeGrants commits what is installed with other hand-given leases.
+func (b *Backend) changeGrants(ctx context.Context, change func(protocol.Family, []Grant) []Grant) error {
+	snap, err := b.read(ctx)
+	if err != nil {
+		return err
+	}
+	target := map[protocol.Family]*Ruleset{}
+	for f, saved := range snap {
+		about, err := ReadAbout(saved.Ours)
+		if err != nil {
+			return err
+		}
+		a, err := protocol.Compile(about.Profiles, f)
+		if err != nil {
+			return err
+		}
+		target[f] = Render(Input{a, about.Policy, about.Known, change(f, alive(about.Grants, b.now()))})
+	}
+	return b.replace(ctx, snap, target)
+}

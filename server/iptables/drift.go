@@ -1,0 +1,99 @@
+package iptables
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"knockkit/protocol"
+)
+
+// drift says where the installed rules of a family are not those that its record
+// stands for.
+func drift(f protocol.Family, s *Saved, about *Installed) []string {
+	if s.Ours.Empty() && s.Jumps == 0 {
+		return nil
+	}
+	var found []string
+	say := func(format string, args ...any) {
+		found = append(found, fmt.Sprintf("%s: ", f)+fmt.Sprintf(format, args...))
+	}
+	switch {
+	case s.Jump == 0:
+		say("INPUT does not jump to %s: nothing is gated", chainTop)
+	case s.Jump > 1:
+		say("INPUT jumps to %s at position %d, after %q", chainTop, s.Jump, s.Input[0])
+	case s.Jumps > 1:
+		say("INPUT jumps to %s %d times", chainTop, s.Jumps)
+	}
+	a, err := protocol.Compile(about.Profiles, f)
+	if err != nil {
+		say("the record of what is installed does not compile: %v", err)
+		return found
+	}
+	want := Render(Input{a, about.Policy, about.Known, about.Grants})
+	for _, c := range want.Chains {
+		is := s.Ours.Chain(c.Name)
+		if is == nil {
+			say("chain %s is gone", c.Name)
+			continue
+		}
+		if line := difference(c, is); line != "" {
+			say("%s", line)
+		}
+	}
+	for _, c := range s.Ours.Chains {
+		if want.Chain(c.Name) == nil {
+			say("chain %s is not one that we made", c.Name)
+		}
+	}
+	return found
+}
+
+// difference describes the first rule that differs, or returns "".
+func difference(want, is *Chain) string {
+	open := strings.HasPrefix(want.Name, prefixOpen) // the profile's own rules: the tool may print them otherwise
+	for i := range max(len(want.Rules), len(is.Rules)) {
+		switch {
+		case i >= len(is.Rules):
+			return fmt.Sprintf("%s lacks the rule %q", want.Name, want.Rules[i])
+		case i >= len(want.Rules):
+			return fmt.Sprintf("%s has a rule more: %q", want.Name, is.Rules[i])
+		case !open && !sameRule(want.Rules[i], is.Rules[i]):
+			return fmt.Sprintf("%s rule %d is %q", want.Name, i+1, is.Rules[i])
+		}
+	}
+	return ""
+}
+
+// sameRule compares two rules without regard to the order of their parts, which
+// differs between versions of iptables-save.
+func sameRule(x, y string) bool {
+	if x == y {
+		return true
+	}
+	xs, errX := split(x)
+	ys, errY := split(y)
+	if errX != nil || errY != nil {
+		return false
+	}
+	slices.Sort(xs)
+	slices.Sort(ys)
+	return slices.Equal(xs, ys)
+}
+
+// missingFamily says where one family has rules that the other lacks.
+func missingFamily(snap snapshot, profiles []*protocol.Profile) []string {
+	var found []string
+	for f, s := range snap {
+		if !s.Ours.Empty() {
+			continue
+		}
+		for _, p := range profiles {
+			if p.In(f) {
+				found = append(found, fmt.Sprintf("%s: nothing is installed: %s is open to all there", f, p.Name))
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,143 @@
+package iptables
+
+import (
+	"slices"
+
+	"knockkit/protocol"
+)
+
+// portChains fills KNOCKD-TCP, -UDP and -ICMP, where strangers' events and those
+// that ended a position go: is it a first knock, or a connection to a gate?
+func (r *render) portChains() {
+	for _, proto := range protos[:2] {
+		c := r.out.newChain(portChain(proto))
+		var all []portRules
+		for _, s := range segments(r.usesOf(proto)) {
+			pr := portRules{first: s.first, last: s.last}
+			for _, u := range s.uses {
+				switch {
+				case u.start != nil:
+					pr.rules = append(pr.rules, r.stepRules(u.start.To)...)
+				case u.back != nil:
+					pr.rules = append(pr.rules, r.giveBack(u.back)...)
+				}
+			}
+			pr.rules = append(pr.rules, r.gateRules(s.profiles(), proto)...)
+			all = append(all, pr)
+		}
+		r.out.split(c, c.Name, proto, all, "")
+	}
+	c := r.out.newChain(portChain(protocol.ICMP))
+	for _, e := range r.Automaton.Starts() {
+		if e.Knock.Proto == protocol.ICMP {
+			r.step(c, r.knock(e.Knock), e.To)
+		}
+	}
+	for _, p := range r.Automaton.Profiles {
+		if p.Close != nil && p.Close.Proto == protocol.ICMP {
+			for _, ru := range r.giveBack(p) {
+				c.add(append(rule{r.knock(*p.Close)}, ru...)...)
+			}
+		}
+	}
+}
+
+// giveBack ends the lease of the source: its close knock came.
+func (r *render) giveBack(p *protocol.Profile) []rule {
+	var rules []rule
+	for _, in := range scope(p.ScopeIn(r.family)) {
+		rules = append(rules, rule{in, r.lease(p).remove(), note("%s: lease given back", p.Name)})
+	}
+	return rules
+}
+
+// gateRules ask each profile of the port for a lease, and then shut.
+func (r *render) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+	var rules []rule
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			maybe := ""
+			if tab, ok := r.holders(p); ok && !r.grantedByHand(p) {
+				maybe = tab.check()
+			}
+			rules = append(rules, rule{in, maybe, note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)})
+		}
+	}
+	return append(rules, r.closedRules(profiles, proto)...)
+}
+
+// closedRules say what a connection without a lease gets: the strictest first,
+// where several profiles open the port.
+func (r *render) closedRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+	byStrictness := slices.Clone(profiles)
+	slices.SortStableFunc(byStrictness, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
+	var rules []rule
+	for _, p := range byStrictness {
+		verdict := map[protocol.Closed]string{
+			protocol.ClosedDrop: "-j DROP", protocol.ClosedReject: r.reject(proto), protocol.ClosedContinue: "-j RETURN",
+		}[p.Closed]
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			rules = append(rules, rule{in, note("%s: closed", p.Name), verdict})
+		}
+	}
+	return rules
+}
+
+// gates fills the chains that belong to one profile each, and those for packets
+// that are no events.
+func (r *render) gates() {
+	for _, p := range r.Automaton.Profiles {
+		r.gate(p)
+		r.open(p)
+	}
+	r.shut(chainStray, r.closedRules)
+	if r.Policy.Ban != nil {
+		r.shut(chainBanned, r.dropAll)
+	}
+	if r.anyCut() {
+		r.shut(chainCut, r.cutRules)
+	}
+}
+
+// gate fills KNOCKD-GATE-…: a holder of a lease goes on, others return.
+func (r *render) gate(p *protocol.Profile) {
+	c := r.out.newChain(chainName(prefixGate, p.Name, 0))
+	open := goTo + chainName(prefixOpen, p.Name, 0)
+	for _, g := range r.Grants {
+		if g.Profile == p.Name {
+			c.add(g.match(), open)
+		}
+	}
+	for _, from := range r.sources(p) {
+		switch lease := r.lease(p); {
+		case p.Once:
+			if p.Closed != protocol.ClosedContinue {
+				// Until it is answered, a connection's packets are all NEW. The first
+				// one used the lease up; the flow it belongs to is known since.
+				c.add("-m conntrack --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name), open)
+			}
+			c.add(from, lease.within(p.Lease), lease.remove(), note("%s: a lease, for one connection", p.Name), open)
+		case p.Renew:
+			c.add(from, lease.renew(p.Lease), note("%s: a lease, which starts again", p.Name), open)
+		default:
+			c.add(from, lease.within(p.Lease), note("%s: a lease", p.Name), open)
+		}
+	}
+}
+
+// open fills KNOCKD-OPEN-…: the profile's own rules, then the connection is let in.
+func (r *render) open(p *protocol.Profile) {
+	c := r.out.newChain(chainName(prefixOpen, p.Name, 0))
+	bodies := p.Opened.IPTables
+	if r.family == protocol.IPv6 {
+		bodies = p.Opened.IP6Tables
+	}
+	for _, body := range bodies {
+		c.add(body)
+	}
+	c.add(note("%s: open", p.Name), "-j ACCEPT")
+}
+
+func (r *render) grantedByHand(p *protocol.Profile) bool {
+	return slices.ContainsFunc(r.Grants, func(g Grant) bool { return g.Profile == p.Name })
+}

@@ -1,0 +1,80 @@
+package iptables
+
+import (
+	"fmt"
+	"slices"
+
+	"knockkit/protocol"
+)
+
+// Chain is a chain of ours and its rules, each as the text after "-A NAME ".
+type Chain struct {
+	Name  string
+	Rules []string
+}
+
+// add appends a rule made of the given parts.
+func (c *Chain) add(parts ...string) { c.Rules = append(c.Rules, rule(parts).String()) }
+
+// Ruleset is everything that is installed in one family, in the order in which
+// the kernel gets to see it.
+type Ruleset struct {
+	Family protocol.Family
+	Chains []*Chain
+}
+
+// Chain returns the chain of that name, or nil.
+func (r *Ruleset) Chain(name string) *Chain {
+	i := slices.IndexFunc(r.Chains, func(c *Chain) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return r.Chains[i]
+}
+
+// Empty reports whether nothing is installed.
+func (r *Ruleset) Empty() bool { return r == nil || len(r.Chains) == 0 }
+
+// newChain appends an empty chain. The name must be new.
+func (r *Ruleset) newChain(name string) *Chain {
+	if len(name) > maxChainName || r.Chain(name) != nil {
+		panic(fmt.Sprintf("iptables: chain name %q is too long or taken", name)) // our own mistake, not input
+	}
+	c := &Chain{Name: name}
+	r.Chains = append(r.Chains, c)
+	return c
+}
+
+// portRules are the rules for the packets to one range of ports.
+type portRules struct {
+	first, last uint16
+	rules       []rule // without the port match
+}
+
+// leafSize is how many ranges one chain asks for one after the other. A rule
+// that does not match costs some 20 ns, a jump somewhat more.
+const leafSize = 8
+
+// split fills a chain with the rules for its ports. Many ranges are divided in
+// two again and again, so that a packet passes few rules however many there are.
+// What matches none goes on to otherwise, "" = back to the host's rules.
+func (r *Ruleset) split(c *Chain, prefix string, proto protocol.Proto, ranges []portRules, otherwise string) {
+	if len(ranges) > leafSize {
+		mid := len(ranges) / 2
+		for _, half := range [][]portRules{ranges[:mid], ranges[mid:]} {
+			first, last := half[0].first, half[len(half)-1].last
+			child := r.newChain(fmt.Sprintf("%s-%d-%d", prefix, first, last))
+			c.add(ports(protocol.PortRange{Proto: proto, First: first, Last: last}), goTo+child.Name)
+			r.split(child, prefix, proto, half, otherwise)
+		}
+	} else {
+		for _, pr := range ranges {
+			for _, ru := range pr.rules {
+				c.add(append(rule{ports(protocol.PortRange{Proto: proto, First: pr.first, Last: pr.last})}, ru...)...)
+			}
+		}
+	}
+	if otherwise != "" {
+		c.add(goTo + otherwise)
+	}
+}

@@ -1,0 +1,84 @@
+package iptables
+
+import (
+	"knockkit/protocol"
+)
+
+// shut fills a chain that asks only for gates: what comes to one gets the rules,
+// what does not goes on to the host's own.
+func (r *render) shut(name string, rulesOf func([]*protocol.Profile, protocol.Proto) []rule) {
+	top := r.out.newChain(name)
+	for _, proto := range protos[:2] {
+		var all []portRules
+		for _, s := range segments(r.gatesOf(proto, func(*protocol.Profile) bool { return true })) {
+			if rules := rulesOf(s.profiles(), proto); len(rules) > 0 {
+				all = append(all, portRules{s.first, s.last, rules})
+			}
+		}
+		if len(all) == 0 {
+			continue
+		}
+		c := r.out.newChain(name + portChain(proto)[len(chainTop):])
+		top.add(r.proto(proto), goTo+c.Name)
+		r.out.split(c, c.Name, proto, all, "")
+	}
+}
+
+// dropAll is what a banned source gets at a gate, whatever `closed` says.
+func (r *render) dropAll(profiles []*protocol.Profile, _ protocol.Proto) []rule {
+	var rules []rule
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			rules = append(rules, rule{in, note("%s: banned", p.Name), "-j DROP"})
+		}
+	}
+	return rules
+}
+
+// cutRules end an established connection whose lease is over. A port that some
+// profile opens without `cut` is left alone: the connection may be one of its own.
+func (r *render) cutRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+	var rules []rule
+	for _, p := range profiles {
+		if !p.Cut {
+			return nil
+		}
+	}
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			for _, g := range r.Grants {
+				if g.Profile == p.Name {
+					rules = append(rules, rule{g.match(), "-j RETURN"})
+				}
+			}
+			rules = append(rules, rule{in, r.lease(p).within(p.Lease), note("%s: the lease goes on", p.Name), "-j RETURN"})
+		}
+	}
+	if proto == protocol.TCP {
+		// The client's own reset has to reach the server, or only one side would end.
+		rules = append(rules, rule{"--tcp-flags RST RST", "-j RETURN"})
+	}
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			rules = append(rules, rule{in, "-m conntrack --ctdir ORIGINAL", note("%s: cut", p.Name), r.cutVerdict(proto)})
+		}
+	}
+	return rules
+}
+
+// cutVerdict tells a TCP client at once that its connection has ended.
+func (r *render) cutVerdict(proto protocol.Proto) string {
+	if proto == protocol.TCP {
+		return r.reject(proto)
+	}
+	return "-j DROP"
+}
+
+func (r *render) anyCut() bool {
+	for _, p := range r.Automaton.Profiles {
+		if p.Cut {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,134 @@
+package iptables
+
+import (
+	"time"
+
+	"knockkit/protocol"
+)
+
+// progressChain fills KNOCKD-PROGRESS: which position is the source in? A source
+// is in one at most, unless its time there is over.
+func (r *render) progressChain() {
+	c := r.out.newChain(chainProgress)
+	r.eachState(func(i int) {
+		s := &r.Automaton.States[i]
+		c.add(r.state(i).within(s.Within), note("%s%s", r.Automaton.StateName(i), timed(s.Within)), goTo+r.atChain(i))
+	})
+	r.toPorts(c)
+}
+
+func timed(d time.Duration) string {
+	if d == 0 {
+		return ", no limit"
+	}
+	return ", next within " + d.String()
+}
+
+// at fills KNOCKD-AT-…: what a source in state i may do next.
+func (r *render) at(i int) {
+	s := &r.Automaton.States[i]
+	c := r.out.newChain(r.atChain(i))
+	for _, e := range s.Edges {
+		r.leave(c, i, e)
+	}
+	for _, in := range scope(s.Scope) {
+		c.add(in, r.knock(s.Last()), note("%s: the same knock again", r.Automaton.StateName(i)), goTo+r.stayChain(i))
+	}
+	for _, e := range s.Suffix {
+		r.leave(c, i, e)
+	}
+	c.add(r.state(i).remove(), note("%s: anything else starts over", r.Automaton.StateName(i)), goTo+chainOver)
+}
+
+// leave is the edge from state i to another.
+func (r *render) leave(c *Chain, i int, e protocol.Edge) {
+	for _, in := range scope(r.Automaton.States[e.To].Scope) {
+		c.add(in, r.knock(e.Knock), r.state(i).remove(), note("right knock: %s", r.Automaton.StateName(e.To)), goTo+r.inChain(e.To))
+	}
+}
+
+// step sends a first knock to its state.
+func (r *render) step(c *Chain, match string, to int) {
+	for _, ru := range r.stepRules(to) {
+		c.add(append(rule{match}, ru...)...)
+	}
+}
+
+func (r *render) stepRules(to int) []rule {
+	var rules []rule
+	for _, in := range scope(r.Automaton.States[to].Scope) {
+		rules = append(rules, rule{in, note("first knock: %s", r.Automaton.StateName(to)), goTo + r.inChain(to)})
+	}
+	return rules
+}
+
+// in fills KNOCKD-IN-…: a source enters state i. It grants, once per entry, and
+// then notes the position, which a repeat of the knock does too (KNOCKD-STAY-…
+// where the two differ).
+func (r *render) in(i int) {
+	s := &r.Automaton.States[i]
+	c := r.out.newChain(r.inChain(i))
+	for _, p := range s.Grants {
+		r.grant(c, p)
+	}
+	if s.Keep == i && len(s.Grants) > 0 {
+		stay := r.out.newChain(r.stayChain(i))
+		c.add(goTo + stay.Name)
+		c = stay
+	}
+	if s.Keep == protocol.Root {
+		c.add(r.progress().remove(), note("%s: nothing comes after it", r.Automaton.StateName(i)))
+	} else {
+		c.add(r.state(s.Keep).set(), note("now at %s", r.Automaton.StateName(s.Keep)))
+		c.add(r.progress().set(), note("now in a position"))
+	}
+	r.answer(c, s)
+}
+
+// grant notes the source as the holder of a lease.
+func (r *render) grant(c *Chain, p *protocol.Profile) {
+	for _, from := range r.sources(p) {
+		c.add(from, r.lease(p).set(), note("%s: opened", p.Name))
+		if holders, ok := r.holders(p); ok {
+			c.add(from, holders.set(), note("%s: ask for its lease", p.Name))
+		}
+	}
+}
+
+// answer is the reply to a right knock. ReplyContinue leaves our chains, since
+// every step since KNOCKD was a goto: the host's rules treat the packet like any
+// other.
+func (r *render) answer(c *Chain, s *protocol.State) {
+	verdict := ""
+	switch s.Reply {
+	case protocol.ReplyContinue:
+		return
+	case protocol.ReplyAccept:
+		verdict = "-j ACCEPT"
+	case protocol.ReplyDrop:
+		verdict = "-j DROP"
+	case protocol.ReplyReject:
+		verdict = r.reject(s.Last().Proto)
+	}
+	for _, u := range s.Users {
+		for _, from := range r.sources(u.Profile) {
+			c.add(from, r.proto(s.Last().Proto), note("%s: reply %s", u, s.Reply), verdict)
+		}
+	}
+}
+
+func (r *render) atChain(i int) string { return r.stateChain(prefixAt, i) }
+func (r *render) inChain(i int) string { return r.stateChain(prefixIn, i) }
+
+// stayChain is where a repeated knock goes: to where the first went, unless that grants.
+func (r *render) stayChain(i int) string {
+	if len(r.Automaton.States[i].Grants) == 0 {
+		return r.inChain(i)
+	}
+	return r.stateChain(prefixStay, i)
+}
+
+func (r *render) stateChain(prefix string, i int) string {
+	u := r.Automaton.States[i].Users[0]
+	return chainName(prefix, u.Profile.Name, u.Step)
+}

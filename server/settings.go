@@ -1,0 +1,103 @@
+package server
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"knockkit/internal/tomldoc"
+	"knockkit/protocol"
+)
+
+// Settings is knockd.toml: what concerns the server as a whole.
+type Settings struct {
+	Backend string // "auto", "iptables" or "nftables"
+	Policy  protocol.Policy
+	Metrics netip.AddrPort // where the service shows its metrics; invalid: nowhere
+}
+
+// DefaultSettings are those of an empty knockd.toml.
+func DefaultSettings() Settings {
+	return Settings{Backend: "auto", Policy: protocol.Policy{Strict: true}}
+}
+
+// Backends are the values of the setting `backend`.
+func Backends() []string { return []string{"auto", "iptables", "nftables"} }
+
+// maxSettingsSize is far more than a settings file needs.
+const maxSettingsSize = 64 << 10
+
+// MaxBan is the longest time of a ban.
+const MaxBan = 365 * 24 * time.Hour
+
+// ParseSettings reads knockd.toml. All its problems are reported in one run;
+// the settings are those of an empty file when any is an error.
+func ParseSettings(file string, data []byte) (Settings, protocol.Diagnostics) {
+	doc := tomldoc.Parse(data, maxSettingsSize)
+	s := DefaultSettings()
+	if doc.Errors() == 0 {
+		s.read(doc)
+	}
+	if doc.Errors() > 0 {
+		s = DefaultSettings()
+	}
+	return s, protocol.Diagnose(file, doc)
+}
+
+func (s *Settings) read(doc *tomldoc.Document) {
+	root := doc.Root()
+	if f := root.Text("backend"); f != nil {
+		s.Backend = f.Value
+		if !slices.Contains(Backends(), f.Value) {
+			hint := fmt.Sprintf("one of %s", strings.Join(Backends(), ", "))
+			if meant := tomldoc.Meant(f.Value, Backends()); meant != "" {
+				hint = fmt.Sprintf("did you mean %q?", meant)
+			}
+			doc.Error(f.At, fmt.Sprintf("there is no backend %s", tomldoc.Quote(f.Value)), hint)
+		}
+	}
+	if f := root.Bool("strict"); f != nil {
+		s.Policy.Strict = f.Value
+	}
+	if t := root.Table("ban"); t != nil {
+		s.Policy.Ban = readBan(doc, t)
+	}
+	if f := root.Text("metrics"); f != nil {
+		addr, err := netip.ParseAddrPort(f.Value)
+		if err != nil {
+			doc.Error(f.At, fmt.Sprintf("%s is not an address with a port", tomldoc.Quote(f.Value)), `for example "127.0.0.1:9478"`)
+		}
+		s.Metrics = addr
+	}
+	root.Unknown(func(string) string { return "" })
+}
+
+func readBan(doc *tomldoc.Document, t *tomldoc.Table) *protocol.Ban {
+	ban := &protocol.Ban{}
+	const both = `a ban needs both: ban = { after = 3, for = "10m" }`
+	after, length := t.Int("after"), t.Time("for", "s")
+	if after != nil {
+		ban.After = int(after.Value)
+		if after.Value < 1 || after.Value > protocol.MaxBanAfter {
+			doc.Error(after.At, fmt.Sprintf("`after` is a number of falls from 1 to %d", protocol.MaxBanAfter), "")
+		}
+	} else if !t.Has("after") {
+		doc.Error(t.At(), "`after` is not set", both)
+	}
+	if length != nil {
+		d, err := protocol.ParseDuration(length.Value)
+		switch {
+		case err != nil:
+			doc.Error(length.At, err.Error(), `for example "10m"`)
+		case d < time.Second || d > MaxBan || d%time.Second != 0:
+			doc.Error(length.At, fmt.Sprintf("a ban lasts whole seconds, from 1s to %s", protocol.FormatDuration(MaxBan)), "")
+		}
+		ban.For = d
+	} else if !t.Has("for") {
+		doc.Error(t.At(), "`for` is not set", both)
+	}
+	t.Unknown(func(string) string { return "" })
+	return ban
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// ProfileState says how a profile's file and the kernel stand to each other.
+type ProfileState string
+
+// The states of a profile.
+const (
+	StateInstalled    ProfileState = "installed"
+	StateChanged      ProfileState = "changed"       // installed, and its file was edited since
+	StateNotInstalled ProfileState = "not installed" // a file only
+	StateDisabled     ProfileState = "disabled"      // a file with enabled = false
+	StateNoFile       ProfileState = "no file"       // installed, and its file is gone
+)
+
+// ProfileStatus is one profile of a [Status].
+type ProfileStatus struct {
+	Profile *protocol.Profile // as installed, else as in the file
+	State   ProfileState
+}
+
+// Status is everything that there is to know about a host.
+type Status struct {
+	Backend  string
+	Policy   protocol.Policy // as installed
+	Profiles []ProfileStatus // by name
+	Sources  []backend.Source
+	Drift    []string
+	Foreign  []string
+	Fill     []backend.Fill
+}
+
+// Filler is a backend that can say how full the kernel's tables are.
+type Filler interface {
+	Fill(ctx context.Context) ([]backend.Fill, error)
+}
+
+// Status reads the host. files are the profiles of the configuration folder;
+// names limit the answer to some profiles, none means all.
+func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []string) (Status, error) {
+	is, err := s.backend.Installed(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	sources, err := s.backend.Sources(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	asked := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+	st := Status{Backend: s.backend.Name(), Policy: is.Policy, Drift: is.Drift, Foreign: is.Foreign}
+	for _, p := range merge(is.Profiles, without(files, is.Profiles)) {
+		if asked(p.Name) {
+			st.Profiles = append(st.Profiles, ProfileStatus{p, stateOf(p.Name, is.Profiles, files)})
+		}
+	}
+	for _, src := range sources {
+		if src.Profile == "" || asked(src.Profile) {
+			st.Sources = append(st.Sources, src)
+		}
+	}
+	if filler, ok := s.backend.(Filler); ok {
+		st.Fill, err = filler.Fill(ctx)
+	}
+	return st, err
+}
+
+// without returns the profiles that have no namesake among others.
+func without(profiles, others []*protocol.Profile) []*protocol.Profile {
+	return slices.DeleteFunc(slices.Clone(profiles), func(p *protocol.Profile) bool {
+		return slices.ContainsFunc(others, named(p.Name))
+	})
+}
+
+func stateOf(name string, installed, files []*protocol.Profile) ProfileState {
+	i, f := slices.IndexFunc(installed, named(name)), slices.IndexFunc(files, named(name))
+	switch {
+	case i < 0 && !files[f].Enabled:
+		return StateDisabled
+	case i < 0:
+		return StateNotInstalled
+	case f < 0:
+		return StateNoFile
+	case installed[i].Canonical() != files[f].Canonical():
+		return StateChanged
+	}
+	return StateInstalled
+}
+
+// Installed returns the profiles that the kernel runs, by name.
+func (s *Server) Installed(ctx context.Context) ([]*protocol.Profile, error) {
+	is, err := s.backend.Installed(ctx)
+	slices.SortFunc(is.Profiles, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
+	return is.Profiles, err
+}
+
+// Has reports whether the status knows a profile of that name.
+func (s Status) Has(name string) bool {
+	return slices.ContainsFunc(s.Profiles, func(p ProfileStatus) bool { return p.Profile.Name == name })
+}

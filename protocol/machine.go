@@ -103,11 +103,10 @@ func (m *Machine) Step(e Event) Transition {
 	if m.bannedAt(src, e.Time) {
 		return Transition{From: src.state, To: src.state, Why: Banned}
 	}
-	given := m.giveBack(e)
 	if !m.policy.Strict && !m.counts(e) {
-		return Transition{From: src.state, To: src.state, Why: Uncounted, Given: given}
+		return Transition{From: src.state, To: src.state, Why: Uncounted, Given: m.giveBack(e)}
 	}
-	t := Transition{From: src.state, Given: given}
+	t := Transition{From: src.state}
 	if s := &m.a.States[src.state]; src.state != Root && s.Within > 0 && e.Time.Sub(src.since) > s.Within {
 		t.Expired, t.From = src.state, Root
 	}
@@ -121,6 +120,9 @@ func (m *Machine) Step(e Event) Transition {
 		t.Banned = m.fall(src, e.Time)
 	}
 	src.state, src.since = t.To, e.Time
+	if !t.Banned {
+		t.Given = m.giveBack(e)
+	}
 	return t
 }
 

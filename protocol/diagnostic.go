@@ -37,8 +37,8 @@ type Diagnostic struct {
 	Hint     string // what to do about it; may be empty
 }
 
-// Diagnostics is all that is wrong with a file, in its order. It is an error if
-// [Diagnostics.HasErrors]; use [Diagnostics.Err] to get it as one.
+// Diagnostics is all that is wrong with a file, in its order. Warnings alone are
+// no error: use [Diagnostics.Err] to return it as one.
 type Diagnostics []Diagnostic
 
 // maxDiagnostics is as many as anybody reads of one file.
@@ -99,6 +99,6 @@ func (ds Diagnostics) Err() error {
 // Error renders all of them, with carets, as [Diagnostics.Write] does.
 func (ds Diagnostics) Error() string {
 	var b strings.Builder
-	ds.Write(&b) //nolint:errcheck // a Builder takes everything
+	_ = ds.Write(&b) // a Builder takes everything
 	return strings.TrimSuffix(b.String(), "\n")
 }

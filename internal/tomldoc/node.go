@@ -10,6 +10,7 @@ type node struct {
 	key   Span // the name; zero for an item of a list
 	value Span // the value; for a table of its own, the name in its header
 	table bool // it has a header of its own, [name]
+	whole bool // it was set by "key = value": nothing can be added to it
 	keys  map[string]*node
 	items []*node
 }

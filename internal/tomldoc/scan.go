@@ -57,22 +57,18 @@ func (s *scanner) header() *node {
 	if len(parts) == 0 || s.deep(len(parts), parts[0].span) {
 		return &node{}
 	}
-	at := s.root
-	for _, p := range parts[:len(parts)-1] {
-		at = at.open(p)
-	}
+	at := s.walk(s.root, parts[:len(parts)-1])
 	name := parts[len(parts)-1]
-	if !list {
-		table := at.open(name)
-		if table.table {
-			s.again = append(s.again, repeat{name.name, table.value, name.span})
-		}
-		table.table, table.value = true, name.span
-		return table
+	if old := at.keys[name.name]; old != nil && (old.whole || !list && old.table) {
+		s.again = append(s.again, repeat{name.name, old.key, name.span})
+		return &node{}
 	}
-	at.open(name)
-	all, table := at.keys[name.name], &node{key: name.span, value: name.span}
-	all.items = append(all.items, table)
+	table := at.open(name)
+	if list {
+		table = &node{key: name.span, value: name.span}
+		at.keys[name.name].items = append(at.keys[name.name].items, table)
+	}
+	table.table, table.key, table.value = true, name.span, name.span
 	return table
 }
 
@@ -85,16 +81,29 @@ func (s *scanner) pair(table *node, depth int) {
 	}
 	s.pos++
 	s.skipSpace()
-	for _, p := range parts[:len(parts)-1] {
-		table = table.open(p)
-	}
+	table = s.walk(table, parts[:len(parts)-1])
 	name := parts[len(parts)-1]
 	if old := table.keys[name.name]; old != nil {
 		s.again = append(s.again, repeat{name.name, old.key, name.span})
 		s.value(&node{}, depth+len(parts))
 		return
 	}
-	s.value(table.open(name), depth+len(parts))
+	n := table.open(name)
+	s.value(n, depth+len(parts))
+	n.whole = true
+}
+
+// walk goes to the table that a dotted key is in. The TOML library lets a key
+// replace a value by a table ("a = 1", "a.b = 2"), which TOML forbids.
+func (s *scanner) walk(at *node, parts []part) *node {
+	for _, p := range parts {
+		if old := at.keys[p.name]; old != nil && old.whole {
+			s.again = append(s.again, repeat{p.name, old.key, p.span})
+			return &node{}
+		}
+		at = at.open(p)
+	}
+	return at
 }
 
 // parts reads the names of a dotted key.

@@ -1,0 +1,128 @@
+package client
+
+import (
+	"context"
+	"time"
+)
+
+// attempt sends the sequence once and, if the profile can be verified, the
+// check. It returns what the check brought back. All its sockets are closed
+// when it returns: a SYN that the kernel repeats would disturb the next one.
+func (v *visit) attempt(ctx context.Context, n int) (Reply, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer v.flights.Wait()
+	defer cancel()
+	pl := planFor(v.Profile, n, v.roundTrip(), v.verified())
+	slot := time.Now()
+	for step := range v.Profile.Sequence {
+		var err error
+		if slot, err = v.step(ctx, n, step, pl, slot); err != nil {
+			return NoReply, err
+		}
+	}
+	if !v.verified() {
+		return NoReply, nil
+	}
+	pl.window = min(pl.window, window(v.roundTrip())) // the knocks may have told more
+	return v.check(ctx, n, pl)
+}
+
+// step sends one knock, with its copies, from slot on and returns when the
+// next may leave. Slots follow a timetable: a late packet does not delay all
+// that come after it.
+func (v *visit) step(ctx context.Context, n, step int, pl plan, slot time.Time) (time.Time, error) {
+	k := v.Profile.Sequence[step].Knock
+	last := step == len(v.Profile.Sequence)-1
+	replies := make(chan Reply, pl.copies)
+	for i := range pl.copies {
+		f, err := v.wire.knock(v.addr, k)
+		if err != nil {
+			return slot, err
+		}
+		sent := time.Now()
+		v.launch(ctx, f, Packet{Attempt: n, Knock: k}, step, sent.Add(lifetime), replies)
+		final := last && !v.verified() // nothing follows that it must stay ahead of
+		if final && i == pl.copies-1 {
+			return slot, nil
+		}
+		slot = later(slot.Add(pl.wait/time.Duration(pl.copies)), sent.Add(pl.settle/2))
+		if !pl.early {
+			if err := sleepUntil(ctx, slot); err != nil {
+				return slot, err
+			}
+			continue
+		}
+		answered, err := answeredBefore(ctx, slot, replies)
+		if err != nil {
+			return slot, err
+		}
+		if answered && final {
+			return slot, nil
+		}
+		if answered {
+			// It has arrived; only the copies before it may still be on their way.
+			if settled := sent.Add(pl.settle); settled.Before(slot) {
+				slot = settled
+			}
+			slot = later(slot, time.Now())
+			return slot, sleepUntil(ctx, slot)
+		}
+	}
+	return slot, nil
+}
+
+// check connects to the opened port, and once more with a new socket in the
+// middle of the window: the kernel's own repetition would come after 1 s only.
+func (v *visit) check(ctx context.Context, n int, pl plan) (Reply, error) {
+	k, _ := checkPort(v.Profile)
+	end := time.Now().Add(pl.window)
+	replies := make(chan Reply, 2)
+	for _, until := range []time.Time{time.Now().Add(pl.window / 2), end} {
+		f, err := v.wire.check(v.addr, k.Port)
+		if err != nil {
+			return NoReply, err
+		}
+		v.launch(ctx, f, Packet{Attempt: n, Knock: k, Check: true}, len(v.Profile.Sequence), end, replies)
+		reply, err := replyBefore(ctx, until, replies)
+		if err != nil || reply != NoReply {
+			return reply, err
+		}
+	}
+	return NoReply, nil
+}
+
+// answeredBefore reports whether anything came back before the given time.
+func answeredBefore(ctx context.Context, until time.Time, replies <-chan Reply) (bool, error) {
+	reply, err := replyBefore(ctx, until, replies)
+	return reply != NoReply, err
+}
+
+// replyBefore returns the first reply before the given time, else NoReply.
+func replyBefore(ctx context.Context, until time.Time, replies <-chan Reply) (Reply, error) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	for {
+		select {
+		case reply := <-replies:
+			if reply != NoReply {
+				return reply, nil
+			}
+		case <-timer.C:
+			return NoReply, nil
+		case <-ctx.Done():
+			return NoReply, ctx.Err()
+		}
+	}
+}
+
+func sleepUntil(ctx context.Context, until time.Time) error {
+	_, err := replyBefore(ctx, until, nil)
+	return err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,138 @@
+package client
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"knockkit/protocol"
+)
+
+func TestTheAddressesThatAreKnockedOn(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		host    string
+		profile protocol.Family
+		caller  protocol.Family
+		want    string
+		err     string
+	}{
+		{name: "an address", host: "127.0.0.1", want: "127.0.0.1"},
+		{name: "an IPv6 address", host: "::1", want: "::1"},
+		{name: "IPv4 in IPv6 form", host: "::ffff:127.0.0.1", want: "127.0.0.1"},
+		{name: "with a zone", host: "fe80::1%lo", want: "fe80::1%lo"},
+		{name: "the caller's family", host: "::1", caller: protocol.IPv4,
+			err: "profile mysql is knocked on over IPv4 here, but ::1 has only an IPv6 address"},
+		{name: "the profile's family", host: "127.0.0.1", profile: protocol.IPv6,
+			err: "profile mysql is knocked on over IPv6 here, but 127.0.0.1 has only an IPv4 address"},
+		{name: "both against each other", host: "127.0.0.1", profile: protocol.IPv4, caller: protocol.IPv6,
+			err: "profile mysql has no gate for IPv6"},
+		{name: "no such name", host: "nowhere.invalid", err: "find the address of nowhere.invalid: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := mysql()
+			p.Family = c.profile
+			addrs, err := resolve(t.Context(), Target{Profile: p, Host: c.host, Family: c.caller})
+			if c.err != "" {
+				if err == nil || !strings.HasPrefix(err.Error(), c.err) {
+					t.Errorf("error %v, want %q", err, c.err)
+				}
+				return
+			}
+			if want := []netip.Addr{netip.MustParseAddr(c.want)}; err != nil || !cmp.Equal(want, addrs, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })) {
+				t.Errorf("%v, error %v, want %v", addrs, err, want)
+			}
+		})
+	}
+}
+
+func TestOfSeveralAddressesTheFirstOfEachFamilyIsTaken(t *testing.T) {
+	addrs := []netip.Addr{v6(), netip.MustParseAddr("2001:db8::3"), v4(), netip.MustParseAddr("198.51.100.3")}
+	if got := firstOf(addrs, protocol.IPv4); got != v4() {
+		t.Errorf("%v, want %v", got, v4())
+	}
+	if got := firstOf(addrs, protocol.IPv6); got != v6() {
+		t.Errorf("%v, want %v", got, v6())
+	}
+}
+
+func TestCloseSendsOnlyTheCloseKnock(t *testing.T) {
+	p := mysql()
+	port := uint16(9001)
+	p.Close = &protocol.Knock{Proto: protocol.UDP, Port: port}
+	var sent []string
+	r, err := Close(t.Context(), Target{Profile: p, Host: "127.0.0.1", Observe: func(e Event) { sent = append(sent, e.Knock.String()) }})
+	if err != nil || r.State() != Knocked {
+		t.Fatalf("%s, error %v, want knocked", r.State(), err)
+	}
+	for _, k := range sent {
+		if k != "9001/udp" {
+			t.Errorf("sent %s, want the close knock alone", k)
+		}
+	}
+	if len(p.Sequence) != 3 {
+		t.Error("the caller's profile was changed")
+	}
+}
+
+func TestProfilesThatCannotBeKnockedOnSaySo(t *testing.T) {
+	var wrong *ProfileError
+	if _, err := Close(t.Context(), Target{Profile: mysql(), Host: "127.0.0.1"}); !errors.As(err, &wrong) {
+		t.Errorf("closing without a close knock: %v", err)
+	}
+	signed := mysql()
+	signed.Signed = &protocol.Signed{}
+	if _, err := Knock(t.Context(), Target{Profile: signed, Host: "127.0.0.1"}); !errors.As(err, &wrong) {
+		t.Errorf("a signed profile: %v", err)
+	}
+}
+
+func TestAHostIsAsGoodAsItsBestAddress(t *testing.T) {
+	open := AddrResult{Addr: v6(), State: Open, Took: 2 * time.Second}
+	for _, c := range []struct {
+		name  string
+		addrs []AddrResult
+		state State
+		addr  netip.Addr
+	}{
+		{"none", nil, Broken, netip.Addr{}},
+		{"one open, one dead", []AddrResult{{Addr: v4(), State: Filtered}, open}, Open, v6()},
+		{"open beats knocked", []AddrResult{{Addr: v4(), State: Knocked}, open}, Open, v6()},
+		{"both open: the faster", []AddrResult{open, {Addr: v4(), State: Open, Took: time.Second}}, Open, v4()},
+		{"refused tells more than silence", []AddrResult{{Addr: v4(), State: Filtered}, {Addr: v6(), State: Refused}}, Refused, netip.Addr{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := Result{Addrs: c.addrs}
+			if r.State() != c.state || r.Addr() != c.addr {
+				t.Errorf("%s at %v, want %s at %v", r.State(), r.Addr(), c.state, c.addr)
+			}
+		})
+	}
+}
+
+func TestErrorsOfThisMachineAreNoAnswers(t *testing.T) {
+	v := &visit{shared: &shared{Target: Target{Profile: mysql()}}}
+	for _, c := range []struct {
+		err  error
+		want State
+	}{
+		{syscall.ENETUNREACH, Unreachable},
+		{syscall.EHOSTUNREACH, Unreachable},
+		{syscall.EPERM, Broken}, // a local firewall
+		{syscall.EMFILE, Broken},
+	} {
+		if got := v.stateFor(NoReply, c.err); got != c.want {
+			t.Errorf("%v: %s, want %s", c.err, got, c.want)
+		}
+	}
+	no := &PrivilegeError{Err: syscall.EPERM}
+	r := Result{Addrs: []AddrResult{{State: Broken, Err: no}, {State: Unreachable, Err: syscall.ENETUNREACH}}}
+	if err := r.err(t.Context()); err != no {
+		t.Errorf("error %v, want the missing privilege: it is what the caller can mend", err)
+	}
+}

@@ -1,0 +1,109 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// icmpFlight waits for an echo reply.
+type icmpFlight struct {
+	conn *icmp.PacketConn
+	to   netip.Addr
+	id   int // 0: a ping socket, which gets no one else's replies
+}
+
+// sendEcho sends an echo request from a ping socket, which needs no privilege
+// where the system allows it, else from a raw one. The error is a
+// [*PrivilegeError] when neither may be had.
+func sendEcho(to netip.Addr) (flight, error) {
+	f := &icmpFlight{to: to}
+	var err error
+	if f.conn, err = listen(to, "udp4", "udp6"); err != nil {
+		// Identifiers are drawn anew for each request, so that the server sees a
+		// new flow. The ping socket's kernel does the same.
+		f.id = 1 + rand.IntN(1<<16-1)
+		if f.conn, err = listen(to, "ip4:icmp", "ip6:ipv6-icmp"); err != nil {
+			if errors.Is(err, fs.ErrPermission) {
+				return nil, &PrivilegeError{Commands: pingCommands(), Err: err}
+			}
+			return nil, fmt.Errorf("make an icmp socket: %w", err)
+		}
+	}
+	if err := f.send(); err != nil {
+		f.conn.Close()
+		return nil, fmt.Errorf("send an echo request to %s: %w", to, err)
+	}
+	return f, nil
+}
+
+func listen(to netip.Addr, v4, v6 string) (*icmp.PacketConn, error) {
+	if to.Is4() {
+		return icmp.ListenPacket(v4, "0.0.0.0")
+	}
+	return icmp.ListenPacket(v6, "::")
+}
+
+func (f *icmpFlight) send() error {
+	m := icmp.Message{Type: ipv4.ICMPTypeEcho}
+	if f.to.Is6() {
+		m.Type = ipv6.ICMPTypeEchoRequest
+	}
+	m.Body = &icmp.Echo{ID: f.id, Seq: 1, Data: make([]byte, 56)} // the size of ping's own
+	// The kernel fills in the checksum of ICMPv6, which covers the addresses.
+	packet, err := m.Marshal(nil)
+	if err != nil {
+		return err
+	}
+	_, err = f.conn.WriteTo(packet, f.address())
+	return err
+}
+
+func (f *icmpFlight) address() net.Addr {
+	ip, zone := net.IP(f.to.AsSlice()), f.to.Zone()
+	if f.id == 0 {
+		return &net.UDPAddr{IP: ip, Zone: zone}
+	}
+	return &net.IPAddr{IP: ip, Zone: zone}
+}
+
+func (f *icmpFlight) wait(ctx context.Context, until time.Time) Reply {
+	defer f.conn.Close()
+	stop := endWith(ctx, f.conn.SetReadDeadline, until)
+	defer stop()
+	buf := make([]byte, 1500)
+	for {
+		n, _, err := f.conn.ReadFrom(buf)
+		if err != nil {
+			reply, _ := replyOf(err)
+			return reply
+		}
+		if f.isReply(buf[:n]) {
+			return Answered
+		}
+	}
+}
+
+// isReply tells our echo reply from what else a raw socket receives: our own
+// request on loopback, and other programs' replies.
+func (f *icmpFlight) isReply(packet []byte) bool {
+	number := ipv4.ICMPTypeEcho.Protocol()
+	if f.to.Is6() {
+		number = ipv6.ICMPTypeEchoRequest.Protocol()
+	}
+	m, err := icmp.ParseMessage(number, packet)
+	if err != nil || m.Type != ipv4.ICMPTypeEchoReply && m.Type != ipv6.ICMPTypeEchoReply {
+		return false
+	}
+	echo, ok := m.Body.(*icmp.Echo)
+	return ok && (f.id == 0 || echo.ID == f.id)
+}

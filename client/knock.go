@@ -1,0 +1,98 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"knockkit/protocol"
+)
+
+// Knock sends the profile's sequence to one address of each family that the
+// host has, side by side, and checks the first opened TCP port. It repeats
+// itself with other timing until that opens, at most as often as the profile
+// says; what cannot be checked is sent once, with every knock doubled.
+//
+// The error is nil when the result's state is Open or Knocked. Else it is a
+// [*NotOpenError], a [*PrivilegeError], a [*ProfileError], the context's, or
+// what kept a name from being resolved or a packet from being sent. When Knock
+// returns, all its sockets are closed.
+func Knock(ctx context.Context, t Target) (Result, error) {
+	if t.Profile.Signed != nil {
+		return Result{}, &ProfileError{t.Profile.Name, "is signed, which this client cannot knock with yet"}
+	}
+	return knock(ctx, t, network{})
+}
+
+// Close gives the lease back: it sends the profile's `close` knock. It cannot
+// be checked, so the state is Knocked at best. Errors are those of [Knock].
+func Close(ctx context.Context, t Target) (Result, error) {
+	if t.Profile.Close == nil {
+		return Result{}, &ProfileError{t.Profile.Name, "has no `close` knock"}
+	}
+	p := *t.Profile
+	p.Sequence = []protocol.Step{{Knock: *p.Close}}
+	t.Profile, t.NoVerify = &p, true
+	return knock(ctx, t, network{})
+}
+
+func knock(ctx context.Context, t Target, w wire) (Result, error) {
+	r := Result{Profile: t.Profile.Name, Host: t.Host}
+	addrs, err := resolve(ctx, t)
+	if err != nil {
+		return r, err
+	}
+	r.Addrs = sideBySide(ctx, t, w, addrs)
+	return r, r.err(ctx)
+}
+
+// shared is what the visits to one host's addresses have in common.
+type shared struct {
+	Target
+	wire   wire
+	opened atomic.Bool // an address opened
+	events sync.Mutex  // held during Observe
+}
+
+func sideBySide(ctx context.Context, t Target, w wire, addrs []netip.Addr) []AddrResult {
+	s := &shared{Target: t, wire: w}
+	results := make([]AddrResult, len(addrs))
+	var visits sync.WaitGroup
+	for i, addr := range addrs {
+		visits.Go(func() { results[i] = (&visit{shared: s, addr: addr}).run(ctx) })
+	}
+	visits.Wait()
+	return results
+}
+
+func (s *shared) observe(e Event) {
+	if s.Observe == nil {
+		return
+	}
+	s.events.Lock()
+	defer s.events.Unlock()
+	s.Observe(e)
+}
+
+// err is what the result means for a caller who looks no further.
+func (r Result) err(ctx context.Context) error {
+	if r.State().ok() {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, a := range r.Addrs {
+		if p := new(*PrivilegeError); errors.As(a.Err, p) {
+			return *p
+		}
+	}
+	if r.State() == Broken {
+		i := slices.IndexFunc(r.Addrs, func(a AddrResult) bool { return a.Err != nil })
+		return r.Addrs[i].Err
+	}
+	return &NotOpenError{r}
+}

@@ -1,0 +1,123 @@
+package client
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"knockkit/internal/say"
+	"knockkit/protocol"
+)
+
+// Reasons says why a host likely did not open, the likeliest first, one line
+// each, from what came back and from the profile. It returns nil for a result
+// that is Open or Knocked.
+func Reasons(p *protocol.Profile, r Result) []string {
+	best := r.best()
+	if best == nil || best.State.ok() {
+		return nil
+	}
+	switch best.State {
+	case Unreachable:
+		return unreachableReasons(*best)
+	case Refused:
+		return refusedReasons(p, *best)
+	case Filtered:
+		return filteredReasons(p, *best)
+	}
+	return nil
+}
+
+func unreachableReasons(a AddrResult) []string {
+	if a.Err != nil {
+		return []string{fmt.Sprintf("this machine has no route to %s", a.Addr)}
+	}
+	return []string{fmt.Sprintf("nobody on this network has the address %s, or a router or a firewall said that it cannot be reached", a.Addr)}
+}
+
+func refusedReasons(p *protocol.Profile, a AddrResult) []string {
+	k := a.lastCheck().Knock
+	listens := fmt.Sprintf("it opened, but nothing listens on %s there", k)
+	rejects := "the knock was not understood, and the gate rejects"
+	switch p.Closed {
+	case protocol.ClosedReject:
+		return append([]string{"the gate rejects, as this profile says, so " + otherwise(p, a), listens}, sourceReasons(p, a)...)
+	case protocol.ClosedDrop:
+		return []string{listens, rejects + ", though this profile says it drops: is the server's the same?"}
+	}
+	return []string{listens, rejects + ", or the profile is not installed"}
+}
+
+func filteredReasons(p *protocol.Profile, a AddrResult) []string {
+	knocks, answered, rtt := a.replies()
+	var first string
+	switch {
+	case answered == 0:
+		first = "nothing came back at all: the host drops what it does not want, it is down, or the address is wrong"
+	case answered < knocks:
+		first = fmt.Sprintf("%d of %d knocks were answered: the others may have been lost, or dropped on the way", answered, knocks)
+	default:
+		first = fmt.Sprintf("the host is there (it answered every knock, the first after %s)", say.Latency(rtt))
+	}
+	return append([]string{first, otherwise(p, a)}, sourceReasons(p, a)...)
+}
+
+// otherwise lists what can differ when packets do arrive.
+func otherwise(p *protocol.Profile, a AddrResult) string {
+	doubts := []string{"the server's profile is another version", "another client behind the same address knocked in between"}
+	if limit := shortestWithin(p); limit > 0 && limit <= 2*a.longestPause() {
+		doubts = append([]string{fmt.Sprintf("the knocks took too long (up to %s apart, allowed are %s)",
+			say.Latency(a.longestPause()), say.Duration(limit))}, doubts...)
+	}
+	return "perhaps " + strings.Join(doubts, ", or ")
+}
+
+// sourceReasons doubts that the server takes knocks from here.
+func sourceReasons(p *protocol.Profile, a AddrResult) []string {
+	from := protocol.PrefixesIn(p.From, a.Family)
+	if len(p.From) == 0 {
+		return nil
+	}
+	if len(from) == 0 {
+		return []string{fmt.Sprintf("the profile's `from` has no %s prefix, so nobody can open it over %s", familyName(a.Family), familyName(a.Family))}
+	}
+	words := make([]string, len(from))
+	for i, prefix := range from {
+		words[i] = prefix.String()
+	}
+	return []string{"the server takes knocks from " + strings.Join(words, ", ") + " only: is that where yours come from?"}
+}
+
+// replies counts the knocks that were sent and answered in the last attempt,
+// and returns when the first answer came.
+func (a AddrResult) replies() (knocks, answered int, first time.Duration) {
+	seen := map[protocol.Knock]bool{}
+	for _, p := range a.Packets {
+		if p.Check || p.Attempt != a.Attempts {
+			continue
+		}
+		came := p.Reply != NoReply
+		if came && first == 0 {
+			first = p.After
+		}
+		seen[p.Knock] = seen[p.Knock] || came
+	}
+	for _, came := range seen {
+		knocks++
+		if came {
+			answered++
+		}
+	}
+	return knocks, answered, first
+}
+
+// longestPause returns the longest time between two knocks of an attempt.
+func (a AddrResult) longestPause() time.Duration {
+	var longest time.Duration
+	for i, p := range a.Packets {
+		if i > 0 && !p.Check && p.Attempt == a.Packets[i-1].Attempt {
+			longest = max(longest, p.Sent-a.Packets[i-1].Sent)
+		}
+	}
+	return longest
+}

@@ -1,0 +1,61 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"knockkit/protocol"
+)
+
+// resolve returns one address of each family that the host, the profile and
+// the caller allow, IPv4 first. Names are asked for once: every knock and the
+// check must go to the same machine.
+func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
+	found, err := lookup(ctx, t.Host)
+	if err != nil {
+		return nil, fmt.Errorf("find the address of %s: %w", t.Host, err)
+	}
+	var addrs []netip.Addr
+	var wanted, has []string
+	for _, f := range protocol.Families() {
+		first := firstOf(found, f)
+		if first.IsValid() {
+			has = append(has, familyName(f))
+		}
+		if t.Profile.In(f) && (t.Family == protocol.Both || t.Family == f) {
+			wanted = append(wanted, familyName(f))
+			if first.IsValid() {
+				addrs = append(addrs, first)
+			}
+		}
+	}
+	switch {
+	case len(wanted) == 0:
+		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("has no gate for %s", familyName(t.Family))}
+	case len(addrs) == 0:
+		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("is knocked on over %s here, but %s has only an %s address",
+			strings.Join(wanted, " and "), t.Host, strings.Join(has, " and "))}
+	}
+	return addrs, nil
+}
+
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr}, nil
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// firstOf returns the first address of the family: a resolver sorts by what
+// this machine reaches best (RFC 6724).
+func firstOf(addrs []netip.Addr, f protocol.Family) netip.Addr {
+	for _, a := range addrs {
+		if protocol.FamilyOf(a) == f {
+			return a.Unmap()
+		}
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,46 @@
+package client
+
+import (
+	"net/netip"
+
+	"knockkit/protocol"
+)
+
+// Target says what to knock on.
+type Target struct {
+	Profile *protocol.Profile
+	Host    string          // a name or an address; IPv6 without brackets
+	Family  protocol.Family // narrows what the profile and the host have; Both for any
+
+	// NoVerify leaves the check out, as the profile's `verify = false` does.
+	NoVerify bool
+
+	// Observe, if set, is told of every packet when it left and again when
+	// something came back. Calls never overlap. It must return quickly: the
+	// next knock waits for it.
+	Observe func(Event)
+}
+
+// An Event is a packet that left, or what came back for it.
+type Event struct {
+	Addr netip.Addr
+	Step int // index in the sequence; the sequence's length for the check
+	Packet
+}
+
+// verified reports whether a TCP connection can tell that the profile opened.
+// For a profile with `once`, the check would use the lease up.
+func (t Target) verified() bool {
+	_, ok := checkPort(t.Profile)
+	return ok && !t.NoVerify && t.Profile.Client.Verify && !t.Profile.Once
+}
+
+// checkPort returns the first opened TCP port.
+func checkPort(p *protocol.Profile) (protocol.Knock, bool) {
+	for _, r := range p.Open {
+		if r.Proto == protocol.TCP {
+			return protocol.Knock{Proto: protocol.TCP, Port: r.First}, true
+		}
+	}
+	return protocol.Knock{}, false
+}

@@ -1,0 +1,111 @@
+package client
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"knockkit/protocol"
+)
+
+// visit is the knocking on one address.
+type visit struct {
+	*shared
+	addr    netip.Addr
+	start   time.Time
+	flights sync.WaitGroup
+
+	mu      sync.Mutex // the flights write here when they end
+	packets []Packet
+	rtt     time.Duration // the shortest so far; 0: nothing came back yet
+}
+
+// run makes attempts until one opens or there is no use in another.
+func (v *visit) run(ctx context.Context) AddrResult {
+	v.start = time.Now()
+	a := AddrResult{Family: protocol.FamilyOf(v.addr), Addr: v.addr}
+	attempts := max(1, v.Profile.Client.Attempts)
+	if !v.verified() {
+		attempts = 1
+	}
+	for a.Attempts < attempts && ctx.Err() == nil && a.Err == nil && !v.givenUp(a.Attempts) {
+		a.Attempts++
+		var reply Reply
+		reply, a.Err = v.attempt(ctx, a.Attempts)
+		a.State = v.stateFor(reply, a.Err)
+		if a.State == Open {
+			v.opened.Store(true)
+			break
+		}
+	}
+	if a.State == "" || ctx.Err() != nil && !a.State.ok() {
+		a.State, a.Err = Broken, ctx.Err()
+	}
+	a.Took, a.Packets = time.Since(v.start), v.packets
+	return a
+}
+
+// givenUp reports whether another attempt would only keep the caller waiting:
+// the host is open over the other family, and from this address nothing ever
+// came back. An address that does answer gets its attempts.
+func (v *visit) givenUp(attempts int) bool {
+	return attempts > 0 && v.opened.Load() && v.roundTrip() == 0
+}
+
+func (v *visit) stateFor(reply Reply, err error) State {
+	switch {
+	case unreachable(err):
+		return Unreachable
+	case err != nil:
+		return Broken
+	case !v.verified():
+		return Knocked
+	case reply == Accepted:
+		return Open
+	case reply == RefusedReply:
+		return Refused
+	case reply == NotReachable:
+		return Unreachable
+	}
+	return Filtered
+}
+
+// launch notes that a packet left and lets its flight end by itself. What
+// comes back goes to replies, which must have room for it.
+func (v *visit) launch(ctx context.Context, f flight, p Packet, step int, until time.Time, replies chan<- Reply) {
+	sent := time.Now()
+	p.Sent = sent.Sub(v.start)
+	v.mu.Lock()
+	at := len(v.packets)
+	v.packets = append(v.packets, p)
+	v.mu.Unlock()
+	v.observe(Event{Addr: v.addr, Step: step, Packet: p})
+	v.flights.Go(func() {
+		p.Reply = f.wait(ctx, until)
+		if p.Reply != NoReply {
+			p.After = time.Since(sent)
+		}
+		v.land(at, p)
+		if p.Reply != NoReply {
+			v.observe(Event{Addr: v.addr, Step: step, Packet: p})
+		}
+		replies <- p.Reply
+	})
+}
+
+// land notes what came back for packet at.
+func (v *visit) land(at int, p Packet) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.packets[at] = p
+	if p.Reply != NoReply && (v.rtt == 0 || p.After < v.rtt) {
+		v.rtt = p.After
+	}
+}
+
+func (v *visit) roundTrip() time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.rtt
+}

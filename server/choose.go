@@ -7,6 +7,7 @@ import (
 
 	"knockkit/server/backend"
 	"knockkit/server/iptables"
+	"knockkit/server/nftables"
 )
 
 // OpenBackend returns the backend of that name, and in words which one and why.
@@ -19,9 +20,9 @@ func OpenBackend(_ context.Context, name string) (b Backend, why string, err err
 		if _, err := exec.LookPath("iptables-restore"); err == nil {
 			return iptables.New(), "backend iptables: iptables-restore is installed", nil
 		}
-		return nil, "", fmt.Errorf("no backend: iptables-restore is not installed (Debian: apt install iptables): %w", backend.ErrUnsupported)
+		return nftables.New(), "backend nftables: iptables-restore is not installed", nil
 	case "nftables":
-		return nil, "", fmt.Errorf("backend nftables: %w", backend.ErrUnsupported)
+		return nftables.New(), "", nil
 	}
 	return nil, "", fmt.Errorf("there is no backend %q: %w", name, backend.ErrUnsupported)
 }

@@ -32,13 +32,14 @@ type site struct {
 func eachBackend(t *testing.T, f func(t *testing.T, name string)) {
 	labtest.NeedTUN(t)
 	labtest.NeedRoot(t)
-	labtest.Need(t, "iptables-nft-restore", "iptables-legacy-restore")
+	labtest.Need(t, "iptables-nft-restore", "iptables-legacy-restore", "nft")
 	for _, flavour := range lab.Flavours() {
 		t.Run(flavour.Name, func(t *testing.T) {
 			t.Setenv("PATH", labtest.PathOf(t, flavour)+":"+os.Getenv("PATH"))
 			f(t, "iptables")
 		})
 	}
+	t.Run("nftables", func(t *testing.T) { f(t, "nftables") })
 }
 
 // newSite returns a host with nothing installed.

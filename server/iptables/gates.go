@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // portChains fills KNOCKD-TCP, -UDP and -ICMP, where strangers' events and those
@@ -12,9 +13,9 @@ func (r *render) portChains() {
 	for _, proto := range protos[:2] {
 		c := r.out.newChain(portChain(proto))
 		var all []portRules
-		for _, s := range segments(r.usesOf(proto)) {
-			pr := portRules{first: s.first, last: s.last}
-			for _, u := range s.uses {
+		for _, s := range backend.Cut(r.usesOf(proto)) {
+			pr := portRules{first: s.First, last: s.Last}
+			for _, u := range s.Uses {
 				switch {
 				case u.start != nil:
 					pr.rules = append(pr.rules, r.stepRules(u.start.To)...)
@@ -22,7 +23,7 @@ func (r *render) portChains() {
 					pr.rules = append(pr.rules, r.giveBack(u.back)...)
 				}
 			}
-			pr.rules = append(pr.rules, r.gateRules(s.profiles(), proto)...)
+			pr.rules = append(pr.rules, r.gateRules(gatesOn(s), proto)...)
 			all = append(all, pr)
 		}
 		r.out.split(c, c.Name, proto, all, "")
@@ -105,7 +106,7 @@ func (r *render) gate(p *protocol.Profile) {
 	open := goTo + chainName(prefixOpen, p.Name, 0)
 	for _, g := range r.Grants {
 		if g.Profile == p.Name {
-			c.add(g.match(), open)
+			c.add(g.match().with(open)...)
 		}
 	}
 	for _, from := range r.sources(p) {

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // over fills KNOCKD-OVER: a source leaves its position by an event that is none
@@ -32,8 +33,8 @@ func (r *render) over() {
 // startRules are the first knocks of a protocol, without the gates.
 func (r *render) startRules(proto protocol.Proto) []portRules {
 	var all []portRules
-	for _, s := range segments(r.startsOf(proto)) {
-		all = append(all, portRules{s.first, s.last, r.stepRules(s.uses[0].start.To)})
+	for _, s := range backend.Cut(r.startsOf(proto)) {
+		all = append(all, portRules{s.First, s.Last, r.stepRules(s.Uses[0].start.To)})
 	}
 	return all
 }

@@ -4,82 +4,63 @@ import (
 	"slices"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // portUse is what a range of ports is used for: a first knock, a knock that
 // gives a lease back, or a gate. One of them is set.
 type portUse struct {
-	first, last uint16
-	start       *protocol.Edge
-	back, gate  *protocol.Profile
+	start      *protocol.Edge
+	back, gate *protocol.Profile
 }
 
-// segment is a range of ports that are used alike.
-type segment struct {
-	first, last uint16
-	uses        []portUse // at least one
-}
+type (
+	portRange   = backend.Range[portUse]
+	portSegment = backend.Segment[portUse]
+)
 
-// segments cuts ranges that may overlap into segments that do not, by port. The
-// uses of a segment keep their order.
-func segments(uses []portUse) []segment {
-	var borders []int // where a range begins, or one has just ended
-	for _, u := range uses {
-		borders = append(borders, int(u.first), int(u.last)+1)
-	}
-	slices.Sort(borders)
-	borders = slices.Compact(borders)
-	cut := make([]segment, max(len(borders)-1, 0))
-	for i := range cut {
-		cut[i] = segment{first: uint16(borders[i]), last: uint16(borders[i+1] - 1)}
-	}
-	for _, u := range uses {
-		i, _ := slices.BinarySearch(borders, int(u.first))
-		for ; i < len(cut) && cut[i].first <= u.last; i++ {
-			cut[i].uses = append(cut[i].uses, u)
-		}
-	}
-	return slices.DeleteFunc(cut, func(s segment) bool { return len(s.uses) == 0 })
+func onePort(port uint16, use portUse) portRange {
+	return portRange{First: port, Last: port, Use: use}
 }
 
 // usesOf lists how the ports of a protocol are used: first knocks, then knocks
 // that give a lease back, then gates by the profiles' names.
-func (r *render) usesOf(proto protocol.Proto) []portUse {
+func (r *render) usesOf(proto protocol.Proto) []portRange {
 	uses := r.startsOf(proto)
 	for _, p := range r.Automaton.Profiles {
 		if p.Close != nil && p.Close.Proto == proto {
-			uses = append(uses, portUse{first: p.Close.Port, last: p.Close.Port, back: p})
+			uses = append(uses, onePort(p.Close.Port, portUse{back: p}))
 		}
 	}
 	return append(uses, r.gatesOf(proto, func(*protocol.Profile) bool { return true })...)
 }
 
-func (r *render) startsOf(proto protocol.Proto) []portUse {
-	var uses []portUse
+func (r *render) startsOf(proto protocol.Proto) []portRange {
+	var uses []portRange
 	for _, e := range r.Automaton.Starts() {
 		if e.Knock.Proto == proto {
-			uses = append(uses, portUse{first: e.Knock.Port, last: e.Knock.Port, start: &e})
+			uses = append(uses, onePort(e.Knock.Port, portUse{start: &e}))
 		}
 	}
 	return uses
 }
 
-func (r *render) gatesOf(proto protocol.Proto, which func(*protocol.Profile) bool) []portUse {
-	var uses []portUse
+func (r *render) gatesOf(proto protocol.Proto, which func(*protocol.Profile) bool) []portRange {
+	var uses []portRange
 	for _, p := range r.Automaton.Profiles {
 		for _, open := range p.Open {
 			if open.Proto == proto && which(p) {
-				uses = append(uses, portUse{first: open.First, last: open.Last, gate: p})
+				uses = append(uses, portRange{First: open.First, Last: open.Last, Use: portUse{gate: p}})
 			}
 		}
 	}
 	return uses
 }
 
-// profiles returns the profiles with a gate on the segment.
-func (s segment) profiles() []*protocol.Profile {
+// gatesOn returns the profiles with a gate on the segment.
+func gatesOn(s portSegment) []*protocol.Profile {
 	var all []*protocol.Profile
-	for _, u := range s.uses {
+	for _, u := range s.Uses {
 		if u.gate != nil && !slices.Contains(all, u.gate) {
 			all = append(all, u.gate)
 		}

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // shut fills a chain that asks only for gates: what comes to one gets the rules,
@@ -10,9 +11,9 @@ func (r *render) shut(name string, rulesOf func([]*protocol.Profile, protocol.Pr
 	top := r.out.newChain(name)
 	for _, proto := range protos[:2] {
 		var all []portRules
-		for _, s := range segments(r.gatesOf(proto, func(*protocol.Profile) bool { return true })) {
-			if rules := rulesOf(s.profiles(), proto); len(rules) > 0 {
-				all = append(all, portRules{s.first, s.last, rules})
+		for _, s := range backend.Cut(r.gatesOf(proto, func(*protocol.Profile) bool { return true })) {
+			if rules := rulesOf(gatesOn(s), proto); len(rules) > 0 {
+				all = append(all, portRules{s.First, s.Last, rules})
 			}
 		}
 		if len(all) == 0 {
@@ -48,7 +49,7 @@ func (r *render) cutRules(profiles []*protocol.Profile, proto protocol.Proto) []
 		for _, in := range scope(p.ScopeIn(r.family)) {
 			for _, g := range r.Grants {
 				if g.Profile == p.Name {
-					rules = append(rules, rule{g.match(), "-j RETURN"})
+					rules = append(rules, g.match().with("-j RETURN"))
 				}
 			}
 			rules = append(rules, rule{in, r.lease(p).within(p.Lease), note("%s: the lease goes on", p.Name), "-j RETURN"})

@@ -1,0 +1,32 @@
+// Package nftables runs the automaton in one nftables table of its own: positions
+// are a map from source to state, all edges are one verdict map, all gates another.
+// A packet costs the same few hash look-ups with one profile or a thousand.
+//
+// The pure half turns the automata of both families into text for `nft -f`
+// ([Render], [Ruleset.Transaction]) and reads back what `nft -j list` says. The half
+// that touches the kernel is in tool.go.
+//
+// # Chains of table inet knockd
+//
+//	input                    sorts packets: not an event, in a position, a stranger
+//	event4, event6           is the source in a position? (map position4, position6)
+//	moving4, moving6         it is: what may come next? (map edges4, edges6)
+//	over                     anything else: the source starts over
+//	first4, first6           is it a first knock? (map starts4, starts6)
+//	in-mysql.2               the source makes knock 2 of mysql: note it, answer it
+//	stay-mysql.2             the same without the grants, for a knock that is repeated
+//	gate                     is the port gated? (map gates)
+//	gate-mysql               does the source hold a lease? (set open4-mysql, open6-mysql)
+//	open-mysql               the profile's extra rules, then accept
+//	cut, cut-mysql           established connections of profiles with `cut`
+//	fall, ban                with the setting `ban`
+//	about                    never reached: what is installed
+//
+// # The scratch register
+//
+// The state of a source has to be in some register before it can be part of a key.
+// nft's text has two kinds that a rule may write: fields of the packet and of its
+// connection. The packet mark and the connection mark are the operator's. The
+// packet's priority has no use behind the input hook; it is written for sources in
+// a position only, and none again afterwards.
+package nftables

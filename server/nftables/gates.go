@@ -1,0 +1,246 @@
+package nftables
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// gates fills the maps of gated ports and the chains behind them.
+func (r *render) gates() {
+	r.backs()
+	g := r.chain("gate")
+	r.portMap(g, "gates", r.segments(), r.gate)
+	for _, p := range r.profiles() {
+		r.open(p)
+	}
+	if r.anyCut() {
+		c := r.chain("cut")
+		cut := slices.DeleteFunc(r.segments(), func(s gateSegment) bool {
+			// The connection may be one of a profile without `cut`.
+			return slices.ContainsFunc(s.Uses, func(p *protocol.Profile) bool { return !p.Cut })
+		})
+		r.portMap(c, "cuts", cut, r.cut)
+		for i := range c.Rules {
+			c.Rules[i].Text = "ct direction original " + c.Rules[i].Text
+		}
+	}
+}
+
+// gateSegment is a range of ports of one protocol that the same profiles open.
+type gateSegment struct {
+	backend.Segment[*protocol.Profile]
+	proto protocol.Proto
+}
+
+// name is that of the chains for the segment.
+func (s gateSegment) name() string { return join(s.Uses) + "." + s.proto.String() }
+
+func (r *render) segments() []gateSegment {
+	var all []gateSegment
+	for _, proto := range []protocol.Proto{protocol.TCP, protocol.UDP} {
+		var ranges []backend.Range[*protocol.Profile]
+		for _, p := range r.profiles() {
+			for _, o := range p.Open {
+				if o.Proto == proto {
+					ranges = append(ranges, backend.Range[*protocol.Profile]{First: o.First, Last: o.Last, Use: p})
+				}
+			}
+		}
+		for _, s := range backend.Cut(ranges) {
+			s.Uses = slices.Compact(s.Uses)
+			all = append(all, gateSegment{s, proto})
+		}
+	}
+	return all
+}
+
+// portMap sends packets to the segments' chains. Single ports are in a hash map;
+// ranges are in a map of intervals, which costs more to ask, and is there only
+// where there are ranges.
+func (r *render) portMap(c *Chain, mapName string, segments []gateSegment, chainOf func(gateSegment) string) {
+	var single, ranges []string
+	for _, s := range segments {
+		chain := chainOf(s)
+		if s.First == s.Last {
+			single = append(single, fmt.Sprintf("%s . %d : goto %s", s.proto, s.First, chain))
+		} else {
+			ranges = append(ranges, fmt.Sprintf("%s . %d-%d : goto %s", s.proto, s.First, s.Last, chain))
+		}
+	}
+	r.verdicts(mapName, byPort, "", single)
+	c.add("gated?", byPort, "vmap @"+mapName)
+	if len(ranges) > 0 {
+		r.verdicts(mapName+"-ranges", byPort, "interval", ranges)
+		c.add("gated, with a range of ports?", byPort, "vmap @"+mapName+"-ranges")
+	}
+}
+
+// gate fills the chain of the profiles that open a port: a holder of a lease goes
+// on, others are shut out.
+func (r *render) gate(s gateSegment) string {
+	c := r.chain("gate-" + s.name())
+	if len(c.Rules) == 0 {
+		r.dropBanned(c, s.Uses)
+		for _, p := range s.Uses {
+			r.leaseRules(c, p, s.proto)
+		}
+		r.closed(c, s)
+	}
+	return c.Name
+}
+
+// dropBanned is what a banned source gets at a gate, whatever `closed` says.
+func (r *render) dropBanned(c *Chain, profiles []*protocol.Profile) {
+	if r.Want.Policy.Ban == nil {
+		return
+	}
+	for _, p := range profiles {
+		r.eachFamily(p, func(f protocol.Family) {
+			c.add(p.Name+": banned", scope(p.ScopeIn(f), f), saddr(f), "@banned"+digit(f), "drop")
+		})
+	}
+}
+
+// leaseRules let a holder's packet go on, if it is one that begins a connection:
+// what is no event is at a gate like a connection without a lease.
+func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto) {
+	open, begins := "goto open-"+p.Name, event(proto)
+	r.eachFamily(p, func(f protocol.Family) {
+		match, ok := from(p, f)
+		if !ok {
+			return
+		}
+		where := scope(p.ScopeIn(f), f)
+		if p.Once && p.Closed != protocol.ClosedContinue {
+			// Until it is answered, a connection's packets are all new. The first one
+			// used the lease up; the flow it belongs to is known since.
+			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), "ct status confirmed", begins, open)
+		}
+		lease := fmt.Sprintf("%s @%s", key(p, f), leaseSet(p, f))
+		switch {
+		case p.Once:
+			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, fmt.Sprintf("delete @%s { %s }", leaseSet(p, f), key(p, f)), open)
+		case p.Renew && p.Lease > 0:
+			c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", leaseSet(p, f), key(p, f), timeout(p.Lease)), open)
+		default:
+			c.add(p.Name+": a lease", where, match, begins, lease, open)
+		}
+	})
+}
+
+// event matches what begins a connection.
+func event(proto protocol.Proto) string {
+	if proto == protocol.TCP {
+		return "tcp flags & (fin | syn | rst | ack) == syn"
+	}
+	return "fib daddr type local"
+}
+
+// closed says what a connection without a lease gets: the strictest first, where
+// several profiles open the port.
+func (r *render) closed(c *Chain, s gateSegment) {
+	sorted := slices.Clone(s.Uses)
+	slices.SortStableFunc(sorted, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
+	for _, p := range sorted {
+		r.eachFamily(p, func(f protocol.Family) {
+			verdict := map[protocol.Closed]string{
+				protocol.ClosedDrop: "drop", protocol.ClosedReject: reject(s.proto), protocol.ClosedContinue: "return",
+			}[p.Closed]
+			c.add(p.Name+": closed", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), verdict)
+		})
+	}
+}
+
+// open lets a connection in: the profile's own rules first.
+func (r *render) open(p *protocol.Profile) {
+	c := r.chain("open-" + p.Name)
+	for _, body := range p.Opened.NFTables {
+		c.add("", body)
+	}
+	c.add(p.Name+": open", "accept")
+}
+
+// backs fills the map of the knocks that give a lease back, and the chain for what
+// is neither a first knock nor ends a position.
+func (r *render) backs() {
+	other := r.chain("other")
+	byKnock := map[string]*Chain{}
+	var elements []string
+	for _, p := range r.profiles() {
+		if p.Close == nil {
+			continue
+		}
+		c := byKnock[p.Close.String()]
+		if c == nil {
+			c = r.chain(fmt.Sprintf("back-%s-%d", p.Close.Proto, p.Close.Port))
+			byKnock[p.Close.String()] = c
+			if p.Close.Proto != protocol.ICMP {
+				elements = append(elements, portKey(*p.Close)+" : jump "+c.Name)
+			}
+		}
+		r.eachFamily(p, func(f protocol.Family) {
+			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), fmt.Sprintf("delete @%s { %s }", leaseSet(p, f), key(p, f)))
+			if p.Close.Proto == protocol.ICMP {
+				other.add("gives a lease back", echo(f), "jump "+c.Name)
+			}
+		})
+	}
+	if len(elements) > 0 {
+		r.verdicts("backs", byPort, "", elements)
+		other.add("gives a lease back?", byPort, "vmap @backs")
+	}
+	other.add("", "goto gate")
+}
+
+// cut ends an established connection whose lease is over.
+func (r *render) cut(s gateSegment) string {
+	c := r.chain("cut-" + s.name())
+	if len(c.Rules) > 0 {
+		return c.Name
+	}
+	for _, p := range s.Uses {
+		r.eachFamily(p, func(f protocol.Family) {
+			c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+leaseSet(p, f), "return")
+		})
+	}
+	verdict := "drop"
+	if s.proto == protocol.TCP {
+		// The client learns at once that its connection has ended, and its own reset
+		// has to reach the server, or only one side would end.
+		verdict = reject(s.proto)
+		c.add("", "tcp flags & rst != 0 return")
+	}
+	for _, p := range s.Uses {
+		r.eachFamily(p, func(f protocol.Family) {
+			c.add(p.Name+": cut", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), verdict)
+		})
+	}
+	return c.Name
+}
+
+// eachFamily calls f for the families in which the profile has a gate.
+func (r *render) eachFamily(p *protocol.Profile, f func(protocol.Family)) {
+	for _, family := range r.families {
+		if r.in(p, family) {
+			f(family)
+		}
+	}
+}
+
+func (r *render) anyCut() bool {
+	return slices.ContainsFunc(r.profiles(), func(p *protocol.Profile) bool { return p.Cut })
+}
+
+// netmask is the mask of a prefix length.
+func netmask(f protocol.Family, bits int) string {
+	raw := make([]byte, f.Bits()/8)
+	for i := range bits {
+		raw[i/8] |= 0x80 >> (i % 8)
+	}
+	mask, _ := netip.AddrFromSlice(raw) // 4 or 16 bytes: always an address
+	return mask.String()
+}

@@ -1,0 +1,208 @@
+package nftables
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"knockkit/protocol"
+)
+
+// hook is before the host's own filter chains, which may drop what is a knock to
+// us, and behind conntrack and destination NAT.
+const hook = "type filter hook input priority filter - 10; policy accept;"
+
+// byPort is the key of the maps that are asked for a packet's protocol and port.
+const byPort = "meta l4proto . th dport"
+
+// scratch is the register that holds a source's state while it is part of a key:
+// see the package's documentation.
+const scratch = "meta priority"
+
+// sets makes the sets and maps that packets fill.
+func (r *render) sets() {
+	for _, f := range r.families {
+		r.dynamic("position"+digit(f), saddr(f)+" : "+scratch)
+		if r.Want.Policy.Ban != nil {
+			r.dynamic("banned"+digit(f), saddr(f))
+			for i := range r.Want.Policy.Ban.After - 1 {
+				r.dynamic(fallSet(f, i+1), saddr(f))
+			}
+		}
+		for _, p := range r.Want.Of(f).Profiles {
+			r.dynamic(leaseSet(p, f), saddr(f))
+		}
+	}
+}
+
+// input tells events from other packets (DESIGN 4.1).
+func (r *render) input() {
+	c := r.chain("input")
+	c.Hook = hook
+	c.add("loopback is no event", `iif "lo" return`)
+	if r.anyCut() {
+		c.add("established: only a gate with cut looks", "ct state established,related goto cut")
+	} else {
+		c.add("established: no event", "ct state established,related return")
+	}
+	c.add("not a SYN: no event", "tcp flags & (fin | syn | rst | ack) != syn goto gate")
+	c.add("broadcast or multicast: no event", "fib daddr type != local goto gate")
+	for _, f := range r.families {
+		if r.Want.Policy.Ban != nil {
+			c.add("banned: no event, and shut out", saddr(f), "@banned"+digit(f), "goto gate")
+		}
+	}
+	for _, f := range r.families {
+		c.add("", "meta nfproto", f.String(), "goto event"+digit(f))
+	}
+}
+
+// events asks for the position of a source, and what may come next there.
+func (r *render) events(f protocol.Family) {
+	a := r.Want.Of(f)
+	c := r.chain("event" + digit(f))
+	look := fmt.Sprintf("%s set %s map @position%s goto moving%s", scratch, saddr(f), digit(f), digit(f))
+	if r.Want.Policy.Strict {
+		c.add("in a position: what may come next?", "meta l4proto { tcp, udp }", look)
+		c.add("in a position: what may come next?", echo(f), look)
+	} else {
+		r.countedOnly(c, a, look)
+	}
+	c.add("", "goto first"+digit(f))
+
+	m := r.chain("moving" + digit(f))
+	m.add("the next knock, or the same again", scratch+" . "+byPort, "vmap @edges"+digit(f))
+	m.add("the same for a ping", echo(f), scratch, "vmap @pings"+digit(f))
+	m.add("anything else", "goto over")
+	r.edges(a)
+
+	s := r.chain("first" + digit(f))
+	s.add("a first knock?", byPort, "vmap @starts"+digit(f))
+	r.starts(a, s)
+	s.add("", "goto other")
+}
+
+// countedOnly lets only the knocks of some sequence count (setting strict = false).
+func (r *render) countedOnly(c *Chain, a *protocol.Automaton, look string) {
+	var anywhere []string
+	f := a.Family
+	for _, l := range a.Alphabet() {
+		where := scope(l.Scope, f)
+		switch {
+		case l.Knock.Proto == protocol.ICMP:
+			c.add("in a position, and a knock", where, echo(f), look)
+		case where == "":
+			anywhere = append(anywhere, portKey(l.Knock))
+		default:
+			c.add("in a position, and a knock", where, fmt.Sprintf("%s dport %d", l.Knock.Proto, l.Knock.Port), look)
+		}
+	}
+	r.out.Sets = append(r.out.Sets, &Set{Name: "knocks" + digit(f), Type: byPort, Elements: anywhere})
+	c.add("in a position, and a knock", byPort, "@knocks"+digit(f), look)
+}
+
+func portKey(k protocol.Knock) string { return fmt.Sprintf("%s . %d", k.Proto, k.Port) }
+
+// edges fills the maps of what a source in a position may do next.
+func (r *render) edges(a *protocol.Automaton) {
+	var edges, pings []string
+	for i := range a.States {
+		if i == protocol.Root || !a.Stays(i) {
+			continue
+		}
+		s := &a.States[i]
+		n := r.number(a, i)
+		add := func(k protocol.Knock, chain string) {
+			if k.Proto == protocol.ICMP {
+				pings = append(pings, fmt.Sprintf("%s : goto %s", n, chain))
+			} else {
+				edges = append(edges, fmt.Sprintf("%s . %s : goto %s", n, portKey(k), chain))
+			}
+		}
+		for _, e := range slices.Concat(s.Edges, s.Suffix) {
+			add(e.Knock, r.scoped(a, e.To, "to-", inChain(a, e.To), "over"))
+		}
+		add(s.Last(), r.scoped(a, i, "again-", stayChain(a, i), "over"))
+	}
+	r.verdicts("edges"+digit(a.Family), scratch+" . "+byPort, "", edges)
+	r.verdicts("pings"+digit(a.Family), scratch, "", pings)
+}
+
+// starts fills the map of first knocks; a ping has a rule of its own.
+func (r *render) starts(a *protocol.Automaton, c *Chain) {
+	var starts []string
+	for _, e := range a.Starts() {
+		chain := r.scoped(a, e.To, "first-", inChain(a, e.To), "other")
+		if e.Knock.Proto == protocol.ICMP {
+			c.add("a first knock: "+name(a, e.To), echo(a.Family), "goto "+chain)
+		} else {
+			starts = append(starts, portKey(e.Knock)+" : goto "+chain)
+		}
+	}
+	r.verdicts("starts"+digit(a.Family), byPort, "", starts)
+}
+
+// scoped returns the chain to go to for state i: right where it is entered
+// anywhere, else one that asks where the packet came in, and otherwise goes on.
+func (r *render) scoped(a *protocol.Automaton, i int, prefix, chain, otherwise string) string {
+	where := scope(a.States[i].Scope, a.Family)
+	if where == "" {
+		return chain
+	}
+	c := r.chain(prefix + stateLabel(a, i) + "." + digit(a.Family))
+	if len(c.Rules) == 0 {
+		c.add(name(a, i)+": only here", where, "goto "+chain)
+		c.add("", "goto "+otherwise)
+	}
+	return c.Name
+}
+
+// over takes a source back to no position: the event is none of its edges. It may
+// still be a first knock, or go to a gate.
+func (r *render) over() {
+	c := r.chain("over")
+	for _, f := range r.families {
+		c.add("start over", fmt.Sprintf("delete @position%s { %s : none }", digit(f), saddr(f)))
+	}
+	c.add("", scratch+" set none")
+	for _, f := range r.families {
+		if r.Want.Policy.Ban == nil {
+			c.add("", "meta nfproto", f.String(), "goto first"+digit(f))
+			continue
+		}
+		c.add("a first knock?", "meta nfproto", f.String(), byPort, "vmap @starts"+digit(f))
+		for _, rule := range r.chains["first"+digit(f)].Rules {
+			if strings.HasPrefix(rule.Comment, "a first knock: ") {
+				c.Rules = append(c.Rules, rule)
+			}
+		}
+	}
+	if r.Want.Policy.Ban != nil {
+		c.add("", "goto fall")
+		r.fall()
+	}
+}
+
+// fallSet is one of the sets that each hold one fall of a source.
+func fallSet(f protocol.Family, i int) string { return fmt.Sprintf("fall%s.%d", digit(f), i) }
+
+// fall counts a fall to the root (DESIGN 4.3). Each fall takes the first set that
+// does not hold the source, and leaves it after the ban's time; the fall that
+// finds none is one too many. So falls are counted over exactly that time.
+func (r *render) fall() {
+	ban := r.Want.Policy.Ban
+	c := r.chain("fall")
+	b := r.chain("ban")
+	for _, f := range r.families {
+		for i := range ban.After - 1 {
+			set := fallSet(f, i+1)
+			c.add(fmt.Sprintf("fall %d", i+1), fmt.Sprintf("%s != @%s add @%s { %s%s } goto other", saddr(f), set, set, saddr(f), timeout(ban.For)))
+			b.add("count anew after the ban", fmt.Sprintf("delete @%s { %s }", set, saddr(f)))
+		}
+	}
+	c.add(fmt.Sprintf("fall %d: ban", ban.After), "goto ban")
+	for _, f := range r.families {
+		b.add("banned from now on", fmt.Sprintf("update @banned%s { %s%s }", digit(f), saddr(f), timeout(ban.For)))
+	}
+	b.add("", "goto gate")
+}

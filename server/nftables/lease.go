@@ -1,0 +1,56 @@
+package nftables
+
+import (
+	"fmt"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// rewriteLeases returns the elements that must change because a profile's lease
+// has: a running lease gets the new length, counted from when it was granted. One
+// that was given by hand for a time of its own has another length, and keeps it.
+func rewriteLeases(was *Listing, profiles []*protocol.Profile, want backend.Want) []string {
+	var lines []string
+	for _, old := range profiles {
+		for _, f := range protocol.Families() {
+			a := want.Of(f)
+			if a == nil {
+				continue
+			}
+			for _, p := range a.Profiles {
+				if p.Name != old.Name || p.Lease == old.Lease {
+					continue
+				}
+				if s := was.Set(leaseSet(p, f)); s != nil {
+					lines = append(lines, rewrite(s, old.Lease, p.Lease)...)
+				}
+			}
+		}
+	}
+	return lines
+}
+
+func rewrite(s *ListedSet, was, will time.Duration) []string {
+	var lines []string
+	for _, e := range s.Elements {
+		if e.Timeout != was {
+			continue
+		}
+		// When a lease without end was granted is not known: it begins now.
+		left := will
+		if was > 0 && will > 0 {
+			left = will - (was - e.Expires)
+		}
+		lines = append(lines, fmt.Sprintf("delete element inet %s %s { %s }", TableName, s.Name, e.Key))
+		if left > 0 || will == 0 {
+			expires := ""
+			if will > 0 {
+				expires = " expires " + protocol.FormatDuration(left)
+			}
+			lines = append(lines, fmt.Sprintf("add element inet %s %s { %s%s%s }", TableName, s.Name, e.Key, timeout(will), expires))
+		}
+	}
+	return lines
+}

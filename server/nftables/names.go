@@ -1,0 +1,93 @@
+package nftables
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"knockkit/protocol"
+)
+
+// Number stands for a position in the kernel: in the map of positions and in the
+// edges. It keeps its meaning as long as anything is installed, so that positions
+// outlive a commit; numbers of positions that are gone are not used again.
+type Number uint32
+
+// String writes the number in the form of a packet's priority, "major:minor" in
+// hexadecimal digits.
+func (n Number) String() string { return fmt.Sprintf("%x:%x", uint32(n)>>16, uint32(n)&0xffff) }
+
+// parseNumber reads what String writes.
+func parseNumber(s string) (Number, error) {
+	major, minor, _ := strings.Cut(s, ":")
+	hi, err := strconv.ParseUint(major, 16, 16)
+	if err != nil {
+		return 0, fmt.Errorf("position %q: %w", s, err)
+	}
+	lo, err := strconv.ParseUint(minor, 16, 16)
+	if err != nil {
+		return 0, fmt.Errorf("position %q: %w", s, err)
+	}
+	return Number(hi<<16 | lo), nil
+}
+
+// numbers maps the knocks of a position, as text, to its number.
+type numbers struct {
+	known map[string]Number
+	next  Number // the first that was never used
+}
+
+func (n *numbers) of(path string) Number {
+	if num, ok := n.known[path]; ok {
+		return num
+	}
+	num := n.next
+	n.known[path], n.next = num, num+1
+	return num
+}
+
+func pathText(path []protocol.Knock) string {
+	texts := make([]string, len(path))
+	for i, k := range path {
+		texts[i] = k.String()
+	}
+	return strings.Join(texts, " ")
+}
+
+// maxName is less than the kernel allows, for the reader's sake.
+const maxName = 100
+
+// join makes a name of profiles.
+func join(profiles []*protocol.Profile) string {
+	names := make([]string, len(profiles))
+	for i, p := range profiles {
+		names[i] = p.Name
+	}
+	name := strings.Join(names, "_")
+	if len(name) <= maxName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:maxName] + "." + hex.EncodeToString(sum[:4])
+}
+
+// leaseSet is the set of the holders of a lease. The prefix length is in its name
+// where a lease covers more than an address: elements of another length would
+// never match.
+func leaseSet(p *protocol.Profile, f protocol.Family) string {
+	name := "open" + digit(f) + "-" + p.Name
+	if bits := p.Prefix(f); bits != f.Bits() {
+		name += "." + strconv.Itoa(bits)
+	}
+	return name
+}
+
+// digit ends the names of what belongs to one family.
+func digit(f protocol.Family) string {
+	if f == protocol.IPv4 {
+		return "4"
+	}
+	return "6"
+}

@@ -1,0 +1,146 @@
+package nftables
+
+import (
+	"strings"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// Input is what the table follows from.
+type Input struct {
+	Want  backend.Want
+	Known map[string]Number // numbers of positions in the kernel, by their knocks; may be nil
+	Next  Number            // the first number that was never used; at least 1
+}
+
+// render is one run of Render.
+type render struct {
+	Input
+	*builder
+	numbers  numbers
+	families []protocol.Family // that have profiles
+}
+
+// Render returns the table for the automata of both families. It is pure: the
+// same input gives the same table. With no profiles it is empty.
+func Render(in Input) *Ruleset {
+	r := &render{
+		Input:   in,
+		builder: &builder{out: &Ruleset{}, chains: map[string]*Chain{}},
+		numbers: numbers{map[string]Number{}, max(in.Next, 1)},
+	}
+	for path, n := range in.Known {
+		r.numbers.known[path] = n
+	}
+	for _, f := range protocol.Families() {
+		if a := in.Want.Of(f); a != nil && len(a.Profiles) > 0 {
+			r.families = append(r.families, f)
+		}
+	}
+	if len(r.families) == 0 {
+		return r.out
+	}
+	for _, f := range r.families {
+		r.numberStates(f)
+	}
+	r.sets()
+	r.input()
+	for _, f := range r.families {
+		r.events(f)
+	}
+	r.over()
+	r.states()
+	r.gates()
+	r.about()
+	return r.out
+}
+
+// numberStates gives every position its number, in the order of the automaton.
+func (r *render) numberStates(f protocol.Family) {
+	a := r.Want.Of(f)
+	for i := range a.States {
+		if i != protocol.Root && a.Stays(i) {
+			r.number(a, i)
+		}
+	}
+}
+
+func (r *render) number(a *protocol.Automaton, i int) Number {
+	return r.numbers.of(pathText(a.States[i].Path))
+}
+
+// profiles returns the profiles of any family, by name.
+func (r *render) profiles() []*protocol.Profile {
+	var all []*protocol.Profile
+	seen := map[string]bool{}
+	for _, f := range r.families {
+		for _, p := range r.Want.Of(f).Profiles {
+			if !seen[p.Name] {
+				seen[p.Name] = true
+				all = append(all, p)
+			}
+		}
+	}
+	sortByName(all)
+	return all
+}
+
+// in reports whether the profile has a gate in a family that is rendered.
+func (r *render) in(p *protocol.Profile, f protocol.Family) bool {
+	a := r.Want.Of(f)
+	return a != nil && p.In(f)
+}
+
+// saddr is a packet's source as a key.
+func saddr(f protocol.Family) string {
+	if f == protocol.IPv4 {
+		return "ip saddr"
+	}
+	return "ip6 saddr"
+}
+
+// echo matches the knock icmp of a family.
+func echo(f protocol.Family) string {
+	if f == protocol.IPv4 {
+		return "icmp type echo-request"
+	}
+	return "icmpv6 type echo-request"
+}
+
+// scope matches where a packet must come in; "" is anywhere.
+func scope(s protocol.Scope, f protocol.Family) string {
+	var parts []string
+	if s.Interface != "" {
+		parts = append(parts, `iifname "`+s.Interface+`"`)
+	}
+	if len(s.To) > 0 {
+		var to []string
+		for _, p := range protocol.PrefixesIn(s.To, f) {
+			to = append(to, p.String())
+		}
+		parts = append(parts, map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}[f]+" daddr { "+strings.Join(to, ", ")+" }")
+	}
+	return strings.Join(parts, " ")
+}
+
+// from matches a source that may open the profile. ok is false where none can.
+func from(p *protocol.Profile, f protocol.Family) (match string, ok bool) {
+	if len(p.From) == 0 {
+		return "", true
+	}
+	var all []string
+	for _, prefix := range protocol.PrefixesIn(p.From, f) {
+		all = append(all, prefix.String())
+	}
+	return saddr(f) + " { " + strings.Join(all, ", ") + " }", len(all) > 0
+}
+
+// timeout is how long an element lives; "" is for ever.
+func timeout(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return " timeout " + protocol.FormatDuration(d)
+}

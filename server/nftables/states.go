@@ -1,0 +1,143 @@
+package nftables
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"knockkit/protocol"
+)
+
+// states fills the chains that a right knock leads to. A chain serves both
+// families: its rules ask for the source, which is of one.
+func (r *render) states() {
+	for _, f := range r.families {
+		a := r.Want.Of(f)
+		for i := range a.States {
+			if i != protocol.Root {
+				r.enter(a, i)
+			}
+		}
+	}
+	// What both families do is said once, behind what each does.
+	done := map[string]bool{}
+	for _, f := range r.families {
+		a := r.Want.Of(f)
+		for i := range a.States {
+			if i != protocol.Root && !done[inChain(a, i)] {
+				done[inChain(a, i)] = true
+				r.finish(a, i)
+			}
+		}
+	}
+}
+
+// enter grants, once per entry, and notes the new position.
+func (r *render) enter(a *protocol.Automaton, i int) {
+	s := &a.States[i]
+	c := r.chain(inChain(a, i))
+	for _, p := range s.Grants {
+		if match, ok := from(p, a.Family); ok {
+			c.add(p.Name+": opened", match, "update @"+leaseSet(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
+		}
+	}
+	r.note(r.chain(stayChain(a, i)), a, i)
+}
+
+// note writes the position into the map. An update alone would renew the time and
+// keep the old state.
+func (r *render) note(c *Chain, a *protocol.Automaton, i int) {
+	f, keep := a.Family, a.States[i].Keep
+	forget := fmt.Sprintf("delete @position%s { %s : none }", digit(f), saddr(f))
+	if keep == protocol.Root {
+		c.add(name(a, i)+": nothing comes after it", forget)
+		return
+	}
+	n := r.number(a, keep)
+	c.add(fmt.Sprintf("%s%s %s", noted, n, name(a, keep)), forget,
+		fmt.Sprintf("update @position%s { %s%s : %s }", digit(f), saddr(f), timeout(a.States[keep].Within), n))
+}
+
+// noted begins the comment from which a position's number is read back.
+const noted = "now at "
+
+// finish ends a state's chains: the scratch register is given back, and the knock
+// gets its reply.
+func (r *render) finish(a *protocol.Automaton, i int) {
+	in, stay := r.chain(inChain(a, i)), r.chain(stayChain(a, i))
+	if in != stay {
+		in.add("", "goto "+stay.Name)
+	}
+	stay.add("", scratch+" set none")
+	s := &a.States[i]
+	if s.Reply == protocol.ReplyContinue {
+		return // the host's own tables treat the packet like any other
+	}
+	for _, u := range s.Users {
+		for _, f := range r.families {
+			if match, ok := from(u.Profile, f); ok && r.in(u.Profile, f) {
+				if match == "" {
+					match = "meta nfproto " + f.String()
+				}
+				stay.add(fmt.Sprintf("%s: reply %s", u, s.Reply), match, replyVerdict(s))
+			}
+		}
+	}
+}
+
+func replyVerdict(s *protocol.State) string {
+	switch {
+	case s.Reply == protocol.ReplyAccept:
+		return "accept"
+	case s.Reply == protocol.ReplyDrop:
+		return "drop"
+	}
+	return reject(s.Last().Proto)
+}
+
+// reject answers as a host does where nothing listens.
+func reject(proto protocol.Proto) string {
+	if proto == protocol.TCP {
+		return "reject with tcp reset"
+	}
+	return "reject with icmpx type port-unreachable"
+}
+
+// key is the source as it stands in the profile's lease sets.
+func key(p *protocol.Profile, f protocol.Family) string {
+	bits := p.Prefix(f)
+	if bits == f.Bits() {
+		return saddr(f)
+	}
+	return saddr(f) + " & " + netmask(f, bits)
+}
+
+func inChain(a *protocol.Automaton, i int) string { return "in-" + stateLabel(a, i) }
+
+// stayChain is where a repeated knock goes: to where the first went, unless that grants.
+func stayChain(a *protocol.Automaton, i int) string {
+	if len(a.States[i].Grants) == 0 || a.States[i].Keep != i {
+		return inChain(a, i)
+	}
+	return "stay-" + stateLabel(a, i)
+}
+
+// stateLabel names a state after the first profile that passes it, whatever the family.
+func stateLabel(a *protocol.Automaton, i int) string {
+	u := a.States[i].Users[0]
+	return fmt.Sprintf("%s.%d", u.Profile.Name, u.Step)
+}
+
+// name says in whose sequences a state is, short enough for a comment.
+func name(a *protocol.Automaton, i int) string {
+	text := a.StateName(i)
+	if len(text) <= maxComment/2 {
+		return text
+	}
+	text = text[:maxComment/2]
+	return text[:strings.LastIndex(text, ",")] + ", …"
+}
+
+func sortByName(profiles []*protocol.Profile) {
+	slices.SortFunc(profiles, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
+}

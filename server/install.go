@@ -16,7 +16,9 @@ type Change struct {
 	Installed []string // names that were not installed before
 	Updated   []string // names whose rules are written anew
 	Removed   []string
+	From      string         // the backend that held the rules before, "" if this one did
 	Kept      []string       // installed before and untouched by this change
+	Notes     []string       // what the operator should know about the host
 	Texts     []backend.Text // with DryRun: what would be committed
 	Guard     *Guard         // with Try: undoes the change unless it is told to keep it
 }
@@ -42,6 +44,11 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
+	other, err := s.elsewhere(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	is.Profiles = merge(other.is.Profiles, is.Profiles)
 	all := profiles
 	if !o.Exactly {
 		all = merge(is.Profiles, profiles)
@@ -50,6 +57,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
+	want.Carried = other.leases
 	change := compare(is.Profiles, profiles, all)
 	if o.Guard != nil {
 		if err := o.Guard(newlyGated(is.Profiles, profiles)); err != nil {
@@ -59,6 +67,9 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if o.DryRun {
 		change.Texts, err = s.backend.Render(ctx, want)
 		return change, err
+	}
+	if o.Try > 0 && other.backend != nil {
+		return Change{}, fmt.Errorf("the rules move from backend %s to %s, which a trial cannot undo: %w", other.backend.Name(), s.backend.Name(), backend.ErrUnsupported)
 	}
 	if o.Try > 0 {
 		if change.Guard, err = s.startGuard(ctx, lock.file, o.Try); err != nil {
@@ -71,7 +82,14 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		}
 		return Change{}, err
 	}
-	return change, nil
+	if other.backend != nil {
+		change.From = other.backend.Name()
+	}
+	if err := other.handOver(ctx); err != nil {
+		return change, err
+	}
+	change.Notes, err = s.notes(ctx)
+	return change, err
 }
 
 // Remove takes the named profiles out of the kernel; none named: all, and with

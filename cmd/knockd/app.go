@@ -32,7 +32,7 @@ A first gate:
 		},
 		Commands: []*cli.Command{
 			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
-			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), demoCommand(), guardCommand(),
+			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
 		},
 	}
 }
@@ -44,6 +44,7 @@ type host struct {
 	words    *say.Printer
 	c        *cli.Context
 	loaded   []config.Entry // what profiles has read
+	why      string         // this backend, where the settings leave it open
 }
 
 // open reads the configuration of the command line.
@@ -72,17 +73,26 @@ func open(c *cli.Context) (*host, error) {
 
 // server returns the server with the backend that the settings or the flag name.
 func (h *host) server(ctx context.Context) (*server.Server, error) {
-	name := h.settings.Backend
+	return h.with(server.OpenBackend(ctx, h.backendName()))
+}
+
+// live returns the server with the backend that holds rules at the moment.
+func (h *host) live(ctx context.Context) (*server.Server, error) {
+	return h.with(server.OpenLive(ctx, h.backendName()))
+}
+
+func (h *host) backendName() string {
 	if h.c.IsSet("backend") {
-		name = h.c.String("backend")
+		return h.c.String("backend")
 	}
-	b, why, err := server.OpenBackend(ctx, name)
+	return h.settings.Backend
+}
+
+func (h *host) with(b server.Backend, why string, err error) (*server.Server, error) {
 	if err != nil {
 		return nil, explainError(err)
 	}
-	if why != "" && h.c.Bool("verbose") {
-		h.words.Note("%s", why)
-	}
+	h.why = why
 	return server.New(b, h.settings), nil
 }
 

@@ -56,7 +56,7 @@ func grant(c *cli.Context) error {
 			return command.Usagef("for example --for 30m", "--for %s: a lease lasts whole seconds, at least 1s and at most %s", c.String("for"), protocol.FormatDuration(protocol.MaxLease))
 		}
 	}
-	s, err := h.server(c.Context)
+	s, err := h.live(c.Context)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func revoke(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := h.server(c.Context)
+	s, err := h.live(c.Context)
 	if err != nil {
 		return err
 	}

@@ -130,6 +130,12 @@ func install(c *cli.Context) error {
 	if o.DryRun {
 		return printTexts(c, change.Texts, protocol.Both)
 	}
+	if h.why != "" {
+		h.words.Note("%s", h.why)
+	}
+	if change.From != "" {
+		h.words.Note("moved here from backend %s, with its leases", change.From)
+	}
 	h.report(change, s.Backend().Name())
 	if change.Guard != nil {
 		return h.confirm(c.Context, change.Guard, o.Try)
@@ -164,6 +170,9 @@ func (h *host) report(c server.Change, backendName string) {
 	say(c.Installed, "installed")
 	say(c.Updated, "installed again")
 	say(c.Removed, "removed")
+	for _, note := range c.Notes {
+		h.words.Warning("%s", note)
+	}
 }
 
 // confirm asks whether the new rules may stay. No answer is a no.
@@ -218,7 +227,7 @@ func remove(c *cli.Context) error {
 	case c.NArg() > 0 && c.Bool("all"):
 		return command.Usagef("", "--all and names exclude each other")
 	}
-	s, err := h.server(c.Context)
+	s, err := h.live(c.Context)
 	if err != nil {
 		return err
 	}

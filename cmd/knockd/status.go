@@ -46,7 +46,7 @@ func status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := h.server(c.Context)
+	s, err := h.live(c.Context)
 	if err != nil {
 		return err
 	}
@@ -98,16 +98,17 @@ func holder(s backend.Source) string {
 func printStatus(c *cli.Context, st server.Status) error {
 	var rows [][]string
 	for _, p := range st.Profiles {
-		var sequence, opens []string
-		for _, step := range p.Profile.Sequence {
-			sequence = append(sequence, step.Knock.String())
-		}
+		var opens []string
 		for _, o := range p.Profile.Open {
 			opens = append(opens, o.String())
 		}
-		rows = append(rows, []string{p.Profile.Name, string(p.State), strings.Join(opens, " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})
+		live := ""
+		if p.State == server.StateInstalled || p.State == server.StateChanged || p.State == server.StateNoFile {
+			live = st.Backend
+		}
+		rows = append(rows, []string{p.Profile.Name, string(p.State), live, strings.Join(opens, " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})
 	}
-	if err := say.Table(c.App.Writer, []string{"PROFILE", "STATE", "OPENS", "LEASE", "NOW"}, rows); err != nil || len(st.Sources) == 0 {
+	if err := say.Table(c.App.Writer, []string{"PROFILE", "STATE", "BACKEND", "OPENS", "LEASE", "NOW"}, rows); err != nil || len(st.Sources) == 0 {
 		return err
 	}
 	rows = nil
@@ -153,6 +154,9 @@ func timeLeft(s backend.Source) string {
 func (h *host) problems(st server.Status) {
 	for _, d := range st.Drift {
 		h.words.Block("drift: " + d)
+	}
+	for _, note := range st.Notes {
+		h.words.Warning("%s", note)
 	}
 	for _, f := range st.Foreign {
 		h.words.Warning("a rule that is not ours jumps into our chains, which is another way to progress: %s", f)

@@ -14,6 +14,10 @@ import (
 type Want struct {
 	IPv4, IPv6 *protocol.Automaton
 	Policy     protocol.Policy
+
+	// Carried are leases that another backend has granted: they go into the same
+	// transaction, for the time that they have left.
+	Carried []Source
 }
 
 // Of returns the automaton of a family.
@@ -31,7 +35,7 @@ func Compile(profiles []*protocol.Profile, policy protocol.Policy) (Want, error)
 	if err4 != nil {
 		return Want{}, err4
 	}
-	return Want{v4, v6, policy}, err6
+	return Want{IPv4: v4, IPv6: v6, Policy: policy}, err6
 }
 
 // Text is what a tool of the host is fed with.

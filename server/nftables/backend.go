@@ -40,7 +40,7 @@ func plan(was *Listing, want backend.Want) string {
 		about = &Installed{Next: highest(was) + 1}
 	}
 	rules := Render(Input{want, about.Known, about.Next})
-	return Transaction(was, rules, rewriteLeases(was, about.Profiles, want))
+	return Transaction(was, rules, append(rewriteLeases(was, about.Profiles, want), carried(want)...))
 }
 
 // highest returns the highest number of a position that any source is in.
@@ -74,6 +74,9 @@ func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text
 
 // Commit makes want what is installed, in one transaction.
 func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
+	if err := b.capable(ctx); err != nil {
+		return err
+	}
 	was, err := b.list(ctx)
 	if err != nil {
 		return err

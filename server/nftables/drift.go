@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"strings"
 
 	"knockkit/server/backend"
 )
@@ -23,7 +24,7 @@ func drift(l *Listing, about *Installed) []string {
 			say("chain %s is gone", c.Name)
 			continue
 		}
-		if text := difference(c, is); text != "" {
+		if text := difference(c, is); text != "" && !ownRules(c, is) {
 			say("%s", text)
 		}
 	}
@@ -41,6 +42,12 @@ func drift(l *Listing, about *Installed) []string {
 		}
 	}
 	return found
+}
+
+// ownRules reports whether a chain is that of a profile's extra rules, which may
+// have comments of their own, and has as many rules as it should.
+func ownRules(want *Chain, is *ListedChain) bool {
+	return strings.HasPrefix(want.Name, openPrefix) && len(want.Rules) == len(is.Comments)
 }
 
 func difference(want *Chain, is *ListedChain) string {

@@ -108,7 +108,7 @@ func (r *render) dropBanned(c *Chain, profiles []*protocol.Profile) {
 // leaseRules let a holder's packet go on, if it is one that begins a connection:
 // what is no event is at a gate like a connection without a lease.
 func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto) {
-	open, begins := "goto open-"+p.Name, event(proto)
+	open, begins := "goto "+openPrefix+p.Name, event(proto)
 	r.eachFamily(p, func(f protocol.Family) {
 		match, ok := from(p, f)
 		if !ok {
@@ -155,9 +155,12 @@ func (r *render) closed(c *Chain, s gateSegment) {
 	}
 }
 
+// openPrefix begins the names of the chains with a profile's extra rules.
+const openPrefix = "open-"
+
 // open lets a connection in: the profile's own rules first.
 func (r *render) open(p *protocol.Profile) {
-	c := r.chain("open-" + p.Name)
+	c := r.chain(openPrefix + p.Name)
 	for _, body := range p.Opened.NFTables {
 		c.add("", body)
 	}

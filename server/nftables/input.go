@@ -22,15 +22,15 @@ const scratch = "meta priority"
 // sets makes the sets and maps that packets fill.
 func (r *render) sets() {
 	for _, f := range r.families {
-		r.dynamic("position"+digit(f), saddr(f)+" : "+scratch)
+		r.dynamic("position"+digit(f), saddr(f)+" : "+scratch, setSize)
 		if r.Want.Policy.Ban != nil {
-			r.dynamic("banned"+digit(f), saddr(f))
+			r.dynamic("banned"+digit(f), saddr(f), 0)
 			for i := range r.Want.Policy.Ban.After - 1 {
-				r.dynamic(fallSet(f, i+1), saddr(f))
+				r.dynamic(fallSet(f, i+1), saddr(f), 0)
 			}
 		}
 		for _, p := range r.Want.Of(f).Profiles {
-			r.dynamic(leaseSet(p, f), saddr(f))
+			r.dynamic(leaseSet(p, f), saddr(f), 0)
 		}
 	}
 }

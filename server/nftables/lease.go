@@ -32,6 +32,26 @@ func rewriteLeases(was *Listing, profiles []*protocol.Profile, want backend.Want
 	return lines
 }
 
+// carried returns the elements of leases that another backend has granted.
+func carried(want backend.Want) []string {
+	var lines []string
+	for _, s := range want.Carried {
+		f := protocol.FamilyOf(s.Address.Addr())
+		for _, p := range want.Of(f).Profiles {
+			if p.Name != s.Profile || s.State != backend.Open {
+				continue
+			}
+			times := ""
+			if !s.Unlimited {
+				left := max(s.Left.Truncate(time.Millisecond), time.Millisecond)
+				times = timeout(max(p.Lease, left)) + " expires " + protocol.FormatDuration(left)
+			}
+			lines = append(lines, fmt.Sprintf("add element inet %s %s { %s%s }", TableName, leaseSet(p, f), s.Address.Addr(), times))
+		}
+	}
+	return lines
+}
+
 func rewrite(s *ListedSet, was, will time.Duration) []string {
 	var lines []string
 	for _, e := range s.Elements {

@@ -3,7 +3,7 @@ package nftables
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 )
 
@@ -66,7 +66,7 @@ func (l *Listing) Set(name string) *ListedSet {
 // jsonSet is a set or map as nft's JSON has it (libnftables-json(5)).
 type jsonSet struct {
 	Name  string            `json:"name"`
-	Flags []string          `json:"flags"`
+	Flags json.RawMessage   `json:"flags"` // a list; of one flag some versions print just that
 	Elem  []json.RawMessage `json:"elem"`
 }
 
@@ -119,7 +119,7 @@ func listedSet(set, mapped *jsonSet) (ListedSet, error) {
 		raw = mapped
 	}
 	s.Name = raw.Name
-	s.Fixed = !slices.Contains(raw.Flags, "timeout")
+	s.Fixed = !strings.Contains(string(raw.Flags), `"timeout"`)
 	for _, e := range raw.Elem {
 		if s.Fixed {
 			s.Elements = append(s.Elements, Element{Key: string(e)}) // only counted

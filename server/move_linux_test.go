@@ -1,0 +1,116 @@
+package server_test
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"knockkit/internal/lab"
+	"knockkit/internal/lab/labtest"
+	"knockkit/server"
+)
+
+// TestABackendThatTakesOverKeepsTheLeasesAndLeavesNothingBehind moves the rules
+// from each backend to the other.
+func TestABackendThatTakesOverKeepsTheLeasesAndLeavesNothingBehind(t *testing.T) {
+	labtest.NeedTUN(t)
+	labtest.NeedRoot(t)
+	for _, flavour := range lab.Flavours() {
+		for _, way := range [][2]string{{"iptables", "nftables"}, {"nftables", "iptables"}} {
+			t.Run(fmt.Sprintf("%s/%s to %s", flavour.Name, way[0], way[1]), func(t *testing.T) {
+				t.Setenv("PATH", labtest.PathOf(t, flavour)+":"+os.Getenv("PATH"))
+				s := newSite(t, way[0], strict())
+				s.listen(3306)
+				s.install(article(t, `lease = "1m"`))
+				eachFamily(t, func(t *testing.T, one, _ netip.Addr) {
+					s.t = t
+					s.send(one, ping, tcp(7), tcp(8000))
+				})
+				s.t = t
+				b, _, err := server.OpenBackend(t.Context(), way[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.srv = server.New(b, strict())
+				s.install(parse(t, "web", "sequence = [\"1001/tcp\", \"1002/tcp\"]\nopen = [\"80/tcp\"]"))
+				eachFamily(t, func(t *testing.T, one, other netip.Addr) {
+					s.t = t
+					s.expect("open", one, 3306)
+					s.expect("silent", other, 3306)
+					s.send(other, ping, tcp(7), tcp(8000))
+					s.expect("open", other, 3306)
+				})
+				s.t = t
+				for _, src := range s.sources() {
+					if src.Left > time.Minute {
+						t.Errorf("%s has %s left of a lease of a minute", src.Address, src.Left)
+					}
+				}
+				left := map[string]string{"iptables": "KNOCKD", "nftables": "table inet knockd"}[way[0]]
+				if rules := s.saved(); strings.Contains(rules, left) {
+					t.Errorf("%s is still there:\n%s", left, rules)
+				}
+			})
+		}
+	}
+}
+
+// TestMarksComeOutAsTheyWentIn lets rules of the operator set both marks before
+// our table, and look at them behind it.
+func TestMarksComeOutAsTheyWentIn(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		labtest.Need(t, "nft")
+		s := newSite(t, name, strict())
+		s.listen(3306)
+		labtest.MustRun(t, s.host, `table inet mine {
+	chain before { type filter hook prerouting priority mangle; meta mark set 0xbeef; ct mark set 0xcafe; }
+	chain after { type filter hook input priority 100; meta mark 0xbeef ct mark 0xcafe counter; meta mark != 0xbeef counter; ct mark != 0xcafe counter; }
+}
+`, "nft", "-f", "-")
+		s.install(article(t, ""))
+		eachFamily(t, func(t *testing.T, one, other netip.Addr) {
+			s.t = t
+			s.send(one, ping, ping, tcp(7), tcp(7), tcp(8000), tcp(9), udp(9), ping, tcp(9))
+			s.expect("open", one, 3306)
+		})
+		out := s.run("nft", "list", "chain", "inet", "mine", "after")
+		for _, line := range strings.Split(out, "\n") {
+			if strings.Contains(line, "!=") && !strings.Contains(line, "packets 0 ") {
+				t.Errorf("a mark was changed: %s", line)
+			}
+			if strings.Contains(line, "ct mark 0x0000cafe counter") && strings.Contains(line, "packets 0 ") {
+				t.Errorf("no packet was seen behind our rules:\n%s", out)
+			}
+		}
+	})
+}
+
+func TestAChangedLeaseAppliesToRunningLeases(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		s.listen(3306)
+		s.install(article(t, `lease = "1h"`))
+		eachFamily(t, func(t *testing.T, one, _ netip.Addr) {
+			s.t = t
+			s.send(one, ping, tcp(7), tcp(8000))
+			s.expect("open", one, 3306)
+		})
+		s.t = t
+		granted := time.Now()
+		s.install(article(t, `lease = "3s"`))
+		for _, src := range s.sources() {
+			if src.Left > 3*time.Second {
+				t.Errorf("%s still has %s left", src.Address, src.Left)
+			}
+		}
+		labtest.Eventually(t, 6*time.Second, func() error {
+			if v := s.verdict(lab.ForgedAddr4(1), 3306); v != "silent" {
+				return fmt.Errorf("after %s the port is %s", time.Since(granted), v)
+			}
+			return nil
+		})
+	})
+}

@@ -1,0 +1,63 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"knockkit/server/backend"
+)
+
+// need is something that the table uses, a text that uses nothing else, and in
+// words what has to be there.
+type need struct {
+	what string
+	text string
+}
+
+// needs are asked for one by one when the whole of them does not work. The
+// versions are those in which the kernel and nft first had it, from their own
+// change logs.
+var needs = [...]need{
+	{"tables of family inet (Linux 3.14)", "table inet knockd_probe { chain c { type filter hook input priority -10; }; }"},
+	{"conntrack matches (nf_conntrack, nft_ct)", "table inet knockd_probe { chain c { ct state established,related return; }; }"},
+	{"routing look-ups (nft_fib_inet, Linux 4.10)", "table inet knockd_probe { chain c { fib daddr type != local return; }; }"},
+	{"rejecting in family inet (nft_reject_inet)", "table inet knockd_probe { chain c { reject with icmpx type port-unreachable; }; }"},
+	{"sets with time-outs that packets fill and empty (Linux 5.3 and nft 0.9.1)", "table inet knockd_probe { set s { type ipv4_addr; size 9; flags dynamic,timeout; }; chain c { update @s { ip saddr timeout 1s } delete @s { ip saddr }; }; }"},
+	{"typeof and keys of several fields (Linux 5.6 and nft 0.9.4)", "table inet knockd_probe { map m { typeof meta priority . meta l4proto . th dport : verdict; }; chain c { meta priority . meta l4proto . th dport vmap @m; }; }"},
+	{"maps that packets fill (Linux 5.3 and nft 0.9.4)", "table inet knockd_probe { map m { typeof ip saddr : meta priority; size 9; flags dynamic,timeout; }; chain c { delete @m { ip saddr : none } update @m { ip saddr timeout 1s : 0:2 }; meta priority set ip saddr map @m; }; }"},
+}
+
+// capable returns an error in words when the kernel or nft lacks something that
+// the table needs. Nothing is changed: nft only checks the texts.
+func (b *Backend) capable(ctx context.Context) error {
+	if _, err := exec.LookPath("nft"); err != nil {
+		return fmt.Errorf("nft is not installed (Debian: apt install nftables): %w", backend.ErrUnsupported)
+	}
+	if _, err := b.run(ctx, "", "-j", "list", "tables"); err != nil {
+		if errors.Is(err, backend.ErrPrivilege) {
+			return err
+		}
+		return fmt.Errorf("nft cannot print JSON (it was built without libjansson; Debian's and Fedora's packages have it): %w: %w", err, backend.ErrUnsupported)
+	}
+	var all strings.Builder
+	for i, n := range needs {
+		all.WriteString(strings.ReplaceAll(n.text, "knockd_probe", fmt.Sprintf("knockd_probe%d", i)) + "\n")
+	}
+	if _, err := b.run(ctx, all.String(), "-c", "-f", "-"); err == nil {
+		return nil
+	}
+	var lacking []string
+	for _, n := range needs {
+		if _, err := b.run(ctx, n.text+"\n", "-c", "-f", "-"); err != nil {
+			lacking = append(lacking, n.what)
+		}
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	return fmt.Errorf("this kernel or its nft lacks: %s; use a newer kernel and nftables package, or backend = \"iptables\": %w",
+		strings.Join(lacking, "; "), backend.ErrUnsupported)
+}

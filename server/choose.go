@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 
 	"knockkit/server/backend"
 	"knockkit/server/iptables"
@@ -41,7 +42,7 @@ func iptablesLacks(ctx context.Context) string {
 		}
 	}
 	const loaded = "/sys/module/xt_recent"
-	if _, err := os.Stat(loaded); err == nil || os.Geteuid() != 0 {
+	if _, err := os.Stat(loaded); err == nil || !mayLoadModules() {
 		return "" // who may not load a module cannot tell: the commit will
 	}
 	_ = exec.CommandContext(ctx, "modprobe", "-q", "xt_recent").Run() // whether it helped is looked up
@@ -49,6 +50,14 @@ func iptablesLacks(ctx context.Context) string {
 		return "the kernel has no xt_recent"
 	}
 	return ""
+}
+
+// mayLoadModules reports whether the process is the machine's own root: that of a
+// user namespace loads modules only by using them.
+func mayLoadModules() bool {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	fields := strings.Fields(string(ids))
+	return err == nil && os.Geteuid() == 0 && len(fields) == 3 && fields[1] == "0" && fields[2] == "4294967295"
 }
 
 // OpenLive returns the backend that has something installed: the one that was

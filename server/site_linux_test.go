@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -214,9 +213,6 @@ func (s *site) run(name string, args ...string) string {
 	s.t.Helper()
 	return labtest.MustRun(s.t, s.host, "", name, args...)
 }
-
-// background is a context for clean-up.
-func background() context.Context { return context.Background() }
 
 // soon is how long a condition may take that needs no waiting.
 const soon = 5 * time.Second

@@ -1,9 +1,118 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/internal/lab"
+	"knockkit/internal/say"
+	"knockkit/server"
 )
 
+// demoLimit bounds the demo: nobody watches longer, and nothing in it takes long.
+const demoLimit = 20 * time.Second
+
 func demoCommand() *cli.Command {
-	return &cli.Command{Name: "demo", Usage: "show a closed port open for who knocks, in a throw-away sandbox", Action: func(*cli.Context) error { return nil }}
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "show a closed port open for who knocks, in a throw-away sandbox",
+		Description: `Makes three machines out of network namespaces, installs a profile on one of them
+with the code of "knockd install", and knocks from another with the code of "knock".
+This machine's own rules are neither used nor changed, and nothing is left behind.
+
+Needs iptables or nft, and root or user namespaces. Takes up to 20 seconds; the exit
+code is 1 when anything is not as it should be.
+
+Example:
+  knockd demo
+  knockd demo --backend nftables`,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "backend", Usage: "show backend `B`: auto, iptables or nftables", Value: "auto"}},
+		Action: runDemo,
+	}
+}
+
+func runDemo(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return command.Usagef("see knockd demo --help", "unexpected argument %q", c.Args().First())
+	}
+	if b := c.String("backend"); !slices.Contains(server.Backends(), b) {
+		return command.Usagef("one of "+strings.Join(server.Backends(), ", "), "there is no backend %q", b)
+	}
+	entry, err := lab.Enter(c.Context)
+	if err != nil {
+		return &command.Error{Code: command.Privilege, Err: err, Hint: namespaceHint(readSysctl)}
+	}
+	if !entry.Here {
+		if entry.Code == command.Done {
+			return nil
+		}
+		return &command.Error{Code: entry.Code} // it has said why
+	}
+	ctx, cancel := context.WithTimeoutCause(c.Context, demoLimit, fmt.Errorf("the demo took longer than %s", say.Duration(demoLimit)))
+	defer cancel()
+	return playDemo(ctx, c.String("backend"), newNarrator(ctx, c.App.Writer))
+}
+
+func playDemo(ctx context.Context, backend string, tell *narrator) error {
+	s, err := newStage(ctx, backend)
+	if err != nil {
+		return explainError(err)
+	}
+	defer s.close()
+	for _, scene := range demoScenes() {
+		tell.step(scene.title)
+		err := scene.play(ctx, s, tell)
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // what failed after that failed for this
+		}
+		if err != nil {
+			return explainError(err)
+		}
+	}
+	return tell.end()
+}
+
+// namespaceHint says what keeps user namespaces from being made, as far as the
+// kernel's settings tell. get returns a setting's value, "" if there is none.
+func namespaceHint(get func(name string) string) string {
+	hints := []string{"run it as root: sudo knockd demo"}
+	for _, s := range []struct{ name, forbids, allow string }{
+		{"kernel/unprivileged_userns_clone", "0", "1"},
+		{"kernel/apparmor_restrict_unprivileged_userns", "1", "0"},
+		{"user/max_user_namespaces", "0", "1000"},
+	} {
+		if get(s.name) == s.forbids {
+			hints = append(hints, fmt.Sprintf("or allow user namespaces: sudo sysctl %s=%s", strings.ReplaceAll(s.name, "/", "."), s.allow))
+		}
+	}
+	return strings.Join(hints, "\n")
+}
+
+func readSysctl(name string) string {
+	text, err := os.ReadFile("/proc/sys/" + name)
+	if err != nil {
+		return "" // not on this kernel
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// errDemo ends a demo in which something was not as it should be.
+func errDemo(failed, checks int) error {
+	return &command.Error{Code: command.Failed, Err: errors.New(demoCount(failed, checks) + " not as it should be")}
+}
+
+func demoCount(failed, checks int) string {
+	verb := "are"
+	if failed == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf("%d of %d things %s", failed, checks, verb)
 }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"knockkit/internal/say"
+)
+
+// pace is how long a person who watches gets for a step.
+const pace = 600 * time.Millisecond
+
+// narrator tells the demo: numbered steps, the commands that are run, and what
+// was checked. It is not in a hurry where somebody watches.
+type narrator struct {
+	ctx                   context.Context // ends the pauses
+	words                 *say.Printer
+	steps, checks, failed int
+}
+
+// newNarrator tells the demo on w: on standard output, since it is what was asked for.
+func newNarrator(ctx context.Context, w io.Writer) *narrator {
+	return &narrator{ctx: ctx, words: say.To("knockd", w)}
+}
+
+func (n *narrator) step(title string) {
+	if n.steps++; n.steps > 1 {
+		n.pause()
+		fmt.Fprintln(n.words.W)
+	}
+	n.words.Block(fmt.Sprintf("%d. %s", n.steps, title))
+}
+
+// tell writes lines below the step.
+func (n *narrator) tell(format string, args ...any) {
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		n.words.Block("     " + strings.TrimRight(line, "\n"))
+	}
+}
+
+// shell shows a command as one would type it, and its output.
+func (n *narrator) shell(prompt, line, output string) {
+	n.words.Block("   " + prompt + " " + line)
+	n.tell("%s", output)
+}
+
+// check says whether something is as it should be, and remembers if not.
+func (n *narrator) check(ok bool, format string, args ...any) {
+	mark := n.words.Good("✓")
+	if n.checks++; !ok {
+		n.failed++
+		mark = n.words.Bad("✗")
+	}
+	n.words.Block("   " + mark + " " + fmt.Sprintf(format, args...))
+	n.pauseFor(pace / 3)
+}
+
+func (n *narrator) end() error {
+	n.pause()
+	fmt.Fprintln(n.words.W)
+	if n.failed > 0 {
+		return errDemo(n.failed, n.checks)
+	}
+	n.words.Block(n.words.Good(fmt.Sprintf("all %d checks are as they should be", n.checks)))
+	n.words.Block("a profile of your own: knockd profile new NAME")
+	return nil
+}
+
+func (n *narrator) pause() { n.pauseFor(pace) }
+
+func (n *narrator) pauseFor(d time.Duration) {
+	if !n.words.Terminal {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-n.ctx.Done():
+	}
+}

@@ -28,14 +28,18 @@ func endConnections(p *protocol.Profile, holder netip.Prefix) (int, error) {
 		return int(n), fmt.Errorf("ending connections through conntrack: %w", err)
 	}
 	for _, f := range flows.tcp {
-		local := &net.TCPAddr{IP: f.DstIP, Port: int(f.DstPort)}
-		remote := &net.TCPAddr{IP: f.SrcIP, Port: int(f.SrcPort)}
-		err := netlink.SocketDestroy(local, remote)
+		remote := addrPort(f.SrcIP, f.SrcPort)
+		err := destroySocket(addrPort(f.DstIP, f.DstPort), remote)
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return int(n), fmt.Errorf("closing %s: %w", remote, err)
 		}
 	}
 	return int(n), nil
+}
+
+func addrPort(ip net.IP, port uint16) netip.AddrPort {
+	addr, _ := netip.AddrFromSlice(ip) // of conntrack: 4 or 16 bytes
+	return netip.AddrPortFrom(addr.Unmap(), port)
 }
 
 // flowsOf matches the connections of a holder to a profile's ports, and keeps the TCP ones.

@@ -59,8 +59,9 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	}
 	want.Carried = other.leases
 	change := compare(is.Profiles, profiles, all)
+	newly := newlyGated(is.Profiles, profiles)
 	if o.Guard != nil {
-		if err := o.Guard(newlyGated(is.Profiles, profiles)); err != nil {
+		if err := o.Guard(newly); err != nil {
 			return Change{}, err
 		}
 	}
@@ -76,6 +77,9 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 			return Change{}, err
 		}
 	}
+	if err := adopt(newly); err != nil {
+		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
+	}
 	if err := s.backend.Commit(ctx, want); err != nil {
 		if change.Guard != nil {
 			err = errors.Join(err, change.Guard.Undo())
@@ -88,7 +92,8 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err := other.handOver(ctx); err != nil {
 		return change, err
 	}
-	change.Notes, err = s.notes(ctx)
+	notes, err := s.notes(ctx)
+	change.Notes = append(change.Notes, notes...)
 	return change, err
 }
 

@@ -57,18 +57,35 @@ func (b *Backend) read(ctx context.Context) (snapshot, error) {
 }
 
 // rules renders one family, keeping the names and the hand-given leases that are there.
-func (b *Backend) rules(was *Saved, a *protocol.Automaton, policy protocol.Policy, grants func([]Grant) []Grant) (*Ruleset, error) {
+func (b *Backend) rules(was *Saved, f protocol.Family, want backend.Want, grants func([]Grant) []Grant) (*Ruleset, error) {
 	about, err := ReadAbout(was.Ours)
 	if err != nil {
 		// Somebody changed the record. What is wanted is still known; what is lost
 		// is only which table held which position.
 		about = &Installed{}
 	}
-	kept := alive(about.Grants, b.now())
+	kept := append(alive(about.Grants, b.now()), b.carried(want)...)
 	if grants != nil {
 		kept = grants(kept)
 	}
-	return Render(Input{a, policy, about.Known, kept}), nil
+	return Render(Input{want.Of(f), want.Policy, about.Known, ofFamily(kept, f)}), nil
+}
+
+// carried returns the leases that another backend has granted, as given by hand:
+// an entry of a recency table cannot be dated. One without end lasts as long as
+// any lease can; that of a `once` profile is then for more than one connection.
+func (b *Backend) carried(want backend.Want) []Grant {
+	var grants []Grant
+	for _, s := range want.Carried {
+		left := s.Left
+		if s.Unlimited {
+			left = protocol.MaxLease
+		}
+		if s.State == backend.Open {
+			grants = append(grants, Grant{s.Profile, s.Address, b.now().Add(left).Round(time.Second)})
+		}
+	}
+	return grants
 }
 
 // Render returns the texts that Commit would feed to the host's tools.
@@ -89,7 +106,7 @@ func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text
 		if snap[f] == nil {
 			continue
 		}
-		rules, err := b.rules(snap[f], want.Of(f), want.Policy, nil)
+		rules, err := b.rules(snap[f], f, want, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +131,7 @@ func (b *Backend) commit(ctx context.Context, want backend.Want, grants func([]G
 	}
 	target := map[protocol.Family]*Ruleset{}
 	for f, saved := range snap {
-		if target[f], err = b.rules(saved, want.Of(f), want.Policy, grants); err != nil {
+		if target[f], err = b.rules(saved, f, want, grants); err != nil {
 			return err
 		}
 	}
@@ -123,12 +140,16 @@ func (b *Backend) commit(ctx context.Context, want backend.Want, grants func([]G
 
 // replace commits the rulesets of both families, or none.
 func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol.Family]*Ruleset) error {
+	for _, f := range families() {
+		if err := was[f].refuseForeign(f, target[f]); err != nil {
+			return err
+		}
+	}
 	for i, f := range families() {
 		err := b.tool(f).commit(ctx, Transaction(was[f], target[f]))
 		if err == nil {
 			continue
 		}
-		err = explainCommit(err, was[f])
 		for _, done := range families()[:i] {
 			if undo := b.restoreFamily(context.WithoutCancel(ctx), done, was[done].Ours); undo != nil {
 				err = fmt.Errorf("%w; and %s could not be put back: %w", err, done, undo)
@@ -137,14 +158,6 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 		return err
 	}
 	return nil
-}
-
-// explainCommit names the foreign rule that keeps a chain of ours from going away.
-func explainCommit(err error, was *Saved) error {
-	if te := new(backend.ToolError); errors.As(err, &te) && len(was.Foreign) > 0 {
-		return fmt.Errorf("%w (a rule that is not ours jumps into our chains: %q)", err, was.Foreign[0])
-	}
-	return err
 }
 
 func (b *Backend) restoreFamily(ctx context.Context, f protocol.Family, rules *Ruleset) error {
@@ -214,14 +227,6 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 	return in, nil
 }
 
-func foreign(f protocol.Family, s *Saved) []string {
-	var all []string
-	for _, line := range s.Foreign {
-		all = append(all, fmt.Sprintf("%s: %s", f, line))
-	}
-	return all
-}
-
 // Grant gives a lease now, for the profile's own time (d = 0) or for d. The
 // holder has the profile's prefix length.
 func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.Prefix, d time.Duration) error {
@@ -234,7 +239,7 @@ func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.P
 	if p.Once {
 		return fmt.Errorf("%s is for one connection: such a lease has no time of its own with iptables: %w", p.Name, backend.ErrUnsupported)
 	}
-	until := b.now().Add(d).Truncate(time.Second)
+	until := b.now().Add(d).Round(time.Second)
 	if err := b.changeGrants(ctx, func(f protocol.Family, kept []Grant) []Grant {
 		kept = without(kept, p, holder)
 		if f == protocol.FamilyOf(holder.Addr()) {

@@ -26,6 +26,10 @@ func drift(f protocol.Family, s *Saved, about *Installed) []string {
 	case s.Jumps > 1:
 		say("INPUT jumps to %s %d times", chainTop, s.Jumps)
 	}
+	if len(about.Profiles) == 0 {
+		say("%s does not say any more what is installed: install it again", chainAbout)
+		return found
+	}
 	a, err := protocol.Compile(about.Profiles, f)
 	if err != nil {
 		say("the record of what is installed does not compile: %v", err)
@@ -52,14 +56,17 @@ func drift(f protocol.Family, s *Saved, about *Installed) []string {
 
 // difference describes the first rule that differs, or returns "".
 func difference(want, is *Chain) string {
-	open := strings.HasPrefix(want.Name, prefixOpen) // the profile's own rules: the tool may print them otherwise
+	bodies := 0 // the profile's own rules: the tool may print them otherwise
+	if strings.HasPrefix(want.Name, prefixOpen) {
+		bodies = len(want.Rules) - 1
+	}
 	for i := range max(len(want.Rules), len(is.Rules)) {
 		switch {
 		case i >= len(is.Rules):
 			return fmt.Sprintf("%s lacks the rule %q", want.Name, want.Rules[i])
 		case i >= len(want.Rules):
 			return fmt.Sprintf("%s has a rule more: %q", want.Name, is.Rules[i])
-		case !open && !sameRule(want.Rules[i], is.Rules[i]):
+		case i >= bodies && !sameRule(want.Rules[i], is.Rules[i]):
 			return fmt.Sprintf("%s rule %d is %q", want.Name, i+1, is.Rules[i])
 		}
 	}

@@ -1,9 +1,11 @@
 package iptables
 
 import (
-	"fmt"
 	"net/netip"
+	"slices"
 	"time"
+
+	"knockkit/protocol"
 )
 
 // Grant is a lease given by hand until a time of its own: an entry of a recency
@@ -11,15 +13,15 @@ import (
 type Grant struct {
 	Profile string
 	Holder  netip.Prefix
-	Until   time.Time // whole seconds
+	Until   time.Time // whole seconds: the first moment after it
 }
 
-// dateForm is how the time match writes a moment, in UTC.
+// dateForm is how the time match writes a second, in UTC. The one of --datestop
+// still matches.
 const dateForm = "2006-01-02T15:04:05"
 
-func (g Grant) match() string {
-	return fmt.Sprintf("%s -m time --datestop %s %s", prefix("-s", g.Holder), g.Until.UTC().Format(dateForm),
-		note("%s: granted by hand", g.Profile))
+func (g Grant) match() rule {
+	return rule{prefix("-s", g.Holder), "-m time --datestop " + g.Until.Add(-time.Second).UTC().Format(dateForm), note("%s: granted by hand", g.Profile)}
 }
 
 // parseGrant reads the rule of a gate back.
@@ -38,7 +40,7 @@ func parseGrant(profile string, args []string) (Grant, bool) {
 			if err != nil {
 				return Grant{}, false
 			}
-			g.Until = until
+			g.Until = until.Add(time.Second)
 		}
 	}
 	return g, g.Holder.IsValid() && !g.Until.IsZero()
@@ -53,4 +55,9 @@ func alive(grants []Grant, now time.Time) []Grant {
 		}
 	}
 	return kept
+}
+
+// ofFamily returns the grants whose holders are of the family.
+func ofFamily(grants []Grant, f protocol.Family) []Grant {
+	return slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool { return protocol.FamilyOf(g.Holder.Addr()) != f })
 }

@@ -3,7 +3,6 @@ package iptables
 import (
 	"bufio"
 	"fmt"
-	"slices"
 	"strings"
 
 	"knockkit/protocol"
@@ -69,12 +68,7 @@ func (s *Saved) foreign(inFilter bool, chain, rule, line string) {
 			return
 		}
 	}
-	args, err := split(rule)
-	if err != nil {
-		return // not ours to judge
-	}
-	i := slices.IndexFunc(args, func(a string) bool { return a == "-j" || a == "-g" })
-	if i >= 0 && i+1 < len(args) && Ours(args[i+1]) {
+	if Ours(targetOf(rule)) {
 		s.Foreign = append(s.Foreign, line)
 	}
 }

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -23,7 +24,7 @@ func (b *Backend) Sources(ctx context.Context) ([]backend.Source, error) {
 		}
 		about, err := ReadAbout(snap[f].Ours)
 		if err != nil {
-			return nil, err
+			continue // whose the tables are is not known; Installed says so
 		}
 		found, err := b.sourcesOf(ctx, f, about)
 		if err != nil {
@@ -41,6 +42,9 @@ func (b *Backend) sourcesOf(ctx context.Context, f protocol.Family, about *Insta
 		return nil, err
 	}
 	clock, err := readClock(ctx, f)
+	if errors.Is(err, backend.ErrNotInstalled) {
+		return nil, nil // the rules were flushed, and the tables with them; Installed says so
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,66 @@
+package backend
+
+import (
+	"fmt"
+	"strings"
+)
+
+// LogGroup is the NFLOG group to which the rules report what happens.
+const LogGroup = 7115
+
+// LogSnap is how much of a packet is reported: its headers.
+const LogSnap = 128
+
+// Event is what a rule reports.
+type Event string
+
+// The events that rules report. Expiry is no packet: whoever watches has to count.
+const (
+	EventKnock  Event = "knock"  // a right knock: profile and step
+	EventReset  Event = "reset"  // fell from a position: profile and step
+	EventGrant  Event = "grant"  // a lease starts: profile
+	EventBan    Event = "ban"    // a ban starts
+	EventDenied Event = "denied" // a connection without a lease: profile
+)
+
+// logProgram begins every prefix of ours.
+const logProgram = "knockd"
+
+// LogPrefix is the text that a rule's report carries: "knockd knock mysql 2". The
+// profile is "" where the event has none, the step is 0. It is shorter than the 63
+// bytes that iptables allows.
+func LogPrefix(e Event, profile string, step int) string {
+	text := logProgram + " " + string(e)
+	if profile != "" {
+		text += " " + profile
+	}
+	if step > 0 {
+		text += fmt.Sprintf(" %d", step)
+	}
+	return text
+}
+
+// ParseLogPrefix reads what [LogPrefix] writes. ok is false for anybody else's.
+func ParseLogPrefix(text string) (e Event, profile string, step int, ok bool) {
+	words := strings.Fields(text)
+	if len(words) < 2 || len(words) > 4 || words[0] != logProgram {
+		return "", "", 0, false
+	}
+	e = Event(words[1])
+	if len(words) > 2 {
+		profile = words[2]
+	}
+	if len(words) > 3 {
+		if _, err := fmt.Sscanf(words[3], "%d", &step); err != nil {
+			return "", "", 0, false
+		}
+	}
+	return e, profile, step, true
+}
+
+// Rate limits of reports that a stranger could cause in bulk: so many a second,
+// after so many at once. A source that knocks right makes a handful.
+const (
+	LogRate  = 100
+	LogBurst = 200
+)

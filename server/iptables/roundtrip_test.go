@@ -1,0 +1,110 @@
+package iptables_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"knockkit/protocol"
+	"knockkit/server/iptables"
+)
+
+// TestTheKernelsCopyTellsAllThatWasInstalled: nothing is kept outside the kernel,
+// so the rules must say which profiles, settings, leases and tables they stand for.
+func TestTheKernelsCopyTellsAllThatWasInstalled(t *testing.T) {
+	for _, f := range protocol.Families() {
+		eachRandom(t, f, 100, func(seed uint64, in iptables.Input) {
+			rules := iptables.Render(in)
+			saved, err := iptables.ParseSave(f, rules.Text())
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			if diff := cmp.Diff(rules, saved.Ours); diff != "" {
+				t.Fatalf("seed %d: the rules read back differ:\n%s", seed, diff)
+			}
+			about, err := iptables.ReadAbout(saved.Ours)
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			if diff := cmp.Diff(canonical(in.Automaton.Profiles), canonical(about.Profiles)); diff != "" {
+				t.Fatalf("seed %d: profiles: %s", seed, diff)
+			}
+			if diff := cmp.Diff(in.Policy, about.Policy); diff != "" {
+				t.Fatalf("seed %d: policy: %s", seed, diff)
+			}
+			if diff := cmp.Diff(fmt.Sprint(in.Grants), fmt.Sprint(about.Grants)); diff != "" {
+				t.Fatalf("seed %d: grants: %s", seed, diff)
+			}
+			// The same rules follow from what was read, tables' names included.
+			again := iptables.Render(iptables.Input{Automaton: in.Automaton, Policy: about.Policy, Known: about.Known, Grants: about.Grants})
+			if diff := cmp.Diff(rules, again); diff != "" {
+				t.Fatalf("seed %d: rendered again: %s", seed, diff)
+			}
+		})
+	}
+}
+
+func canonical(profiles []*protocol.Profile) []string {
+	var all []string
+	for _, p := range profiles {
+		all = append(all, p.Canonical())
+	}
+	return all
+}
+
+// TestAPositionKeepsItsTableWhenOthersComeToShareIt: the entries live in the
+// kernel under the table's name.
+func TestAPositionKeepsItsTableWhenOthersComeToShareIt(t *testing.T) {
+	parse := func(name, sequence string) *protocol.Profile {
+		p, ds := protocol.ParseProfile(name+".toml", []byte("sequence = "+sequence+"\nopen = [\"80/tcp\"]\n"))
+		if p == nil {
+			t.Fatal(ds)
+		}
+		return p
+	}
+	known := func(was iptables.Known, profiles ...*protocol.Profile) iptables.Known {
+		a, err := protocol.Compile(profiles, protocol.IPv4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		about, err := iptables.ReadAbout(iptables.Render(iptables.Input{Automaton: a, Known: was}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return about.Known
+	}
+	web := parse("web", `["1001/tcp", "1002/tcp", "1003/tcp"]`)
+	first := known(nil, web)
+	if diff := cmp.Diff(iptables.Known{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1002/tcp": "web.2.KNOCKD4"}, first); diff != "" {
+		t.Fatal(diff)
+	}
+	// aaa sorts before web and shares its first knock; its second is its own.
+	second := known(first, web, parse("aaa", `["1001/tcp", "9/udp", "1003/tcp"]`))
+	if diff := cmp.Diff(iptables.Known{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1002/tcp": "web.2.KNOCKD4",
+		"1001/tcp 9/udp": "aaa.2.KNOCKD4"}, second); diff != "" {
+		t.Error(diff)
+	}
+	// web with another second knock: that is another position, so another table.
+	third := known(first, parse("web", `["1001/tcp", "1009/tcp", "1003/tcp"]`))
+	if diff := cmp.Diff(iptables.Known{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1009/tcp": "web.2.v2.KNOCKD4"}, third); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestARecordThatSomebodyChangedIsAnError(t *testing.T) {
+	for name, rule := range map[string]string{
+		"not a piece":      `-m comment --comment "profile {\"name\":\"web\"}"`,
+		"not JSON":         `-m comment --comment "profile 1/1 {"`,
+		"no valid profile": `-m comment --comment "profile 1/1 {\"name\":\"web\",\"open\":[]}"`,
+		"settings":         `-m comment --comment "settings 1/1 strict"`,
+		"an open quote":    `-m comment --comment "profile`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := iptables.ReadAbout(&iptables.Ruleset{Family: protocol.IPv4, Chains: []*iptables.Chain{{Name: "KNOCKD-ABOUT", Rules: []string{rule}}}})
+			if err == nil {
+				t.Error("it was believed")
+			}
+		})
+	}
+}

@@ -1,0 +1,83 @@
+package server_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"knockkit/internal/lab"
+	"knockkit/protocol"
+	"knockkit/server"
+	"knockkit/server/backend"
+)
+
+// TestWhenTheSecondFamilyFailsTheFirstIsPutBack lets ip6tables-restore itself
+// fail, after iptables-restore has done its part.
+func TestWhenTheSecondFamilyFailsTheFirstIsPutBack(t *testing.T) {
+	eachFlavour(t, func(t *testing.T) {
+		s := newSite(t, "iptables", strict())
+		s.listen(3306)
+		s.install(article(t, ""))
+		holder, knocker := forged4(1), forged4(2)
+		s.grant("mysql", holder, 0)
+		s.send(knocker, ping, tcp(7))
+		before := s.saved()
+
+		dir := t.TempDir()
+		script := "#!/bin/sh\ncat > /dev/null\necho 'ip6tables-restore: line 3 failed' >&2\nexit 1\n"
+		if err := os.WriteFile(filepath.Join(dir, "ip6tables-restore"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		path := os.Getenv("PATH")
+		t.Setenv("PATH", dir+":"+path)
+		err := s.host.Do(func() error {
+			_, err := s.srv.Install(t.Context(), []*protocol.Profile{parse(t, "web", "sequence = [\"icmp\", \"1001/tcp\"]\nopen = [\"80/tcp\"]")}, server.InstallOptions{})
+			return err
+		})
+		t.Setenv("PATH", path)
+
+		tool := new(backend.ToolError)
+		if !errors.As(err, &tool) || tool.Tool != "ip6tables-restore" || tool.Output != "ip6tables-restore: line 3 failed" || tool.Line == "" {
+			t.Errorf("got %v", err)
+		}
+		if after := s.saved(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+		s.expect("open", holder, 3306)
+		s.send(knocker, tcp(8000))
+		s.expect("open", knocker, 3306)
+	})
+}
+
+// TestAMissingToolIsSaidAndNothingIsChanged: a host with IPv6 and without ip6tables
+// would have an open gate there.
+func TestAMissingToolIsSaidAndNothingIsChanged(t *testing.T) {
+	eachFlavour(t, func(t *testing.T) {
+		s := newSite(t, "iptables", strict())
+		before := s.saved()
+		dir := t.TempDir()
+		for _, tool := range []string{"iptables-save", "iptables-restore"} {
+			path, err := lab.FindTool(tool)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(path, filepath.Join(dir, tool)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := os.Getenv("PATH")
+		t.Setenv("PATH", dir)
+		err := s.host.Do(func() error {
+			_, err := s.srv.Install(t.Context(), []*protocol.Profile{article(t, "")}, server.InstallOptions{})
+			return err
+		})
+		t.Setenv("PATH", path)
+		if !errors.Is(err, backend.ErrUnsupported) {
+			t.Errorf("got %v", err)
+		}
+		if after := s.saved(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+}

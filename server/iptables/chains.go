@@ -23,6 +23,7 @@ const (
 	prefixStay    = "KNOCKD-STAY-"
 	prefixGate    = "KNOCKD-GATE-"
 	prefixOpen    = "KNOCKD-OPEN-"
+	prefixShut    = "KNOCKD-SHUT-"
 )
 
 // maxChainName is what iptables allows.

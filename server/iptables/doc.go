@@ -18,6 +18,7 @@
 //	KNOCKD-ICMP                the first knock `icmp`
 //	KNOCKD-GATE-mysql          does the source hold a lease?
 //	KNOCKD-OPEN-mysql          the profile's extra rules, then ACCEPT
+//	KNOCKD-SHUT-mysql          no lease: report it, then what `closed` says
 //	KNOCKD-CUT                 established connections of profiles with `cut`
 //	KNOCKD-STRAY               no event: at a gate like a connection without a lease
 //	KNOCKD-BANNED, KNOCKD-BAN, KNOCKD-FALL   with the setting `ban`

@@ -64,16 +64,30 @@ func (r *render) gateRules(profiles []*protocol.Profile, proto protocol.Proto) [
 			rules = append(rules, rule{in, maybe, note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)})
 		}
 	}
-	return append(rules, r.closedRules(profiles, proto)...)
+	for _, p := range byStrictness(profiles) {
+		verdict := goTo + chainName(prefixShut, p.Name, 0)
+		if p.Closed == protocol.ClosedContinue {
+			verdict = "-j RETURN"
+		}
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			rules = append(rules, rule{in, note("%s: closed", p.Name), verdict})
+		}
+	}
+	return rules
 }
 
-// closedRules say what a connection without a lease gets: the strictest first,
-// where several profiles open the port.
+// byStrictness orders profiles that open one port by what `closed` says: the
+// strictest applies.
+func byStrictness(profiles []*protocol.Profile) []*protocol.Profile {
+	sorted := slices.Clone(profiles)
+	slices.SortStableFunc(sorted, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
+	return sorted
+}
+
+// closedRules say what a packet gets that is no event.
 func (r *render) closedRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
-	byStrictness := slices.Clone(profiles)
-	slices.SortStableFunc(byStrictness, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
 	var rules []rule
-	for _, p := range byStrictness {
+	for _, p := range byStrictness(profiles) {
 		verdict := map[protocol.Closed]string{
 			protocol.ClosedDrop: "-j DROP", protocol.ClosedReject: r.reject(proto), protocol.ClosedContinue: "-j RETURN",
 		}[p.Closed]
@@ -90,6 +104,7 @@ func (r *render) gates() {
 	for _, p := range r.Automaton.Profiles {
 		r.gate(p)
 		r.open(p)
+		r.shutOut(p)
 	}
 	r.shut(chainStray, r.closedRules)
 	if r.Policy.Ban != nil {
@@ -137,6 +152,23 @@ func (r *render) open(p *protocol.Profile) {
 		c.add(body)
 	}
 	c.add(note("%s: open", p.Name), "-j ACCEPT")
+}
+
+// shutOut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets
+// what `closed` says.
+func (r *render) shutOut(p *protocol.Profile) {
+	if p.Closed == protocol.ClosedContinue {
+		return
+	}
+	c := r.out.newChain(chainName(prefixShut, p.Name, 0))
+	c.add(seldom, report(backend.EventDenied, p.Name, 0))
+	if p.Closed == protocol.ClosedDrop {
+		c.add(note("%s: closed", p.Name), "-j DROP")
+		return
+	}
+	for _, proto := range protos[:2] {
+		c.add(r.proto(proto), note("%s: closed", p.Name), r.reject(proto))
+	}
 }
 
 func (r *render) grantedByHand(p *protocol.Profile) bool {

@@ -47,6 +47,7 @@ func (r *render) fall() {
 	c.add(r.fallen().often(ban.After, ban.For), note("for the %d. time: ban", ban.After), goTo+chainBan)
 	r.toPorts(c)
 	b := r.out.newChain(chainBan)
+	b.add(seldom, report(backend.EventBan, "", 0))
 	b.add(r.banned().set(), note("banned from now on"))
 	b.add(r.fallen().remove(), note("count anew after the ban"))
 	b.add(goTo + chainBanned)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // progressChain fills KNOCKD-PROGRESS: which position is the source in? A source
@@ -37,6 +38,8 @@ func (r *render) at(i int) {
 	for _, e := range s.Suffix {
 		r.leave(c, i, e)
 	}
+	first := s.Users[0]
+	c.add(seldom, report(backend.EventReset, first.Profile.Name, first.Step))
 	c.add(r.state(i).remove(), note("%s: anything else starts over", r.Automaton.StateName(i)), goTo+chainOver)
 }
 
@@ -68,6 +71,8 @@ func (r *render) stepRules(to int) []rule {
 func (r *render) in(i int) {
 	s := &r.Automaton.States[i]
 	c := r.out.newChain(r.inChain(i))
+	first := s.Users[0]
+	c.add(seldom, report(backend.EventKnock, first.Profile.Name, first.Step))
 	for _, p := range s.Grants {
 		r.grant(c, p)
 	}
@@ -88,6 +93,7 @@ func (r *render) in(i int) {
 // grant notes the source as the holder of a lease.
 func (r *render) grant(c *Chain, p *protocol.Profile) {
 	for _, from := range r.sources(p) {
+		c.add(from, report(backend.EventGrant, p.Name, 0))
 		c.add(from, r.lease(p).set(), note("%s: opened", p.Name))
 		if holders, ok := r.holders(p); ok {
 			c.add(from, holders.set(), note("%s: ask for its lease", p.Name))

@@ -38,8 +38,10 @@ func manyProfiles(n int) []*protocol.Profile {
 //     other two of these rules are for UDP and ICMP.
 //   - A split costs 2 rules at most for each halving of the 2n ranges (n first
 //     knocks, n gates) down to chains of 8 ranges, of 2 rules at most each.
-//   - A first knock notes its state and that there is one: 2 rules, 2 look-ups more.
-//   - A gate asks the shared table of lease holders: 1 look-up more.
+//   - A first knock is reported, and notes its state and that there is one: 3 rules,
+//     2 look-ups more.
+//   - A gate asks the shared table of lease holders: 1 look-up more. The connection
+//     is reported and shut out: 2 rules.
 func TestAStrangersPacketCostsTheSameHoweverManyProfilesThereAre(t *testing.T) {
 	const entryRules, leafRules = 8, 2 * leafSize
 	for _, n := range []int{1, 10, 100, 1000} {
@@ -61,10 +63,10 @@ func TestAStrangersPacketCostsTheSameHoweverManyProfilesThereAre(t *testing.T) {
 			{"a port of nobody's, between", 1001 + 2*(last/2), bound, 1, "RETURN"},
 			{"a port of nobody's, above all", 65535, bound, 1, "RETURN"},
 			{"a second knock out of turn", 20000 + 3*last, bound, 1, "RETURN"},
-			{"the first profile's first knock", 10000, bound + 2, 3, "RETURN"},
-			{"the last profile's first knock", 10000 + 3*last, bound + 2, 3, "RETURN"},
-			{"the first profile's gate", 1000, bound, 2, "DROP"},
-			{"the last profile's gate", 1000 + 2*last, bound, 2, "DROP"},
+			{"the first profile's first knock", 10000, bound + 3, 3, "RETURN"},
+			{"the last profile's first knock", 10000 + 3*last, bound + 3, 3, "RETURN"},
+			{"the first profile's gate", 1000, bound + 2, 2, "DROP"},
+			{"the last profile's gate", 1000 + 2*last, bound + 2, 2, "DROP"},
 		} {
 			t.Run(fmt.Sprintf("%d profiles, %s", n, c.name), func(t *testing.T) {
 				stranger := netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}) // another one each time

@@ -69,6 +69,7 @@ func (t *tracer) chain(name string, p tracedPacket, tr *trace, depth int) (strin
 		}
 		switch {
 		case !matched || target == "":
+		case target == "NFLOG": // a report: the packet goes on
 		case !Ours(target):
 			if target == "RETURN" {
 				return "", nil
@@ -99,10 +100,10 @@ func (t *tracer) rule(args []string, p tracedPacket, tr *trace) (matched bool, a
 		switch key := args[0]; key {
 		case "-j", "-g":
 			action, target, one = key, args[1], true
-			if target == "REJECT" { // --reject-with KIND
-				args = args[2:]
-			}
 			args = args[2:]
+			if target == "REJECT" || target == "NFLOG" { // whose options come last
+				args = nil
+			}
 		case "-m":
 			if args[1] == "recent" {
 				end := slices.IndexFunc(args[1:], func(a string) bool { return a == "-m" || a == "-j" || a == "-g" }) + 1
@@ -163,6 +164,8 @@ func (p tracedPacket) match(key string, args []string) (bool, []string, error) {
 		return false, rest, nil // CONFIRMED: the tracer sends each connection once
 	case "--ctdir":
 		return true, rest, nil
+	case "--limit":
+		return true, rest[2:], limitOf(seldom, args) // the tracer is never too fast
 	case "--comment":
 		return true, rest, nil
 	}
@@ -224,4 +227,12 @@ func (t *tracer) newest(tab table, src netip.Addr) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return stamps[len(stamps)-1], true
+}
+
+// limitOf refuses any limit but ours.
+func limitOf(ours string, args []string) error {
+	if got := "-m limit " + strings.Join(args[:4], " "); got != ours {
+		return fmt.Errorf("the tracer does not know %q", got)
+	}
+	return nil
 }

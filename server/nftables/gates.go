@@ -88,6 +88,9 @@ func (r *render) gate(s gateSegment) string {
 		for _, p := range s.Uses {
 			r.leaseRules(c, p, s.proto)
 		}
+		for _, p := range s.Uses {
+			r.denied(c, p)
+		}
 		r.closed(c, s)
 	}
 	return c.Name
@@ -138,6 +141,16 @@ func event(proto protocol.Proto) string {
 		return "tcp flags & (fin | syn | rst | ack) == syn"
 	}
 	return "fib daddr type local"
+}
+
+// denied reports a connection that is about to be shut out.
+func (r *render) denied(c *Chain, p *protocol.Profile) {
+	if p.Closed == protocol.ClosedContinue {
+		return
+	}
+	r.eachFamily(p, func(f protocol.Family) {
+		c.add("", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), seldom, report(backend.EventDenied, p.Name, 0))
+	})
 }
 
 // closed says what a connection without a lease gets: the strictest first, where

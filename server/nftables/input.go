@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // hook is before the host's own filter chains, which may drop what is a knock to
@@ -73,6 +74,7 @@ func (r *render) events(f protocol.Family) {
 	m := r.chain("moving" + digit(f))
 	m.add("the next knock, or the same again", scratch+" . "+byPort, "vmap @edges"+digit(f))
 	m.add("the same for a ping", echo(f), scratch, "vmap @pings"+digit(f))
+	r.resets(a, m)
 	m.add("anything else", "goto over")
 	r.edges(a)
 
@@ -80,6 +82,26 @@ func (r *render) events(f protocol.Family) {
 	s.add("a first knock?", byPort, "vmap @starts"+digit(f))
 	r.starts(a, s)
 	s.add("", "goto other")
+}
+
+// resets report that a source falls from its position, which is in the scratch
+// register still.
+func (r *render) resets(a *protocol.Automaton, c *Chain) {
+	name := "resets" + digit(a.Family)
+	var elements []string
+	for i := range a.States {
+		if i == protocol.Root || !a.Stays(i) {
+			continue
+		}
+		u := a.States[i].Users[0]
+		fell := r.chain("fell-" + stateLabel(a, i))
+		if len(fell.Rules) == 0 {
+			fell.add("", report(backend.EventReset, u.Profile.Name, u.Step))
+		}
+		elements = append(elements, fmt.Sprintf("%s : jump %s", r.number(a, i), fell.Name))
+	}
+	r.verdicts(name, scratch, "", elements)
+	c.add("report it", seldom, scratch, "vmap @"+name)
 }
 
 // countedOnly lets only the knocks of some sequence count (setting strict = false).
@@ -193,6 +215,7 @@ func (r *render) fall() {
 	ban := r.Want.Policy.Ban
 	c := r.chain("fall")
 	b := r.chain("ban")
+	b.add("", seldom, report(backend.EventBan, "", 0))
 	for _, f := range r.families {
 		for i := range ban.After - 1 {
 			set := fallSet(f, i+1)

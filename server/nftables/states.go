@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // states fills the chains that a right knock leads to. A chain serves both
@@ -36,8 +37,16 @@ func (r *render) states() {
 func (r *render) enter(a *protocol.Automaton, i int) {
 	s := &a.States[i]
 	c := r.chain(inChain(a, i))
+	if len(c.Rules) == 0 {
+		first := s.Users[0]
+		c.add("", seldom, report(backend.EventKnock, first.Profile.Name, first.Step))
+	}
 	for _, p := range s.Grants {
 		if match, ok := from(p, a.Family); ok {
+			if match == "" {
+				match = "meta nfproto " + a.Family.String()
+			}
+			c.add("", match, report(backend.EventGrant, p.Name, 0))
 			c.add(p.Name+": opened", match, "update @"+leaseSet(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
 		}
 	}

@@ -1,0 +1,16 @@
+package nftables
+
+import (
+	"fmt"
+
+	"knockkit/server/backend"
+)
+
+// seldom matches as often as is reported what strangers could cause in bulk.
+var seldom = fmt.Sprintf("limit rate %d/second burst %d packets", backend.LogRate, backend.LogBurst)
+
+// report tells whoever listens to our NFLOG group what happens to the packet, and
+// goes on. Nobody has to listen.
+func report(e backend.Event, profile string, step int) string {
+	return fmt.Sprintf("log prefix \"%s\" group %d snaplen %d", backend.LogPrefix(e, profile, step), backend.LogGroup, backend.LogSnap)
+}

@@ -25,7 +25,7 @@ func (m *Machine) Connect(e Event) Gate {
 			g.Closed = p.Closed
 		}
 		g.Gated = true
-		if g.Profile == nil && m.Holds(p, e.Source, e.Time) && !m.IsBanned(e.Source, e.Time) {
+		if g.Profile == nil && p.admits(e.Source) && m.Holds(p, e.Source, e.Time) && !m.IsBanned(e.Source, e.Time) {
 			g.Profile = p
 		}
 	}
@@ -54,6 +54,12 @@ func (p *Profile) Opens(k Knock) bool {
 	return slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(k) })
 }
 
+// admits reports whether the source is in `from`. A lease of a whole prefix may
+// reach further: it lets in nobody else.
+func (p *Profile) admits(source netip.Addr) bool {
+	return len(p.From) == 0 || anyContains(p.From, source)
+}
+
 func (m *Machine) leaseKey(p *Profile, source netip.Addr) leaseKey {
 	holder, _ := source.Prefix(p.Prefix(m.a.Family)) // the length is valid in a valid profile
 	return leaseKey{p.Name, holder}
@@ -63,7 +69,7 @@ func (m *Machine) leaseKey(p *Profile, source netip.Addr) leaseKey {
 func (m *Machine) grantAll(profiles []*Profile, e Event) []*Profile {
 	var granted []*Profile
 	for _, p := range profiles {
-		if len(p.From) == 0 || anyContains(p.From, e.Source) {
+		if p.admits(e.Source) {
 			m.leases[m.leaseKey(p, e.Source)] = e.Time
 			granted = append(granted, p)
 		}

@@ -71,11 +71,15 @@ func TestWithClosedContinueTheHostsOwnRulesDecideAboutStrangers(t *testing.T) {
 	})
 }
 
-// dropByDefault makes the host drop whatever nothing accepts.
+// dropByDefault makes the host drop whatever nothing accepts. It still tells its
+// neighbours where it is, as IPv6 needs.
 func (s *site) dropByDefault() {
 	s.t.Helper()
 	s.run("iptables", "-P", "INPUT", "DROP")
 	s.run("ip6tables", "-P", "INPUT", "DROP")
+	for _, kind := range []string{"neighbour-solicitation", "neighbour-advertisement"} {
+		s.run("ip6tables", "-A", "INPUT", "-p", "ipv6-icmp", "--icmpv6-type", kind, "-j", "ACCEPT")
+	}
 }
 
 // final says what comes of an accept on a host that drops by default: it ends the

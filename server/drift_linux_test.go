@@ -37,7 +37,7 @@ func TestWhateverSomebodyDoesToTheRulesIsDriftUntilTheNextInstall(t *testing.T) 
 		{"a rule before the jump", "-I INPUT -p tcp --dport 22 -j ACCEPT",
 			[]string{`ipv4: INPUT jumps to KNOCKD at position 2, after "-p tcp -m tcp --dport 22 -j ACCEPT"`}},
 		{"the jump twice", "-A INPUT -j KNOCKD", []string{"ipv4: INPUT jumps to KNOCKD 2 times"}},
-		{"a rule deleted", "-D KNOCKD-AT-mysql.1 3",
+		{"a rule deleted", "-D KNOCKD-AT-mysql.1 4",
 			[]string{`ipv4: KNOCKD-AT-mysql.1 lacks the rule "-m recent --remove --name mysql.1.KNOCKD4 --mask 255.255.255.255 --rsource -m comment --comment \"mysql 1/3: anything else starts over\" -g KNOCKD-OVER"`}},
 		{"a rule added", "-A KNOCKD-TCP -j ACCEPT", []string{`ipv4: KNOCKD-TCP has a rule more: "-j ACCEPT"`}},
 		{"what a lease holder gets", "-R KNOCKD-OPEN-mysql 2 -j DROP", []string{`ipv4: KNOCKD-OPEN-mysql rule 2 is "-j DROP"`}},

@@ -157,15 +157,21 @@ func compare(was, touched, will []*protocol.Profile) Change {
 	return c
 }
 
-// newlyGated returns the profiles that close a port which the installed version
-// of the profile, if any, does not.
+// newlyGated returns the profiles that may close a port, or cut a connection, which
+// the installed version of the profile, if any, does not.
 func newlyGated(was, profiles []*protocol.Profile) []*protocol.Profile {
 	var all []*protocol.Profile
 	for _, p := range profiles {
 		i := slices.IndexFunc(was, named(p.Name))
-		if i < 0 || !slices.Equal(was[i].Open, p.Open) || was[i].Family != p.Family || was[i].Interface != p.Interface || !slices.Equal(was[i].To, p.To) {
+		if i < 0 || !sameGate(was[i], p) {
 			all = append(all, p)
 		}
 	}
 	return all
+}
+
+// sameGate reports whether two versions of a profile shut out the same packets.
+func sameGate(x, y *protocol.Profile) bool {
+	return slices.Equal(x.Open, y.Open) && x.Family == y.Family && x.Interface == y.Interface && slices.Equal(x.To, y.To) &&
+		x.Closed == y.Closed && x.Cut == y.Cut && slices.Equal(x.From, y.From)
 }

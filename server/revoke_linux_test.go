@@ -42,6 +42,7 @@ func TestRevokeEndsConnectionsOnlyWithCutAndOnlyThoseOfTheHolder(t *testing.T) {
 					t.Errorf("with cut: held %v, ended %d; want no lease, and 1 connection", held, ended)
 				}
 				labtest.Eventually(t, soon, func() error { return ended(mine.server) })
+				labtest.Eventually(t, soon, func() error { return ended(mine.client) })
 				goesOn("another host's connection", theirs)
 				goesOn("the holder's connection to another port", elsewhere)
 				if _, ended := s.revoke("mysql", family.one, true); ended != 0 {

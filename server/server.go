@@ -61,8 +61,12 @@ func (e *CheckError) Error() string {
 func (s *Server) plan(profiles []*protocol.Profile) (backend.Want, error) {
 	var problems []error
 	for _, p := range profiles {
-		if p.Signed != nil && s.backend.Name() == "iptables" {
+		switch {
+		case p.Signed == nil:
+		case s.backend.Name() == "iptables":
 			problems = append(problems, fmt.Errorf("profile %s is signed: the kernel can check tokens with nftables only, not with iptables", p.Name))
+		default:
+			problems = append(problems, fmt.Errorf("profile %s is signed: that is part of the profile format, and no backend checks tokens yet", p.Name))
 		}
 	}
 	problems = append(problems, protocol.CheckTogether(profiles)...)

@@ -53,7 +53,7 @@ func (s *Settings) read(doc *tomldoc.Document) {
 		if !slices.Contains(Backends(), f.Value) {
 			hint := fmt.Sprintf("one of %s", strings.Join(Backends(), ", "))
 			if meant := tomldoc.Meant(f.Value, Backends()); meant != "" {
-				hint = fmt.Sprintf("did you mean %q?", meant)
+				hint = meant
 			}
 			doc.Error(f.At, fmt.Sprintf("there is no backend %s", tomldoc.Quote(f.Value)), hint)
 		}
@@ -92,7 +92,7 @@ func readBan(doc *tomldoc.Document, t *tomldoc.Table) *protocol.Ban {
 		case err != nil:
 			doc.Error(length.At, err.Error(), `for example "10m"`)
 		case d < time.Second || d > MaxBan || d%time.Second != 0:
-			doc.Error(length.At, fmt.Sprintf("a ban lasts whole seconds, from 1s to %s", protocol.FormatDuration(MaxBan)), "")
+			doc.Error(length.At, fmt.Sprintf("a ban lasts whole seconds, from 1s to %dd", MaxBan/(24*time.Hour)), "")
 		}
 		ban.For = d
 	} else if !t.Has("for") {

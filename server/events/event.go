@@ -1,0 +1,86 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"knockkit/server/backend"
+)
+
+// Kind says what happened.
+type Kind string
+
+// The kinds of events.
+const (
+	Knock  = Kind(backend.EventKnock)  // a right knock
+	Grant  = Kind(backend.EventGrant)  // a lease starts
+	Reset  = Kind(backend.EventReset)  // fell from a position
+	Expire = Kind("expire")            // a position's or a lease's time is over
+	Ban    = Kind(backend.EventBan)    // a ban starts
+	Denied = Kind(backend.EventDenied) // a connection without a lease
+)
+
+// Kinds lists all of them.
+func Kinds() []Kind { return []Kind{Knock, Grant, Reset, Expire, Ban, Denied} }
+
+// Event is something that happened to a source. Its JSON form is a line of
+// `knockd watch --json`, and of the socket.
+type Event struct {
+	Time    time.Time `json:"time"`
+	Kind    Kind      `json:"event"`
+	Profile string    `json:"profile"` // "" for a ban
+	Address string    `json:"address"` // or a prefix, when a lease for one ends
+	Step    int       `json:"step"`    // knocks made; Steps when a lease starts or ends
+	Steps   int       `json:"steps"`   // 0 where the event has no position
+	Detail  string    `json:"detail"`  // what happened, in words
+}
+
+// String is the event as a line of plain `knockd watch`, without its time.
+func (e Event) String() string {
+	if e.Profile == "" {
+		return fmt.Sprintf("%s: %s", e.Address, e.Detail)
+	}
+	return fmt.Sprintf("%s: %s: %s", e.Address, e.Profile, e.Detail)
+}
+
+// Item is what watchers get: an event, or the number of events that were lost.
+type Item struct {
+	Event Event
+	Lost  uint64 // > 0: there is no Event
+	Where string // with Lost: what was too slow
+}
+
+// lostItem is the JSON form of an item without an event.
+type lostItem struct {
+	Lost  uint64 `json:"lost"`
+	Where string `json:"where"`
+}
+
+// MarshalJSON writes an item as a line of the socket.
+func (i Item) MarshalJSON() ([]byte, error) {
+	if i.Lost > 0 {
+		return json.Marshal(lostItem{i.Lost, i.Where})
+	}
+	return json.Marshal(i.Event)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (i *Item) UnmarshalJSON(line []byte) error {
+	var lost lostItem
+	if err := json.Unmarshal(line, &lost); err != nil {
+		return err
+	}
+	if *i = (Item{Lost: lost.Lost, Where: lost.Where}); i.Lost > 0 {
+		return nil
+	}
+	return json.Unmarshal(line, &i.Event)
+}
+
+// String is the item as a line for a person.
+func (i Item) String() string {
+	if i.Lost > 0 {
+		return fmt.Sprintf("%d events were lost: %s", i.Lost, i.Where)
+	}
+	return i.Event.String()
+}

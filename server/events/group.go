@@ -1,0 +1,151 @@
+package events
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"knockkit/server/backend"
+)
+
+// ErrTaken says that another process listens to the NFLOG group.
+var ErrTaken = errors.New("another program listens to NFLOG group " + fmt.Sprint(backend.LogGroup))
+
+// Numbers of linux/netfilter/nfnetlink_log.h.
+const (
+	subsystem    = unix.NFNL_SUBSYS_ULOG << 8
+	msgConfig    = subsystem | 1
+	msgPacket    = subsystem | 0
+	cfgCommand   = 1 // NFULA_CFG_CMD
+	cfgMode      = 2
+	cfgTimeout   = 4
+	cfgThreshold = 5
+	cfgFlags     = 6
+
+	commandBind = 1
+	copyPacket  = 2
+	flagSeq     = 1
+)
+
+// How long the kernel collects reports before it hands them over.
+const (
+	groupTimeout   = 10 // hundredths of a second
+	groupThreshold = 64 // reports
+)
+
+// receiveBuffer is how much the kernel may hold for us: some thousand reports.
+const receiveBuffer = 2 << 20
+
+// Group is the NFLOG group to which the rules of this network namespace report.
+type Group struct {
+	conn *netlink.Conn
+	next uint32 // the sequence number that the next message should have
+	any  bool   // a message came already
+}
+
+// OpenGroup becomes the listener of a group, [backend.LogGroup] for ours.
+// Errors: [ErrTaken], [backend.ErrPrivilege].
+func OpenGroup(number uint16) (*Group, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("NFLOG: %w", err)
+	}
+	g := &Group{conn: conn}
+	if err := g.configure(number); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return g, nil
+}
+
+func (g *Group) configure(number uint16) error {
+	// As root beyond what the system allows everybody.
+	if err := g.force(receiveBuffer); err != nil {
+		return fmt.Errorf("NFLOG: %w", err)
+	}
+	e := netlink.NewAttributeEncoder()
+	e.ByteOrder = binary.BigEndian
+	e.Bytes(cfgCommand, []byte{commandBind})
+	e.Bytes(cfgMode, []byte{0, 0, 0, backend.LogSnap, copyPacket, 0}) // struct nfulnl_msg_config_mode
+	e.Uint32(cfgTimeout, groupTimeout)
+	e.Uint32(cfgThreshold, groupThreshold)
+	e.Uint16(cfgFlags, flagSeq)
+	attrs, err := e.Encode()
+	if err != nil {
+		return err
+	}
+	header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, 0}, number) // struct nfgenmsg
+	_, err = g.conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: msgConfig, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   append(header, attrs...),
+	})
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return ErrTaken
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("NFLOG: %w", backend.ErrPrivilege)
+	case err != nil:
+		return fmt.Errorf("listening to NFLOG group %d: %w", number, err)
+	}
+	return nil
+}
+
+func (g *Group) force(bytes int) error {
+	raw, err := g.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes)
+	}); err != nil {
+		return err
+	}
+	if failed != nil {
+		return g.conn.SetReadBuffer(bytes)
+	}
+	return nil
+}
+
+// Receive waits for reports until the deadline and returns them, and how many were
+// lost because we were too slow: the kernel numbers them. Neither is no error.
+func (g *Group) Receive(deadline time.Time) (reports []Report, lost uint64, err error) {
+	if err := g.conn.SetReadDeadline(deadline); err != nil {
+		return nil, 0, err
+	}
+	messages, err := g.conn.Receive()
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, unix.ENOBUFS):
+		return nil, 0, nil // the gap in the numbers will tell how many
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return nil, 0, nil
+	case err != nil:
+		return nil, 0, fmt.Errorf("NFLOG: %w", err)
+	}
+	for _, m := range messages {
+		if m.Header.Type != msgPacket {
+			continue
+		}
+		l, err := parseLogged(m.Data)
+		if err != nil {
+			return reports, lost, fmt.Errorf("NFLOG: %w", err)
+		}
+		if l.hasSeq {
+			if g.any {
+				lost += uint64(l.seq - g.next) // wraps as the kernel's number does
+			}
+			g.next, g.any = l.seq+1, true
+		}
+		if l.ours {
+			reports = append(reports, l.report)
+		}
+	}
+	return reports, lost, nil
+}
+
+// Close lets somebody else listen.
+func (g *Group) Close() error { return g.conn.Close() }

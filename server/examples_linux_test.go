@@ -1,0 +1,81 @@
+package server_test
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"knockkit/protocol"
+)
+
+// TestEveryExampleIsInstalledAndOpenedByItsOwnSequence leaves none out: people start
+// from these files.
+func TestEveryExampleIsInstalledAndOpenedByItsOwnSequence(t *testing.T) {
+	files, err := filepath.Glob("../examples/*.toml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("examples: %v, %v; want 5 at least", files, err)
+	}
+	for _, file := range files {
+		t.Run(protocol.ProfileName(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := parse(t, protocol.ProfileName(file), string(text))
+			eachBackend(t, func(t *testing.T, name string) {
+				s := newSite(t, name, strict())
+				if p.Interface != "" {
+					p.Interface = s.host.Interfaces[0].Name // the example's is a usual name
+				}
+				s.install(p)
+				for _, src := range s.allowed(p) {
+					s.checkOpens(p, src)
+				}
+			})
+		})
+	}
+}
+
+// allowed returns a source of each family that may open the profile.
+func (s *site) allowed(p *protocol.Profile) []netip.Addr {
+	var all []netip.Addr
+	for _, f := range protocol.Families() {
+		switch from := protocol.PrefixesIn(p.From, f); {
+		case !p.OpensIn(f):
+		case len(from) > 0:
+			all = append(all, from[0].Addr().Next().Next()) // the first may be the host's own
+		default:
+			all = append(all, forged(f, 1))
+		}
+	}
+	return all
+}
+
+// checkOpens tries the profile's first port of each protocol before and after its
+// sequence, and gives the lease back where it can be.
+func (s *site) checkOpens(p *protocol.Profile, src netip.Addr) {
+	s.t.Helper()
+	knock := protocol.Knock{Proto: p.Open[0].Proto, Port: p.Open[0].First}
+	natural := "rst+ack" // nobody listens
+	if knock.Proto == protocol.UDP {
+		natural = "port unreachable"
+	}
+	shut := map[protocol.Closed]string{protocol.ClosedDrop: "silence", protocol.ClosedReject: natural}[p.Closed]
+	if got := s.answerTo(src, knock); got != shut {
+		s.t.Errorf("%s at %s gets %s before it knocked, not %s", src, knock, got, shut)
+	}
+	s.send(src, sequence(p)...)
+	if !s.holds(p.Name, src) {
+		s.t.Fatalf("the sequence does not open %s for %s", p.Name, src)
+	}
+	if got := s.answerTo(src, knock); got != natural {
+		s.t.Errorf("%s at %s gets %s after it knocked, not %s", src, knock, got, natural)
+	}
+	if p.Close != nil {
+		s.send(src, *p.Close)
+		if got := s.answerTo(src, knock); got != shut {
+			s.t.Errorf("%s at %s gets %s after its close knock, not %s", src, knock, got, shut)
+		}
+	}
+}

@@ -69,6 +69,9 @@ func (a *parser) list(f *tomldoc.Texts, emptyHint string) []tomldoc.Field[string
 func (a *parser) lease() {
 	a.p.Lease = a.time(a.raw.Lease, DefaultLease, MaxLease)
 	a.p.Renew, a.p.Once, a.p.Cut = or(a.raw.Renew, false), or(a.raw.Once, false), or(a.raw.Cut, false)
+	if a.p.Cut && a.p.Once {
+		a.doc.Error(a.raw.Cut.Key, "`cut` and `once` contradict each other", "the first connection uses the lease up, and would end with it: remove one of the two")
+	}
 	if a.p.Renew && a.p.Once {
 		a.doc.Error(a.raw.Renew.Key, "`renew` and `once` contradict each other", "the first connection cannot both use the lease up and start it again: remove one of the two")
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"knockkit/internal/lab/labtest"
 	"knockkit/server/backend"
 )
 
@@ -120,6 +121,46 @@ func TestARuleThatIsNotOursIntoOurChainsIsReportedAndLeftAlone(t *testing.T) {
 				s.run(c.tool, append([]string{"-D"}, strings.Fields(c.rule)...)...)
 				s.do(func() error { _, err := s.srv.Remove(t.Context(), nil); return err })
 			})
+		}
+	})
+}
+
+// TestAFamilyThatLacksAProfileIsDrift: an install that is killed between the two
+// families leaves the second one as it was.
+func TestAFamilyThatLacksAProfileIsDrift(t *testing.T) {
+	eachFlavour(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name string
+			was  []string // sequences of the profile web before, at most one
+			want string
+		}{
+			{"none of it", nil, "ipv6: web is not installed there: what it opens is open to all"},
+			{"an older one", []string{`["1009/tcp", "1002/tcp"]`}, "ipv6: web is another version there"},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				s := newSite(t, "iptables", strict())
+				s.install(article(t, ""))
+				for _, sequence := range c.was {
+					s.install(parse(t, "web", "sequence = "+sequence+"\nopen = [\"80/tcp\"]"))
+				}
+				before := s.run("ip6tables-save")
+				web := parse(t, "web", "sequence = [\"1001/tcp\", \"1002/tcp\"]\nopen = [\"80/tcp\"]")
+				s.install(web)
+				labtest.MustRun(t, s.host, before, "ip6tables-restore")
+				if diff := cmp.Diff([]string{c.want}, s.installed().Drift); diff != "" {
+					t.Error(diff)
+				}
+				s.install(web)
+				if drift := s.installed().Drift; len(drift) > 0 {
+					t.Errorf("after an install: %q", drift)
+				}
+			})
+		}
+		s := newSite(t, "iptables", strict())
+		s.install(article(t, ""))
+		labtest.MustRun(t, s.host, "*filter\nCOMMIT\n", "ip6tables-restore")
+		if diff := cmp.Diff([]string{"ipv6: mysql is not installed there: what it opens is open to all"}, s.installed().Drift); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

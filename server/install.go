@@ -29,6 +29,7 @@ type InstallOptions struct {
 	DryRun  bool                                  // change nothing; fill Change.Texts
 	Guard   func(newly []*protocol.Profile) error // may refuse, before anything is changed
 	Try     time.Duration                         // > 0: start a [Guard] that undoes the change after this long
+	Carried []backend.Source                      // leases that the kernel has lost: they go into the same transaction
 }
 
 // Install commits the given profiles beside those that are installed. It is one
@@ -57,10 +58,10 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
-	want.Carried = other.leases
+	want.Carried, want.Trial = append(other.leases, o.Carried...), o.Try > 0
 	change := compare(is.Profiles, profiles, all)
 	newly := newlyGated(is.Profiles, profiles)
-	if o.Guard != nil {
+	if o.Guard != nil && !o.DryRun {
 		if err := o.Guard(newly); err != nil {
 			return Change{}, err
 		}

@@ -15,6 +15,10 @@ type Want struct {
 	IPv4, IPv6 *protocol.Automaton
 	Policy     protocol.Policy
 
+	// Trial says that what is there may come back: nothing that it would need is
+	// thrown away before the next commit.
+	Trial bool
+
 	// Carried are leases that another backend has granted: they go into the same
 	// transaction, for the time that they have left.
 	Carried []Source

@@ -3,6 +3,7 @@ package iptables
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,8 +16,14 @@ import (
 // first ones fastest.
 func (r *render) about() {
 	c := r.out.newChain(chainAbout)
-	for _, u := range r.hottest(r.Policy.Ban) {
+	uses := r.hottest(r.Policy.Ban)
+	for _, u := range uses {
 		c.add(u.table.check(), note("%s%s", aboutTable, u.meaning))
+	}
+	for _, s := range r.Spare {
+		if !slices.ContainsFunc(uses, func(u tableUse) bool { return u.table == table(s) }) {
+			c.add(table(s).check(), note("%s%s", aboutTable, spareMeaning))
+		}
 	}
 	c.record(aboutSettings, policyText(r.Policy))
 	for _, p := range r.Automaton.Profiles {
@@ -67,7 +74,18 @@ type Installed struct {
 	Policy   protocol.Policy
 	Known    Known   // tables of positions
 	Grants   []Grant // that were alive when the rules were written
+	Spare    []Spare // all tables that the rules name, used or not
 }
+
+// Spare is a table that lives on although no packet asks it: during a trial, after
+// which the old rules may come back and need its entries. The kernel drops a table
+// with the last rule that names it.
+type Spare struct {
+	name, mask string
+}
+
+// spareMeaning is what KNOCKD-ABOUT says of a spare table.
+const spareMeaning = "kept for a trial"
 
 // ReadAbout reads back what a commit wrote. An error means that the chain was
 // changed by somebody else.
@@ -85,6 +103,9 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 			return nil, err
 		}
 		comment := argument(args, "--comment")
+		if name := argument(args, "--name"); name != "" {
+			in.Spare = append(in.Spare, Spare{name, argument(args, "--mask")})
+		}
 		if meaning, ok := strings.CutPrefix(comment, aboutTable+"position "); ok {
 			first, _, _ := strings.Cut(meaning, ",")
 			positions[first] = argument(args, "--name")

@@ -68,7 +68,11 @@ func (b *Backend) rules(was *Saved, f protocol.Family, want backend.Want, grants
 	if grants != nil {
 		kept = grants(kept)
 	}
-	return Render(Input{want.Of(f), want.Policy, about.Known, ofFamily(kept, f)}), nil
+	in := Input{Automaton: want.Of(f), Policy: want.Policy, Known: about.Known, Grants: ofFamily(kept, f)}
+	if want.Trial {
+		in.Spare = about.Spare
+	}
+	return Render(in), nil
 }
 
 // carried returns the leases that another backend has granted, as given by hand:
@@ -205,6 +209,7 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 		return backend.Installed{}, err
 	}
 	var in backend.Installed
+	records := map[protocol.Family]*Installed{}
 	for _, f := range families() {
 		in.Foreign = append(in.Foreign, foreign(f, snap[f])...)
 		about, err := ReadAbout(snap[f].Ours)
@@ -212,6 +217,7 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 			in.Drift = append(in.Drift, fmt.Sprintf("%s: %v", f, err))
 			continue
 		}
+		records[f] = about
 		for _, p := range about.Profiles {
 			if !slices.ContainsFunc(in.Profiles, func(o *protocol.Profile) bool { return o.Name == p.Name }) {
 				in.Profiles = append(in.Profiles, p)
@@ -222,7 +228,11 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 		}
 		in.Drift = append(in.Drift, drift(f, snap[f], about)...)
 	}
-	in.Drift = append(in.Drift, missingFamily(snap, in.Profiles)...)
+	for _, f := range families() {
+		if snap[f].Ours.Empty() || records[f] != nil && len(records[f].Profiles) > 0 {
+			in.Drift = append(in.Drift, missing(f, records[f].Profiles, in.Profiles)...)
+		}
+	}
 	slices.SortFunc(in.Profiles, func(x, y *protocol.Profile) int { return cmp.Compare(x.Name, y.Name) })
 	return in, nil
 }
@@ -327,7 +337,7 @@ func (b *Backend) changeGrants(ctx context.Context, change func(protocol.Family,
 		if err != nil {
 			return err
 		}
-		target[f] = Render(Input{a, about.Policy, about.Known, change(f, alive(about.Grants, b.now()))})
+		target[f] = Render(Input{Automaton: a, Policy: about.Policy, Known: about.Known, Grants: change(f, alive(about.Grants, b.now()))})
 	}
 	return b.replace(ctx, snap, target)
 }

@@ -35,7 +35,7 @@ func drift(f protocol.Family, s *Saved, about *Installed) []string {
 		say("the record of what is installed does not compile: %v", err)
 		return found
 	}
-	want := Render(Input{a, about.Policy, about.Known, about.Grants})
+	want := Render(Input{Automaton: a, Policy: about.Policy, Known: about.Known, Grants: about.Grants, Spare: about.Spare})
 	for _, c := range want.Chains {
 		is := s.Ours.Chain(c.Name)
 		if is == nil {
@@ -89,17 +89,18 @@ func sameRule(x, y string) bool {
 	return slices.Equal(xs, ys)
 }
 
-// missingFamily says where one family has rules that the other lacks.
-func missingFamily(snap snapshot, profiles []*protocol.Profile) []string {
+// missing says what the family lacks of what is installed: an install that was
+// killed between the two families leaves that.
+func missing(f protocol.Family, there, profiles []*protocol.Profile) []string {
 	var found []string
-	for f, s := range snap {
-		if !s.Ours.Empty() {
-			continue
-		}
-		for _, p := range profiles {
-			if p.In(f) {
-				found = append(found, fmt.Sprintf("%s: nothing is installed: %s is open to all there", f, p.Name))
-			}
+	for _, p := range profiles {
+		i := slices.IndexFunc(there, func(o *protocol.Profile) bool { return o.Name == p.Name })
+		switch {
+		case !p.In(f):
+		case i < 0:
+			found = append(found, fmt.Sprintf("%s: %s is not installed there: what it opens is open to all", f, p.Name))
+		case there[i].Canonical() != p.Canonical():
+			found = append(found, fmt.Sprintf("%s: %s is another version there", f, p.Name))
 		}
 	}
 	return found

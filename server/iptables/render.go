@@ -8,6 +8,7 @@ type Input struct {
 	Policy    protocol.Policy
 	Known     Known   // names of tables that are in the kernel; may be nil
 	Grants    []Grant // leases given by hand for a time of their own
+	Spare     []Spare // tables that are to live on without use
 }
 
 // render is one run of Render.

@@ -14,7 +14,7 @@ import (
 // so the rules must say which profiles, settings, leases and tables they stand for.
 func TestTheKernelsCopyTellsAllThatWasInstalled(t *testing.T) {
 	for _, f := range protocol.Families() {
-		eachRandom(t, f, 100, func(seed uint64, in iptables.Input) {
+		eachRandom(t, f, 50, func(seed uint64, in iptables.Input) {
 			rules := iptables.Render(in)
 			saved, err := iptables.ParseSave(f, rules.Text())
 			if err != nil {

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"knockkit/internal/lab"
+	"knockkit/internal/lab/labtest"
+	"knockkit/server/iptables"
+)
+
+// soon is how long a condition may take that needs no waiting.
+const soon = 10 * time.Second
+
+// site is a host on which the real program runs, with a configuration folder.
+type site struct {
+	t      *testing.T
+	host   *lab.Host
+	config string
+}
+
+// eachFlavour runs a test on iptables-nft and iptables-legacy.
+func eachFlavour(t *testing.T, f func(t *testing.T, s *site)) {
+	labtest.NeedRoot(t)
+	labtest.Need(t, "iptables-nft-restore", "iptables-legacy-restore")
+	program(t) // builds it, while PATH is as it was
+	for _, flavour := range lab.Flavours() {
+		t.Run(flavour.Name, func(t *testing.T) {
+			t.Setenv("PATH", labtest.PathOf(t, flavour)+":"+os.Getenv("PATH"))
+			f(t, newSite(t))
+		})
+	}
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t, host: labtest.NewHost(t, "server"), config: t.TempDir()}
+	s.settings("backend = \"iptables\"\n")
+	return s
+}
+
+func (s *site) settings(text string) {
+	s.t.Helper()
+	s.write(filepath.Join(s.config, "knockd.toml"), text)
+}
+
+// profile writes a profile into the configuration folder.
+func (s *site) profile(name, text string) {
+	s.t.Helper()
+	s.write(filepath.Join(s.config, "profiles", name+".toml"), text)
+}
+
+func (s *site) write(file, text string) {
+	s.t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// command is the program with the site's configuration.
+func (s *site) command(args ...string) *exec.Cmd {
+	return exec.Command(program(s.t), append([]string{"--config", s.config}, args...)...)
+}
+
+// knockd runs the program to its end.
+func (s *site) knockd(args ...string) lab.Output {
+	s.t.Helper()
+	return labtest.Run(s.t, s.host, "", program(s.t), append([]string{"--config", s.config}, args...)...)
+}
+
+// must fails unless the program ends well.
+func (s *site) must(args ...string) lab.Output {
+	s.t.Helper()
+	out := s.knockd(args...)
+	if out.Code != 0 {
+		s.t.Fatalf("knockd %s: exit %d\n%s%s", strings.Join(args, " "), out.Code, out.Stdout, out.Stderr)
+	}
+	return out
+}
+
+// says fails unless the program ends with the code, says exactly that on standard
+// error, and nothing on standard output.
+func (s *site) says(code int, words string, args ...string) {
+	s.t.Helper()
+	out := s.knockd(args...)
+	if out.Code != code || out.Stderr != words || out.Stdout != "" {
+		s.t.Errorf("knockd %s: exit %d, want %d; standard output %q, want none; it says\n%swant\n%s",
+			strings.Join(args, " "), out.Code, code, out.Stdout, out.Stderr, words)
+	}
+}
+
+// rules returns what one tool saves, without counters and times.
+func (s *site) rules(tool string) string {
+	s.t.Helper()
+	var lines []string
+	for _, line := range strings.Split(labtest.MustRun(s.t, s.host, "", tool+"-save"), "\n") {
+		if strings.HasPrefix(line, ":") {
+			line, _, _ = strings.Cut(line, " [")
+		}
+		if !strings.HasPrefix(line, "#") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// table returns the addresses in a recency table of the host.
+func (s *site) table(name string) []netip.Addr {
+	s.t.Helper()
+	var addrs []netip.Addr
+	if err := s.host.Do(func() error {
+		text, err := os.ReadFile("/proc/thread-self/net/xt_recent/" + name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		entries, err := iptables.ParseRecent(string(text))
+		for _, e := range entries {
+			addrs = append(addrs, e.Addr)
+		}
+		return err
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+	return addrs
+}
+
+// note puts an address into a recency table, as a knock would.
+func (s *site) note(table, addr string) {
+	s.t.Helper()
+	if err := s.host.Do(func() error {
+		return os.WriteFile("/proc/thread-self/net/xt_recent/"+table, []byte("+"+addr+"\n"), 0)
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// noOrphans waits until no process is left on the host.
+func (s *site) noOrphans() {
+	s.t.Helper()
+	var space string
+	if err := s.host.Do(func() (err error) {
+		space, err = os.Readlink("/proc/thread-self/ns/net")
+		return err
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+	labtest.Eventually(s.t, soon, func() error {
+		links, err := filepath.Glob("/proc/[0-9]*/ns/net")
+		if err != nil {
+			return err
+		}
+		for _, link := range links {
+			if of, err := os.Readlink(link); err == nil && of == space {
+				comm, _ := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(link)), "comm"))
+				return fmt.Errorf("%s is left: %s", filepath.Dir(filepath.Dir(link)), comm)
+			}
+		}
+		return nil
+	})
+}
+
+// The profiles of these tests.
+const (
+	mysql = "sequence = [\"7421/tcp\", \"3190/udp\", \"9002/tcp\"]\nopen = [\"3306/tcp\"]\n"
+	web   = "sequence = [\"7422/tcp\", \"3190/udp\", \"9003/tcp\"]\nopen = [\"80/tcp\"]\n"
+)

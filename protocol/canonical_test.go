@@ -24,7 +24,6 @@ func anyProfile() *rapid.Generator[*Profile] {
 			Open:       []PortRange{{TCP, 3306, 3306}, {UDP, 1, 1023}}[:rapid.IntRange(1, 2).Draw(t, "open")],
 			Lease:      rapid.SampledFrom([]time.Duration{DefaultLease, 0, seconds(MaxLease, "lease")}).Draw(t, "which lease"),
 			Once:       rapid.Bool().Draw(t, "once"),
-			Cut:        rapid.Bool().Draw(t, "cut"),
 			PrefixIPv4: rapid.IntRange(1, 32).Draw(t, "prefix4"),
 			PrefixIPv6: rapid.IntRange(1, 128).Draw(t, "prefix6"),
 			Family:     rapid.SampledFrom([]Family{Both, IPv4, IPv6}).Draw(t, "family"),
@@ -34,6 +33,7 @@ func anyProfile() *rapid.Generator[*Profile] {
 			Client:     Client{DefaultGap, DefaultAttempts, true},
 		}
 		p.Renew = !p.Once && rapid.Bool().Draw(t, "renew")
+		p.Cut = !p.Once && rapid.Bool().Draw(t, "cut")
 		if rapid.Bool().Draw(t, "from") {
 			p.From = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::/32")}
 		}

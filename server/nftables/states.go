@@ -31,6 +31,14 @@ func (r *render) states() {
 			}
 		}
 	}
+	for _, f := range r.families {
+		a := r.Want.Of(f)
+		for i := range a.States {
+			if i != protocol.Root {
+				r.reply(a, i)
+			}
+		}
+	}
 }
 
 // enter grants, once per entry, and notes the new position.
@@ -50,11 +58,15 @@ func (r *render) enter(a *protocol.Automaton, i int) {
 			c.add(p.Name+": opened", match, "update @"+leaseSet(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
 		}
 	}
-	r.note(r.chain(stayChain(a, i)), a, i)
+	r.note(c, a, i)
 }
 
 // note writes the position into the map. An update alone would renew the time and
-// keep the old state.
+// keep the old state, so the old one is deleted first.
+//
+// A repeated knock only renews the time: the kernel marks a deleted element as dead,
+// sweeps the dead away once a second, and until then takes some dozens for one
+// source at most.
 func (r *render) note(c *Chain, a *protocol.Automaton, i int) {
 	f, keep := a.Family, a.States[i].Keep
 	forget := fmt.Sprintf("delete @position%s { %s : none }", digit(f), saddr(f))
@@ -63,33 +75,49 @@ func (r *render) note(c *Chain, a *protocol.Automaton, i int) {
 		return
 	}
 	n := r.number(a, keep)
-	c.add(fmt.Sprintf("%s%s %s", noted, n, name(a, keep)), forget,
-		fmt.Sprintf("update @position%s { %s%s : %s }", digit(f), saddr(f), timeout(a.States[keep].Within), n))
+	comment := fmt.Sprintf("%s%s %s", noted, n, name(a, keep))
+	update := fmt.Sprintf("update @position%s { %s%s : %s }", digit(f), saddr(f), timeout(a.States[keep].Within), n)
+	if keep != i {
+		c.add(comment, forget, update)
+		return
+	}
+	c.add("", forget)
+	r.chain(stayChain(a, i)).add(comment, update)
 }
 
 // noted begins the comment from which a position's number is read back.
 const noted = "now at "
 
-// finish ends a state's chains: the scratch register is given back, and the knock
-// gets its reply.
+// finish gives the scratch register back. A source may stay in the state in one
+// family only; then the other passes through the chain for that too.
 func (r *render) finish(a *protocol.Automaton, i int) {
-	in, stay := r.chain(inChain(a, i)), r.chain(stayChain(a, i))
-	if in != stay {
-		in.add("", "goto "+stay.Name)
+	if last := r.last(a, i); last.Name != inChain(a, i) {
+		r.chain(inChain(a, i)).add("", "goto "+last.Name)
 	}
-	stay.add("", scratch+" set none")
+	r.last(a, i).add("", scratch+" set none")
+}
+
+// last is the chain that a right knock comes to in the end.
+func (r *render) last(a *protocol.Automaton, i int) *Chain {
+	if stay := r.chains[stayChain(a, i)]; stay != nil {
+		return stay
+	}
+	return r.chain(inChain(a, i))
+}
+
+// reply answers a right knock. With "continue" the host's own tables treat the
+// packet like any other.
+func (r *render) reply(a *protocol.Automaton, i int) {
 	s := &a.States[i]
 	if s.Reply == protocol.ReplyContinue {
-		return // the host's own tables treat the packet like any other
+		return
 	}
 	for _, u := range s.Users {
-		for _, f := range r.families {
-			if match, ok := from(u.Profile, f); ok && r.in(u.Profile, f) {
-				if match == "" {
-					match = "meta nfproto " + f.String()
-				}
-				stay.add(fmt.Sprintf("%s: reply %s", u, s.Reply), match, replyVerdict(s))
+		if match, ok := from(u.Profile, a.Family); ok {
+			if match == "" {
+				match = "meta nfproto " + a.Family.String()
 			}
+			r.last(a, i).add(fmt.Sprintf("%s: reply %s", u, s.Reply), match, replyVerdict(s))
 		}
 	}
 }
@@ -123,13 +151,9 @@ func key(p *protocol.Profile, f protocol.Family) string {
 
 func inChain(a *protocol.Automaton, i int) string { return "in-" + stateLabel(a, i) }
 
-// stayChain is where a repeated knock goes: to where the first went, unless that grants.
-func stayChain(a *protocol.Automaton, i int) string {
-	if len(a.States[i].Grants) == 0 || a.States[i].Keep != i {
-		return inChain(a, i)
-	}
-	return "stay-" + stateLabel(a, i)
-}
+// stayChain is where a repeated knock goes: past the grants. There is one where a
+// source can stay in the state.
+func stayChain(a *protocol.Automaton, i int) string { return "stay-" + stateLabel(a, i) }
 
 // stateLabel names a state after the first profile that passes it, whatever the family.
 func stateLabel(a *protocol.Automaton, i int) string {

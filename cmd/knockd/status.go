@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -61,8 +62,10 @@ func status(c *cli.Context) error {
 	}
 	if c.Bool("json") {
 		err = printJSON(c, sourceLines(st.Sources))
+		h.drift(st, c.App.ErrWriter)
 	} else {
 		err = printStatus(c, st)
+		h.drift(st, c.App.Writer)
 	}
 	if err != nil {
 		return err
@@ -149,12 +152,16 @@ func timeLeft(s backend.Source) string {
 	return say.Duration(s.Left)
 }
 
-// problems says what is not as it should be. The line "drift: …" is for scripts
-// too, so it has no program name before it.
-func (h *host) problems(st server.Status) {
+// drift writes a line "drift: …" for each difference: part of the answer, and so
+// on standard output unless that is JSON.
+func (h *host) drift(st server.Status, to io.Writer) {
 	for _, d := range st.Drift {
-		h.words.Block("drift: " + d)
+		fmt.Fprintln(to, say.Plain("drift: "+d))
 	}
+}
+
+// problems says what is not as it should be.
+func (h *host) problems(st server.Status) {
 	for _, note := range st.Notes {
 		h.words.Warning("%s", note)
 	}

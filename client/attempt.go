@@ -13,6 +13,9 @@ func (v *visit) attempt(ctx context.Context, n int) (Reply, error) {
 	defer v.flights.Wait()
 	defer cancel()
 	pl := planFor(v.Profile, n, v.roundTrip(), v.verified())
+	if v.Plain {
+		pl = plainPlan(v.Profile)
+	}
 	slot := time.Now()
 	for step := range v.Profile.Sequence {
 		var err error
@@ -20,10 +23,10 @@ func (v *visit) attempt(ctx context.Context, n int) (Reply, error) {
 			return NoReply, err
 		}
 	}
+	v.sent()
 	if !v.verified() {
 		return NoReply, nil
 	}
-	pl.window = min(pl.window, window(v.roundTrip())) // the knocks may have told more
 	return v.check(ctx, n, pl)
 }
 
@@ -34,6 +37,7 @@ func (v *visit) step(ctx context.Context, n, step int, pl plan, slot time.Time) 
 	k := v.Profile.Sequence[step].Knock
 	last := step == len(v.Profile.Sequence)-1
 	replies := make(chan Reply, pl.copies)
+	first := slot
 	for i := range pl.copies {
 		f, err := v.wire.knock(v.addr, k)
 		if err != nil {
@@ -45,7 +49,7 @@ func (v *visit) step(ctx context.Context, n, step int, pl plan, slot time.Time) 
 		if final && i == pl.copies-1 {
 			return slot, nil
 		}
-		slot = later(slot.Add(pl.wait/time.Duration(pl.copies)), sent.Add(pl.settle/2))
+		slot = later(first.Add(pl.wait*time.Duration(i+1)/time.Duration(pl.copies)), sent.Add(pl.settle/2))
 		if !pl.early {
 			if err := sleepUntil(ctx, slot); err != nil {
 				return slot, err
@@ -71,21 +75,37 @@ func (v *visit) step(ctx context.Context, n, step int, pl plan, slot time.Time) 
 	return slot, nil
 }
 
-// check connects to the opened port, and once more with a new socket in the
-// middle of the window: the kernel's own repetition would come after 1 s only.
+// checks is how often an attempt connects to the opened port: the kernel's own
+// repetition would come after 1 s only.
+const checks = 3
+
+// check connects to the opened port, with a new socket each time, the tries
+// spread over the window. A host whose replies to the knocks are still on their
+// way may turn out to be near, which makes the window shorter.
 func (v *visit) check(ctx context.Context, n int, pl plan) (Reply, error) {
 	k, _ := checkPort(v.Profile)
-	end := time.Now().Add(pl.window)
-	replies := make(chan Reply, 2)
-	for _, until := range []time.Time{time.Now().Add(pl.window / 2), end} {
+	start := time.Now()
+	end := func(try int) time.Time {
+		return start.Add(min(pl.window, window(v.roundTrip())) * time.Duration(try) / checks)
+	}
+	replies := make(chan Reply, checks)
+	heard := v.heard
+	for try := 1; try <= checks; try++ {
 		f, err := v.wire.check(v.addr, k.Port)
 		if err != nil {
 			return NoReply, err
 		}
-		v.launch(ctx, f, Packet{Attempt: n, Knock: k, Check: true}, len(v.Profile.Sequence), end, replies)
-		reply, err := replyBefore(ctx, until, replies)
-		if err != nil || reply != NoReply {
-			return reply, err
+		v.launch(ctx, f, Packet{Attempt: n, Knock: k, Check: true}, len(v.Profile.Sequence), start.Add(pl.window), replies)
+		for time.Now().Before(end(try)) {
+			reply, err := replyBefore(ctx, end(try), replies, heard)
+			if err != nil || reply != NoReply {
+				return reply, err
+			}
+			select {
+			case <-heard:
+				heard = nil // the window is what it is now
+			default:
+			}
 		}
 	}
 	return NoReply, nil
@@ -93,12 +113,13 @@ func (v *visit) check(ctx context.Context, n int, pl plan) (Reply, error) {
 
 // answeredBefore reports whether anything came back before the given time.
 func answeredBefore(ctx context.Context, until time.Time, replies <-chan Reply) (bool, error) {
-	reply, err := replyBefore(ctx, until, replies)
+	reply, err := replyBefore(ctx, until, replies, nil)
 	return reply != NoReply, err
 }
 
-// replyBefore returns the first reply before the given time, else NoReply.
-func replyBefore(ctx context.Context, until time.Time, replies <-chan Reply) (Reply, error) {
+// replyBefore returns the first reply before the given time, else NoReply, also
+// when heard is closed.
+func replyBefore(ctx context.Context, until time.Time, replies <-chan Reply, heard <-chan struct{}) (Reply, error) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	for {
@@ -107,6 +128,8 @@ func replyBefore(ctx context.Context, until time.Time, replies <-chan Reply) (Re
 			if reply != NoReply {
 				return reply, nil
 			}
+		case <-heard:
+			return NoReply, nil
 		case <-timer.C:
 			return NoReply, nil
 		case <-ctx.Done():
@@ -116,7 +139,7 @@ func replyBefore(ctx context.Context, until time.Time, replies <-chan Reply) (Re
 }
 
 func sleepUntil(ctx context.Context, until time.Time) error {
-	_, err := replyBefore(ctx, until, nil)
+	_, err := replyBefore(ctx, until, nil, nil)
 	return err
 }
 

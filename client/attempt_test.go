@@ -52,8 +52,28 @@ func TestALostCheckIsRepeatedWithinTheAttempt(t *testing.T) {
 			return NoReply, 0
 		}}
 		a := visitOn(t, Target{Profile: mysql()}, w, v4()).Addrs[0]
-		if a.State != Open || a.Attempts != 1 || a.Took != 3*10*ms+lifetime/2+20*ms {
+		if a.State != Open || a.Attempts != 1 || a.Took != 3*10*ms+lifetime/3+20*ms {
 			t.Errorf("%s in %d attempts and %v", a.State, a.Attempts, a.Took)
+		}
+	})
+}
+
+func TestANearHostThatDoesNotOpenIsNotWaitedForAsLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := mysql()
+		p.Client.Attempts = 1
+		w := &fakeWire{answer: func(_ netip.Addr, k protocol.Knock, _ int) (Reply, time.Duration) {
+			if k.Port == 3306 {
+				return NoReply, 0
+			}
+			return RefusedReply, 40 * ms // after the check has left
+		}}
+		a := visitOn(t, Target{Profile: p}, w, v4()).Addrs[0]
+		if want := 3*10*ms + 3*40*ms + 200*ms; a.State != Filtered || a.Took != want {
+			t.Errorf("%s after %v, want filtered after %v", a.State, a.Took, want)
+		}
+		if _, checks := w.packets(v4()); len(checks) != 3 {
+			t.Errorf("%d checks, want 3", len(checks))
 		}
 	})
 }
@@ -61,7 +81,7 @@ func TestALostCheckIsRepeatedWithinTheAttempt(t *testing.T) {
 func TestLaterAttemptsDoubleEachKnock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWire{answer: func(_ netip.Addr, k protocol.Knock, n int) (Reply, time.Duration) {
-			if k.Port == 3306 && n == 2 { // the first attempt checks twice
+			if k.Port == 3306 && n == checks { // of the second attempt
 				return Accepted, 20 * ms
 			}
 			return NoReply, 0
@@ -182,7 +202,7 @@ func TestAFamilyThatAnswersGetsItsAttemptsWhenTheOtherIsOpen(t *testing.T) {
 			switch {
 			case k.Port != 3306:
 				return RefusedReply, 5 * ms // it is there
-			case to == v6() && n < 2:
+			case to == v6() && n < checks:
 				return NoReply, 0 // but the first attempt was lost
 			}
 			return Accepted, 5 * ms
@@ -200,7 +220,7 @@ func TestACancelledKnockEndsAtOnce(t *testing.T) {
 		defer cancel()
 		w := &fakeWire{}
 		start := time.Now()
-		r := Result{Addrs: sideBySide(ctx, Target{Profile: mysql()}, w, []netip.Addr{v4()})}
+		r := Result{Addrs: sideBySide(ctx, Target{Profile: mysql()}, w, []netip.Addr{v4()}, func() {})}
 		if took := time.Since(start); took != 15*ms || w.open != 0 {
 			t.Errorf("took %v with %d sockets left open, want 15ms and none", took, w.open)
 		}

@@ -111,7 +111,7 @@ func v6() netip.Addr { return netip.MustParseAddr("2001:db8::2") }
 // visitOn knocks on the addresses over the fake network.
 func visitOn(t *testing.T, target Target, w *fakeWire, addrs ...netip.Addr) Result {
 	t.Helper()
-	r := Result{Profile: target.Profile.Name, Host: "db1", Addrs: sideBySide(t.Context(), target, w, addrs)}
+	r := Result{Profile: target.Profile.Name, Host: "db1", Addrs: sideBySide(t.Context(), target, w, addrs, func() {})}
 	if w.open != 0 {
 		t.Errorf("%d sockets are still open", w.open)
 	}

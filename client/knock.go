@@ -21,10 +21,14 @@ import (
 // what kept a name from being resolved or a packet from being sent. When Knock
 // returns, all its sockets are closed.
 func Knock(ctx context.Context, t Target) (Result, error) {
+	return knockOn(ctx, t, network{})
+}
+
+func knockOn(ctx context.Context, t Target, w wire) (Result, error) {
 	if t.Profile.Signed != nil {
 		return Result{}, &ProfileError{t.Profile.Name, "is signed, which this client cannot knock with yet"}
 	}
-	return knock(ctx, t, network{})
+	return knock(ctx, t, w)
 }
 
 // Close gives the lease back: it sends the profile's `close` knock. It cannot
@@ -45,7 +49,14 @@ func knock(ctx context.Context, t Target, w wire) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Addrs = sideBySide(ctx, t, w, addrs)
+	sent := func() {}
+	if t.turn != nil {
+		if sent, err = t.turn(ctx); err != nil {
+			return r, err
+		}
+		defer sent()
+	}
+	r.Addrs = sideBySide(ctx, t, w, addrs, sent)
 	return r, r.err(ctx)
 }
 
@@ -53,12 +64,13 @@ func knock(ctx context.Context, t Target, w wire) (Result, error) {
 type shared struct {
 	Target
 	wire   wire
+	sent   func()      // called when an address was sent its first sequence
 	opened atomic.Bool // an address opened
 	events sync.Mutex  // held during Observe
 }
 
-func sideBySide(ctx context.Context, t Target, w wire, addrs []netip.Addr) []AddrResult {
-	s := &shared{Target: t, wire: w}
+func sideBySide(ctx context.Context, t Target, w wire, addrs []netip.Addr, sent func()) []AddrResult {
+	s := &shared{Target: t, wire: w, sent: sent}
 	results := make([]AddrResult, len(addrs))
 	var visits sync.WaitGroup
 	for i, addr := range addrs {

@@ -25,8 +25,9 @@ type plan struct {
 // gaps and one round trip. It fails when a packet is lost, or when two knocks
 // overtake each other on the way. Later ones are made for such paths: five
 // times slower each, so that jitter between neighbours does not matter, and
-// with two copies of each knock, half the wait apart. An attempt that nothing
-// will verify has no later ones to repair it, so it is sent as a second one.
+// with two copies of each knock, then three, spread over the wait. An attempt
+// that nothing will verify has no later ones to repair it, so it is sent as a
+// second one.
 //
 // rtt is the shortest round trip seen so far, 0 when nothing came back yet.
 func planFor(p *protocol.Profile, attempt int, rtt time.Duration, verified bool) plan {
@@ -38,7 +39,7 @@ func planFor(p *protocol.Profile, attempt int, rtt time.Duration, verified bool)
 	if attempt > 1 {
 		gap = max(gap, protocol.DefaultGap)
 		pl.wait = max(gap*pow5(attempt-1), 2*rtt)
-		pl.copies, pl.early = 2, true
+		pl.copies, pl.early = min(attempt, 3), true
 	}
 	// At most half the time the server allows: when the first copy of one knock
 	// and the last copy of the next are lost or delayed, it is still in time.
@@ -47,6 +48,11 @@ func planFor(p *protocol.Profile, attempt int, rtt time.Duration, verified bool)
 		pl.settle = min(pl.settle, pl.wait)
 	}
 	return pl
+}
+
+// plainPlan is the timing of [Target.Plain].
+func plainPlan(p *protocol.Profile) plan {
+	return plan{wait: p.Client.Gap, copies: 1, settle: p.Client.Gap}
 }
 
 // pow5 returns 5 to the power of n, at most 25: an attempt that takes longer

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -11,7 +12,7 @@ import (
 // for errors of this machine, as a missing route, and for none.
 func replyOf(err error) (reply Reply, sent bool) {
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
+	case isAny(err, refusals()):
 		return RefusedReply, true
 	case unreachable(err):
 		return NotReachable, false // the same number for a missing route and for a router's word
@@ -20,9 +21,10 @@ func replyOf(err error) (reply Reply, sent bool) {
 }
 
 // unreachable reports whether there is no way to the address.
-func unreachable(err error) bool {
-	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) ||
-		errors.Is(err, syscall.ENETDOWN) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)
+func unreachable(err error) bool { return isAny(err, dead()) }
+
+func isAny(err error, numbers []syscall.Errno) bool {
+	return slices.ContainsFunc(numbers, func(n syscall.Errno) bool { return errors.Is(err, n) })
 }
 
 // endWith sets a socket's deadline, and ends it at once when ctx does.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"net/netip"
 
 	"knockkit/protocol"
@@ -15,10 +16,18 @@ type Target struct {
 	// NoVerify leaves the check out, as the profile's `verify = false` does.
 	NoVerify bool
 
+	// Plain sends each knock once, exactly the profile's gap apart, and checks
+	// nothing: for servers that take a repeated knock for a wrong one.
+	Plain bool
+
 	// Observe, if set, is told of every packet when it left and again when
 	// something came back. Calls never overlap. It must return quickly: the
 	// next knock waits for it.
 	Observe func(Event)
+
+	// turn, if set, waits until the first sequence may be sent, and is told when
+	// it was.
+	turn func(context.Context) (sent func(), err error)
 }
 
 // An Event is a packet that left, or what came back for it.
@@ -32,7 +41,7 @@ type Event struct {
 // For a profile with `once`, the check would use the lease up.
 func (t Target) verified() bool {
 	_, ok := checkPort(t.Profile)
-	return ok && !t.NoVerify && t.Profile.Client.Verify && !t.Profile.Once
+	return ok && !t.NoVerify && !t.Plain && t.Profile.Client.Verify && !t.Profile.Once
 }
 
 // checkPort returns the first opened TCP port.

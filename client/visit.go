@@ -15,15 +15,17 @@ type visit struct {
 	addr    netip.Addr
 	start   time.Time
 	flights sync.WaitGroup
+	heard   chan struct{} // closed when a knock was answered
 
 	mu      sync.Mutex // the flights write here when they end
 	packets []Packet
+	known   bool          // heard is closed
 	rtt     time.Duration // the shortest so far; 0: nothing came back yet
 }
 
 // run makes attempts until one opens or there is no use in another.
 func (v *visit) run(ctx context.Context) AddrResult {
-	v.start = time.Now()
+	v.start, v.heard = time.Now(), make(chan struct{})
 	a := AddrResult{Family: protocol.FamilyOf(v.addr), Addr: v.addr}
 	attempts := max(1, v.Profile.Client.Attempts)
 	if !v.verified() {
@@ -99,9 +101,14 @@ func (v *visit) land(at int, p Packet) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.packets[at] = p
-	if p.Reply != NoReply && (v.rtt == 0 || p.After < v.rtt) {
-		v.rtt = p.After
+	if p.Reply == NoReply || v.rtt > 0 && p.After >= v.rtt {
+		return
 	}
+	if !p.Check && !v.known {
+		v.known = true
+		close(v.heard)
+	}
+	v.rtt = max(p.After, 1) // a clock may be coarse; 0 means that nothing came back
 }
 
 func (v *visit) roundTrip() time.Duration {

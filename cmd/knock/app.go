@@ -11,8 +11,11 @@ import (
 
 const usageText = `knock PROFILE[@HOST] [--host H]... [-- COMMAND ...]
 knock close PROFILE[@HOST]
+knock proxy PROFILE[@HOST] [HOST PORT]
+knock forward PROFILE[@HOST] [[ADDR:]PORT]
 knock list
-knock show PROFILE`
+knock show PROFILE
+knock HOST PORT[:tcp|udp] ...`
 
 const description = `Sends the knocks of a profile to its host and checks that the port opened.
 With a command after "--", runs it then, with the address that opened in
@@ -21,6 +24,8 @@ KNOCK_ADDR, and exits as it exits.
    knock mysql                          open MySQL on the profile's host
    knock mysql@db2.example.com          on another
    knock mysql -- mysqldump -h db1 shop > shop.sql
+   knock mysql --hosts-file hosts       on many hosts at once
+   knock db1.example.com 7000 8000:udp  without a profile, as the knock of knockd
 
 A profile is a file profiles/NAME.toml in the configuration folder:
 --config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock.
@@ -39,6 +44,9 @@ func newApp() *cli.App {
 		Flags: append(targetFlags(),
 			&cli.BoolFlag{Name: "no-verify", Usage: "do not check that the port opened"},
 			&cli.BoolFlag{Name: "close-after", Usage: "give the lease back when the command has ended"},
+			hostsFileFlag(), jobsFlag(), timeoutFlag(),
+			&cli.BoolFlag{Name: "udp", Aliases: []string{"u"}, Usage: "with HOST PORT: all knocks are udp"},
+			&cli.IntFlag{Name: "delay", Aliases: []string{"d"}, Usage: "with HOST PORT: wait `MS` milliseconds between knocks", DefaultText: "10"},
 		),
 		Action: knockAction,
 		Commands: []*cli.Command{
@@ -47,9 +55,13 @@ func newApp() *cli.App {
 				Usage:       "give the lease back",
 				UsageText:   "knock close PROFILE[@HOST]",
 				Description: "Sends the profile's `close` knock.\n\n   knock close mysql",
-				Flags:       targetFlags(),
+				Flags:       append(targetFlags(), hostsFileFlag(), jobsFlag(), timeoutFlag()),
 				Action:      closeAction,
 			},
+			proxyCommand(),
+			forwardCommand(),
+			completionCommand(),
+			completeCommand(),
 			{
 				Name:        "list",
 				Usage:       "list the profiles",
@@ -88,6 +100,18 @@ func targetFlags() []cli.Flag {
 	)
 }
 
+func hostsFileFlag() cli.Flag {
+	return &cli.StringFlag{Name: "hosts-file", Usage: "knock on the hosts in `FILE`, one a line; - is standard input", TakesFile: true}
+}
+
+func jobsFlag() cli.Flag {
+	return &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 16, Usage: "send to `N` hosts at once; those that wait for answers do not count"}
+}
+
+func timeoutFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`, as 5s: what has not opened by then did not open"}
+}
+
 func printer(c *cli.Context) *say.Printer {
 	p := say.To(c.App.Name, c.App.ErrWriter)
 	p.Quiet = c.Bool("quiet")
@@ -107,7 +131,11 @@ func family(c *cli.Context) (protocol.Family, error) {
 }
 
 func folders(c *cli.Context, getenv func(string) string) (config.Folders, error) {
-	f, err := config.Client(c.String("config"), getenv)
+	return foldersOf(c.String("config"), getenv)
+}
+
+func foldersOf(dir string, getenv func(string) string) (config.Folders, error) {
+	f, err := config.Client(dir, getenv)
 	if err != nil {
 		return nil, &command.Error{Code: command.Usage, Err: err}
 	}

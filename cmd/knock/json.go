@@ -40,8 +40,8 @@ type packetJSON struct {
 // writeJSON writes one object on one line, so that many hosts make JSON lines.
 func writeJSON(w io.Writer, o outcome, verbose bool) error {
 	h := hostJSON{Profile: o.target.Profile.Name, Host: o.target.Host, State: string(o.result.State()), Results: []addrJSON{}}
-	if o.err != nil {
-		h.Error = o.err.Error()
+	if err := explain(o); err != nil {
+		h.Error = err.Error()
 	}
 	for _, a := range o.result.Addrs {
 		j := addrJSON{Family: a.Family.String(), Address: a.Addr.String(), State: string(a.State), Attempts: a.Attempts, MS: ms(a.Took)}

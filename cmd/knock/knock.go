@@ -6,17 +6,23 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sync/errgroup"
 
 	"knockkit/client"
 	"knockkit/internal/command"
 )
 
-// atOnce is how many hosts are knocked on at the same time.
-const atOnce = 16
-
 func knockAction(c *cli.Context) error {
-	ts, err := targets(c)
+	if isClassic(c.Args().Slice()) {
+		ts, err := classicTargets(c)
+		if err != nil {
+			return err
+		}
+		return visit(c, ts, client.Knock, nil)
+	}
+	ts, err := wanted(c)
+	if err == nil {
+		err = onlyClassic(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -27,23 +33,15 @@ func knockAction(c *cli.Context) error {
 	for i := range ts {
 		ts[i].NoVerify = c.Bool("no-verify")
 	}
-	ctx, stop := interruptible(c.Context)
-	outcomes := all(ctx, c, ts, client.Knock)
-	stop()
-	if err := report(c, outcomes); err != nil || then == nil {
-		return err
-	}
-	return then.run(c, outcomes[0])
+	return visit(c, ts, client.Knock, then)
 }
 
 func closeAction(c *cli.Context) error {
-	ts, err := targets(c)
+	ts, err := wanted(c)
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible(c.Context)
-	defer stop()
-	return report(c, all(ctx, c, ts, client.Close))
+	return visit(c, ts, client.Close, nil)
 }
 
 // An outcome is what became of one host.
@@ -53,26 +51,34 @@ type outcome struct {
 	err    error
 }
 
-// all visits the hosts, several at once, and returns their outcomes in order.
-func all(ctx context.Context, c *cli.Context, ts []client.Target,
-	do func(context.Context, client.Target) (client.Result, error)) []outcome {
-	outcomes := make([]outcome, len(ts))
-	line := printer(c).Line()
-	defer line.Clear()
-	if len(ts) == 1 {
-		ts[0].Observe = newProgress(ts[0].Profile, line).observe
+// visit goes to the hosts, many at once, reports each as it ends, and runs the
+// command if there is one.
+func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.Target) (client.Result, error), then *child) error {
+	atOnce := c.Int("jobs")
+	if atOnce < 1 {
+		return command.Usagef("", "-j needs a number above 0, not %d", atOnce)
 	}
-	var group errgroup.Group
-	group.SetLimit(atOnce)
-	for i, t := range ts {
-		group.Go(func() error {
-			result, err := do(ctx, t)
-			outcomes[i] = outcome{t, result, err}
-			return nil
-		})
+	interrupt, stop := interruptible(c.Context)
+	defer stop()
+	ctx, cancel := limited(c, interrupt)
+	defer cancel()
+	r := newReport(c, ts)
+	client.Many(ctx, ts, atOnce, do, func(i int, result client.Result, err error) {
+		r.add(outcome{ts[i], result, err})
+	})
+	if err := r.end(interrupt.Err()); err != nil || then == nil {
+		return err
 	}
-	_ = group.Wait() // every error is in its outcome
-	return outcomes
+	stop() // from here on signals are the command's
+	return then.run(c, r.last)
+}
+
+// limited ends the context after --timeout.
+func limited(c *cli.Context, ctx context.Context) (context.Context, context.CancelFunc) {
+	if d := c.Duration("timeout"); d > 0 {
+		return context.WithTimeout(ctx, d)
+	}
+	return context.WithCancel(ctx)
 }
 
 // interruptible ends the context on the signals that ask a program to end.

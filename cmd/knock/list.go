@@ -110,6 +110,8 @@ func toJSON(e config.Entry) profileJSON {
 	return j
 }
 
+func joined(words []string) string { return strings.Join(words, ", ") }
+
 func ranges(open []protocol.PortRange) []string {
 	words := make([]string, len(open))
 	for i, r := range open {

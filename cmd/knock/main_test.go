@@ -11,7 +11,7 @@ import (
 
 // The real main runs in scripts: as "knock", in a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"knock": main})
+	testscript.Main(inLab(m), map[string]func(){"knock": main})
 }
 
 func TestScripts(t *testing.T) {

@@ -13,48 +13,101 @@ import (
 	"knockkit/internal/say"
 )
 
-// report says how the hosts ended and returns the error that they amount to.
-func report(c *cli.Context, outcomes []outcome) error {
-	words := printer(c)
-	var failed []error
-	for _, o := range outcomes {
-		if c.Bool("json") {
-			if err := writeJSON(c.App.Writer, o, c.Bool("verbose")); err != nil {
-				return err
-			}
-		}
-		if o.err == nil {
-			words.Note("%s", opened(words, o))
-		}
-		if c.Bool("verbose") {
-			details(words, o.result)
-		}
-		if o.err != nil {
-			failed = append(failed, explain(o))
+// report says how each host ended, as it ends, and what all of it amounts to.
+type report struct {
+	c      *cli.Context
+	words  *say.Printer
+	all    int
+	line   *say.Line
+	ended  int
+	failed []error
+	last   outcome
+	broken error // writing to standard output failed
+}
+
+// newReport starts a report on the targets: of one, its knocks are shown as
+// they go; of several, how many have ended.
+func newReport(c *cli.Context, ts []client.Target) *report {
+	r := &report{c: c, words: printer(c), all: len(ts)}
+	r.line = r.words.Line()
+	if r.all == 1 {
+		ts[0].Observe = newProgress(ts[0].Profile, r.line).observe
+	} else {
+		r.line.Set(r.progress())
+	}
+	return r
+}
+
+// add reports one host.
+func (r *report) add(o outcome) {
+	r.line.Clear()
+	r.ended++
+	r.last = o
+	verbose := r.c.Bool("verbose")
+	if r.c.Bool("json") {
+		r.broken = errors.Join(r.broken, writeJSON(r.c.App.Writer, o, verbose))
+	}
+	if o.err == nil {
+		r.words.Note("%s", r.opened(o))
+	}
+	if verbose {
+		details(r.words, o.result)
+	}
+	if err := explain(o); err != nil {
+		r.failed = append(r.failed, err)
+		if r.all > 1 && !errors.Is(err, context.Canceled) { // that one is said once
+			r.words.Error(named(o, err))
 		}
 	}
+	if r.all > 1 && r.ended < r.all {
+		r.line = r.words.Line()
+		r.line.Set(r.progress())
+	}
+}
+
+func (r *report) progress() string {
+	return fmt.Sprintf("%d of %d hosts, %d did not open", r.ended, r.all, len(r.failed))
+}
+
+// named is the error of one of several hosts: without advice, which would be
+// the same for a hundred of them, and always with the host.
+func named(o outcome, err error) error {
+	if strings.Contains(err.Error(), o.target.Host) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", o.target.Host, err)
+}
+
+// end sums up. interrupted is why the user ended it early, if so.
+func (r *report) end(interrupted error) error {
+	r.line.Clear()
 	switch {
-	case len(failed) == 0:
+	case r.broken != nil:
+		return r.broken
+	case interrupted != nil:
+		return interrupted
+	case len(r.failed) == 0:
+		if r.all > 1 {
+			r.words.Note("%d of %d hosts opened", r.all, r.all)
+		}
 		return nil
-	case len(outcomes) == 1:
-		return failed[0]
+	case r.all == 1:
+		return r.failed[0]
 	}
-	for _, err := range failed {
-		command.Report(words, err)
-	}
-	return &command.Error{Code: worst(failed), Err: fmt.Errorf("%d of %d hosts did not open", len(failed), len(outcomes))}
+	hint := "for one host with its reasons: knock " + r.last.target.Profile.Name + "@HOST"
+	return &command.Error{Code: worst(r.failed), Err: fmt.Errorf("%d of %d hosts did not open", len(r.failed), r.all), Hint: hint}
 }
 
 // opened is the line for a host that went well.
-func opened(words *say.Printer, o outcome) string {
+func (r *report) opened(o outcome) string {
 	var parts []string
 	for _, a := range o.result.Addrs {
 		state := string(a.State)
 		switch a.State {
 		case client.Open, client.Knocked:
-			state = words.Good(state)
+			state = r.words.Good(state)
 		default:
-			state = words.Bad(state)
+			state = r.words.Bad(state)
 		}
 		text := fmt.Sprintf("%s %s after %s", a.Addr, state, say.Latency(a.Took))
 		if a.Attempts > 1 {
@@ -62,23 +115,27 @@ func opened(words *say.Printer, o outcome) string {
 		}
 		parts = append(parts, text)
 	}
-	return o.target.Profile.Name + ": " + strings.Join(parts, ", ")
+	name := o.target.Profile.Name
+	if r.all > 1 {
+		name += "@" + o.target.Host
+	}
+	return name + ": " + strings.Join(parts, ", ")
 }
 
-// details lists every packet: when it left, what came back after how long.
+// details lists every packet: when it left, what came back after how long, and
+// what each attempt came to.
 func details(words *say.Printer, r client.Result) {
 	for _, a := range r.Addrs {
 		words.Detail("%s", a.Addr)
-		for _, p := range a.Packets {
+		for i, p := range a.Packets {
 			what := p.Knock.String()
 			if p.Check {
 				what += " (check)"
 			}
-			back := string(p.Reply)
-			if p.Reply != client.NoReply {
-				back += " after " + say.Latency(p.After)
+			words.Detail("  attempt %d  %s  %s  %s", p.Attempt, say.Pad("+"+say.Latency(p.Sent), 8), say.Pad(what, 17), back(p))
+			if last := i == len(a.Packets)-1; last || a.Packets[i+1].Attempt != p.Attempt {
+				words.Detail("  attempt %d  %s", p.Attempt, conclusion(a.Packets[:i+1]))
 			}
-			words.Detail("  attempt %d  %s  %s  %s", p.Attempt, say.Pad("+"+say.Latency(p.Sent), 8), say.Pad(what, 17), back)
 		}
 		if a.Err != nil {
 			words.Detail("  %s", a.Err)
@@ -86,8 +143,36 @@ func details(words *say.Printer, r client.Result) {
 	}
 }
 
-// explain gives a host's error its exit code and the likeliest reasons.
+func back(p client.Packet) string {
+	if p.Reply == client.NoReply {
+		return string(p.Reply)
+	}
+	return string(p.Reply) + " after " + say.Latency(p.After)
+}
+
+// conclusion says what the last attempt of the packets came to: its checks tell,
+// the best of them.
+func conclusion(packets []client.Packet) string {
+	attempt := packets[len(packets)-1].Attempt
+	said := "sent; nothing checks whether it opened"
+	for _, p := range packets {
+		switch {
+		case p.Attempt != attempt || !p.Check:
+		case p.Reply == client.Accepted:
+			return "open"
+		default:
+			said = fmt.Sprintf("not open: %s %s", p.Knock, p.Reply)
+		}
+	}
+	return said
+}
+
+// explain gives a host's error its exit code and the likeliest reasons. It is
+// nil when there is none.
 func explain(o outcome) error {
+	if o.err == nil {
+		return nil
+	}
 	var notOpen *client.NotOpenError
 	var privilege *client.PrivilegeError
 	var profile *client.ProfileError
@@ -99,6 +184,8 @@ func explain(o outcome) error {
 		return &command.Error{Code: command.Privilege, Err: err, Hint: "allow it with: " + strings.Join(privilege.Commands, "\nor: ")}
 	case errors.As(err, &profile):
 		return &command.Error{Code: command.Usage, Err: err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &command.Error{Code: command.NotOpen, Err: fmt.Errorf("%s did not open in the time of --timeout", o.target.Host)}
 	case errors.Is(err, context.Canceled):
 		return err
 	default:

@@ -14,8 +14,8 @@ import (
 	"knockkit/protocol"
 )
 
-// targets reads PROFILE[@HOST] and the flags: one target for each host.
-func targets(c *cli.Context) ([]client.Target, error) {
+// wanted reads the arguments of a command that takes PROFILE[@HOST] alone.
+func wanted(c *cli.Context) ([]client.Target, error) {
 	typed := c.Args().First()
 	if typed == "" {
 		return nil, command.Help(c)
@@ -23,6 +23,12 @@ func targets(c *cli.Context) ([]client.Target, error) {
 	if extra := c.Args().Get(1); extra != "" {
 		return nil, command.Usagef("a command goes after two dashes: knock "+typed+" -- COMMAND", "unexpected argument %q", extra)
 	}
+	return targets(c, typed, "")
+}
+
+// targets reads PROFILE[@HOST] and the flags: one target for each host, at
+// least one. at, if not "", is the host instead of all others.
+func targets(c *cli.Context, typed, instead string) ([]client.Target, error) {
 	f, err := family(c)
 	if err != nil {
 		return nil, err
@@ -36,7 +42,17 @@ func targets(c *cli.Context) ([]client.Target, error) {
 	if hasHost {
 		hosts = append([]string{at}, hosts...)
 	}
-	if len(hosts) == 0 {
+	if file := c.String("hosts-file"); file != "" {
+		listed, err := readHosts(file, os.Stdin)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, listed...)
+	}
+	switch {
+	case instead != "":
+		hosts = []string{instead}
+	case len(hosts) == 0:
 		hosts = entry.Profile.Hosts
 	}
 	if len(hosts) == 0 {

@@ -1,0 +1,244 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"knockkit/protocol"
+)
+
+// Dialer connects to ports behind a gate: it knocks when it knows of no lease,
+// then dials. Its zero value with a profile is ready to use; it must not be
+// copied after that. Methods may be called by several goroutines at once.
+//
+// A Dialer believes in a lease for as long as the profile grants it. When a
+// connection does not come about all the same (the lease was revoked, the
+// server was started again, this machine has another address now), it knocks
+// once more and dials again.
+type Dialer struct {
+	// Target says what to knock on. Host is used for addresses without one, as
+	// ":3306"; else the host that is dialled is the one that is knocked on.
+	Target Target
+
+	// Dial makes the connections; nil: as [net.Dialer] does. It is given a
+	// numeric address.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	wire  wire // nil: the network of this machine
+	mu    sync.Mutex
+	gates map[string]*gate // by host
+}
+
+// DialContext connects to address, HOST:PORT, on "tcp", "tcp4", "tcp6", "udp",
+// "udp4" or "udp6". Dials that wait for the same host share one knock, which
+// ends at once when the last of them is cancelled.
+//
+// Errors: those of [Knock], a [*ProfileError] for a port that the profile does
+// not open, the context's, and those of the dial itself.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	to, err := d.destination(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	g := d.gate(to.host)
+	if d.Target.Profile.Once {
+		return d.dialOnce(ctx, g, to)
+	}
+	var tried int // the number of the lease that did not let us in
+	for n := 0; ; n++ {
+		l, fresh, err := g.need(ctx, tried)
+		if err != nil {
+			return nil, err
+		}
+		// A lease that was just checked is there: what hinders the connection now is
+		// not the gate. One that could not be checked is checked by this dial.
+		final := fresh && (l.checked || n >= d.Target.Profile.Client.Attempts-1)
+		conn, err := d.dialAny(ctx, to, l, final)
+		if err == nil {
+			g.used(l)
+			return conn, nil
+		}
+		if final || ctx.Err() != nil {
+			return nil, err
+		}
+		tried = l.number
+	}
+}
+
+// dialOnce knocks for every connection: each uses its lease up. Others wait,
+// for their knocks would be events in the middle of ours.
+func (d *Dialer) dialOnce(ctx context.Context, g *gate, to destination) (net.Conn, error) {
+	for n := 0; ; n++ {
+		conn, err := g.alone(ctx, func() (net.Conn, error) {
+			l, err := g.obtain(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return d.dialAny(ctx, to, l, n >= d.Target.Profile.Client.Attempts-1)
+		})
+		if err == nil || ctx.Err() != nil || n >= d.Target.Profile.Client.Attempts-1 {
+			return conn, err
+		}
+	}
+}
+
+// Keep knocks on the host again before its lease ends, for as long as ctx
+// lives: connections that end with their lease (`cut`) need that. It waits for
+// the first lease to come from a dial. failed, if not nil, is told of knocks
+// that did not open; Keep then tries again after a pause. host is as in
+// DialContext, "" for the target's.
+func (d *Dialer) Keep(ctx context.Context, host string, failed func(error)) {
+	if host == "" {
+		host = d.Target.Host
+	}
+	g := d.gate(host)
+	for ctx.Err() == nil {
+		l, changed := g.held()
+		if l.endless() {
+			_ = sleepOrChange(ctx, nil, changed)
+			continue
+		}
+		if sleepOrChange(ctx, l.soon(), changed) {
+			continue // another lease came meanwhile
+		}
+		if now, _ := g.held(); now.until.After(l.until) || ctx.Err() != nil {
+			continue // a connection has renewed it
+		}
+		_, _, err := g.need(ctx, l.number)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		if failed != nil {
+			failed(err)
+		}
+		pause := time.After(keepPause)
+		_ = sleepOrChange(ctx, pause, changed)
+	}
+}
+
+// keepPause is the time from a failed knock of Keep to its next.
+const keepPause = 5 * time.Second
+
+// sleepOrChange reports whether a lease changed before the time came. A nil
+// channel for the time is one that never does.
+func sleepOrChange(ctx context.Context, at <-chan time.Time, changed <-chan struct{}) bool {
+	select {
+	case <-changed:
+		return true
+	case <-at:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (d *Dialer) gate(host string) *gate {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gates == nil {
+		d.gates = map[string]*gate{}
+	}
+	if d.gates[host] == nil {
+		t := d.Target
+		t.Host = host
+		w := d.wire
+		if w == nil {
+			w = network{}
+		}
+		d.gates[host] = newGate(t, w)
+	}
+	return d.gates[host]
+}
+
+// destination is an address as it was asked for.
+type destination struct {
+	network string
+	host    string
+	port    uint16
+	family  protocol.Family
+}
+
+func (d *Dialer) destination(ctx context.Context, network, address string) (destination, error) {
+	to := destination{network: network}
+	proto := protocol.TCP
+	switch network {
+	case "udp", "udp4", "udp6":
+		proto = protocol.UDP
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return to, fmt.Errorf("dial %s: %w", address, net.UnknownNetworkError(network))
+	}
+	switch {
+	case strings.HasSuffix(network, "4"):
+		to.family = protocol.IPv4
+	case strings.HasSuffix(network, "6"):
+		to.family = protocol.IPv6
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return to, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
+	if err != nil {
+		return to, err
+	}
+	to.host, to.port = host, uint16(port)
+	if host == "" {
+		to.host = d.Target.Host
+	}
+	k := protocol.Knock{Proto: proto, Port: to.port}
+	for _, r := range d.Target.Profile.Open {
+		if r.Contains(k) {
+			return to, nil
+		}
+	}
+	return to, &ProfileError{d.Target.Profile.Name, "does not open " + k.String()}
+}
+
+// dialAny dials the addresses that opened, best first. All but the last try of
+// a final dial are given up when nothing comes back in the usual time.
+func (d *Dialer) dialAny(ctx context.Context, to destination, l lease, final bool) (net.Conn, error) {
+	var addrs []netip.Addr
+	for _, a := range l.addrs {
+		if to.family == protocol.Both || to.family == protocol.FamilyOf(a) {
+			addrs = append(addrs, a)
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, &ProfileError{d.Target.Profile.Name, fmt.Sprintf("did not open over %s on %s", familyName(to.family), to.host)}
+	}
+	var conn net.Conn
+	var err error
+	for i, a := range addrs {
+		limit := window(l.rtt)
+		if final && i == len(addrs)-1 {
+			limit = 0
+		}
+		if conn, err = d.dial(ctx, to, a, limit); err == nil || ctx.Err() != nil {
+			return conn, err
+		}
+	}
+	return nil, err
+}
+
+// dial gives up after limit, which is below the time after which the kernel
+// sends a SYN again: that one would come in the middle of the next knock.
+func (d *Dialer) dial(ctx context.Context, to destination, addr netip.Addr, limit time.Duration) (net.Conn, error) {
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	dial := d.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	return dial(ctx, to.network, netip.AddrPortFrom(addr, to.port).String())
+}

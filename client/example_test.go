@@ -1,0 +1,53 @@
+package client_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log"
+	"net"
+	"os"
+
+	"github.com/go-sql-driver/mysql"
+
+	"knockkit/client"
+	"knockkit/protocol"
+)
+
+// shopDatabase returns a database behind a gate. Nothing is sent yet: whenever
+// the pool makes a connection, the dialer knocks if it has to.
+func shopDatabase(d *client.Dialer, user, password, address string) (*sql.DB, error) {
+	mysql.RegisterDialContext("knock", func(ctx context.Context, address string) (net.Conn, error) {
+		return d.DialContext(ctx, "tcp", address)
+	})
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.DBName = user, password, "shop"
+	c.Net, c.Addr = "knock", address
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, fmt.Errorf("database at %s: %w", address, err)
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// A program's connections to MySQL, each behind a knock when one is needed.
+func ExampleDialer() {
+	text, err := os.ReadFile("/etc/knock/profiles/mysql.toml")
+	if err != nil {
+		log.Fatal(err)
+	}
+	profile, problems := protocol.ParseProfile("mysql.toml", text)
+	if problems.HasErrors() {
+		log.Fatal(problems)
+	}
+	db, err := shopDatabase(&client.Dialer{Target: client.Target{Profile: profile}}, "shop", "secret", "db1.example.com:3306")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	var orders int
+	if err := db.QueryRow("SELECT COUNT(*) FROM orders").Scan(&orders); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(orders)
+}

@@ -1,0 +1,218 @@
+package client
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// gate is what a [Dialer] knows of one host: the lease that it believes in, and
+// the knock that is under way.
+type gate struct {
+	target Target
+	wire   wire
+	turn   chan struct{} // holds one value during a knock: sequences must not mix
+
+	mu      sync.Mutex
+	lease   lease
+	changed chan struct{} // closed when lease is another
+	joint   *joint        // nil: none under way
+	count   int
+}
+
+// lease is what a knock obtained, as far as this side can know. The zero value
+// is none.
+type lease struct {
+	number  int // from 1; tells leases of a host apart
+	addrs   []netip.Addr
+	checked bool // a connection was accepted
+	until   time.Time
+	rtt     time.Duration
+}
+
+// joint is a knock that several dials wait for.
+type joint struct {
+	cancel  context.CancelFunc
+	waiting int
+	done    chan struct{} // closed when lease and err are there
+	lease   lease
+	err     error
+}
+
+func newGate(t Target, w wire) *gate {
+	return &gate{target: t, wire: w, turn: make(chan struct{}, 1), changed: make(chan struct{})}
+}
+
+// need returns a lease newer than the one of the number tried, and knocks for
+// it if there is none. fresh says that it was obtained during this call, or
+// after the one that was tried.
+//
+// While a sequence is on its way, a living lease waits too: in strict mode the
+// SYN of its connection would be an event in the middle of the sequence.
+func (g *gate) need(ctx context.Context, tried int) (l lease, fresh bool, err error) {
+	g.mu.Lock()
+	if g.joint == nil && g.lease.number > tried && g.lease.alive(time.Now()) {
+		defer g.mu.Unlock()
+		return g.lease, tried > 0, nil
+	}
+	j := g.joint
+	if j == nil {
+		// What the first dial's context carries goes with the knock, its end does not.
+		joined, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		j = &joint{cancel: cancel, done: make(chan struct{})}
+		g.joint = j
+		go g.run(joined, j)
+	}
+	j.waiting++
+	g.mu.Unlock()
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		g.leave(j)
+		return lease{}, false, ctx.Err()
+	}
+	if j.err == nil {
+		return j.lease, true, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lease.number > tried && g.lease.alive(time.Now()) { // a renewal failed; the lease still lives
+		return g.lease, false, nil
+	}
+	return lease{}, false, j.err
+}
+
+// leave takes a dial from those that wait. The last one ends the knock, and
+// sees it end: nothing of it outlives the dial.
+func (g *gate) leave(j *joint) {
+	g.mu.Lock()
+	j.waiting--
+	last := j.waiting == 0
+	if last {
+		j.cancel()
+		if g.joint == j {
+			g.joint = nil
+		}
+	}
+	g.mu.Unlock()
+	if last {
+		<-j.done
+	}
+}
+
+func (g *gate) run(ctx context.Context, j *joint) {
+	defer close(j.done)
+	defer j.cancel()
+	_, j.err = g.alone(ctx, func() (net.Conn, error) {
+		var err error
+		j.lease, err = g.obtain(ctx)
+		return nil, err
+	})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.joint == j {
+		g.joint = nil
+	}
+	if j.err == nil {
+		g.lease = j.lease
+		close(g.changed)
+		g.changed = make(chan struct{})
+	}
+}
+
+// alone calls f while no other sequence goes to the host.
+func (g *gate) alone(ctx context.Context, f func() (net.Conn, error)) (net.Conn, error) {
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+		return f()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// obtain knocks.
+func (g *gate) obtain(ctx context.Context) (lease, error) {
+	start := time.Now() // the server's lease cannot have begun before
+	r, err := knockOn(ctx, g.target, g.wire)
+	if err != nil {
+		return lease{}, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count++
+	return lease{
+		number: g.count, addrs: r.usable(), checked: r.State() == Open,
+		until: g.end(start), rtt: r.roundTrip(),
+	}, nil
+}
+
+// used notes a connection that was made under the lease.
+func (g *gate) used(l lease) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.target.Profile.Renew && g.lease.number == l.number {
+		g.lease.until = g.end(time.Now())
+	}
+}
+
+// held returns the lease, and a channel that is closed when it is another.
+func (g *gate) held() (lease, <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lease, g.changed
+}
+
+// end returns until when a lease that began then is believed in: a tenth less
+// than it lasts, at most 10 s less. The zero time is no end.
+func (g *gate) end(start time.Time) time.Time {
+	d := g.target.Profile.Lease
+	if d == 0 {
+		return time.Time{}
+	}
+	return start.Add(d - min(d/10, 10*time.Second))
+}
+
+func (l lease) alive(now time.Time) bool {
+	return l.number > 0 && (l.until.IsZero() || now.Before(l.until))
+}
+
+// endless reports whether there is nothing to renew: no lease, or one without end.
+func (l lease) endless() bool { return l.until.IsZero() }
+
+// soon sends when the lease should be renewed.
+func (l lease) soon() <-chan time.Time { return time.After(time.Until(l.until)) }
+
+// usable returns the addresses that opened, the fastest first; where none could
+// be checked, those that were knocked on.
+func (r Result) usable() []netip.Addr {
+	good := slices.DeleteFunc(slices.Clone(r.Addrs), func(a AddrResult) bool { return a.State != r.State() })
+	slices.SortStableFunc(good, func(a, b AddrResult) int { return int(a.Took - b.Took) })
+	var addrs []netip.Addr
+	for _, a := range good {
+		addrs = append(addrs, a.Addr)
+	}
+	return addrs
+}
+
+// roundTrip returns the longest of the addresses' shortest answers, 0 when one
+// that is usable answered nothing.
+func (r Result) roundTrip() time.Duration {
+	var longest time.Duration
+	for _, a := range r.Addrs {
+		var shortest time.Duration
+		for _, p := range a.Packets {
+			if p.After > 0 && (shortest == 0 || p.After < shortest) {
+				shortest = p.After
+			}
+		}
+		if a.State == r.State() && shortest == 0 {
+			return 0
+		}
+		longest = max(longest, shortest)
+	}
+	return longest
+}

@@ -1,0 +1,141 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// Windows gives raw sockets to administrators only, but sends echo requests for
+// everybody through calls of its own (iphlpapi.dll), as its ping does.
+
+// echo is a request that the system sends and waits for. What it writes to must
+// stay in place until it has ended.
+type echo struct {
+	handle  windows.Handle // of the ICMP service
+	done    windows.Handle // an event: an answer, or the time is over
+	reply   []byte
+	request []byte
+	pin     runtime.Pinner
+	v6      bool
+}
+
+// sendEcho asks the system to send an echo request.
+func sendEcho(to netip.Addr) (flight, error) {
+	f := &echo{v6: to.Is6(), reply: make([]byte, 256), request: make([]byte, 32)} // the size of ping's own
+	create := "IcmpCreateFile"
+	if f.v6 {
+		create = "Icmp6CreateFile"
+	}
+	handle, _, err := call(create)
+	if windows.Handle(handle) == windows.InvalidHandle {
+		return nil, fmt.Errorf("make an icmp handle: %w", err)
+	}
+	f.handle = windows.Handle(handle)
+	if f.done, err = windows.CreateEvent(nil, 1, 0, nil); err != nil {
+		f.close()
+		return nil, fmt.Errorf("make an event: %w", err)
+	}
+	f.pin.Pin(&f.reply[0])
+	f.pin.Pin(&f.request[0])
+	if err := f.send(to); err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
+		f.close()
+		if errors.Is(err, windows.ERROR_NETWORK_UNREACHABLE) || errors.Is(err, windows.ERROR_HOST_UNREACHABLE) {
+			err = errors.Join(err, windows.WSAENETUNREACH)
+		}
+		return nil, fmt.Errorf("send an echo request to %s: %w", to, err)
+	}
+	return f, nil
+}
+
+// send returns ERROR_IO_PENDING when the request is on its way: there is an
+// event to be set.
+func (f *echo) send(to netip.Addr) error {
+	timeout := uintptr(lifetime / time.Millisecond)
+	request, size := uintptr(unsafe.Pointer(&f.request[0])), uintptr(len(f.request))
+	reply, room := uintptr(unsafe.Pointer(&f.reply[0])), uintptr(len(f.reply))
+	var n uintptr
+	var err error
+	if f.v6 {
+		from := windows.RawSockaddrInet6{Family: windows.AF_INET6} // any
+		there := windows.RawSockaddrInet6{Family: windows.AF_INET6, Addr: to.As16(), Scope_id: zoneNumber(to.Zone())}
+		n, _, err = call("Icmp6SendEcho2", uintptr(f.handle), uintptr(f.done), 0, 0,
+			uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&there)), request, size, 0, reply, room, timeout)
+		runtime.KeepAlive(&from)
+		runtime.KeepAlive(&there)
+	} else {
+		a := to.As4()
+		there := *(*uint32)(unsafe.Pointer(&a[0])) // an address is in network order
+		n, _, err = call("IcmpSendEcho2", uintptr(f.handle), uintptr(f.done), 0, 0,
+			uintptr(there), request, size, 0, reply, room, timeout)
+	}
+	if n != 0 {
+		return nil
+	}
+	return err
+}
+
+// wait looks for the answer. It waits in short turns so that it ends with ctx.
+func (f *echo) wait(ctx context.Context, until time.Time) Reply {
+	const turn = 10 * time.Millisecond
+	for {
+		event, err := windows.WaitForSingleObject(f.done, uint32(turn/time.Millisecond))
+		switch {
+		case err == nil && event == windows.WAIT_OBJECT_0:
+			defer f.close()
+			return f.answer()
+		case ctx.Err() != nil || !time.Now().Before(until):
+			// The system still writes to our memory until its own time is over.
+			go func() {
+				_, _ = windows.WaitForSingleObject(f.done, 2*uint32(lifetime/time.Millisecond))
+				f.close()
+			}()
+			return NoReply
+		}
+	}
+}
+
+// answer reads the status of the first reply: IP_SUCCESS is an echo reply, the
+// numbers around 11002 are what routers say.
+func (f *echo) answer() Reply {
+	const (
+		statusAt4, statusAt6          = 4, 28 // offsets in ICMP_ECHO_REPLY and ICMPV6_ECHO_REPLY
+		firstUnreachable, lastOfThose = 11002, 11005
+	)
+	parse, at := "IcmpParseReplies", statusAt4
+	if f.v6 {
+		parse, at = "Icmp6ParseReplies", statusAt6
+	}
+	if n, _, _ := call(parse, uintptr(unsafe.Pointer(&f.reply[0])), uintptr(len(f.reply))); n == 0 {
+		return NoReply
+	}
+	switch status := *(*uint32)(unsafe.Pointer(&f.reply[at])); {
+	case status == 0:
+		return Answered
+	case status >= firstUnreachable && status <= lastOfThose:
+		return NotReachable
+	}
+	return NoReply
+}
+
+func (f *echo) close() {
+	if f.done != 0 {
+		windows.CloseHandle(f.done)
+	}
+	_, _, _ = call("IcmpCloseHandle", uintptr(f.handle))
+	f.pin.Unpin()
+}
+
+// call calls a function of the IP helper library. What the arguments point to
+// must not move meanwhile, which the compiler sees to.
+//
+//go:uintptrescapes
+func call(name string, args ...uintptr) (r1, r2 uintptr, err error) {
+	return windows.NewLazySystemDLL("iphlpapi.dll").NewProc(name).Call(args...)
+}

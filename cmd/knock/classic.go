@@ -1,0 +1,94 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/client"
+	"knockkit/internal/command"
+	"knockkit/protocol"
+)
+
+// The classic form is that of the knock program that comes with knockd:
+//
+//	knock HOST PORT[:tcp|udp] ...
+//
+// It knows of no profile and cannot check what opened.
+
+// isClassic reports whether the arguments are of the classic form: two or more,
+// of which the second looks like a port. No other form has such a second word.
+func isClassic(args []string) bool {
+	if len(args) < 2 {
+		return false
+	}
+	number, _, _ := strings.Cut(args[1], ":") // a later word may name a service
+	_, err := strconv.Atoi(number)
+	return err == nil
+}
+
+// classicTargets makes a profile of the arguments. Classic servers take a
+// repeated knock for a wrong one, so each is sent exactly once.
+func classicTargets(c *cli.Context) ([]client.Target, error) {
+	for _, name := range []string{"host", "hosts-file", "close-after"} {
+		if c.IsSet(name) {
+			return nil, command.Usagef("", "--%s goes with a profile, not with HOST PORT", name)
+		}
+	}
+	if command.Rest(c) != nil {
+		return nil, command.Usagef("nothing tells whether it opened: make a profile, or use &&", "a command goes with a profile, not with HOST PORT")
+	}
+	f, err := family(c)
+	if err != nil {
+		return nil, err
+	}
+	p := &protocol.Profile{Name: c.Args().First(), Client: protocol.Client{Gap: protocol.DefaultGap, Attempts: 1}}
+	if c.IsSet("delay") {
+		if c.Int("delay") < 0 {
+			return nil, command.Usagef("", "bad delay %d", c.Int("delay"))
+		}
+		p.Client.Gap = time.Duration(c.Int("delay")) * time.Millisecond
+	}
+	for _, word := range c.Args().Tail() {
+		k, err := classicKnock(word, c.Bool("udp"))
+		if err != nil {
+			return nil, err
+		}
+		p.Sequence = append(p.Sequence, protocol.Step{Knock: k})
+	}
+	ts, err := forHosts(p, []string{p.Name}, f)
+	if err != nil {
+		return nil, err
+	}
+	ts[0].Plain = true
+	return ts, nil
+}
+
+// classicKnock reads PORT[:tcp|udp]. --udp goes before what a port says, as in
+// the program that this form is from.
+func classicKnock(word string, udp bool) (protocol.Knock, error) {
+	port, proto, has := strings.Cut(word, ":")
+	if !has || udp {
+		proto = "tcp"
+		if udp {
+			proto = "udp"
+		}
+	}
+	k, err := protocol.ParseKnock(port + "/" + proto)
+	if err != nil {
+		return k, command.Usagef("as 7000, 7000:tcp or 7000:udp", "bad port %q", word)
+	}
+	return k, nil
+}
+
+// onlyClassic refuses the flags that mean nothing with a profile.
+func onlyClassic(c *cli.Context) error {
+	for _, name := range []string{"udp", "delay"} {
+		if c.IsSet(name) {
+			return command.Usagef("the profile says which knocks go when; this flag is for knock HOST PORT...", "--%s goes with HOST PORT, not with a profile", name)
+		}
+	}
+	return nil
+}

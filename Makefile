@@ -16,19 +16,27 @@ endif
 
 # Commands that must be there, and the Debian packages that have them.
 DEMO_TOOLS := iptables:iptables
+# Debian's knock and knockd are asked for by their paths: ours have the same names.
 TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server mariadb:mariadb-client \
-	knock:knockd gcc:gcc
+	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish \
+	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc
 
 # The folders of system tools are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help build demo test fuzz check vuln install clean demo-tools test-tools
+.PHONY: help build build-all demo test fuzz check vuln install clean demo-tools test-tools
 
 help: ## say what there is (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build knockd and knock into bin/
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
+
+build-all: ## build the client for Linux, macOS and Windows into dist/
+	@for os in linux darwin windows; do for arch in amd64 arm64; do \
+		ext=; test $$os != windows || ext=.exe; \
+		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -buildvcs=false -o dist/knock-$$os-$$arch$$ext ./cmd/knock || exit 1; \
+	done; done
 
 demo: demo-tools build ## watch a closed port open, in a throw-away sandbox
 	@$(BIN)/knockd demo
@@ -47,7 +55,7 @@ fuzz: ## fuzz every parser for FUZZTIME (5s)
 	done; test $$found = 1 || { echo "there is no fuzz target" >&2; exit 1; }
 
 check: $(STATICCHECK) ## look for mistakes without running anything
-	@unformatted=$$(gofmt -l cmd client internal protocol server); \
+	@unformatted=$$(gofmt -l bench cmd client internal protocol server); \
 		test -z "$$unformatted" || { echo "gofmt -w these: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	GOOS=darwin go vet ./client/... ./cmd/knock
@@ -107,3 +115,12 @@ export DEBIAN_FRONTEND=noninteractive; \
 apt-get update -qq < /dev/null && \
 apt-get install -y -qq --no-install-recommends $$missing < /dev/null
 endef
+
+# What the benchmark compares us with, beside the tools of the tests. A program that
+# is not there is "not measured".
+BENCH_TOOLS := iptables:iptables nft:nftables knock:knockd fwknopd:fwknop-server fwknop:fwknop-client
+
+.PHONY: bench
+bench: ## measure everything and write docs/performance.md (root, six to ten minutes)
+	@$(call need,$(BENCH_TOOLS))
+	go run ./bench

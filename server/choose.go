@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"knockkit/server/backend"
 	"knockkit/server/iptables"
 	"knockkit/server/nftables"
@@ -52,12 +54,18 @@ func iptablesLacks(ctx context.Context) string {
 	return ""
 }
 
-// mayLoadModules reports whether the process is the machine's own root: that of a
-// user namespace loads modules only by using them.
+// mayLoadModules reports whether the process is the machine's own root with all its
+// powers: that of a user namespace, or of a service that may not, loads modules only
+// by using them.
 func mayLoadModules() bool {
 	ids, err := os.ReadFile("/proc/self/uid_map")
 	fields := strings.Fields(string(ids))
-	return err == nil && os.Geteuid() == 0 && len(fields) == 3 && fields[1] == "0" && fields[2] == "4294967295"
+	if err != nil || len(fields) != 3 || fields[1] != "0" || fields[2] != "4294967295" {
+		return false
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_MODULE) != 0
 }
 
 // OpenLive returns the backend that has something installed: the one that was

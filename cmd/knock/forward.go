@@ -94,7 +94,7 @@ type forwarder struct {
 func (f *forwarder) run(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
+	carried, cancel := context.WithCancel(ctx)
 	defer f.conns.Wait()
 	defer cancel()
 	for {
@@ -110,7 +110,7 @@ func (f *forwarder) run(ctx context.Context, l net.Listener) error {
 			pause(ctx)
 			continue
 		}
-		f.conns.Go(func() { f.carry(ctx, conn.(*net.TCPConn)) })
+		f.conns.Go(func() { f.carry(carried, conn.(*net.TCPConn)) })
 	}
 }
 

@@ -31,8 +31,9 @@ A first gate:
 			&cli.StringFlag{Name: "config", Usage: "use the configuration in `DIR` instead of /etc/knockd ($KNOCKD_CONFIG)"},
 		},
 		Commands: []*cli.Command{
+			runCommand(), watchCommand(),
 			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
-			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
+			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/server/service"
 )
 
 func grantCommand() *cli.Command {
@@ -64,6 +65,7 @@ func grant(c *cli.Context) error {
 	if err != nil {
 		return explainError(err)
 	}
+	service.Nudge(c.Context)
 	length := "for the profile's lease"
 	if d > 0 {
 		length = "for " + say.Duration(d)
@@ -107,6 +109,7 @@ func revoke(c *cli.Context) error {
 	if err != nil {
 		return explainError(err)
 	}
+	service.Nudge(c.Context)
 	if held {
 		h.words.Note("the lease of %s for %s is over", addr, name)
 	} else {

@@ -118,10 +118,16 @@ func (s *served) start(args ...string) *running {
 	r.wait = labtest.Start(s.t, s.host, r.cmd)
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
-			s.t.Logf("%s said\n%s%s", strings.Join(args, " "), r.log, r.out)
+			s.t.Logf("%s said\n%s%s", strings.Join(args, " "), end(r.log), end(r.out))
 		}
 	})
 	return r
+}
+
+// end is the last that a program has said.
+func end(b *safeBuffer) string {
+	text := b.String()
+	return text[max(0, len(text)-4000):]
 }
 
 // run starts the service, and waits until it has installed and listens.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 )
@@ -112,12 +114,19 @@ func TestAFloodLosesEventsButNotMemory(t *testing.T) {
 	labtest.Need(t, "nft")
 	s := newServed(t, "nftables")
 	s.must("install")
-	labtest.MustRun(t, s.host, `table inet flood { chain in { type filter hook input priority -300;
-		udp dport 9 log group 7115 snaplen 128 prefix "knockd knock mysql 1" } }`, "nft", "-f", "-")
+	labtest.MustRun(t, s.host, "add table inet flood\n"+
+		"add chain inet flood in { type filter hook input priority -300; }\n"+
+		"add rule inet flood in udp dport 9 log group 7115 snaplen 128 prefix \"knockd knock mysql 1\"\n", "nft", "-f", "-")
 	w := s.watch()
 	const packets = 500_000
 	highest := 0
 	for i := range packets {
+		switch i {
+		case packets / 4:
+			s.signal(w, unix.SIGSTOP)
+		case packets / 2:
+			s.signal(w, unix.SIGCONT)
+		}
 		s.knock(lab.ForgedAddr4(i%65536), "9/udp")
 		if i%25_000 == 0 {
 			highest = max(highest, residentKB(t, w.cmd.Process.Pid))
@@ -133,6 +142,13 @@ func TestAFloodLosesEventsButNotMemory(t *testing.T) {
 	t.Logf("resident at most %d KiB", highest)
 	if highest > 64<<10 {
 		t.Errorf("%d KiB are resident", highest)
+	}
+}
+
+func (s *served) signal(r *running, sig unix.Signal) {
+	s.t.Helper()
+	if err := r.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

@@ -61,6 +61,6 @@ func ParseLogPrefix(text string) (e Event, profile string, step int, ok bool) {
 // Rate limits of reports that a stranger could cause in bulk: so many a second,
 // after so many at once. A source that knocks right makes a handful.
 const (
-	LogRate  = 100
-	LogBurst = 200
+	LogRate  = 20
+	LogBurst = 40
 )

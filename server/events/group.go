@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -43,8 +46,7 @@ const receiveBuffer = 2 << 20
 // Group is the NFLOG group to which the rules of this network namespace report.
 type Group struct {
 	conn *netlink.Conn
-	next uint32 // the sequence number that the next message should have
-	any  bool   // a message came already
+	next uint32 // the sequence number that the next message should have; the kernel begins with 0
 }
 
 // OpenGroup becomes the listener of a group, [backend.LogGroup] for ours.
@@ -83,7 +85,7 @@ func (g *Group) configure(number uint16) error {
 		Data:   append(header, attrs...),
 	})
 	switch {
-	case errors.Is(err, unix.EBUSY):
+	case errors.Is(err, unix.EPERM) && taken(number), errors.Is(err, unix.EBUSY):
 		return ErrTaken
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("NFLOG: %w", backend.ErrPrivilege)
@@ -91,6 +93,21 @@ func (g *Group) configure(number uint16) error {
 		return fmt.Errorf("listening to NFLOG group %d: %w", number, err)
 	}
 	return nil
+}
+
+// taken reports whether somebody listens to the group. The kernel's answer to us is
+// the same as to somebody who may not listen at all.
+func taken(number uint16) bool {
+	list, err := os.ReadFile("/proc/thread-self/net/netfilter/nfnetlink_log") // of the calling thread's namespace
+	if err != nil {
+		return false // who may not read it may not listen either
+	}
+	for line := range strings.Lines(string(list)) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == strconv.Itoa(int(number)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *Group) force(bytes int) error {
@@ -132,13 +149,12 @@ func (g *Group) Receive(deadline time.Time) (reports []Report, lost uint64, err 
 		}
 		l, err := parseLogged(m.Data)
 		if err != nil {
-			return reports, lost, fmt.Errorf("NFLOG: %w", err)
+			lost++ // no kernel writes such a message
+			continue
 		}
 		if l.hasSeq {
-			if g.any {
-				lost += uint64(l.seq - g.next) // wraps as the kernel's number does
-			}
-			g.next, g.any = l.seq+1, true
+			lost += uint64(l.seq - g.next) // wraps as the kernel's number does
+			g.next = l.seq + 1
 		}
 		if l.ours {
 			reports = append(reports, l.report)

@@ -18,7 +18,9 @@ func (r *render) entry() {
 		c.add(established, note("established: no event"), "-j RETURN")
 	}
 	c.add("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", note("not a SYN: no event"), goTo+chainStray)
-	c.add("-m addrtype ! --dst-type LOCAL", note("broadcast or multicast: no event"), goTo+chainStray)
+	for _, proto := range protos[1:] { // a SYN to many is nothing that TCP knows
+		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", note("broadcast or multicast: no event"), goTo+chainStray)
+	}
 	if ban := r.Policy.Ban; ban != nil {
 		c.add(r.banned().within(ban.For), note("banned: no event, and shut out"), goTo+chainBanned)
 	}

@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"time"
@@ -111,6 +112,9 @@ func (r *reader) add(name string, limit time.Duration, bits int, like backend.So
 // Fill says how full each table is that holds anybody.
 func (b *Backend) Fill(ctx context.Context) ([]backend.Fill, error) {
 	limit, err := TableLimit()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // xt_recent comes with the first rule that needs it
+	}
 	if err != nil {
 		return nil, err
 	}

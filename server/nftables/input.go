@@ -23,7 +23,7 @@ const scratch = "meta priority"
 // sets makes the sets and maps that packets fill.
 func (r *render) sets() {
 	for _, f := range r.families {
-		r.dynamic("position"+digit(f), saddr(f)+" : "+scratch, setSize)
+		r.dynamic("position"+digit(f), saddr(f)+" : "+scratch, positionsSize)
 		if r.Want.Policy.Ban != nil {
 			r.dynamic("banned"+digit(f), saddr(f), 0)
 			for i := range r.Want.Policy.Ban.After - 1 {
@@ -47,7 +47,8 @@ func (r *render) input() {
 		c.add("established: no event", "ct state established,related return")
 	}
 	c.add("not a SYN: no event", "tcp flags & (fin | syn | rst | ack) != syn goto gate")
-	c.add("broadcast or multicast: no event", "fib daddr type != local goto gate")
+	// A SYN to many is nothing that TCP knows, and the look-up costs something.
+	c.add("broadcast or multicast: no event", "meta l4proto != tcp fib daddr type != local goto gate")
 	for _, f := range r.families {
 		if r.Want.Policy.Ban != nil {
 			c.add("banned: no event, and shut out", saddr(f), "@banned"+digit(f), "goto gate")
@@ -64,7 +65,8 @@ func (r *render) events(f protocol.Family) {
 	c := r.chain("event" + digit(f))
 	look := fmt.Sprintf("%s set %s map @position%s goto moving%s", scratch, saddr(f), digit(f), digit(f))
 	if r.Want.Policy.Strict {
-		c.add("in a position: what may come next?", "meta l4proto { tcp, udp }", look)
+		c.add("in a position: what may come next?", "meta l4proto tcp", look)
+		c.add("in a position: what may come next?", "meta l4proto udp", look)
 		c.add("in a position: what may come next?", echo(f), look)
 	} else {
 		r.countedOnly(c, a, look)

@@ -76,10 +76,14 @@ func (b *builder) verdicts(name, key, flags string, elements []string) {
 	b.out.Sets = append(b.out.Sets, &Set{Name: name, Map: true, Type: key + " : verdict", Flags: flags, Elements: elements})
 }
 
-// setSize is how many sources a dynamic set holds. When it is full, the kernel
-// refuses new ones: a flood of forged first knocks costs memory up to this bound.
-// A set that states its size gets all its room at once (half a megabyte), which is
-// right for the positions, and was 11 s and 2 GB for the leases of 1,000 profiles.
+// positionsSize is how many sources can be in a position. When the map is full, the
+// kernel refuses new ones: a flood of forged first knocks costs memory up to this
+// bound (some 64 bytes each), and at 50,000 a second fills it in ten. A set that
+// states its size gets room for its table at once, which was 11 s and 2 GB for the
+// leases of 1,000 profiles.
+const positionsSize = 1 << 19
+
+// setSize is how many sources any other set holds.
 const setSize = 65535
 
 func (s *Set) write(b *strings.Builder) {

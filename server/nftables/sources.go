@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -95,7 +96,11 @@ func (b *Backend) Fill(ctx context.Context) ([]backend.Fill, error) {
 	var fills []backend.Fill
 	for _, s := range l.Sets {
 		if !s.Fixed && len(s.Elements) > 0 {
-			fills = append(fills, backend.Fill{Table: s.Name, Entries: len(s.Elements), Limit: setSize})
+			limit := setSize
+			if strings.HasPrefix(s.Name, "position") {
+				limit = positionsSize
+			}
+			fills = append(fills, backend.Fill{Table: s.Name, Entries: len(s.Elements), Limit: limit})
 		}
 	}
 	return fills, nil

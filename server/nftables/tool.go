@@ -63,14 +63,15 @@ func toolError(stderr, stdin string) error {
 
 // list reads the table. No table is no error.
 func (b *Backend) list(ctx context.Context) (*Listing, error) {
-	tables, err := b.run(ctx, "", "list", "tables", "inet")
-	if err != nil {
-		return nil, err
-	}
-	if !strings.Contains(tables+"\n", "table inet "+TableName+"\n") {
-		return &Listing{}, nil
-	}
 	text, err := b.run(ctx, "", "-j", "list", "table", "inet", TableName)
+	if tool := new(backend.ToolError); errors.As(err, &tool) {
+		switch {
+		case strings.Contains(tool.Output, "No such file or directory"):
+			return &Listing{}, nil
+		case strings.Contains(tool.Output, "JSON"):
+			return nil, fmt.Errorf("nft cannot print JSON (it was built without libjansson; Debian's and Fedora's packages have it): %w: %w", err, backend.ErrUnsupported)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,117 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"knockkit/bench/stage"
+	"knockkit/bench/stat"
+	"knockkit/protocol"
+)
+
+// openingTime says how long a door takes to open, and what its daemon costs.
+type openingTime struct {
+	Name     string
+	Missing  bool
+	MS       stat.Sample // milliseconds from the last knock to the answer of the opened port
+	Failed   int         // visits to which it did not open
+	NoDaemon bool
+
+	// Seconds of processor time of the daemon for a million packets: to a port that
+	// is nothing to it, and of the kind that it has to look at.
+	Elsewhere, Bothered float64
+}
+
+// opening measures each door in turn.
+func (b *bench) opening() ([]*openingTime, error) {
+	profiles, err := stage.Profiles(1, 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		times  []*openingTime
+		stands []*stood
+		took   [][]float64
+	)
+	defer func() {
+		for _, s := range stands {
+			s.Close()
+		}
+	}()
+	of := map[int]*openingTime{} // stand → its result
+	for _, d := range doors() {
+		t := &openingTime{Name: d.name, Missing: d.missing()}
+		times = append(times, t)
+		if t.Missing {
+			continue
+		}
+		s, err := d.stand(b, profiles[0])
+		if err != nil {
+			return nil, err
+		}
+		of[len(stands)] = t
+		stands = append(stands, s)
+		took = append(took, nil)
+	}
+	err = b.turns(b.rounds(30, 5), len(stands), func(_, i int) error {
+		d, ok, err := stands[i].visitOnce(b)
+		switch {
+		case err != nil:
+			return err
+		case ok:
+			took[i] = append(took[i], float64(d.Microseconds())/1000)
+		default:
+			of[i].Failed++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range stands {
+		of[i].MS = stat.Of(took[i]...)
+		if err := b.daemonCost(s, profiles, of[i]); err != nil {
+			return nil, err
+		}
+	}
+	return times, nil
+}
+
+// daemonCost lets strangers' packets come, at a rate that a daemon keeps up with,
+// and reads what processor time that cost the daemon.
+func (b *bench) daemonCost(s *stood, profiles []*protocol.Profile, t *openingTime) error {
+	if s.daemon == nil {
+		t.NoDaemon = true
+		return nil
+	}
+	const rate, distinct = 5_000, 20_000
+	last := time.Duration(b.rounds(4, 1)) * time.Second
+	cost := func(packets [][]byte) (float64, error) {
+		before, err := s.daemon.CPU()
+		if err != nil {
+			return 0, err
+		}
+		sent, err := s.FloodFor(b, packets, rate, last)
+		if err != nil {
+			return 0, err
+		}
+		if sent == 0 {
+			return 0, fmt.Errorf("%s: nothing was sent", s.name)
+		}
+		// It may sleep between two looks at what came in.
+		if err := pause(b, 300*time.Millisecond); err != nil {
+			return 0, err
+		}
+		after, err := s.daemon.CPU()
+		return (after - before).Seconds() / float64(sent) * 1e6, err
+	}
+	to := s.Host.Addr4
+	var err error
+	if t.Elsewhere, err = cost(stage.Packets(stage.Elsewhere, profiles, to, distinct)); err != nil {
+		return err
+	}
+	t.Bothered, err = cost(s.bother(profiles[0], to))
+	return err
+}

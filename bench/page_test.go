@@ -1,0 +1,129 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"knockkit/bench/stage"
+	"knockkit/bench/stat"
+)
+
+// measured is a page of a run in which all parts were measured, and fwknop and
+// knockd are not installed.
+func measured() *page {
+	p := &page{}
+	for _, r := range stage.AllRules() {
+		for _, n := range counts() {
+			if n > 1 && (!r.Profiles || n > r.Most) {
+				continue
+			}
+			if !r.Profiles {
+				n = 0
+			}
+			c := &packetCost{Rules: r, Profiles: n, NS: map[stage.Kind]*stat.Sample{}}
+			for _, kind := range stage.Kinds() {
+				s := stat.Of(1000 + float64(n))
+				c.NS[kind] = &s
+			}
+			p.Packets = append(p.Packets, c)
+		}
+	}
+	for _, d := range doors() {
+		p.Opening = append(p.Opening, &openingTime{Name: d.name, Missing: d.program != "", NoDaemon: true, MS: stat.Of(0.5)})
+	}
+	for _, n := range counts() {
+		for _, name := range []string{stage.IPTables, stage.NFTables} {
+			p.Installing = append(p.Installing, &installTime{name, n, stat.Of(float64(n) / 100), stat.Of(float64(n))})
+		}
+	}
+	for _, rate := range rates() {
+		for _, d := range flooded() {
+			p.Floods = append(p.Floods, &floodResult{Name: d.name, Missing: d.program != "", Rate: rate, Sent: float64(rate) / 2, Visits: 40, Opens: 30, MS: stat.Of(7)})
+		}
+	}
+	p.Positions = []*heldResult{{Name: stage.NFTables, Sources: 65_000, Held: 64_999, Bytes: 4 << 20, Opens: true}}
+	return p
+}
+
+func written(t *testing.T, p *page) (text string, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := p.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "performance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data), dir
+}
+
+func TestEveryPlotOfThePageIsBesideIt(t *testing.T) {
+	text, dir := written(t, measured())
+	links := regexp.MustCompile(`!\[[^]]+\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1)
+	for _, link := range links {
+		if _, err := os.Stat(filepath.Join(dir, link[1])); err != nil {
+			t.Error(err)
+		}
+	}
+	if want := len(measured().plots()); len(links) != want {
+		t.Errorf("%d plots are shown of %d", len(links), want)
+	}
+}
+
+func TestThePageSaysWhatWasMeasuredAndWhatWasNot(t *testing.T) {
+	text, _ := written(t, measured())
+	for _, row := range []string{
+		"| ours, nftables | 1,001 | 1,010 | 1,100 | 2,000 |",
+		"| the article's rules | 1,001 | 1,010 | 1,100 | – |",
+		"| fwknopd | not measured |",
+		"| Debian's knockd | not measured | not measured | not measured | not measured |",
+		"| ours, iptables: install so many | 0.01 s | 0.10 s | 1.00 s | 10.00 s |",
+		"| ours, iptables | 30 of 40, 7.0 ms |",
+		"ours, nftables at 50,000: 25,000",
+		"| ours, nftables | 65,000 | 64,999 | 4.0 MB |",
+		"| nftables, 1,000 profiles to 1: a gated port | at most 1.3 | 2.00 | **no** |",  // 2,000 to 1,001 ns
+		"| iptables, 100 profiles to 1: a gated port | at most 1.5 | 1.10 | yes |",       // 1,100 to 1,001 ns
+		"| ours, nftables: install of 1,000 to 100 | at most 15 | 10.00 | yes |",         // 10 s to 1 s
+		"| ours, nftables: install of 1,000 profiles | at most 5 s | 10.00 s | **no** |", // 10 s
+	} {
+		if !strings.Contains(text, row) {
+			t.Errorf("there is no %q in\n%s", row, text)
+		}
+	}
+	if strings.Contains(text, "quick run: few") || strings.Contains(text, "<no value>") || strings.Contains(text, "NaN") {
+		t.Errorf("what should not be there is:\n%s", text)
+	}
+}
+
+func TestAPartThatWasNotMeasuredLeavesNoChapter(t *testing.T) {
+	p := measured()
+	p.Packets, p.Opening, p.Floods, p.Positions, p.Quick = nil, nil, nil, nil, true
+	text, _ := written(t, p)
+	var chapters []string
+	for l := range strings.Lines(text) {
+		if chapter, ok := strings.CutPrefix(l, "## "); ok {
+			chapters = append(chapters, strings.TrimSpace(chapter))
+		}
+	}
+	if got := strings.Join(chapters, ", "); got != "What is meant to hold, Install" {
+		t.Errorf("chapters: %s", got)
+	}
+	if !strings.Contains(text, "quick run: few") {
+		t.Error("a quick run does not say that it is one")
+	}
+}
+
+func TestAPartThatThereIsNotIsNamed(t *testing.T) {
+	if _, err := choose("packets,instal"); err == nil || !strings.Contains(err.Error(), `"instal"`) {
+		t.Errorf("error: %v", err)
+	}
+	if parts, err := choose("flood,install"); err != nil || len(parts) != 2 || parts[0].name != "flood" {
+		t.Errorf("%v (%v)", parts, err)
+	}
+}

@@ -1,0 +1,107 @@
+//go:build linux
+
+package main
+
+import (
+	"math"
+
+	"knockkit/bench/chart"
+	"knockkit/bench/stage"
+)
+
+// plots returns the files beside the page, by name.
+func (p *page) plots() map[string][]byte {
+	all := map[string][]byte{}
+	if p.Packets != nil {
+		all["elsewhere.svg"] = p.packetPlot(stage.Elsewhere)
+		all["gated.svg"] = p.packetPlot(stage.Gated)
+		all["first.svg"] = p.packetPlot(stage.First)
+	}
+	if p.Opening != nil {
+		all["opening.svg"] = p.openingPlot()
+	}
+	if p.Installing != nil {
+		all["install.svg"] = p.installPlot()
+	}
+	if p.Floods != nil {
+		all["flood.svg"] = p.floodPlot()
+	}
+	return all
+}
+
+// Plot is the file of a kind, for the template.
+func (p *page) Plot(kind stage.Kind) string {
+	return map[stage.Kind]string{stage.Elsewhere: "elsewhere.svg", stage.Gated: "gated.svg", stage.First: "first.svg"}[kind]
+}
+
+func labels(of []int) []string {
+	var all []string
+	for _, n := range of {
+		all = append(all, thousands(n))
+	}
+	return all
+}
+
+func (p *page) packetPlot(kind stage.Kind) []byte {
+	l := chart.Lines{Title: "A stranger's packet to " + string(kind), X: "profiles", Y: "nanoseconds a packet", Labels: labels(counts()), Log: true}
+	if kind == stage.First {
+		l.Title = "A stranger's first knock"
+	}
+	for _, r := range stage.AllRules() {
+		s := chart.Series{Name: r.Name, Dashed: !r.Profiles}
+		for _, n := range counts() {
+			if !r.Profiles {
+				n = 0
+			}
+			s.Values = append(s.Values, orGap(costOf(p.Packets, r.Name, n, kind)))
+		}
+		l.Series = append(l.Series, s)
+	}
+	return l.SVG()
+}
+
+func (p *page) openingPlot() []byte {
+	b := chart.Bars{Title: "From the last knock to the answer of the port", Unit: "milliseconds (each line is ten times the one before)", Log: true}
+	for _, o := range p.Opening {
+		if !o.Missing {
+			b.Bars = append(b.Bars, chart.Bar{Name: o.Name, Value: o.MS.Median})
+		}
+	}
+	return b.SVG()
+}
+
+func (p *page) installPlot() []byte {
+	l := chart.Lines{Title: "Install", X: "profiles", Y: "seconds", Labels: labels(counts()), Log: true}
+	for _, name := range []string{stage.IPTables, stage.NFTables} {
+		install, add := chart.Series{Name: name}, chart.Series{Name: name + ": one more", Dashed: true}
+		for _, t := range p.Installing {
+			if t.Name == name {
+				install.Values, add.Values = append(install.Values, t.Install.Median), append(add.Values, t.AddOne.Median)
+			}
+		}
+		l.Series = append(l.Series, install, add)
+	}
+	return l.SVG()
+}
+
+func (p *page) floodPlot() []byte {
+	l := chart.Lines{Title: "The right client in a flood of first knocks", X: "spoofed first knocks a second", Y: "visits that open, percent", Labels: labels(rates())}
+	for _, d := range flooded() {
+		s := chart.Series{Name: d.name}
+		for _, r := range p.Floods {
+			if r.Name == d.name && !r.Missing {
+				s.Values = append(s.Values, 100*float64(r.Opens)/float64(r.Visits))
+			}
+		}
+		l.Series = append(l.Series, s)
+	}
+	return l.SVG()
+}
+
+// orGap is a value, or no number where there is none.
+func orGap(v float64, ok bool) float64 {
+	if !ok {
+		return math.NaN()
+	}
+	return v
+}

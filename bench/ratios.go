@@ -1,0 +1,90 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+
+	"knockkit/bench/stage"
+)
+
+// ratio is one thing that the rules are meant to hold, and what was measured.
+type ratio struct {
+	what   string
+	value  float64
+	unit   string
+	limit  float64
+	atMost bool // the limit is the most; else it is the least
+}
+
+func (r ratio) met() bool {
+	if r.atMost {
+		return r.value <= r.limit
+	}
+	return r.value >= r.limit
+}
+
+// String is a line for whoever runs the benchmark.
+func (r ratio) String() string {
+	word := "holds"
+	if !r.met() {
+		word = "DOES NOT HOLD"
+	}
+	return fmt.Sprintf("%s: %s, %s", r.what, r.measured(), word)
+}
+
+func (r ratio) measured() string { return fmt.Sprintf("%.2f%s", r.value, r.unit) }
+
+func (r ratio) bound() string {
+	if r.atMost {
+		return fmt.Sprintf("at most %g%s", r.limit, r.unit)
+	}
+	return fmt.Sprintf("at least %g%s", r.limit, r.unit)
+}
+
+// RatioTable shows them.
+func (p *page) RatioTable() string {
+	var rows [][]string
+	for _, r := range p.ratios() {
+		verdict := "yes"
+		if !r.met() {
+			verdict = "**no**"
+		}
+		rows = append(rows, []string{r.what, r.bound(), r.measured(), verdict})
+	}
+	return markdown([]string{"", "meant to be", "measured", "holds"}, rows)
+}
+
+// ratios are those of the parts that were measured.
+func (p *page) ratios() []ratio {
+	var all []ratio
+	cost := func(rules string, profiles int, kind stage.Kind) float64 {
+		ns, _ := costOf(p.Packets, rules, profiles, kind)
+		return ns
+	}
+	if p.Packets != nil {
+		for _, kind := range stage.Kinds() {
+			all = append(all, ratio{"nftables, 1,000 profiles to 1: " + string(kind), cost(stage.NFTables, 1000, kind) / cost(stage.NFTables, 1, kind), "", 1.3, true})
+		}
+		for _, kind := range stage.Kinds() {
+			all = append(all, ratio{"iptables, 100 profiles to 1: " + string(kind), cost(stage.IPTables, 100, kind) / cost(stage.IPTables, 1, kind), "", 1.5, true})
+		}
+		const kind = stage.Elsewhere
+		idle := cost(stage.DropRule, 0, kind)
+		for _, ours := range []string{stage.IPTables, stage.NFTables} {
+			all = append(all,
+				ratio{"the article's rules to " + ours + ", 100 profiles: the whole packet", cost(stage.Article, 100, kind) / cost(ours, 100, kind), "", 50, false},
+				ratio{"the same, above what a drop rule costs", (cost(stage.Article, 100, kind) - idle) / (cost(ours, 100, kind) - idle), "", 50, false})
+		}
+	}
+	if p.Installing != nil {
+		for _, ours := range []string{stage.NFTables, stage.IPTables} {
+			thousand, _ := installOf(p.Installing, ours, 1000)
+			hundred, _ := installOf(p.Installing, ours, 100)
+			all = append(all,
+				ratio{ours + ": install of 1,000 profiles", thousand, " s", 5, true},
+				ratio{ours + ": install of 1,000 to 100", thousand / hundred, "", 15, true})
+		}
+	}
+	return all
+}

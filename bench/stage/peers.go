@@ -1,0 +1,117 @@
+//go:build linux
+
+package stage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"knockkit/internal/lab"
+	"knockkit/protocol"
+)
+
+// Knockd is where Debian has it. Ours, of the same name, may be first on PATH.
+const Knockd = "/usr/sbin/knockd"
+
+// StartKnockd starts Debian's knockd on a host: a profile's sequence, with
+// a rule of iptables as its command, on a host that drops by default.
+func StartKnockd(ctx context.Context, h *lab.Host, p *protocol.Profile) (*Daemon, error) {
+	if err := dropByDefault(ctx, h); err != nil {
+		return nil, err
+	}
+	var sequence []string
+	for _, step := range p.Sequence {
+		sequence = append(sequence, portText(step.Knock.Port))
+	}
+	conf := fmt.Sprintf(`[options]
+	logfile = DIR/log
+[bench]
+	sequence = %s
+	seq_timeout = %d
+	tcpflags = syn
+	command = %s -I INPUT -s %%IP%% -p tcp --dport %d -j ACCEPT
+`, strings.Join(sequence, ","), int(p.Sequence[1].Within.Seconds()), iptablesPath(), p.Open[0].First)
+	return startDaemon(ctx, h, map[string]string{"knockd.conf": conf}, Knockd, "-i", "eth0", "-c", "DIR/knockd.conf", "-p", "DIR/pid")
+}
+
+// Fwknopd is fwknopd on a host, and the keys by which its client is known.
+type Fwknopd struct {
+	*Daemon
+	cipher, hmac string // base64
+	port         uint16 // that is opened
+}
+
+// FwknopPort is the UDP port that fwknopd listens to by default.
+const FwknopPort = 62201
+
+// StartFwknopd starts fwknopd on a host that drops by default, with its own
+// defaults. It opens the port of a profile.
+func StartFwknopd(ctx context.Context, h *lab.Host, p *protocol.Profile) (*Fwknopd, error) {
+	if err := dropByDefault(ctx, h); err != nil {
+		return nil, err
+	}
+	f := &Fwknopd{cipher: secret(32), hmac: secret(64), port: p.Open[0].First}
+	conf := `PCAP_INTF eth0;
+FWKNOP_RUN_DIR DIR;
+FWKNOP_PID_FILE DIR/pid;
+DIGEST_FILE DIR/digest;
+`
+	access := fmt.Sprintf(`SOURCE ANY
+REQUIRE_SOURCE_ADDRESS Y
+OPEN_PORTS tcp/%d
+KEY_BASE64 %s
+HMAC_KEY_BASE64 %s
+FW_ACCESS_TIMEOUT 600
+`, f.port, f.cipher, f.hmac)
+	var err error
+	f.Daemon, err = startDaemon(ctx, h, map[string]string{"fwknopd.conf": conf, "access.conf": access},
+		"fwknopd", "--foreground", "--config-file", "DIR/fwknopd.conf", "--access-file", "DIR/access.conf")
+	return f, err
+}
+
+// Packet returns the one packet by which fwknop knocks, as a [Visit] sends it. The
+// time that fwknop takes to make it is not part of the visit.
+func (f *Fwknopd) Packet(from, to netip.Addr) ([][]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	file := filepath.Join(f.Dir, "packet")
+	if err := os.RemoveAll(file); err != nil {
+		return nil, err
+	}
+	out, err := exec.CommandContext(ctx, "fwknop", "--test", "--save-packet", file,
+		"--access", fmt.Sprintf("tcp/%d", f.port), "--allow-ip", from.String(), "--destination", to.String(),
+		"--key-base64-rijndael", f.cipher, "--key-base64-hmac", f.hmac, "--use-hmac",
+		"--no-rc-file", "--no-home-dir", "--no-save-args", "--save-args-file", filepath.Join(f.Dir, "args")).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("fwknop: %w: %s", err, out)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	payload := []byte(strings.TrimSpace(string(text)))
+	return [][]byte{lab.UDP(netip.AddrPortFrom(from, 50_000), netip.AddrPortFrom(to, FwknopPort), payload)}, nil
+}
+
+// iptablesPath is what a daemon calls: its own PATH may be short.
+func iptablesPath() string {
+	path, err := lab.FindTool("iptables")
+	if err != nil {
+		return "iptables" // the daemon will say that it is missing
+	}
+	return path
+}
+
+func secret(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails
+	return base64.StdEncoding.EncodeToString(b)
+}

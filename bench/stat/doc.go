@@ -1,0 +1,2 @@
+// Package stat sums up repeated measurements.
+package stat

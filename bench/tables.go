@@ -1,0 +1,196 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"knockkit/bench/stage"
+	"knockkit/bench/stat"
+)
+
+// notMeasured is what a table says of a program that is not installed.
+const notMeasured = "not measured"
+
+// markdown writes a table; all columns but the first are numbers.
+func markdown(header []string, rows [][]string) string {
+	var b strings.Builder
+	row := func(cells []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	row(header)
+	b.WriteString("|---" + strings.Repeat("|---:", len(header)-1) + "|\n")
+	for _, cells := range rows {
+		row(cells)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// PacketTable shows nanoseconds a packet of one kind, rules by number of profiles.
+func (p *page) PacketTable(kind stage.Kind) string {
+	header := []string{string(kind)}
+	for _, n := range counts() {
+		header = append(header, thousands(n))
+	}
+	var rows [][]string
+	for _, r := range stage.AllRules() {
+		cells := []string{r.Name}
+		for _, n := range counts() {
+			if !r.Profiles {
+				n = 0
+			}
+			ns, ok := costOf(p.Packets, r.Name, n, kind)
+			cells = append(cells, orNone(ok, thousands(int(ns))))
+		}
+		rows = append(rows, cells)
+	}
+	return markdown(header, rows)
+}
+
+// Kinds is for the template.
+func (p *page) Kinds() []stage.Kind { return stage.Kinds() }
+
+// Spread is the widest spread of a packet's cost, in percent of the median.
+func (p *page) Spread() int {
+	widest := 0.0
+	for _, c := range p.Packets {
+		for _, s := range c.NS {
+			widest = max(widest, s.Spread())
+		}
+	}
+	return int(widest*100 + 0.5)
+}
+
+// Rounds is how often each cost was measured.
+func (p *page) Rounds() int { return p.Packets[0].NS[stage.Elsewhere].Count }
+
+// OpeningTable shows how long doors take to open, and what their daemons cost.
+func (p *page) OpeningTable() string {
+	var rows [][]string
+	for _, o := range p.Opening {
+		switch {
+		case o.Missing:
+			rows = append(rows, []string{o.Name, notMeasured, "", "", ""})
+		case o.NoDaemon:
+			rows = append(rows, []string{o.Name, times(o.MS, "ms"), visits(o.MS.Count, o.MS.Count+o.Failed), "no process", "no process"})
+		default:
+			rows = append(rows, []string{o.Name, times(o.MS, "ms"), visits(o.MS.Count, o.MS.Count+o.Failed),
+				fmt.Sprintf("%.1f s", o.Elsewhere), fmt.Sprintf("%.1f s", o.Bothered)})
+		}
+	}
+	return markdown([]string{"", "opens after", "opened", "daemon, a million packets to other ports", "daemon, a million that it looks at"}, rows)
+}
+
+// InstallTable shows how long changes take, backend by number of profiles.
+func (p *page) InstallTable() string {
+	header := []string{""}
+	for _, n := range counts() {
+		header = append(header, thousands(n))
+	}
+	var rows [][]string
+	for _, name := range []string{stage.IPTables, stage.NFTables} {
+		install, add := []string{name + ": install so many"}, []string{name + ": add one to so many"}
+		for _, t := range p.Installing {
+			if t.Name == name {
+				install, add = append(install, seconds(t.Install)), append(add, seconds(t.AddOne))
+			}
+		}
+		rows = append(rows, install, add)
+	}
+	return markdown(header, rows)
+}
+
+// FloodTable shows the share of visits that open, door by rate.
+func (p *page) FloodTable() string {
+	header := []string{"spoofed first knocks a second"}
+	for _, rate := range rates() {
+		header = append(header, thousands(rate))
+	}
+	var rows [][]string
+	for _, d := range flooded() {
+		cells := []string{d.name}
+		for _, r := range p.Floods {
+			switch {
+			case r.Name != d.name:
+			case r.Missing:
+				cells = append(cells, notMeasured)
+			case r.Opens == 0:
+				cells = append(cells, fmt.Sprintf("0 of %d", r.Visits))
+			default:
+				cells = append(cells, fmt.Sprintf("%d of %d, %s", r.Opens, r.Visits, milliseconds(r.MS.Median)))
+			}
+		}
+		rows = append(rows, cells)
+	}
+	return markdown(header, rows)
+}
+
+// Slow lists floods that did not come about at the rate that was asked for.
+func (p *page) Slow() string {
+	var slow []string
+	for _, r := range p.Floods {
+		if !r.Missing && r.Sent < 0.9*float64(r.Rate) {
+			slow = append(slow, fmt.Sprintf("%s at %s: %s", r.Name, thousands(r.Rate), thousands(int(r.Sent))))
+		}
+	}
+	return strings.Join(slow, "; ")
+}
+
+// PositionTable shows what becomes of many sources at once.
+func (p *page) PositionTable() string {
+	var rows [][]string
+	for _, r := range p.Positions {
+		memory := fmt.Sprintf("%.1f MB", float64(r.Bytes)/(1<<20))
+		if r.Bytes < noise {
+			memory = "less than 0.5 MB"
+		}
+		opens := "no"
+		if r.Opens {
+			opens = "yes"
+		}
+		rows = append(rows, []string{r.Name, thousands(r.Sources), thousands(r.Held), memory, milliseconds(float64(r.Status.Milliseconds())), opens})
+	}
+	return markdown([]string{"", "sources that knocked first", "in a position", "memory", "`knockd status` takes", "the right client opens"}, rows)
+}
+
+// noise is what else the kernel takes and gives back meanwhile, in bytes.
+const noise = 1 << 19
+
+func times(s stat.Sample, unit string) string {
+	if s.Count == 0 {
+		return "never"
+	}
+	return fmt.Sprintf("%s %s (%s to %s)", short(s.Median), unit, short(s.Low), short(s.High))
+}
+
+func visits(opened, all int) string { return fmt.Sprintf("%d of %d", opened, all) }
+
+func seconds(s stat.Sample) string { return fmt.Sprintf("%.2f s", s.Median) }
+
+func milliseconds(ms float64) string { return short(ms) + " ms" }
+
+// short writes two digits that matter.
+func short(v float64) string {
+	switch {
+	case v < 1:
+		return fmt.Sprintf("%.2f", v)
+	case v < 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return thousands(int(v + 0.5))
+}
+
+// thousands writes a whole number with its thousands apart.
+func thousands(n int) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+func orNone(ok bool, text string) string {
+	if !ok {
+		return "–"
+	}
+	return text
+}

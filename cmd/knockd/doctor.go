@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/internal/say"
+	"knockkit/server/doctor"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "doctor",
+		Usage: "what on this host keeps gates from doing their work, why, and what to do",
+		Description: `It reads the rules of all tools, the kernel's settings and the sockets, and changes nothing.
+Exit 1 when something is broken. As root it sees most; it says what it could not look at.
+
+Example:
+  knockd doctor
+  knockd doctor --json | jq '.[] | select(.severity == "broken")'`,
+		Flags:  []cli.Flag{jsonFlag()},
+		Action: examine,
+	}
+}
+
+func examine(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	files, err := h.files()
+	if err != nil {
+		return err
+	}
+	found, err := doctor.Examine(c.Context, doctor.Input{Settings: h.settings, Files: files})
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		err = printJSON(c, found)
+	} else {
+		err = printFindings(c, found)
+		h.words.Note("%s", summary(found))
+	}
+	if err == nil && doctor.Count(found, doctor.Broken) > 0 {
+		return &command.Error{Code: command.Failed}
+	}
+	return err
+}
+
+// printFindings writes a table, and below a finding what it means.
+func printFindings(c *cli.Context, found []doctor.Finding) error {
+	lines := [][]string{{"SEVERITY", "CHECK", "FOUND"}}
+	for _, f := range found {
+		lines = append(lines, []string{string(f.Severity), f.ID, f.Found})
+		if f.Why != "" {
+			lines = append(lines, []string{"", "", "why: " + f.Why})
+		}
+		if f.Todo != "" {
+			lines = append(lines, []string{"", "", "do:  " + f.Todo})
+		}
+	}
+	return say.Columns(c.App.Writer, lines)
+}
+
+// summary counts: "1 broken, 2 warnings, 1 note".
+func summary(found []doctor.Finding) string {
+	var parts []string
+	for _, s := range []struct {
+		severity  doctor.Severity
+		one, more string
+	}{{doctor.Broken, "broken", "broken"}, {doctor.Warning, "warning", "warnings"}, {doctor.Note, "note", "notes"}} {
+		switch n := doctor.Count(found, s.severity); {
+		case n == 1:
+			parts = append(parts, "1 "+s.one)
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%d %s", n, s.more))
+		}
+	}
+	if len(parts) == 0 {
+		return "all is well"
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"knockkit/internal/lab"
+	"knockkit/internal/lab/labtest"
+	"knockkit/server/backend"
+	"knockkit/server/events"
+)
+
+// repair is how soon the rules must be right again.
+const repair = 5 * time.Second
+
+// TestAFlushByAnotherToolShutsNobodyOut is each fault that takes rules away or puts
+// them in another order. Whoever holds a lease keeps it, and strangers stay out.
+func TestAFlushByAnotherToolShutsNobodyOut(t *testing.T) {
+	faults := []struct {
+		name     string
+		backend  string // "": each
+		commands []string
+	}{
+		{"iptables -F", "iptables", []string{"iptables -F", "ip6tables -F"}},
+		{"iptables -F of one family", "iptables", []string{"iptables -F"}},
+		{"the jump goes behind another rule", "iptables",
+			[]string{"iptables -I INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -D INPUT -j KNOCKD", "ip6tables -A INPUT -p tcp --dport 22 -j ACCEPT", "ip6tables -A INPUT -j KNOCKD"}},
+		{"nft flush ruleset", "nftables", []string{"nft flush ruleset"}},
+		{"our table deleted", "nftables", []string{"nft delete table inet knockd"}},
+		{"one chain flushed", "nftables", []string{"nft flush chain inet knockd input"}},
+	}
+	eachBackend(t, func(t *testing.T, s *served) {
+		service := s.run()
+		four, six := lab.ForgedAddr4(1), lab.ForgedAddr6(1)
+		s.knock(four, "icmp", "7/tcp", "8000/tcp")
+		s.knock(six, "icmp", "7/tcp", "8000/tcp")
+		service.logs("msg=grant profile=mysql address=" + six.String())
+		repairs := 0
+		for _, fault := range faults {
+			if fault.backend != s.backend {
+				continue
+			}
+			repairs++
+			for _, command := range fault.commands {
+				words := strings.Fields(command)
+				labtest.MustRun(t, s.host, "", words[0], words[1:]...)
+			}
+			s.eventually(fault.name+": the rules are right again", repair, func() bool {
+				return s.knockd("status", "--check").Code == 0 && strings.Contains(s.knockd("status").Stdout, "mysql    installed ")
+			})
+			if !s.answers(four) || !s.answers(six) {
+				t.Errorf("%s: a lease was lost\n%s", fault.name, service.log)
+			}
+			if s.answers(lab.ForgedAddr4(2)) || s.answers(lab.ForgedAddr6(2)) {
+				t.Errorf("%s: the gate is open to strangers", fault.name)
+			}
+			s.eventually("it has said what was lost", soon, func() bool {
+				return strings.Count(service.log.String(), "another tool had changed the rules") >= repairs
+			})
+		}
+	})
+}
+
+func TestARevokedLeaseStaysRevokedWhenTheRulesAreFlushed(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		service := s.run("--verbose")
+		src := lab.ForgedAddr4(1)
+		s.knock(src, "icmp", "7/tcp", "8000/tcp")
+		service.logs("msg=grant")
+		s.must("revoke", "mysql", src.String())
+		service.logs("the lease ended early") // seen at the next look
+		s.flush()
+		service.logs("another tool had changed the rules")
+		if s.answers(src) {
+			t.Error("the lease came back")
+		}
+	})
+}
+
+func TestALeaseGivenByHandSurvivesAFlush(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		notified := s.notifications()
+		service := s.run()
+		src := lab.ForgedAddr4(1)
+		s.must("grant", "mysql", src.String(), "--for", "20m")
+		eventuallyHas(t, notified, "1 lease remembered", soon)
+		s.flush()
+		service.logs("another tool had changed the rules")
+		if !s.answers(src) {
+			t.Error("the lease is lost")
+		}
+	})
+}
+
+// flush takes all rules away, as another tool would.
+func (s *served) flush() {
+	s.t.Helper()
+	if s.backend == "nftables" {
+		labtest.MustRun(s.t, s.host, "", "nft", "flush", "ruleset")
+		return
+	}
+	labtest.MustRun(s.t, s.host, "", "iptables", "-F")
+	labtest.MustRun(s.t, s.host, "", "ip6tables", "-F")
+}
+
+func TestKnockingGoesOnWhenTheServiceIsKilledInTheMiddleOfAKnock(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		service := s.run()
+		src := lab.ForgedAddr4(1)
+		s.knock(src, "icmp", "7/tcp")
+		if err := service.cmd.Process.Signal(unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = service.wait() // killed, as it should be
+		s.knock(src, "8000/tcp")
+		if !s.answers(src) {
+			t.Error("the port did not open")
+		}
+		again := s.run() // and the next one finds everything as it was
+		if !s.answers(src) || s.answers(lab.ForgedAddr4(2)) {
+			t.Errorf("after the next start a lease or the gate was lost\n%s", again.log)
+		}
+	})
+}
+
+func TestTheRulesStayWhenTheServiceEndsUnlessItIsToldOtherwise(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		if code := s.run().stop(); code != 0 || s.answers(lab.ForgedAddr4(1)) {
+			t.Errorf("exit code %d, or the gate is open", code)
+		}
+		if code := s.run("--remove-on-exit").stop(); code != 0 || !s.answers(lab.ForgedAddr4(1)) {
+			t.Errorf("exit code %d, or the gate is closed still", code)
+		}
+	})
+}
+
+func TestOnlyOneServiceRunsOnAHost(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		first := s.run()
+		s.says(1, fmt.Sprintf("knockd: error: another knockd run (process %d) looks after this host already\nknockd: hint: to see what it does: knockd watch\n", first.cmd.Process.Pid), "run")
+	})
+}
+
+// TestWithTheGroupTakenByAStrangerTheServiceDoesEverythingElse lets the test be the
+// stranger: leases are seen by looking at the kernel.
+func TestWithTheGroupTakenByAStrangerTheServiceDoesEverythingElse(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		var group *events.Group
+		if err := s.host.Do(func() (err error) {
+			group, err = events.OpenGroup(backend.LogGroup)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		defer group.Close()
+		service := s.start("run")
+		service.logs("another program listens to NFLOG group 7115")
+		s.flush()
+		s.eventually("the gate is closed again", repair, func() bool { return !s.answers(lab.ForgedAddr4(2)) })
+		if err := group.Close(); err != nil {
+			t.Fatal(err)
+		}
+		service.logs("role=\"listens to the kernel\"")
+	})
+}
+
+func TestAFileThatIsHalfWrittenOrWrongChangesNothing(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		service := s.run()
+		file := filepath.Join(s.config, "profiles", "mysql.toml")
+		f, err := os.Create(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString("sequence = [\"icmp\", \"7/t"); err != nil {
+			t.Fatal(err)
+		}
+		service.logs("not reloaded: nothing has changed")
+		service.logs("profile mysql has an error: " + file + ":1: ")
+		if s.knock(lab.ForgedAddr4(1), "icmp", "7/tcp", "8000/tcp"); !s.answers(lab.ForgedAddr4(1)) || s.answers(lab.ForgedAddr4(2)) {
+			t.Error("the last good state is gone")
+		}
+		if _, err := f.WriteString("cp\", \"9000/tcp\"]\nopen = [\"3306/tcp\"]\n"); err != nil {
+			t.Fatal(err)
+		}
+		service.logs("msg=reloaded")
+		if s.knock(lab.ForgedAddr4(3), "icmp", "7/tcp", "9000/tcp"); !s.answers(lab.ForgedAddr4(3)) || !s.answers(lab.ForgedAddr4(1)) {
+			t.Error("the new sequence does not open, or the old lease is gone")
+		}
+	})
+}
+
+func TestADeletedFileEndsItsGateAndTheLastOneDoesNot(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		s.profile("web", web)
+		labtest.Listen(t, s.host, "tcp", "[::]:80")
+		service := s.run()
+		s.remove("mysql")
+		service.logs("no gate any more")
+		if !s.answers(lab.ForgedAddr4(1)) {
+			t.Error("3306/tcp is closed still")
+		}
+		s.remove("web")
+		service.logs("there is no profile file any more")
+		if out := s.must("status").Stdout; !strings.Contains(out, "web") {
+			t.Errorf("the last gate is gone:\n%s", out)
+		}
+	})
+}
+
+func (s *served) remove(profile string) {
+	s.t.Helper()
+	if err := os.Remove(filepath.Join(s.config, "profiles", profile+".toml")); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestAFullDiskChangesNothing lets an editor write to a folder that has no room:
+// what it leaves is an empty file.
+func TestAFullDiskChangesNothing(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		profiles := filepath.Join(s.config, "profiles")
+		if err := unix.Mount("tmpfs", profiles, "tmpfs", 0, "size=8k"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(profiles, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+		s.profile("mysql", articleProfile)
+		service := s.run()
+		if err := os.WriteFile(filepath.Join(profiles, "filler"), make([]byte, 4096), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		big := articleProfile + strings.Repeat("# a longer comment\n", 400)
+		if err := os.WriteFile(filepath.Join(profiles, "mysql.toml"), []byte(big), 0o600); err == nil {
+			t.Fatal("there was room")
+		}
+		if err := os.Truncate(filepath.Join(profiles, "mysql.toml"), 0); err != nil {
+			t.Fatal(err)
+		}
+		service.logs("not reloaded: nothing has changed")
+		s.flush() // repaired from memory: nothing needs the disk
+		service.logs("another tool had changed the rules")
+		if s.answers(lab.ForgedAddr4(2)) {
+			t.Error("the gate is open")
+		}
+		if s.knock(lab.ForgedAddr4(1), "icmp", "7/tcp", "8000/tcp"); !s.answers(lab.ForgedAddr4(1)) {
+			t.Error("knocking does not open")
+		}
+	})
+}

@@ -1,0 +1,128 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"knockkit/protocol"
+)
+
+// gates follows the first packet of a connection to every gated port, past our rules.
+func gates(f *Facts) []Finding {
+	var b book
+	for _, p := range f.profiles() {
+		for _, family := range protocol.Families() {
+			if !p.In(family) {
+				continue
+			}
+			for _, open := range p.Open {
+				for _, port := range slices.Compact([]uint16{open.First, open.Last}) {
+					k := protocol.Knock{Proto: open.Proto, Port: port}
+					b.gate(p, k, f.Host.follow(Packet{family, k}, f.Us))
+				}
+			}
+		}
+	}
+	return b.findings()
+}
+
+func (b *book) gate(p *protocol.Profile, k protocol.Knock, way fate) {
+	for _, o := range way.before {
+		switch {
+		case o.verdict == divert:
+			b.note(o.severity(), IDPublished, p, k, o, "%s of profile %s goes elsewhere before the gate, by %s",
+				"the packets do not pass INPUT, so no knock is needed: this is how containers publish ports",
+				"publish the port on 127.0.0.1 only (docker run -p 127.0.0.1:PORT:PORT), or have the gate on the machine that the packets go to")
+		case o.verdict == accept:
+			b.note(o.severity(), IDBypass, p, k, o, "%s of profile %s is accepted before the gate, by %s",
+				"who matches that rule needs no knock",
+				"delete the rule, or put it behind the jump to KNOCKD: knockd install puts the jump first")
+		case o.certain:
+			b.note(Broken, IDDropped, p, k, o, "%s of profile %s is dropped before the gate, by %s",
+				"nobody gets in, with a lease or without", "accept the port there, or delete the rule: the gate closes it by itself")
+		}
+	}
+	for _, o := range way.after {
+		b.note(o.severity(), IDDropped, p, k, o, "%s of profile %s is dropped behind the gate, by %s",
+			"an accept of ours is not the last word there: a lease opens nothing",
+			fmt.Sprintf("accept the port there, as with `%s dport %d accept` (ufw: ufw allow %d/%s; firewalld: firewall-cmd --add-port=%d/%s): the gate closes it to strangers", k.Proto, k.Port, k.Port, k.Proto, k.Port, k.Proto))
+	}
+	if p.Closed == protocol.ClosedContinue && !closes(way) {
+		b.note(Broken, IDNoGate, p, k, outcome{}, "%s of profile %s is open to all",
+			`the profile says closed = "continue", and no rule of the host closes the port`,
+			`set closed = "drop" or "reject" in the profile, or a policy of DROP`)
+	}
+}
+
+// closes reports whether the host's own rules keep a packet out that we let go on: if
+// only perhaps, that is the operator's business.
+func closes(way fate) bool {
+	dropped := func(o outcome) bool { return o.verdict == drop }
+	if slices.ContainsFunc(way.before, dropped) || slices.ContainsFunc(way.after, dropped) {
+		return true
+	}
+	return slices.ContainsFunc(ends(way.rest), dropped)
+}
+
+func (o outcome) severity() Severity {
+	if o.certain {
+		return Broken
+	}
+	return Warning
+}
+
+// String names what decided: a rule, or a chain's policy.
+func (o outcome) String() string {
+	if o.rule == nil {
+		return "the policy of " + o.chain.String()
+	}
+	return fmt.Sprintf("%q in %s", o.rule.text, o.chain)
+}
+
+// book collects findings: one for each rule and profile, with all ports.
+type book struct {
+	entries []*entry
+}
+
+type entry struct {
+	finding Finding
+	format  string
+	profile string
+	by      string
+	ports   []string
+}
+
+// note adds a port to the finding that a rule causes. The format takes the ports, the
+// profile, and what decided, if anything did.
+func (b *book) note(s Severity, id string, p *protocol.Profile, k protocol.Knock, o outcome, format, why, todo string) {
+	by := ""
+	if o.chain != nil {
+		by = o.String()
+	}
+	for _, e := range b.entries {
+		if e.finding.ID == id && e.finding.Severity == s && e.profile == p.Name && e.by == by {
+			if !slices.Contains(e.ports, k.String()) {
+				e.ports = append(e.ports, k.String())
+			}
+			return
+		}
+	}
+	b.entries = append(b.entries, &entry{Finding{id, s, "", why, todo}, format, p.Name, by, []string{k.String()}})
+}
+
+func (b *book) findings() []Finding {
+	var all []Finding
+	for _, e := range b.entries {
+		args := []any{strings.Join(e.ports, ", "), e.profile}
+		if e.by != "" {
+			args = append(args, e.by)
+		}
+		e.finding.Found = fmt.Sprintf(e.format, args...)
+		if e.finding.Severity == Warning {
+			e.finding.Found += " (for some packets)"
+		}
+		all = append(all, e.finding)
+	}
+	return all
+}

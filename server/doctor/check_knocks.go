@@ -1,0 +1,141 @@
+package doctor
+
+import (
+	"fmt"
+
+	"knockkit/protocol"
+)
+
+// knocks follows every knock to our rules: what ends before them is not heard.
+func knocks(f *Facts) []Finding {
+	var b book
+	for _, p := range f.profiles() {
+		for _, family := range protocol.Families() {
+			if !p.OpensIn(family) {
+				continue
+			}
+			for _, k := range knocksOf(p) {
+				for _, o := range f.Host.follow(Packet{family, k}, f.Us).before {
+					if o.certain {
+						b.note(Broken, IDUnheard, p, k, o, "the knock %s of profile %s is not heard: it ends before our rules, by %s",
+							"the sequence cannot be completed: nobody gets in",
+							"let the knock pass there, or choose another port for it")
+					}
+				}
+			}
+		}
+	}
+	return b.findings()
+}
+
+func knocksOf(p *protocol.Profile) []protocol.Knock {
+	var all []protocol.Knock
+	for _, s := range p.Sequence {
+		all = append(all, s.Knock)
+	}
+	if p.Close != nil {
+		all = append(all, *p.Close)
+	}
+	return all
+}
+
+// untracked: without conntrack an established connection is not known as one.
+func untracked(f *Facts) []Finding {
+	var b book
+	for _, p := range f.profiles() {
+		for _, family := range protocol.Families() {
+			if !p.In(family) {
+				continue
+			}
+			for _, open := range p.Open {
+				k := protocol.Knock{Proto: open.Proto, Port: open.First}
+				for _, o := range f.Host.follow(Packet{family, k}, f.Us).untracked {
+					b.note(Warning, IDUntracked, p, k, o, "connections to %s of profile %s are not tracked, by %s",
+						"conntrack does not know them, so connections that exist end with the lease, whatever the profile says",
+						"take the port out of that rule")
+				}
+			}
+		}
+	}
+	return b.findings()
+}
+
+func conntrack(f *Facts) []Finding {
+	switch {
+	case f.Conntrack:
+		return []Finding{{ID: IDConntrack, Severity: OK, Found: "the kernel tracks connections"}}
+	case !f.holds():
+		return nil // it is loaded with the first rules
+	}
+	return []Finding{{IDConntrack, Broken, "the kernel does not track connections: nf_conntrack is not there",
+		"the rules cannot tell packets of connections that exist from knocks", "modprobe nf_conntrack, or a kernel that has it"}}
+}
+
+// otherFamily looks for ports that a profile gates in one family only, and that
+// answer in the other.
+func otherFamily(f *Facts) []Finding {
+	var b book
+	for _, p := range f.profiles() {
+		for _, family := range protocol.Families() {
+			if p.In(family) || !f.reachable(family) {
+				continue
+			}
+			for _, l := range f.Listeners {
+				if !opens(p, l.Knock) || !answers(l, family) || f.gatedElsewhere(l.Knock, family) {
+					continue
+				}
+				if closes(f.Host.follow(Packet{family, l.Knock}, f.Us)) {
+					continue
+				}
+				b.note(Broken, IDOtherFamily, p, l.Knock, outcome{}, "%s is open over "+family.String()+": profile %s does not gate it there",
+					"who comes by that family needs no knock",
+					fmt.Sprintf("take `family` (and `to`, if it names one family only) out of the profile, or let the service listen on %s only", other(family)))
+			}
+		}
+	}
+	return b.findings()
+}
+
+func opens(p *protocol.Profile, k protocol.Knock) bool {
+	for _, r := range p.Open {
+		if r.Contains(k) {
+			return true
+		}
+	}
+	return false
+}
+
+// answers reports whether a socket takes packets of the family from the network. A
+// socket on [::] takes IPv4 too unless it says otherwise, which the kernel does not show.
+func answers(l Listener, family protocol.Family) bool {
+	if l.Addr.IsLoopback() || l.Addr.Unmap().IsLoopback() {
+		return false
+	}
+	return protocol.FamilyOf(l.Addr) == family || l.Addr.Is6() && l.Addr.IsUnspecified()
+}
+
+func (f *Facts) gatedElsewhere(k protocol.Knock, family protocol.Family) bool {
+	for _, p := range f.profiles() {
+		if p.In(family) && opens(p, k) {
+			return true
+		}
+	}
+	return false
+}
+
+// reachable reports whether the host has an address of the family that others reach.
+func (f *Facts) reachable(family protocol.Family) bool {
+	for _, a := range f.Addresses {
+		if protocol.FamilyOf(a) == family && !a.IsLinkLocalUnicast() {
+			return true
+		}
+	}
+	return false
+}
+
+func other(f protocol.Family) protocol.Family {
+	if f == protocol.IPv4 {
+		return protocol.IPv6
+	}
+	return protocol.IPv4
+}

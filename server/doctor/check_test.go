@@ -1,0 +1,71 @@
+package doctor
+
+import (
+	"net/netip"
+	"testing"
+
+	"knockkit/protocol"
+	"knockkit/server"
+	"knockkit/server/backend"
+)
+
+// The clock of the machine is not a test's to change, so its finding follows from
+// facts here, and conntrack's, which no namespace can be without.
+func TestTheClockMattersToSignedProfiles(t *testing.T) {
+	signed := &protocol.Profile{Name: "admin", Enabled: true, Signed: &protocol.Signed{}}
+	plain := &protocol.Profile{Name: "mysql", Enabled: true}
+	for _, c := range []struct {
+		name    string
+		clock   Clock
+		profile *protocol.Profile
+		want    Severity // "" for no finding
+	}{
+		{"synchronised", Clock{true, true}, signed, OK},
+		{"not synchronised, and nothing is signed", Clock{true, false}, plain, Note},
+		{"not synchronised", Clock{true, false}, signed, Warning},
+		{"not known", Clock{}, signed, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := &Facts{Clock: c.clock, Status: server.Status{Profiles: []server.ProfileStatus{{Profile: c.profile, State: server.StateInstalled}}}}
+			found := clock(f)
+			if c.want == "" && len(found) > 0 || c.want != "" && (len(found) != 1 || found[0].Severity != c.want) {
+				t.Errorf("found %+v", found)
+			}
+		})
+	}
+}
+
+func TestAKernelWithoutConntrackIsBrokenWhereSomethingIsInstalled(t *testing.T) {
+	p := &protocol.Profile{Name: "mysql", Enabled: true}
+	live := &Facts{Status: server.Status{Profiles: []server.ProfileStatus{{Profile: p, State: server.StateInstalled}}}}
+	if found := conntrack(live); len(found) != 1 || found[0].Severity != Broken {
+		t.Errorf("installed: %+v", found)
+	}
+	clean := &Facts{Status: server.Status{Profiles: []server.ProfileStatus{{Profile: p, State: server.StateNotInstalled}}}}
+	if found := conntrack(clean); len(found) != 0 {
+		t.Errorf("not installed, where the module comes with the first rule: %+v", found)
+	}
+}
+
+func TestWhatCouldNotBeSeenIsSaid(t *testing.T) {
+	found := unseen(&Facts{Unseen: []Unseen{{"the rules of nftables", backend.ErrPrivilege}}})
+	if len(found) != 1 || found[0].Severity != Warning || found[0].Todo != "run it as root: sudo knockd doctor" {
+		t.Errorf("found %+v", found)
+	}
+}
+
+func TestSocketsAreReadAsTheKernelPrintsThem(t *testing.T) {
+	// From a little-endian machine: 127.0.0.1:3306, *:22, and a connection of the former.
+	const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2 1 0 100 0 0 10 0
+   2: 0100007F:0CEA 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0
+`
+	got, err := parseSockets(tcp, protocol.TCP, "0A")
+	if err != nil || len(got) != 2 || got[0].Knock.Port != 3306 || got[1].Knock.Port != 22 || got[1].Addr != netip.IPv4Unspecified() {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := parseSockets("header\nno socket\n", protocol.TCP, "0A"); err == nil {
+		t.Error("nonsense is read")
+	}
+}

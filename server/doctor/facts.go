@@ -1,0 +1,94 @@
+package doctor
+
+import (
+	"net/netip"
+
+	"knockkit/protocol"
+	"knockkit/server"
+)
+
+// Input is what the caller knows: the configuration.
+type Input struct {
+	Settings server.Settings
+	Files    []*protocol.Profile // of the configuration folder, those that can be read
+}
+
+// Facts is what there is on a host, as far as it could be looked at.
+type Facts struct {
+	Input
+	Status server.Status // Backend is "" when no backend could be opened
+	Trials []Trial       // each backend in an empty network namespace
+
+	Host     host // the chains of others
+	Flavours []string
+	Us       site
+
+	TableLimit  int // ip_list_tot; 0: not known
+	Conntrack   bool
+	Listeners   []Listener
+	Addresses   []netip.Addr // without loopback
+	ReversePath []Interface
+	Clock       Clock
+
+	Unseen []Unseen
+}
+
+// Trial is how a backend did.
+type Trial struct {
+	Backend string
+	Err     error // nil: profiles can be installed
+}
+
+// Listener is a socket that takes connections or datagrams.
+type Listener struct {
+	Knock protocol.Knock
+	Addr  netip.Addr
+}
+
+// Interface is a network interface with its reverse path filter.
+type Interface struct {
+	Name   string
+	Strict bool // rp_filter = 1
+	Loose  bool // rp_filter = 2; neither: off
+}
+
+// Clock is what the kernel thinks of its clock.
+type Clock struct {
+	Known, Synchronised bool
+}
+
+// Unseen is something that could not be looked at.
+type Unseen struct {
+	What string
+	Err  error
+}
+
+// profiles returns those that the kernel runs, or where there are none those that an
+// install would bring in.
+func (f *Facts) profiles() []*protocol.Profile {
+	var live, files []*protocol.Profile
+	for _, p := range f.Status.Profiles {
+		switch p.State {
+		case server.StateInstalled, server.StateChanged, server.StateNoFile:
+			live = append(live, p.Profile)
+		case server.StateNotInstalled:
+			if p.Profile.Enabled {
+				files = append(files, p.Profile)
+			}
+		}
+	}
+	if len(live) > 0 {
+		return live
+	}
+	return files
+}
+
+// holds reports whether the kernel runs any profile.
+func (f *Facts) holds() bool {
+	for _, p := range f.Status.Profiles {
+		if p.State == server.StateInstalled || p.State == server.StateChanged || p.State == server.StateNoFile {
+			return true
+		}
+	}
+	return false
+}

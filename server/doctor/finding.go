@@ -1,0 +1,69 @@
+package doctor
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities, worst first.
+const (
+	Broken  Severity = "broken"  // a gate does not do what its profile says
+	Warning Severity = "warning" // it works, but not for everybody, or not for long
+	Note    Severity = "note"    // good to know
+	OK      Severity = "ok"
+)
+
+func (s Severity) rank() int {
+	return slices.Index([]Severity{Broken, Warning, Note, OK}, s)
+}
+
+// Finding is what one check says.
+type Finding struct {
+	ID       string   `json:"id"` // of the check; it keeps its name over releases
+	Severity Severity `json:"severity"`
+	Found    string   `json:"found"`
+	Why      string   `json:"why"`  // why it matters; "" when all is well
+	Todo     string   `json:"todo"` // what to do; "" when there is nothing
+}
+
+// The IDs of the checks.
+const (
+	IDUnseen      = "unseen"       // what could not be looked at
+	IDBackend     = "backend"      // tools and kernel features
+	IDInstalled   = "installed"    // files against the kernel
+	IDDrift       = "drift"        // the rules are not those that were committed
+	IDForeignJump = "foreign-jump" // rules of others lead into our chains
+	IDFlavours    = "flavours"     // iptables-nft and iptables-legacy both have rules
+	IDTableSize   = "table-size"   // ip_list_tot
+	IDTableFull   = "table-full"
+	IDBypass      = "bypass"       // a gated port is accepted before the gate
+	IDPublished   = "published"    // a gated port is sent elsewhere, past INPUT
+	IDDropped     = "dropped"      // a gated port is dropped also for lease holders
+	IDNoGate      = "no-gate"      // closed = "continue" and nothing closes
+	IDUnheard     = "unheard"      // knocks do not reach the rules
+	IDUntracked   = "untracked"    // rules take connections away from conntrack
+	IDConntrack   = "conntrack"    // the kernel has none
+	IDOtherFamily = "other-family" // IPv6 is open while IPv4 is gated
+	IDReversePath = "reverse-path" // rp_filter
+	IDClock       = "clock"
+)
+
+// sorted puts the worst first and keeps the order of the checks otherwise.
+func sorted(all []Finding) []Finding {
+	slices.SortStableFunc(all, func(x, y Finding) int { return cmp.Compare(x.Severity.rank(), y.Severity.rank()) })
+	return all
+}
+
+// Count returns how many findings have the severity.
+func Count(all []Finding, s Severity) int {
+	n := 0
+	for _, f := range all {
+		if f.Severity == s {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,61 @@
+package doctor
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"knockkit/server/iptables"
+)
+
+// lookAtKernel reads settings of the kernel, the interfaces and the clock.
+func (f *Facts) lookAtKernel() {
+	limit, err := iptables.TableLimit()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // not loaded: the trial tells
+		f.miss("ip_list_tot of xt_recent", err)
+	}
+	f.TableLimit = limit
+	_, err = os.Stat("/proc/sys/net/netfilter/nf_conntrack_max")
+	f.Conntrack = err == nil
+
+	var now unix.Timex
+	state, err := unix.Adjtimex(&now)
+	f.miss("the clock", err)
+	f.Clock = Clock{Known: err == nil, Synchronised: state != unix.TIME_ERROR && now.Status&unix.STA_UNSYNC == 0}
+
+	interfaces, err := net.Interfaces()
+	f.miss("the network interfaces", err)
+	for _, i := range interfaces {
+		if i.Flags&net.FlagLoopback != 0 || i.Flags&net.FlagUp == 0 {
+			continue
+		}
+		addrs, err := i.Addrs()
+		f.miss("the addresses of "+i.Name, err)
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				f.Addresses = append(f.Addresses, p.Addr())
+			}
+		}
+		f.ReversePath = append(f.ReversePath, reversePath(i.Name))
+	}
+}
+
+// reversePath reads the filter of an interface: the higher of its own value and that
+// of all (Documentation/networking/ip-sysctl.rst).
+func reversePath(name string) Interface {
+	value := max(rpFilter("all"), rpFilter(name))
+	return Interface{Name: name, Strict: value == "1", Loose: value == "2"}
+}
+
+func rpFilter(name string) string {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + name + "/rp_filter")
+	if err != nil {
+		return "0" // a kernel without IPv4 filters nothing
+	}
+	return strings.TrimSpace(string(text))
+}

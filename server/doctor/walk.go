@@ -1,0 +1,184 @@
+package doctor
+
+// outcome is what a chain does with a packet. Not certain means: with some packets
+// of that kind.
+type outcome struct {
+	verdict verdict // accept, drop, divert, untrack or ours
+	chain   *chain
+	rule    *rule // nil: the chain's policy
+	certain bool
+}
+
+// maxDepth is how deep chains call each other: more than the kernel allows.
+const maxDepth = 32
+
+// walk follows a packet through a chain that the kernel calls. The last outcome is
+// the certain one: what happens unless one of those before it did.
+func (h host) walk(c *chain, p Packet) []outcome {
+	w := walker{host: h, packet: p}
+	if !w.through(c, true, 0) {
+		w.found = append(w.found, outcome{c.policy, c, nil, true})
+	}
+	return w.found
+}
+
+type walker struct {
+	host   host
+	packet Packet
+	found  []outcome
+}
+
+// through follows the packet through a chain that it has come to for certain or
+// perhaps. It reports whether a packet that comes here never leaves.
+func (w *walker) through(c *chain, certain bool, depth int) (ends bool) {
+	here := true // the packet is still in this chain for certain, if it came at all
+	for _, r := range c.rules {
+		a := r.match(w.packet)
+		if a == no {
+			continue
+		}
+		is := here && a == yes
+		switch r.verdict {
+		case goOn:
+		case untrack:
+			w.found = append(w.found, outcome{r.verdict, c, r, certain && is})
+		case accept, drop, divert, ours:
+			w.found = append(w.found, outcome{r.verdict, c, r, certain && is})
+			if is {
+				return true
+			}
+		case back:
+			if is {
+				return false
+			}
+			here = false
+		case jump, jumpAway:
+			callee := w.host.callee(c, r.target)
+			if callee == nil {
+				continue // a target that decides nothing, as LOG
+			}
+			if depth == maxDepth {
+				here = false
+				continue
+			}
+			ended := w.through(callee, certain && is, depth+1)
+			switch {
+			case is && (ended || r.verdict == jumpAway):
+				return ended
+			case r.verdict == jumpAway:
+				here = false
+			}
+		}
+	}
+	return false
+}
+
+// fate is what becomes of a packet on its way to our rules, and behind them.
+type fate struct {
+	before    []outcome // what keeps it from our rules: drop, divert; accept where that ends the way
+	after     []outcome // what a packet that we accept meets: the last of each chain is its end
+	rest      []outcome // what a packet that we let go on meets in the same chain
+	untracked []outcome
+}
+
+// site is where our rules are.
+type site struct {
+	tool  string // of the chain that calls us: nftTool for our own table
+	place place
+}
+
+// follow follows a packet past our rules. Where they are not installed, they are
+// where an install would put them: first in their chain.
+func (h host) follow(p Packet, us site) fate {
+	var f fate
+	for _, c := range h.stations(p.Family) {
+		own := us.tool != nftTool && c.tool == us.tool && c.table == "filter" && c.place == us.place
+		found := h.walk(c, p)
+		for _, o := range found {
+			if o.verdict == untrack {
+				f.untracked = append(f.untracked, o)
+			}
+		}
+		switch {
+		case own:
+			f.before = append(f.before, beforeUs(c, found)...)
+			f.rest = h.walkBehind(c, p)
+		case c.place.compare(us.place) < 0:
+			f.before = append(f.before, keepsAway(found)...)
+		default:
+			f.after = append(f.after, ends(found)...)
+		}
+	}
+	return f
+}
+
+// beforeUs returns the outcomes of rules in front of our jump: an accept there is the
+// last word of the chain. Without a jump there is no before.
+func beforeUs(c *chain, found []outcome) []outcome {
+	var all []outcome
+	if !c.callsUs() {
+		return nil
+	}
+	for _, o := range found {
+		if o.verdict == ours || o.rule == nil {
+			break
+		}
+		if o.verdict == accept || o.verdict == drop {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+func (c *chain) callsUs() bool {
+	for _, r := range c.rules {
+		if r.verdict == ours {
+			return true
+		}
+	}
+	return false
+}
+
+// walkBehind follows a packet from behind our jump to the end of the chain.
+func (h host) walkBehind(c *chain, p Packet) []outcome {
+	tail := *c
+	for i, r := range c.rules {
+		if r.verdict == ours {
+			tail.rules = c.rules[i+1:]
+		}
+	}
+	return h.walk(&tail, p)
+}
+
+// keepsAway returns what ends a packet's way in a chain before ours. An accept ends
+// the way through that chain only.
+func keepsAway(found []outcome) []outcome {
+	var all []outcome
+	weak := false
+	for _, o := range found {
+		switch o.verdict {
+		case accept:
+			weak = true
+		case drop, divert:
+			o.certain = o.certain && !weak
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// ends returns a chain's certain end, where that is a drop: weaker when a rule before
+// it accepts some packets.
+func ends(found []outcome) []outcome {
+	weak := false
+	for _, o := range found {
+		if o.verdict == accept && !o.certain {
+			weak = true
+		}
+		if o.certain && o.verdict == drop {
+			o.certain = !weak
+			return []outcome{o}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"knockkit/server/backend"
+)
+
+// Look reads what is installed and who holds what.
+type Look func(ctx context.Context) (backend.Installed, []backend.Source, error)
+
+// Feed publishes the events of this network namespace on its hub: as the listener
+// of the NFLOG group, who serves all others, or else as one of those others. When
+// the listener goes away, one of them takes its place.
+type Feed struct {
+	Hub   *Hub
+	Look  Look
+	Clock Clock
+	Every time.Duration // how often to look at the kernel even if nothing calls for it; 0: never
+
+	// Say is told what the feed is: a listener, a reader, or neither and why. It is
+	// called from the goroutine of Run, and may be nil.
+	Say func(Role, error)
+
+	refresh chan struct{}
+	seen    chan seen
+	last    Role
+}
+
+// Role is what a [Feed] is at the moment.
+type Role string
+
+// The roles.
+const (
+	Listener Role = "listens to the kernel"
+	Reader   Role = "reads from another knockd"
+	Waiting  Role = "waits for its turn" // the error says for whom
+)
+
+// NewFeed returns a feed with a hub of its own.
+func NewFeed(look Look) *Feed {
+	return &Feed{Hub: NewHub(), Look: look, Clock: SystemClock(), refresh: make(chan struct{}, 1), seen: make(chan seen, 1)}
+}
+
+// Refresh says that other profiles are installed now.
+func (f *Feed) Refresh() {
+	select {
+	case f.refresh <- struct{}{}:
+	default: // one is on its way already
+	}
+}
+
+// Seen gives the feed a look at the kernel that somebody else had, so that it need
+// not look itself. It began at that moment of the feed's clock.
+func (f *Feed) Seen(began Moment, in backend.Installed, sources []backend.Source) {
+	select {
+	case f.seen <- seen{began, in, sources, nil}:
+	default: // another one is waiting
+	}
+}
+
+// retry is how soon the group is asked for again, when somebody else has it and
+// does not share.
+const retry = 500 * time.Millisecond
+
+// Run publishes events until the context ends. It gives up only when listening is
+// forbidden: [backend.ErrPrivilege].
+func (f *Feed) Run(ctx context.Context) error {
+	defer f.Hub.Close()
+	for ctx.Err() == nil {
+		group, err := OpenGroup(backend.LogGroup)
+		switch {
+		case err == nil:
+			f.say(Listener, nil)
+			err = f.listen(ctx, group)
+		case errors.Is(err, ErrTaken):
+			var c *client
+			if c, err = connect(ctx); err == nil {
+				f.say(Reader, nil)
+				err = f.read(ctx, c)
+			} else {
+				err = errors.Join(ErrTaken, err)
+			}
+		case errors.Is(err, backend.ErrPrivilege):
+			return err
+		}
+		if err == nil { // the other one is gone: at once
+			continue
+		}
+		if ctx.Err() == nil {
+			f.say(Waiting, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retry):
+		}
+	}
+	return nil
+}
+
+// say tells what the feed is, and that it waits only once.
+func (f *Feed) say(r Role, err error) {
+	if f.Say != nil && (r != f.last || r != Waiting) {
+		f.Say(r, err)
+	}
+	f.last = r
+}
+
+// read publishes what another process serves, until that one ends.
+func (f *Feed) read(ctx context.Context, c *client) error {
+	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
+	defer stop()
+	defer c.conn.Close()
+	for {
+		i, err := c.next()
+		if err != nil {
+			return nil
+		}
+		f.Hub.Publish(i)
+	}
+}

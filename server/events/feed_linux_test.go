@@ -1,0 +1,252 @@
+package events
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"knockkit/internal/lab"
+	"knockkit/internal/lab/labtest"
+	"knockkit/server/backend"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }
+
+// soon is how long a condition may take that needs no waiting.
+const soon = 5 * time.Second
+
+// fed is a feed that runs on a host.
+type fed struct {
+	*Feed
+	end func() // and wait until it has
+
+	mu    sync.Mutex
+	roles []string
+}
+
+func (f *fed) said() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.roles, "\n")
+}
+
+func run(t *testing.T, h *lab.Host, in backend.Installed) *fed {
+	t.Helper()
+	f := &fed{Feed: NewFeed(func(context.Context) (backend.Installed, []backend.Source, error) { return in, nil, nil })}
+	f.Say = func(r Role, err error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.roles = append(f.roles, fmt.Sprint(r, " ", err))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Do(func() error { return f.Run(ctx) }) }()
+	var once sync.Once
+	f.end = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(f.end)
+	return f
+}
+
+// becomes waits until the feed has said its role.
+func (f *fed) becomes(t *testing.T, r Role) {
+	t.Helper()
+	labtest.Eventually(t, soon, func() error {
+		if !strings.Contains(f.said(), string(r)) {
+			return fmt.Errorf("it %q", f.said())
+		}
+		return nil
+	})
+}
+
+// reporting is a host with a rule that reports pings over loopback as knocks.
+func reporting(t *testing.T) *lab.Host {
+	t.Helper()
+	labtest.NeedRoot(t)
+	labtest.Need(t, "nft", "ping")
+	h := labtest.NewHost(t, "server")
+	labtest.MustRun(t, h, "add table inet t\nadd chain inet t in { type filter hook input priority 0; }\n"+
+		`add rule inet t in icmp type echo-request log group 7115 snaplen 128 prefix "knockd knock mysql 1"`+"\n", "nft", "-f", "-")
+	return h
+}
+
+func ping(t *testing.T, h *lab.Host) {
+	t.Helper()
+	labtest.MustRun(t, h, "", "ping", "-c", "1", "-W", "1", "127.0.0.1")
+}
+
+// gets waits for an event.
+func gets(t *testing.T, w *Watcher) Event {
+	t.Helper()
+	select {
+	case i := <-w.C:
+		return i.Event
+	case <-time.After(soon):
+		t.Fatal("no event")
+	}
+	return Event{}
+}
+
+func TestOneFeedListensTheOtherReadsFromItAndTakesItsPlace(t *testing.T) {
+	h := reporting(t)
+	in := installed(t, article())
+	first := run(t, h, in)
+	first.becomes(t, Listener)
+	second := run(t, h, in)
+	second.becomes(t, Reader)
+	one, two := first.Hub.Watch(), second.Hub.Watch()
+	ping(t, h)
+	if a, b := gets(t, one), gets(t, two); a.Detail != "knock 1 of 3" || b.Detail != a.Detail || !b.Time.Equal(a.Time) || b.Address != "127.0.0.1" {
+		t.Errorf("%+v\n%+v", a, b)
+	}
+	first.end()
+	second.becomes(t, Listener)
+	ping(t, h)
+	if e := gets(t, two); e.Kind != Knock {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestTheGroupHasOneListener(t *testing.T) {
+	h := labtest.NewHost(t, "server")
+	open := func() (g *Group, err error) {
+		err = h.Do(func() (err error) {
+			g, err = OpenGroup(backend.LogGroup)
+			return err
+		})
+		return g, err
+	}
+	g, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(); !errors.Is(err, ErrTaken) {
+		t.Errorf("the second listener gets %v", err)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if g, err = open(); err != nil {
+		t.Fatalf("when the first one is gone: %v", err)
+	}
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// asNobody calls f on the host with the effective user 65534, which ends with the thread.
+func asNobody(t *testing.T, h *lab.Host, f func() error) error {
+	t.Helper()
+	return h.Do(func() error {
+		const same = ^uintptr(0)
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, same, 65534, same); errno != 0 { // of this thread only
+			return errno
+		}
+		return f()
+	})
+}
+
+func TestAStrangerGetsNoEvents(t *testing.T) {
+	h := reporting(t)
+	run(t, h, installed(t, article())).becomes(t, Listener)
+	labtest.Eventually(t, soon, func() error {
+		return h.Do(func() error { // root gets the first line
+			c, err := connect(t.Context())
+			if err != nil {
+				return err
+			}
+			return c.conn.Close()
+		})
+	})
+	err := asNobody(t, h, func() error {
+		c, err := net.Dial("unix", SocketName)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Read(make([]byte, 1))
+		return err
+	})
+	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("nobody gets %v", err)
+	}
+}
+
+// TestAStrangerWhoTakesTheSocketsNameIsNotBelievedAndStopsNothing has one who
+// offers events of his own.
+func TestAStrangerWhoTakesTheSocketsNameIsNotBelievedAndStopsNothing(t *testing.T) {
+	h := reporting(t)
+	var l *net.UnixListener
+	if err := asNobody(t, h, func() (err error) {
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: SocketName})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f := run(t, h, installed(t, article()))
+	f.becomes(t, "other watchers get no events: process ")
+	w := f.Hub.Watch()
+	ping(t, h)
+	if e := gets(t, w); e.Kind != Knock {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestAReaderOfTheSocketThatIsSlowIsToldHowManyItLost(t *testing.T) {
+	h := reporting(t)
+	f := run(t, h, installed(t, article()))
+	f.becomes(t, Listener)
+	var c net.Conn
+	labtest.Eventually(t, soon, func() error {
+		return h.Do(func() (err error) {
+			c, err = net.Dial("unix", SocketName)
+			return err
+		})
+	})
+	defer c.Close()
+	in := bufio.NewReader(c)
+	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "hello") {
+		t.Fatal(line, err)
+	}
+	const sent = 50_000 // far more than the queue and the socket hold
+	for range sent {
+		f.Hub.Publish(Item{Event: Event{Kind: Knock, Detail: "one of very many"}})
+	}
+	if err := c.SetReadDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	got, lost := 0, 0
+	for got+lost < sent {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			t.Fatalf("%d came and %d were lost, of %d: %v", got, lost, sent, err)
+		}
+		var i Item
+		if err := i.UnmarshalJSON(line); err != nil {
+			t.Fatal(err)
+		}
+		if lost += int(i.Lost); i.Lost == 0 {
+			got++
+		}
+		f.Hub.Publish(Item{Event: Event{Kind: Knock}}) // the next event that there is room for brings the word
+	}
+	if lost == 0 {
+		t.Error("nothing was lost: the test proves nothing")
+	}
+}

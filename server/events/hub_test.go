@@ -1,0 +1,69 @@
+package events
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestASlowWatcherLosesEventsAndIsToldHowManyWhileAFastOneGetsAll(t *testing.T) {
+	h := NewHub()
+	slow, fast := h.Watch(), h.Watch()
+	got := 0
+	const sent = queueLength + 100
+	for range sent {
+		h.Publish(Item{Event: Event{Kind: Knock}})
+		if i := <-fast.C; i.Lost == 0 {
+			got++
+		}
+	}
+	if got != sent {
+		t.Errorf("the fast one got %d of %d", got, sent)
+	}
+	for range queueLength {
+		if i := <-slow.C; i.Lost > 0 {
+			t.Fatal("told of a loss before it happened")
+		}
+	}
+	h.Publish(Item{Event: Event{Kind: Grant}})
+	if i := <-slow.C; i.Lost != 100 {
+		t.Errorf("told of %d lost events, not of 100", i.Lost)
+	}
+	if i := <-slow.C; i.Event.Kind != Grant {
+		t.Errorf("then came %+v", i)
+	}
+}
+
+func TestAWatcherEndsWithTheHubAndMayBeStoppedTwice(t *testing.T) {
+	h := NewHub()
+	w, other := h.Watch(), h.Watch()
+	w.Stop()
+	w.Stop()
+	h.Close()
+	for _, c := range []<-chan Item{w.C, other.C, h.Watch().C} {
+		if _, ok := <-c; ok {
+			t.Error("it goes on")
+		}
+	}
+}
+
+func TestAnItemIsTheSameAfterTheSocket(t *testing.T) {
+	for _, i := range []Item{
+		{Lost: 7, Where: "here"},
+		{Event: Event{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Reset, "mysql", "10.9.0.1", 1, 3, "why"}},
+	} {
+		line, err := json.Marshal(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Item
+		if err := json.Unmarshal(line, &back); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(i, back); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

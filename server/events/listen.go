@@ -1,0 +1,162 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"knockkit/server/backend"
+)
+
+// How often the listener does what no packet calls for.
+const (
+	tickEvery = 250 * time.Millisecond // while a time is running
+	lookGap   = 2 * time.Second        // between two looks at the kernel
+	lossEvery = time.Second            // between two words about lost events
+)
+
+// batch is what one read from the group brought.
+type batch struct {
+	reports []Report
+	lost    uint64
+	err     error
+}
+
+// seen is what one look at the kernel brought.
+type seen struct {
+	began     Moment
+	installed backend.Installed
+	sources   []backend.Source
+	err       error
+}
+
+// listener is the process that has the group.
+type listener struct {
+	*Feed
+	story  *Story
+	looked Moment // when the last look began
+	told   time.Duration
+	lost   uint64 // not told yet
+}
+
+// listen publishes what the group reports, and serves it to others, until the
+// context ends or the group fails.
+func (f *Feed) listen(ctx context.Context, group *Group) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer group.Close()
+	if err := serve(ctx, f.Hub); err != nil {
+		stranger := squatter(ctx)
+		if stranger == nil {
+			return err // who has the group must serve it: try again
+		}
+		f.say(Listener, fmt.Errorf("other watchers get no events: %w", stranger))
+	}
+	l := &listener{Feed: f, story: NewStory(backend.Installed{})}
+	batches := make(chan batch)
+	go receive(ctx, group, batches)
+	context.AfterFunc(ctx, func() { group.Close() }) // ends a read that waits
+	looks := make(chan seen, 1)
+	looking := false
+	look := func() {
+		looking, l.looked = true, l.Clock()
+		go func(began Moment) {
+			in, sources, err := f.Look(ctx)
+			looks <- seen{began, in, sources, err}
+		}(l.looked)
+	}
+	look() // what is installed has to be known before the first report can be told
+	first := <-looks
+	looking = false
+	l.take(first)
+	var tick <-chan time.Time // nil while no time is running
+	for {
+		if tick == nil && (!l.story.Idle() || l.lost > 0 || f.Every > 0) {
+			tick = time.After(tickEvery)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case b := <-batches:
+			if b.err != nil {
+				return b.err
+			}
+			l.report(b)
+		case s := <-looks:
+			looking = false
+			l.take(s)
+		case s := <-f.seen:
+			l.take(s)
+		case <-f.refresh:
+			if looking { // that one may have begun too early
+				f.Refresh()
+				l.take(<-looks)
+				looking = false
+				continue
+			}
+			look()
+		case <-tick:
+			tick = nil
+			l.publish(l.story.Tick(l.Clock()))
+		}
+		l.tell()
+		if !looking && l.due() {
+			look()
+		}
+	}
+}
+
+// receive hands on what the group reports. While it waits to do so, the kernel's
+// buffer fills, and what does not fit is lost there, and counted.
+func receive(ctx context.Context, group *Group, to chan<- batch) {
+	for {
+		var b batch
+		b.reports, b.lost, b.err = group.Receive(time.Time{})
+		select {
+		case to <- b:
+		case <-ctx.Done():
+			return
+		}
+		if b.err != nil {
+			return
+		}
+	}
+}
+
+func (l *listener) report(b batch) {
+	l.lost += b.lost
+	now := l.Clock()
+	for _, r := range b.reports {
+		l.publish(l.story.Report(now, r))
+	}
+}
+
+// take brings a look at the kernel into the story. One that failed is tried again
+// when it is due: until then times are counted.
+func (l *listener) take(s seen) {
+	if s.err == nil {
+		l.publish(l.story.Sync(l.Clock(), s.began, s.installed, s.sources))
+	}
+}
+
+func (l *listener) due() bool {
+	now := l.Clock()
+	since := now.Up - l.looked.Up
+	return since > lookGap && (l.story.Wants(now) || (l.Every > 0 && since > l.Every))
+}
+
+// tell says how many events were lost, at most once a second.
+func (l *listener) tell() {
+	now := l.Clock().Up
+	if l.lost == 0 || now-l.told < lossEvery {
+		return
+	}
+	l.Hub.Publish(Item{Lost: l.lost, Where: fmt.Sprintf("they came faster than NFLOG group %d was read", backend.LogGroup)})
+	l.lost, l.told = 0, now
+}
+
+func (l *listener) publish(all []Event) {
+	for _, e := range all {
+		l.Hub.Publish(Item{Event: e})
+	}
+}

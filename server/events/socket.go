@@ -1,0 +1,153 @@
+package events
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// SocketName is the abstract Unix socket of whoever listens to the NFLOG group: one
+// per network namespace, gone with its process.
+const SocketName = "@knockd/events"
+
+// maxClients is how many may read from the socket at once.
+const maxClients = 32
+
+// serve hands the hub's items to everybody who connects, a line of JSON each, until
+// the context ends. It fails at once when the socket cannot be had.
+func serve(ctx context.Context, h *Hub) error {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: SocketName})
+	if err != nil {
+		return fmt.Errorf("serving events: %w", err)
+	}
+	context.AfterFunc(ctx, func() { l.Close() })
+	go func() {
+		places := make(chan struct{}, maxClients)
+		for {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return // closed with the context
+			}
+			select {
+			case places <- struct{}{}:
+				go func() {
+					defer func() { <-places }()
+					hand(ctx, h, c)
+				}()
+			default:
+				c.Close()
+			}
+		}
+	}()
+	return nil
+}
+
+// hand writes the hub's items to one reader that may have them.
+func hand(ctx context.Context, h *Hub, c *net.UnixConn) {
+	defer c.Close()
+	if _, err := Friend(c); err != nil {
+		return
+	}
+	w := h.Watch()
+	defer w.Stop()
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	go func() { // the reader says nothing: this ends when it goes
+		_, _ = c.Read(make([]byte, 1))
+		w.Stop()
+	}()
+	out := json.NewEncoder(c)
+	if err := out.Encode(hello{Hello: SocketName}); err != nil {
+		return
+	}
+	for i := range w.C {
+		if err := out.Encode(i); err != nil {
+			return
+		}
+	}
+}
+
+// hello is the first line: whoever has read it misses nothing from then on.
+type hello struct {
+	Hello string `json:"hello"`
+}
+
+// client reads events that another process serves.
+type client struct {
+	conn *net.UnixConn
+	in   *bufio.Reader
+	PID  int // of the process that serves
+}
+
+// connect connects to whoever serves, if it may be believed.
+func connect(ctx context.Context) (*client, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", SocketName)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{conn: conn.(*net.UnixConn)}
+	if c.PID, err = Friend(c.conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	c.in = bufio.NewReaderSize(conn, 64<<10)
+	if _, err := c.in.ReadSlice('\n'); err != nil { // hello
+		return nil, errors.Join(fmt.Errorf("process %d serves no events: %w", c.PID, err), conn.Close())
+	}
+	return c, nil
+}
+
+// squatter returns an error that names the stranger who has taken the socket's
+// name, or nil if that is no stranger.
+func squatter(ctx context.Context) error {
+	c, err := connect(ctx)
+	if err == nil {
+		return c.conn.Close()
+	}
+	if errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	return nil
+}
+
+// next returns the next item. The error is io.EOF when the other process is gone.
+func (c *client) next() (Item, error) {
+	line, err := c.in.ReadSlice('\n')
+	if err != nil {
+		return Item{}, err
+	}
+	var i Item
+	if err := json.Unmarshal(line, &i); err != nil {
+		return Item{}, fmt.Errorf("process %d serves no events: %w", c.PID, err)
+	}
+	return i, nil
+}
+
+// Friend returns the process at the other end, if it is root's or our own user's.
+func Friend(c *net.UnixConn) (pid int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return 0, err
+	}
+	if failed != nil {
+		return 0, failed
+	}
+	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
+		return 0, fmt.Errorf("process %d of user %d is at the other end of %s: %w", cred.Pid, cred.Uid, SocketName, syscall.EPERM)
+	}
+	return int(cred.Pid), nil
+}

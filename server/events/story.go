@@ -1,0 +1,184 @@
+package events
+
+import (
+	"net/netip"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// Limits of what a story remembers, however many sources there are. Who is chosen
+// to be forgotten is left to chance: a flood cannot push out a chosen source.
+const (
+	maxTrails = 4096
+	maxLeases = 4096
+)
+
+// How long things are waited for.
+const (
+	grace   = 300 * time.Millisecond // a report may be on its way that long
+	patient = 5 * time.Second        // for a look at the kernel, when a lease should be over
+	recall  = 10 * time.Minute       // why a source fell is remembered that long
+)
+
+// Story turns reports into events. It follows each source through the installed
+// automaton, so that it can say what was expected, and count what no packet tells:
+// that a time is over. It is pure, and not safe for concurrent use.
+type Story struct {
+	views  map[protocol.Family]*view
+	policy protocol.Policy
+	trails map[netip.Addr]*trail
+	leases map[holding]*lease
+	stale  bool // a report named what is not known
+
+	identity string // of what is installed
+}
+
+// trail is how far a source is, and what became of it last.
+type trail struct {
+	state int           // protocol.Root: no position
+	until time.Duration // when the position's time is over; 0: never
+	why   string        // the source's last fall, in words
+	seen  time.Duration
+}
+
+type holding struct {
+	profile string
+	holder  netip.Prefix
+}
+
+type lease struct {
+	since time.Duration
+	until time.Duration // 0: never
+}
+
+// NewStory returns a story about what is installed, in which nobody has knocked yet.
+func NewStory(in backend.Installed) *Story {
+	return &Story{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: map[holding]*lease{}, identity: identity(in)}
+}
+
+// Report tells what one report means.
+func (s *Story) Report(now Moment, r Report) []Event {
+	src := r.Packet.Source
+	v := s.views[protocol.FamilyOf(src)]
+	t := s.trail(now, src)
+	out := teller{now: now, address: src.String()}
+	s.overdue(&out, v, t)
+	switch r.Event {
+	case backend.EventKnock:
+		s.knock(&out, v, t, r)
+	case backend.EventReset:
+		if i, ok := v.states[place{r.Profile, r.Step}]; ok {
+			out.fall(v, i, r.Packet.Kind, protocol.Root)
+		} else {
+			s.stale = true
+			out.tell(Reset, r.Profile, r.Step, 0, "came "+r.Packet.Kind+": starts over")
+		}
+		t.state, t.until = protocol.Root, 0
+	case backend.EventGrant:
+		s.grant(&out, v, src, r.Profile)
+	case backend.EventBan:
+		out.tell(Ban, "", 0, 0, banned(s.policy.Ban))
+	case backend.EventDenied:
+		out.tell(Denied, r.Profile, 0, steps(v.profile(r.Profile)), denied(r.Packet.Kind, t.why))
+	}
+	if out.why != "" {
+		t.why = out.why
+	}
+	return out.events
+}
+
+func (s *Story) knock(out *teller, v *view, t *trail, r Report) {
+	i, ok := v.states[place{r.Profile, r.Step}]
+	if !ok {
+		s.stale = true
+		out.tell(Knock, r.Profile, r.Step, 0, knocked(r.Step, 0, false))
+		return
+	}
+	if !v.follows(t.state, i) {
+		out.fall(v, t.state, r.Packet.Kind, i)
+	}
+	for _, u := range v.States[i].Users {
+		n := len(u.Profile.Sequence)
+		out.tell(Knock, u.Profile.Name, u.Step, n, knocked(u.Step, n, i == t.state))
+	}
+	t.state, t.until, t.why = v.States[i].Keep, 0, ""
+	if within := v.States[t.state].Within; t.state != protocol.Root && within > 0 {
+		t.until = out.now.Up + within + grace
+	}
+}
+
+func (s *Story) grant(out *teller, v *view, src netip.Addr, name string) {
+	p := v.profile(name)
+	if p == nil {
+		s.stale = true
+		out.tell(Grant, name, 0, 0, "open")
+		return
+	}
+	out.tell(Grant, name, len(p.Sequence), len(p.Sequence), granted(p))
+	holder, err := src.Prefix(p.Prefix(v.Family))
+	if err != nil {
+		return // the length of a valid profile is valid
+	}
+	l := &lease{since: out.now.Up}
+	if p.Lease > 0 {
+		l.until = out.now.Up + p.Lease
+	}
+	forget(s.leases, maxLeases)
+	s.leases[holding{name, holder}] = l
+}
+
+// Idle reports whether no time is running: Tick would tell nothing, however late.
+func (s *Story) Idle() bool { return len(s.trails) == 0 && len(s.leases) == 0 && !s.stale }
+
+// Tick tells whose time is over. It is called now and then.
+func (s *Story) Tick(now Moment) []Event {
+	var all []Event
+	for src, t := range s.trails {
+		out := teller{now: now, address: src.String()}
+		s.overdue(&out, s.views[protocol.FamilyOf(src)], t)
+		all = append(all, out.events...)
+		if t.state == protocol.Root && now.Up-t.seen > recall {
+			delete(s.trails, src)
+		}
+	}
+	for h, l := range s.leases {
+		if l.until > 0 && now.Up > l.until+patient {
+			all = append(all, s.ended(now, h, true))
+		}
+	}
+	return all
+}
+
+// overdue tells that the time of a source's position is over, if it is.
+func (s *Story) overdue(out *teller, v *view, t *trail) {
+	if t.state == protocol.Root || t.until == 0 || out.now.Up <= t.until {
+		return
+	}
+	out.expire(v, t.state)
+	t.state, t.until = protocol.Root, 0
+	t.why = out.why
+}
+
+// trail returns what is known of a source.
+func (s *Story) trail(now Moment, src netip.Addr) *trail {
+	t := s.trails[src]
+	if t == nil {
+		forget(s.trails, maxTrails)
+		t = &trail{}
+		s.trails[src] = t
+	}
+	t.seen = now.Up
+	return t
+}
+
+// forget makes room for one more.
+func forget[K comparable, V any](m map[K]V, limit int) {
+	for k := range m {
+		if len(m) < limit {
+			return
+		}
+		delete(m, k)
+	}
+}

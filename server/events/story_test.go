@@ -1,0 +1,230 @@
+package events
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// teller's tests run on a clock of their own.
+type played struct {
+	t     *testing.T
+	story *Story
+	now   Moment
+}
+
+func installed(t *testing.T, files map[string]string) backend.Installed {
+	t.Helper()
+	var in backend.Installed
+	for name, text := range files {
+		p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text))
+		if diagnostics.HasErrors() {
+			t.Fatal(diagnostics)
+		}
+		in.Profiles = append(in.Profiles, p)
+	}
+	slices.SortFunc(in.Profiles, func(x, y *protocol.Profile) int { return len(x.Name) - len(y.Name) })
+	in.Policy = protocol.Policy{Strict: true, Ban: &protocol.Ban{After: 3, For: 10 * time.Minute}}
+	return in
+}
+
+func article() map[string]string {
+	return map[string]string{"mysql": "sequence = [\"icmp\", \"7/tcp\", \"8000/tcp\"]\nopen = [\"3306/tcp\"]\n"}
+}
+
+func play(t *testing.T, files map[string]string) *played {
+	return &played{t, NewStory(installed(t, files)), Moment{Wall: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}}
+}
+
+func (p *played) pass(d time.Duration) { p.now = Moment{p.now.Wall.Add(d), p.now.Up + d} }
+
+// report plays one report: a prefix as the rules have it, and what came.
+func (p *played) report(prefix, kind string) []Event {
+	p.t.Helper()
+	r := Report{Packet: Packet{Source: netip.MustParseAddr("10.9.0.1"), Kind: kind}}
+	var ok bool
+	if r.Event, r.Profile, r.Step, ok = backend.ParseLogPrefix("knockd " + prefix); !ok {
+		p.t.Fatalf("no prefix of ours: %q", prefix)
+	}
+	return p.story.Report(p.now, r)
+}
+
+// expect fails unless the events are these: "kind profile step/steps: detail".
+func (p *played) expect(got []Event, want ...string) {
+	p.t.Helper()
+	var texts []string
+	for _, e := range got {
+		if !e.Time.Equal(p.now.Wall) || (e.Address != "10.9.0.1") {
+			p.t.Errorf("%+v", e)
+		}
+		texts = append(texts, fmt.Sprintf("%s %s %d/%d: %s", e.Kind, e.Profile, e.Step, e.Steps, e.Detail))
+	}
+	if diff := cmp.Diff(want, texts); diff != "" {
+		p.t.Error(diff)
+	}
+}
+
+func TestARightSequenceIsToldStepByStep(t *testing.T) {
+	p := play(t, article())
+	p.expect(p.report("knock mysql 1", "icmp"), "knock mysql 1/3: knock 1 of 3")
+	p.expect(p.report("knock mysql 1", "icmp"), "knock mysql 1/3: knock 1 of 3, the same again")
+	p.expect(p.report("knock mysql 2", "7/tcp"), "knock mysql 2/3: knock 2 of 3")
+	p.expect(p.report("knock mysql 3", "8000/tcp"), "knock mysql 3/3: knock 3 of 3")
+	p.expect(p.report("grant mysql", "8000/tcp"), "grant mysql 3/3: open for 1h")
+}
+
+func TestAFallSaysWhatCameAndWhatWasExpected(t *testing.T) {
+	p := play(t, article())
+	p.report("knock mysql 1", "icmp")
+	p.expect(p.report("reset mysql 1", "8000/tcp"), "reset mysql 1/3: after knock 1 of 3 came 8000/tcp, expected 7/tcp: starts over")
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (after knock 1 of 3 came 8000/tcp, expected 7/tcp)")
+	p.report("knock mysql 1", "icmp") // a new try: the old fall is no reason any more
+	p.expect(p.report("reset mysql 1", "3306/tcp"), "reset mysql 1/3: after knock 1 of 3 came 3306/tcp, expected 7/tcp: starts over")
+}
+
+func TestWhoHasNotKnockedIsToldSo(t *testing.T) {
+	p := play(t, article())
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (it has not knocked)")
+}
+
+func TestABanIsToldWithItsTime(t *testing.T) {
+	p := play(t, article())
+	p.expect(p.report("ban", "9/tcp"), "ban  0/0: started over for the 3. time: banned for 10m")
+}
+
+func TestAPositionsEndIsCounted(t *testing.T) {
+	p := play(t, article())
+	p.report("knock mysql 1", "icmp")
+	p.pass(10 * time.Second)
+	p.expect(p.story.Tick(p.now)) // the next knock's report may be on its way
+	p.pass(grace + time.Millisecond)
+	p.expect(p.story.Tick(p.now), "expire mysql 1/3: waited longer than 10s after knock 1 of 3: starts over")
+	p.expect(p.story.Tick(p.now)) // once
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (waited longer than 10s after knock 1 of 3)")
+}
+
+// TestAStepOfTheMachinesClockEndsNothing sets the clock by an hour each way.
+func TestAStepOfTheMachinesClockEndsNothing(t *testing.T) {
+	for _, step := range []time.Duration{time.Hour, -time.Hour} {
+		t.Run(step.String(), func(t *testing.T) {
+			p := play(t, article())
+			p.report("knock mysql 1", "icmp")
+			p.report("grant mysql", "icmp")
+			p.now.Wall = p.now.Wall.Add(step)
+			p.expect(p.story.Tick(p.now))
+			if p.story.Wants(p.now) {
+				t.Error("a lease should be over")
+			}
+			p.pass(11 * time.Second)
+			p.expect(p.story.Tick(p.now), "expire mysql 1/3: waited longer than 10s after knock 1 of 3: starts over")
+		})
+	}
+}
+
+func TestASharedPositionIsToldForEachProfile(t *testing.T) {
+	p := play(t, map[string]string{
+		"mysql":  "sequence = [\"icmp\", \"7/tcp\", \"8000/tcp\"]\nopen = [\"3306/tcp\"]\n",
+		"shared": "sequence = [\"icmp\", \"7/tcp\"]\nopen = [\"80/tcp\"]\n"})
+	p.expect(p.report("knock mysql 1", "icmp"), "knock mysql 1/3: knock 1 of 3", "knock shared 1/2: knock 1 of 2")
+	p.expect(p.report("knock mysql 2", "7/tcp"), "knock mysql 2/3: knock 2 of 3", "knock shared 2/2: knock 2 of 2")
+	// One of them is through: only the other one can fall.
+	p.expect(p.report("reset mysql 2", "9/tcp"), "reset mysql 2/3: after knock 2 of 3 came 9/tcp, expected 8000/tcp: starts over")
+}
+
+// TestGoingOnWithTheEndOfAnotherSequenceIsAFallFromTheFirst: no rule reports it.
+func TestGoingOnWithTheEndOfAnotherSequenceIsAFallFromTheFirst(t *testing.T) {
+	p := play(t, map[string]string{
+		"a":     "sequence = [\"1/tcp\", \"2/tcp\", \"3/tcp\"]\nopen = [\"80/tcp\"]\n",
+		"other": "sequence = [\"2/tcp\", \"4/tcp\", \"5/tcp\"]\nopen = [\"81/tcp\"]\n"})
+	p.report("knock a 1", "1/tcp")
+	p.report("knock a 2", "2/tcp")
+	p.expect(p.report("knock other 2", "4/tcp"),
+		"reset a 2/3: after knock 2 of 3 came 4/tcp, expected 3/tcp: starts over", "knock other 2/3: knock 2 of 3")
+}
+
+func TestALeasesEndIsTakenFromTheKernel(t *testing.T) {
+	p := play(t, article())
+	in := installed(t, article())
+	held := backend.Source{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.1/32"), State: backend.Open, Left: time.Hour}
+	p.report("grant mysql", "8000/tcp")
+	p.pass(time.Minute)
+	p.expect(p.story.Sync(p.now, p.now, in, []backend.Source{held})) // renewed: an hour from here
+	p.pass(59*time.Minute + 50*time.Second)
+	if p.story.Wants(p.now) {
+		t.Error("it wants a look before the renewed lease is over")
+	}
+	p.pass(11 * time.Second)
+	if !p.story.Wants(p.now) {
+		t.Error("it wants no look when the lease should be over")
+	}
+	p.expect(p.story.Sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease is over")
+	p.expect(p.story.Sync(p.now, p.now, in, nil))
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (the lease is over)")
+}
+
+func TestALeaseThatIsTakenAwayHasEndedEarlyAndOneThatWasFlushedHasNot(t *testing.T) {
+	p := play(t, article())
+	in := installed(t, article())
+	p.report("grant mysql", "8000/tcp")
+	began := p.now
+	p.pass(time.Second)
+	p.expect(p.story.Sync(p.now, began, in, nil)) // the look began before the lease did
+	p.expect(p.story.Sync(p.now, p.now, backend.Installed{}, nil))
+	drifted := in
+	drifted.Drift = []string{"INPUT does not jump"}
+	p.expect(p.story.Sync(p.now, p.now, drifted, nil))
+	p.expect(p.story.Sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease ended early: given back, used up or revoked")
+}
+
+func TestWithoutALookALeasesEndIsCounted(t *testing.T) {
+	p := play(t, article())
+	p.report("grant mysql", "8000/tcp")
+	p.pass(time.Hour + patient + time.Millisecond)
+	p.expect(p.story.Tick(p.now), "expire mysql 3/3: the lease is over")
+}
+
+func TestWhatIsNotInstalledIsToldAsFarAsItIsKnown(t *testing.T) {
+	p := play(t, nil)
+	p.expect(p.report("knock mysql 2", "7/tcp"), "knock mysql 2/0: knock 2")
+	if !p.story.Wants(p.now) {
+		t.Error("it does not want to know")
+	}
+	p.story.Sync(p.now, p.now, installed(t, article()), nil)
+	p.expect(p.report("knock mysql 3", "8000/tcp"), "knock mysql 3/3: knock 3 of 3")
+}
+
+func TestAPositionStaysWhenProfilesChange(t *testing.T) {
+	p := play(t, article())
+	p.report("knock mysql 2", "7/tcp")
+	more := article()
+	more["a"] = "sequence = [\"1/tcp\", \"2/tcp\"]\nopen = [\"80/tcp\"]\n"
+	p.story.Sync(p.now, p.now, installed(t, more), nil)
+	p.expect(p.report("knock mysql 3", "8000/tcp"), "knock mysql 3/3: knock 3 of 3")
+}
+
+func TestAFloodOfSourcesIsForgottenNotRemembered(t *testing.T) {
+	p := play(t, article())
+	for i := range 3 * maxTrails {
+		src := netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)})
+		for _, e := range []backend.Event{backend.EventKnock, backend.EventGrant} {
+			p.story.Report(p.now, Report{Event: e, Profile: "mysql", Step: 1, Packet: Packet{Source: src, Kind: "icmp"}})
+		}
+	}
+	if len(p.story.trails) > maxTrails || len(p.story.leases) > maxLeases {
+		t.Errorf("%d trails, %d leases", len(p.story.trails), len(p.story.leases))
+	}
+	p.pass(2 * time.Hour)
+	p.story.Tick(p.now)
+	p.pass(recall + time.Second)
+	p.story.Tick(p.now)
+	if !p.story.Idle() {
+		t.Errorf("%d trails, %d leases are left", len(p.story.trails), len(p.story.leases))
+	}
+}

@@ -1,0 +1,106 @@
+package events
+
+import (
+	"fmt"
+
+	"knockkit/internal/say"
+	"knockkit/protocol"
+)
+
+// teller collects the events of one report.
+type teller struct {
+	now     Moment
+	address string
+	events  []Event
+	why     string // the last fall among them
+}
+
+func (t *teller) tell(k Kind, profile string, step, steps int, detail string) {
+	t.events = append(t.events, Event{Time: t.now.Wall, Kind: k, Profile: profile, Address: t.address, Step: step, Steps: steps, Detail: detail})
+}
+
+// fall tells each profile whose sequence was left that it was: by what came, and
+// what was expected instead. Those who go on in state next did not fall.
+func (t *teller) fall(v *view, from int, came string, next int) {
+	for _, u := range v.States[from].Users {
+		n := len(u.Profile.Sequence)
+		if u.Step == n || goesOn(v, u, next) {
+			continue
+		}
+		t.why = fmt.Sprintf("after knock %d of %d came %s, expected %s", u.Step, n, came, u.Profile.Sequence[u.Step].Knock)
+		t.tell(Reset, u.Profile.Name, u.Step, n, t.why+": starts over")
+	}
+}
+
+func goesOn(v *view, u protocol.Use, next int) bool {
+	for _, o := range v.States[next].Users {
+		if o.Profile == u.Profile && o.Step > u.Step {
+			return true
+		}
+	}
+	return false
+}
+
+// expire tells each profile on whose way the source was that it was too slow.
+func (t *teller) expire(v *view, from int) {
+	s := &v.States[from]
+	for _, u := range s.Users {
+		n := len(u.Profile.Sequence)
+		if u.Step == n {
+			continue
+		}
+		t.why = fmt.Sprintf("waited longer than %s after knock %d of %d", protocol.FormatDuration(s.Within), u.Step, n)
+		t.tell(Expire, u.Profile.Name, u.Step, n, t.why+": starts over")
+	}
+}
+
+func knocked(step, steps int, again bool) string {
+	text := fmt.Sprintf("knock %d", step)
+	if steps > 0 {
+		text += fmt.Sprintf(" of %d", steps)
+	}
+	if again {
+		text += ", the same again"
+	}
+	return text
+}
+
+func granted(p *protocol.Profile) string {
+	text := "open until it is revoked"
+	if p.Lease > 0 {
+		text = "open for " + say.Duration(p.Lease)
+	}
+	if p.Once {
+		text += ", for one connection"
+	}
+	return text
+}
+
+func banned(b *protocol.Ban) string {
+	if b == nil {
+		return "banned"
+	}
+	return fmt.Sprintf("started over for the %d. time: banned for %s", b.After, say.Duration(b.For))
+}
+
+// denied says why a connection was shut out, as far as it is known.
+func denied(came, why string) string {
+	if why == "" {
+		why = "it has not knocked"
+	}
+	return fmt.Sprintf("came to %s without a lease (%s)", came, why)
+}
+
+func over(inTime bool) string {
+	if inTime {
+		return "the lease is over"
+	}
+	return "the lease ended early: given back, used up or revoked"
+}
+
+func steps(p *protocol.Profile) int {
+	if p == nil {
+		return 0
+	}
+	return len(p.Sequence)
+}

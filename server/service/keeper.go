@@ -1,0 +1,188 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server"
+	"knockkit/server/backend"
+	"knockkit/server/events"
+)
+
+// How often the keeper does what nobody asked for.
+const (
+	leaseLook  = 5 * time.Second  // while somebody holds a lease: is it still there?
+	lookShare  = 100              // … but no more often than makes this part of a processor
+	idleLook   = time.Minute      // in case a change was not told
+	checkGap   = time.Second      // least time between two checks
+	checkRetry = 2 * time.Second  // after a check or a repair that failed
+	workLimit  = 20 * time.Second // for one install
+)
+
+// keeper sees to it that what is wanted is installed. Its run is the only one that
+// changes rules.
+type keeper struct {
+	*Service
+	memory *memory
+	clocks stepper
+	cost   time.Duration // of the last check, in processor time
+	failed string        // the last failure that was logged, not to log it again and again
+
+	mu     sync.Mutex // look and status are called by other tasks
+	host   Host
+	wanted Wanted
+}
+
+func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: newMemory()} }
+
+// sources is what the keeper listens to.
+type sources struct {
+	events  <-chan events.Item
+	files   <-chan string   // why to reload
+	rules   <-chan struct{} // somebody has changed rules
+	signals <-chan os.Signal
+}
+
+// run reloads, checks and repairs until the context ends.
+func (k *keeper) run(ctx context.Context, from sources) error {
+	var alive <-chan time.Time
+	if every := k.manager.watchdog(); every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		alive = ticker.C
+	}
+	next := time.NewTimer(k.pause(nil))
+	defer next.Stop()
+	last := time.Now() // when the last check ended
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-alive:
+			k.manager.alive()
+		case i, ok := <-from.events:
+			if !ok {
+				from.events = nil
+				continue
+			}
+			if k.observe(i) { // the first lease: from now on it is looked after
+				next.Reset(k.pause(nil))
+			}
+		case why := <-from.files:
+			k.reload(ctx, why)
+		case <-from.signals:
+			k.reload(ctx, "SIGHUP")
+		case <-from.rules:
+			next.Reset(max(0, checkGap-time.Since(last)))
+		case <-next.C:
+			worked := processorTime()
+			err := k.check(ctx)
+			k.cost, last = processorTime()-worked, time.Now()
+			next.Reset(k.pause(err))
+		}
+	}
+}
+
+// pause is how long nothing needs to be looked at.
+func (k *keeper) pause(err error) time.Duration {
+	switch {
+	case err != nil:
+		return checkRetry
+	case !k.memory.empty():
+		return min(max(leaseLook, k.cost*lookShare), idleLook)
+	}
+	return idleLook
+}
+
+// observe takes in an event, and reports whether the first lease began with it.
+func (k *keeper) observe(i events.Item) (first bool) {
+	k.metrics.Observe(i)
+	e := i.Event
+	switch {
+	case i.Lost > 0:
+		k.Log.Warn("events were lost", "number", i.Lost, "why", i.Where)
+	case e.Kind == events.Grant:
+		k.Log.Info("grant", "profile", e.Profile, "address", e.Address, "detail", e.Detail)
+		first = k.memory.empty()
+		k.memory.granted(k.clock(), k.wanted.Profiles, e.Profile, e.Address)
+		k.manager.status("%s", k.summary())
+	case e.Kind == events.Ban:
+		k.Log.Info("ban", "address", e.Address, "detail", e.Detail)
+	default:
+		k.Log.Debug(string(e.Kind), "profile", e.Profile, "address", e.Address, "detail", e.Detail)
+	}
+	return first
+}
+
+// use makes a server and what it is to install the current ones.
+func (k *keeper) use(h Host, w Wanted) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.host, k.wanted = h, w
+}
+
+func (k *keeper) current() (Host, Wanted) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.host, k.wanted
+}
+
+// look reads the kernel, for the feed.
+func (k *keeper) look(ctx context.Context) (backend.Installed, []backend.Source, error) {
+	h, _ := k.current()
+	defer giveBack()
+	return h.Look(ctx)
+}
+
+// status reads the kernel, for the metrics.
+func (k *keeper) status(ctx context.Context) (server.Status, error) {
+	h, _ := k.current()
+	return h.Status(ctx, nil, nil)
+}
+
+// summary is the service in one line, for systemctl status.
+func (k *keeper) summary() string {
+	_, w := k.current()
+	return fmt.Sprintf("%s installed, %s remembered", count(len(w.Profiles), "profile"), count(len(k.memory.leases), "lease"))
+}
+
+// failure logs what failed, unless it is the same as last time.
+func (k *keeper) failure(what string, err error) {
+	text := what + ": " + err.Error()
+	if text != k.failed && !errors.Is(err, context.Canceled) {
+		k.Log.Error(what, "err", err)
+	}
+	k.failed = text
+}
+
+// removeAll takes the rules away when the service ends; ended is how it did.
+func (k *keeper) removeAll(ended error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), exitPatience)
+	defer cancel()
+	h, _ := k.current()
+	change, err := h.Remove(ctx, nil)
+	if err == nil {
+		k.Log.Info("removed", "profiles", change.Removed)
+	}
+	return errors.Join(ended, err)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func names(profiles []*protocol.Profile) []string {
+	all := make([]string, len(profiles))
+	for i, p := range profiles {
+		all[i] = p.Name
+	}
+	return all
+}

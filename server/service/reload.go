@@ -1,0 +1,137 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server"
+)
+
+// start does the first install. A file that is broken is reported, and does not keep
+// the gates of the others open: after a boot there is no last good state. Of a
+// broken file's profile, what is installed stays.
+func (k *keeper) start(ctx context.Context) error {
+	w, err := k.Load()
+	if err != nil {
+		return err
+	}
+	h, err := k.Open(ctx, w.Settings)
+	if err != nil {
+		return err
+	}
+	in, leases, err := h.Look(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range w.Broken {
+		k.Log.Error("a file cannot be used", "err", b.Err)
+		for _, p := range in.Profiles {
+			if p.Name == b.Profile {
+				w.Profiles = append(w.Profiles, p)
+				k.Log.Warn("what is installed of it stays", "profile", p.Name)
+			}
+		}
+	}
+	if w.Files == 0 && len(in.Profiles) > 0 {
+		k.Log.Warn("there is no profile file: what is installed stays", "profiles", names(in.Profiles))
+		w.Profiles = in.Profiles
+	}
+	k.use(h, w)
+	k.memory.replace(k.clock(), leases)
+	k.metrics.Reloaded(time.Now(), len(w.Broken) == 0)
+	return k.install(ctx, server.InstallOptions{Exactly: true, Guard: k.Guard}, "installed")
+}
+
+// reload reads the folder and installs what it says. Whatever is wrong with it is
+// reported, and then nothing has changed.
+func (k *keeper) reload(ctx context.Context, why string) {
+	k.manager.reloading()
+	defer func() { k.manager.ready(k.summary()) }()
+	err := k.tryReload(ctx, why)
+	if err != nil {
+		k.Log.Error("not reloaded: nothing has changed", "why", why, "err", err)
+	}
+	k.metrics.Reloaded(time.Now(), err == nil)
+}
+
+func (k *keeper) tryReload(ctx context.Context, why string) error {
+	w, err := k.Load()
+	if err != nil {
+		return err
+	}
+	for _, b := range w.Broken {
+		err = errors.Join(err, b.Err)
+	}
+	if err != nil {
+		return err
+	}
+	h, was := k.current()
+	if w.Files == 0 && len(was.Profiles) > 0 {
+		return errors.New("there is no profile file any more: `knockd remove --all` and a restart end all gates")
+	}
+	if same(was, w) {
+		return nil
+	}
+	if w.Settings.Backend != was.Settings.Backend || w.Settings.Metrics != was.Settings.Metrics {
+		k.Log.Warn("`backend` and `metrics` of knockd.toml change with a restart only")
+		w.Settings.Backend, w.Settings.Metrics = was.Settings.Backend, was.Settings.Metrics
+	}
+	if h, err = k.Open(ctx, w.Settings); err != nil {
+		return err
+	}
+	before, beforeHost := was, k.host
+	k.use(h, w)
+	if err := k.install(ctx, server.InstallOptions{Exactly: true}, "reloaded"); err != nil {
+		k.use(beforeHost, before)
+		return err
+	}
+	return nil
+}
+
+// install commits what is wanted, with the leases that the kernel has lost.
+func (k *keeper) install(ctx context.Context, o server.InstallOptions, what string) error {
+	ctx, cancel := context.WithTimeout(ctx, workLimit)
+	defer cancel()
+	change, err := k.host.Install(ctx, k.wanted.Profiles, o)
+	if err != nil {
+		return err
+	}
+	k.Log.Info(what, "profiles", names(k.wanted.Profiles), "new", change.Installed, "removed", change.Removed)
+	for _, name := range change.Removed {
+		k.Log.Warn("no gate any more", "profile", name)
+	}
+	for _, note := range change.Notes {
+		k.Log.Warn(note)
+	}
+	k.metrics.Installed(names(k.wanted.Profiles))
+	k.feed.Refresh()
+	k.manager.status("%s", k.summary())
+	giveBack()
+	return nil
+}
+
+// same reports whether two readings of the folder want the same.
+func same(x, y Wanted) bool {
+	return sameProfiles(x.Profiles, y.Profiles) && samePolicy(x.Settings.Policy, y.Settings.Policy) &&
+		x.Settings.Backend == y.Settings.Backend && x.Settings.Metrics == y.Settings.Metrics
+}
+
+func samePolicy(x, y protocol.Policy) bool {
+	return x.Strict == y.Strict && (x.Ban == nil) == (y.Ban == nil) && (x.Ban == nil || *x.Ban == *y.Ban)
+}
+
+func sameProfiles(x, y []*protocol.Profile) bool {
+	texts := func(all []*protocol.Profile) []string {
+		var texts []string
+		for _, p := range all {
+			texts = append(texts, fmt.Sprintf("%s %s", p.Name, p.Canonical()))
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	return slices.Equal(texts(x), texts(y))
+}

@@ -1,0 +1,77 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"knockkit/server"
+	"knockkit/server/backend"
+)
+
+// check looks whether what is wanted is installed, and puts it right. While all is
+// well it takes note of who holds a lease.
+func (k *keeper) check(ctx context.Context) error {
+	began := k.clock()
+	in, held, err := k.host.Look(ctx)
+	if err != nil {
+		k.failure("the kernel cannot be read", err)
+		return err
+	}
+	wrong := k.wrong(in)
+	if len(wrong) == 0 {
+		if step := k.clocks.step(began); step != 0 {
+			k.Log.Warn("the machine's clock was set", "by", step)
+			held = k.keepTimes(ctx, step, held)
+		}
+		k.memory.replace(began, held)
+		k.feed.Seen(began, in, held)
+		k.failed = ""
+		k.manager.status("%s", k.summary())
+		giveBack()
+		return nil
+	}
+	lost := k.memory.lost(k.clock(), held, k.wanted.Profiles)
+	if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {
+		k.failure("the rules are not what they should be, and could not be put right", err)
+		return err
+	}
+	k.metrics.Repaired()
+	k.failed = ""
+	k.Log.Warn("another tool had changed the rules", "found", wrong, "leases kept", len(lost)+len(held),
+		"lost", "the positions of whoever was knocking, where tables were emptied")
+	return nil
+}
+
+// wrong says how the kernel differs from what is wanted.
+func (k *keeper) wrong(in backend.Installed) []string {
+	wrong := in.Drift
+	switch {
+	case len(in.Profiles) == 0 && len(k.wanted.Profiles) > 0:
+		wrong = append(wrong, "nothing is installed")
+	case !sameProfiles(in.Profiles, k.wanted.Profiles):
+		wrong = append(wrong, fmt.Sprintf("installed are the profiles %v, wanted are %v, or they are not as in their files", names(in.Profiles), names(k.wanted.Profiles)))
+	case len(in.Profiles) > 0 && !samePolicy(in.Policy, k.wanted.Settings.Policy):
+		wrong = append(wrong, "installed with other settings than those of knockd.toml")
+	}
+	return wrong
+}
+
+// giveBack returns the memory that reading and writing rules took: the service
+// sleeps most of its life.
+func giveBack() { debug.FreeOSMemory() }
+
+// processorTime is how long this process and the tools that it ran have worked.
+func processorTime() time.Duration {
+	var total time.Duration
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		if err := unix.Getrusage(who, &u); err == nil {
+			total += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		}
+	}
+	return total
+}

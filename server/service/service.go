@@ -1,0 +1,124 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"os"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server"
+	"knockkit/server/backend"
+	"knockkit/server/events"
+	"knockkit/server/metrics"
+)
+
+// Wanted is what the configuration folder says now.
+type Wanted struct {
+	Profiles []*protocol.Profile // enabled, and without an error
+	Settings server.Settings
+	Broken   []BrokenFile // files that cannot be used
+	Files    int          // profile files in the folder, whatever their state
+}
+
+// BrokenFile is a file that cannot be used, and why.
+type BrokenFile struct {
+	Profile string // "" for knockd.toml
+	Err     error
+}
+
+// Host is a server as the service uses it: [*server.Server].
+type Host interface {
+	Install(ctx context.Context, profiles []*protocol.Profile, o server.InstallOptions) (server.Change, error)
+	Remove(ctx context.Context, names []string) (server.Change, error)
+	Status(ctx context.Context, files []*protocol.Profile, names []string) (server.Status, error)
+	Look(ctx context.Context) (backend.Installed, []backend.Source, error)
+	Grant(ctx context.Context, profile string, addr netip.Addr, d time.Duration) (netip.Prefix, error)
+}
+
+// Config is what a service needs from its caller.
+type Config struct {
+	Folder string                                               // whose files are watched
+	Load   func() (Wanted, error)                               // reads the folder
+	Open   func(context.Context, server.Settings) (Host, error) // the server with these settings
+
+	Guard        func(newly []*protocol.Profile) error // may refuse the first install; nil: never does
+	Reload       <-chan os.Signal                      // SIGHUP
+	RemoveOnExit bool                                  // take the rules away at the end
+	Log          *slog.Logger
+}
+
+// Service looks after the rules of one network namespace.
+type Service struct {
+	Config
+	clock   events.Clock
+	feed    *events.Feed
+	metrics *metrics.Metrics
+	manager manager
+}
+
+// Run runs the service until the context ends. The rules stay, unless the
+// configuration says otherwise. Errors: a [*RunningError]; whatever keeps the first
+// install from being done. Later ones are logged and tried again.
+func Run(ctx context.Context, c Config) error {
+	one, err := beTheOne(ctx)
+	if err != nil {
+		return err
+	}
+	defer one.Close()
+	s := &Service{Config: c, clock: events.SystemClock(), manager: manager{c.Log.Warn}}
+	k := newKeeper(s)
+	s.feed = events.NewFeed(k.look)
+	s.feed.Say, s.feed.Clock = s.sayRole, s.clock
+	s.metrics = metrics.New(k.status)
+	changed := make(chan string)
+	folder := folderTask(c.Folder, changed, c.Log) // watched from now on: no change after the first reading is missed
+	if err := k.start(ctx); err != nil {
+		return err
+	}
+	watched := s.feed.Hub.Watch()
+	rules := make(chan struct{}, 1)
+	go hearNudges(one, rules)
+	tasks := []Task{
+		newTask("events", s.runFeed),
+		folder,
+		rulesTask(rules),
+		newTask("keeper", func(ctx context.Context, ready func()) error {
+			ready()
+			return k.run(ctx, sources{watched.C, changed, rules, c.Reload})
+		}),
+	}
+	if addr := k.wanted.Settings.Metrics; addr.IsValid() {
+		tasks = append(tasks, pageTask(addr, s.metrics, c.Log))
+	}
+	summary := k.summary() // now: the keeper's memory is its own from here on
+	err = runAll(ctx, tasks, func() { s.manager.ready(summary) })
+	s.manager.stopping()
+	if c.RemoveOnExit {
+		err = k.removeAll(err)
+	}
+	return err
+}
+
+// runFeed publishes events. Without the right to listen there are none, and the
+// rules are looked after all the same.
+func (s *Service) runFeed(ctx context.Context, ready func()) error {
+	ready()
+	if err := s.feed.Run(ctx); err != nil {
+		s.Log.Warn("no events: leases are seen only when the kernel is looked at", "err", err)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (s *Service) sayRole(r events.Role, err error) {
+	if err != nil {
+		s.Log.Warn("events", "role", string(r), "err", err)
+		return
+	}
+	s.Log.Info("events", "role", string(r))
+}
+
+// exitPatience is how long the rules may take to be removed at the end.
+const exitPatience = 30 * time.Second

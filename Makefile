@@ -55,7 +55,7 @@ fuzz: ## fuzz every parser for FUZZTIME (5s)
 	done; test $$found = 1 || { echo "there is no fuzz target" >&2; exit 1; }
 
 check: $(STATICCHECK) ## look for mistakes without running anything
-	@unformatted=$$(gofmt -l bench cmd client internal protocol server); \
+	@unformatted=$$(gofmt -l bench cmd client internal packaging protocol server); \
 		test -z "$$unformatted" || { echo "gofmt -w these: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	GOOS=darwin go vet ./client/... ./cmd/knock

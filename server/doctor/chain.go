@@ -61,7 +61,6 @@ type rule struct {
 	conditions []condition
 	verdict    verdict
 	target     string // of jump and jumpAway
-	chain      *chain
 }
 
 // match is the weakest answer of the conditions.
@@ -103,10 +102,7 @@ type chain struct {
 	rules  []*rule
 }
 
-func (c *chain) add(r *rule) {
-	r.chain = c
-	c.rules = append(c.rules, r)
-}
+func (c *chain) add(r *rule) { c.rules = append(c.rules, r) }
 
 func (c *chain) in(f protocol.Family) bool { return c.family == protocol.Both || c.family == f }
 

@@ -100,7 +100,7 @@ func nftValues(raw json.RawMessage) (values []string, known bool) {
 
 // nftEqual compares what the key stands for with any of the values.
 func nftEqual(key string, values []string) condition {
-	any := func(is func(Packet, string) answer) condition {
+	oneOf := func(is func(Packet, string) answer) condition {
 		return func(p Packet) answer {
 			best := no
 			for _, v := range values {
@@ -121,25 +121,25 @@ func nftEqual(key string, values []string) condition {
 			return in(p)
 		}
 	case "meta l4proto", "ip protocol", "ip6 nexthdr":
-		return any(func(p Packet, v string) answer { return protoIs(v)(p) })
+		return oneOf(func(p Packet, v string) answer { return protoIs(v)(p) })
 	case "meta nfproto":
-		return any(func(p Packet, v string) answer { return sure(v == p.Family.String()) })
+		return oneOf(func(p Packet, v string) answer { return sure(v == p.Family.String()) })
 	case "meta protocol":
-		return any(func(p Packet, v string) answer {
+		return oneOf(func(p Packet, v string) answer {
 			return sure(v == map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}[p.Family])
 		})
 	case "ct state":
-		return any(func(_ Packet, v string) answer { return sure(v == "new") })
+		return oneOf(func(_ Packet, v string) answer { return sure(v == "new") })
 	case "meta iif", "meta iifname":
-		return any(func(p Packet, v string) answer { return interfaceIs(v)(p) })
+		return oneOf(func(p Packet, v string) answer { return interfaceIs(v)(p) })
 	case "fib daddr type":
-		return any(func(_ Packet, v string) answer { return sure(v == "local") })
+		return oneOf(func(_ Packet, v string) answer { return sure(v == "local") })
 	case "icmp type", "icmpv6 type":
 		family := protocol.IPv4
 		if key == "icmpv6 type" {
 			family = protocol.IPv6
 		}
-		return any(func(p Packet, v string) answer {
+		return oneOf(func(p Packet, v string) answer {
 			return sure(p.Knock.Proto == protocol.ICMP && p.Family == family && isEcho(family, v))
 		})
 	case "tcp flags":

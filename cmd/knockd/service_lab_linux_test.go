@@ -21,7 +21,6 @@ type served struct {
 	wire    *lab.Wire
 	port    uint16
 	backend string
-	tools   []string // that show and flush the rules: "iptables", "ip6tables", or "nft"
 }
 
 // eachBackend runs a test on both flavours of iptables and on nftables.

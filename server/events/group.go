@@ -21,8 +21,8 @@ var ErrTaken = errors.New("another program listens to NFLOG group " + fmt.Sprint
 // Numbers of linux/netfilter/nfnetlink_log.h.
 const (
 	subsystem    = unix.NFNL_SUBSYS_ULOG << 8
-	msgConfig    = subsystem | 1
-	msgPacket    = subsystem | 0
+	msgConfig    = subsystem + 1
+	msgPacket    = subsystem
 	cfgCommand   = 1 // NFULA_CFG_CMD
 	cfgMode      = 2
 	cfgTimeout   = 4

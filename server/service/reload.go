@@ -69,7 +69,7 @@ func (k *keeper) tryReload(ctx context.Context, why string) error {
 	if err != nil {
 		return err
 	}
-	h, was := k.current()
+	beforeHost, was := k.current()
 	if w.Files == 0 && len(was.Profiles) > 0 {
 		return errors.New("there is no profile file any more: `knockd remove --all` and a restart end all gates")
 	}
@@ -80,13 +80,13 @@ func (k *keeper) tryReload(ctx context.Context, why string) error {
 		k.Log.Warn("`backend` and `metrics` of knockd.toml change with a restart only")
 		w.Settings.Backend, w.Settings.Metrics = was.Settings.Backend, was.Settings.Metrics
 	}
-	if h, err = k.Open(ctx, w.Settings); err != nil {
+	h, err := k.Open(ctx, w.Settings)
+	if err != nil {
 		return err
 	}
-	before, beforeHost := was, k.host
 	k.use(h, w)
 	if err := k.install(ctx, server.InstallOptions{Exactly: true}, "reloaded"); err != nil {
-		k.use(beforeHost, before)
+		k.use(beforeHost, was)
 		return err
 	}
 	return nil

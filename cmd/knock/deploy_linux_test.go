@@ -41,7 +41,8 @@ func newJob(t *testing.T, port string) *job {
 	t.Helper()
 	j := &job{t: t, dir: t.TempDir()}
 	j.write("profiles/shop.toml", shopProfile(port), 0o600)
-	j.env = append(os.Environ(), "KNOCK_CONFIG="+j.dir, "GORACE=atexit_sleep_ms=0", "SHOP_PROFILE="+shopProfile(port))
+	// make tells the makes below it of itself, which then say more.
+	j.env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "MFLAGS=", "KNOCK_CONFIG="+j.dir, "GORACE=atexit_sleep_ms=0", "SHOP_PROFILE="+shopProfile(port))
 	return j
 }
 

@@ -4,9 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -85,7 +82,7 @@ func (g *Group) configure(number uint16) error {
 		Data:   append(header, attrs...),
 	})
 	switch {
-	case errors.Is(err, unix.EPERM) && taken(number), errors.Is(err, unix.EBUSY):
+	case errors.Is(err, unix.EPERM) && mayListen(), errors.Is(err, unix.EBUSY):
 		return ErrTaken
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("NFLOG: %w", backend.ErrPrivilege)
@@ -95,19 +92,13 @@ func (g *Group) configure(number uint16) error {
 	return nil
 }
 
-// taken reports whether somebody listens to the group. The kernel's answer to us is
-// the same as to somebody who may not listen at all.
-func taken(number uint16) bool {
-	list, err := os.ReadFile("/proc/thread-self/net/netfilter/nfnetlink_log") // of the calling thread's namespace
-	if err != nil {
-		return false // who may not read it may not listen either
-	}
-	for line := range strings.Lines(string(list)) {
-		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == strconv.Itoa(int(number)) {
-			return true
-		}
-	}
-	return false
+// mayListen reports whether the process has the power to listen. The kernel's answer
+// is EPERM both to who has not, and to who comes second; a look at who has the group
+// comes too late when it changes hands.
+func mayListen() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_NET_ADMIN) != 0
 }
 
 func (g *Group) force(bytes int) error {

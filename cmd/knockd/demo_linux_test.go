@@ -39,7 +39,8 @@ func TestTheDemoHoldsAsRootAndLeavesTheMachinesOwnRulesAlone(t *testing.T) {
 }
 
 func TestTheDemoHoldsWithoutRootWhereUserNamespacesAreAllowed(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()        // it waits most of the time
+	labtest.NeedRoot(t) // to become nobody: in a user namespace there is nobody else
 	var asNobody *syscall.SysProcAttr
 	if os.Geteuid() == 0 {
 		asNobody = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

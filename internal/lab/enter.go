@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,6 +68,14 @@ func arrive() (Entry, error) {
 	}
 	if err := Usable(); err != nil {
 		return Entry{}, err
+	}
+	// This network is new, and nobody else's: what needs loopback finds it as usual.
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return Entry{}, fmt.Errorf("this machine restricts user namespaces: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return Entry{}, fmt.Errorf("this machine restricts user namespaces: %w", err)
 	}
 	return Entry{Here: true}, nil
 }

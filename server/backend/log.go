@@ -63,4 +63,9 @@ func ParseLogPrefix(text string) (e Event, profile string, step int, ok bool) {
 const (
 	LogRate  = 20
 	LogBurst = 40
+
+	// Of one limit that all profiles share: what one scanner causes at a thousand
+	// gates is no more than a reader can follow.
+	LogRateShared  = 100
+	LogBurstShared = 200
 )

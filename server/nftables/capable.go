@@ -24,6 +24,7 @@ var needs = [...]need{
 	{"conntrack matches (nf_conntrack, nft_ct)", "table inet knockd_probe { chain c { ct state established,related return; }; }"},
 	{"routing look-ups (nft_fib_inet, Linux 4.10)", "table inet knockd_probe { chain c { fib daddr type != local return; }; }"},
 	{"rejecting in family inet (nft_reject_inet)", "table inet knockd_probe { chain c { reject with icmpx type port-unreachable; }; }"},
+	{"named limits (Linux 4.14 and nft 0.8)", "table inet knockd_probe { limit l { rate 9/second burst 9 packets; }; chain c { limit name \"l\" return; }; }"},
 	{"sets with time-outs that packets fill and empty (Linux 5.3 and nft 0.9.1)", "table inet knockd_probe { set s { type ipv4_addr; size 9; flags dynamic,timeout; }; chain c { update @s { ip saddr timeout 1s } delete @s { ip saddr }; }; }"},
 	{"typeof and keys of several fields (Linux 5.6 and nft 0.9.4)", "table inet knockd_probe { map m { typeof meta priority . meta l4proto . th dport : verdict; }; chain c { meta priority . meta l4proto . th dport vmap @m; }; }"},
 	{"maps that packets fill (Linux 5.3 and nft 0.9.4)", "table inet knockd_probe { map m { typeof ip saddr : meta priority; size 9; flags dynamic,timeout; }; chain c { delete @m { ip saddr : none } update @m { ip saddr timeout 1s : 0:2 }; meta priority set ip saddr map @m; }; }"},

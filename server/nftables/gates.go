@@ -149,7 +149,7 @@ func (r *render) denied(c *Chain, p *protocol.Profile) {
 		return
 	}
 	r.eachFamily(p, func(f protocol.Family) {
-		c.add("", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), seldom, report(backend.EventDenied, p.Name, 0))
+		c.add("", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), deniedLimit.match(), report(backend.EventDenied, p.Name, 0))
 	})
 }
 

@@ -45,6 +45,7 @@ func Render(in Input) *Ruleset {
 	for _, f := range r.families {
 		r.numberStates(f)
 	}
+	r.out.Limits = []Limit{deniedLimit, firstLimit}
 	r.sets()
 	r.input()
 	for _, f := range r.families {

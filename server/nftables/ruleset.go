@@ -43,6 +43,7 @@ type Set struct {
 
 // Ruleset is the table.
 type Ruleset struct {
+	Limits []Limit
 	Sets   []*Set
 	Chains []*Chain
 }
@@ -104,6 +105,10 @@ func (s *Set) write(b *strings.Builder) {
 	b.WriteString("\t}\n")
 }
 
+func (l Limit) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\tlimit %s {\n\t\trate %d/second burst %d packets\n\t}\n", l.Name, l.Rate, l.Burst)
+}
+
 func (c *Chain) write(b *strings.Builder) {
 	fmt.Fprintf(b, "\tchain %s {\n", c.Name)
 	if c.Hook != "" {
@@ -123,6 +128,9 @@ func (c *Chain) write(b *strings.Builder) {
 func (r *Ruleset) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", TableName)
+	for _, l := range r.Limits {
+		l.write(&b)
+	}
 	for _, s := range r.Sets {
 		s.write(&b)
 	}

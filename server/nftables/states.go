@@ -46,8 +46,11 @@ func (r *render) enter(a *protocol.Automaton, i int) {
 	s := &a.States[i]
 	c := r.chain(inChain(a, i))
 	if len(c.Rules) == 0 {
-		first := s.Users[0]
-		c.add("", seldom, report(backend.EventKnock, first.Profile.Name, first.Step))
+		first, often := s.Users[0], seldom
+		if first.Step == 1 {
+			often = firstLimit.match()
+		}
+		c.add("", often, report(backend.EventKnock, first.Profile.Name, first.Step))
 	}
 	for _, p := range s.Grants {
 		if match, ok := from(p, a.Family); ok {

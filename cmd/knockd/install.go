@@ -160,11 +160,21 @@ func (h *host) installable(names []string) ([]*protocol.Profile, error) {
 	return profiles, nil
 }
 
+// mostNames is how many names are written out before the rest is only counted.
+const mostNames = 20
+
+func someOf(names []string) string {
+	if len(names) <= mostNames {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNames], ", "), len(names)-mostNames)
+}
+
 // report says what has changed.
 func (h *host) report(c server.Change, backendName string) {
 	say := func(names []string, what string) {
 		if len(names) > 0 {
-			h.words.Note("%s: %s (%s)", what, strings.Join(names, ", "), backendName)
+			h.words.Note("%s: %s (%s)", what, someOf(names), backendName)
 		}
 	}
 	say(c.Installed, "installed")

@@ -59,12 +59,3 @@ func (p *printer) compare(t *testing.T, name string, want *iptables.Ruleset) {
 	}
 	p.was = saved
 }
-
-// chains leaves out the order of chains: iptables-legacy prints them by name.
-func chains(r *iptables.Ruleset) map[string][]string {
-	all := map[string][]string{}
-	for _, c := range r.Chains {
-		all[c.Name] = append([]string{}, c.Rules...)
-	}
-	return all
-}

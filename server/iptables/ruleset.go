@@ -2,7 +2,6 @@ package iptables
 
 import (
 	"fmt"
-	"slices"
 
 	"knockkit/protocol"
 )
@@ -21,16 +20,11 @@ func (c *Chain) add(parts ...string) { c.Rules = append(c.Rules, rule(parts).Str
 type Ruleset struct {
 	Family protocol.Family
 	Chains []*Chain
+	byName map[string]*Chain
 }
 
 // Chain returns the chain of that name, or nil.
-func (r *Ruleset) Chain(name string) *Chain {
-	i := slices.IndexFunc(r.Chains, func(c *Chain) bool { return c.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return r.Chains[i]
-}
+func (r *Ruleset) Chain(name string) *Chain { return r.byName[name] }
 
 // Empty reports whether nothing is installed.
 func (r *Ruleset) Empty() bool { return r == nil || len(r.Chains) == 0 }
@@ -40,8 +34,15 @@ func (r *Ruleset) newChain(name string) *Chain {
 	if len(name) > maxChainName || r.Chain(name) != nil {
 		panic(fmt.Sprintf("iptables: chain name %q is too long or taken", name)) // our own mistake, not input
 	}
+	return r.append(name)
+}
+
+func (r *Ruleset) append(name string) *Chain {
+	if r.byName == nil {
+		r.byName = map[string]*Chain{}
+	}
 	c := &Chain{Name: name}
-	r.Chains = append(r.Chains, c)
+	r.Chains, r.byName[name] = append(r.Chains, c), c
 	return c
 }
 

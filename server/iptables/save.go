@@ -3,6 +3,7 @@ package iptables
 import (
 	"bufio"
 	"fmt"
+	"slices"
 	"strings"
 
 	"knockkit/protocol"
@@ -25,7 +26,6 @@ func ParseSave(family protocol.Family, text string) (*Saved, error) {
 	inFilter := false
 	lines := bufio.NewScanner(strings.NewReader(text))
 	lines.Buffer(nil, 1<<20)
-	chains := map[string]*Chain{}
 	for lines.Scan() {
 		line := lines.Text()
 		switch {
@@ -34,14 +34,13 @@ func ParseSave(family protocol.Family, text string) (*Saved, error) {
 		case strings.HasPrefix(line, ":"):
 			fields := strings.Fields(line[1:])
 			if inFilter && len(fields) > 1 && Ours(fields[0]) {
-				chains[fields[0]] = &Chain{Name: fields[0]}
-				s.Ours.Chains = append(s.Ours.Chains, chains[fields[0]])
+				s.Ours.append(fields[0])
 			} else if inFilter && len(fields) > 1 && fields[0] == "INPUT" {
 				s.Policy = fields[1]
 			}
 		case strings.HasPrefix(line, "-A "):
 			name, rule, _ := strings.Cut(line[len("-A "):], " ")
-			if c := chains[name]; c != nil && inFilter {
+			if c := s.Ours.Chain(name); c != nil && inFilter {
 				c.Rules = append(c.Rules, rule)
 				continue
 			}
@@ -51,6 +50,8 @@ func ParseSave(family protocol.Family, text string) (*Saved, error) {
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("iptables-save: %w", err)
 	}
+	// As the kernel gets to see them: a text of ours declares them from Z to A.
+	slices.SortFunc(s.Ours.Chains, func(x, y *Chain) int { return strings.Compare(x.Name, y.Name) })
 	return s, nil
 }
 

@@ -32,6 +32,7 @@ type canonical struct {
 	From      []string         `json:"from,omitempty"`
 	To        []string         `json:"to,omitempty"`
 	Interface string           `json:"interface,omitempty"`
+	Place     string           `json:"place,omitempty"`
 	Reply     string           `json:"reply,omitempty"`
 	Closed    string           `json:"closed,omitempty"`
 	Opened    *canonicalOpened `json:"opened,omitempty"`
@@ -66,7 +67,7 @@ func (p *Profile) Canonical() string {
 	c := canonical{
 		Name: p.Name, Open: texts(p.Open), Renew: p.Renew, Once: p.Once, Cut: p.Cut,
 		From: texts(p.From), To: texts(p.To), Interface: p.Interface,
-		Family: unless(p.Family, Both), Reply: unless(p.Reply, ReplyContinue), Closed: unless(p.Closed, ClosedDrop),
+		Family: unless(p.Family, Both), Place: unless(p.Place, PlaceInput), Reply: unless(p.Reply, ReplyContinue), Closed: unless(p.Closed, ClosedDrop),
 	}
 	for i, s := range p.Sequence {
 		if i == 0 || s.Within == DefaultWithin {

@@ -36,7 +36,7 @@ type Event struct {
 // Reason says why a source is where it is after an event.
 type Reason uint8
 
-// The reasons. With Nothing and Uncounted the source stays where it was.
+// The reasons. With Nothing, Uncounted and ShutOut the source stays where it was.
 const (
 	Nothing   Reason = iota // no position, and the event starts none
 	Advance                 // the next knock of the position
@@ -46,11 +46,12 @@ const (
 	StartOver               // anything else: back to no position
 	Uncounted               // not a knock of any sequence, and the policy is not strict
 	Banned                  // the source's events are ignored
+	ShutOut                 // a gate before destination NAT drops it: no event
 )
 
 // String returns the reason in words.
 func (r Reason) String() string {
-	return []string{"nothing", "advance", "repeat", "suffix", "start", "start over", "not counted", "banned"}[r]
+	return []string{"nothing", "advance", "repeat", "suffix", "start", "start over", "not counted", "banned", "shut out before it is an event"}[r]
 }
 
 // Transition is what one event did to its source.
@@ -102,6 +103,9 @@ func (m *Machine) Step(e Event) Transition {
 	}
 	if m.bannedAt(src, e.Time) {
 		return Transition{From: src.state, To: src.state, Why: Banned}
+	}
+	if m.shutOut(e) {
+		return Transition{From: src.state, To: src.state, Why: ShutOut}
 	}
 	if !m.policy.Strict && !m.counts(e) {
 		return Transition{From: src.state, To: src.state, Why: Uncounted, Given: m.giveBack(e)}

@@ -43,6 +43,22 @@ func (m *Machine) Connect(e Event) Gate {
 	return g
 }
 
+// shutOut reports whether a gate before destination NAT keeps the event's packet from
+// ever coming to the host's input. All profiles that open a port agree on the place.
+func (m *Machine) shutOut(e Event) bool {
+	gated := false
+	for _, p := range m.a.Profiles {
+		if p.Place != PlacePrerouting || !p.Opens(e.Knock) || !p.ScopeIn(m.a.Family).Holds(e.Dest, e.Interface) {
+			continue
+		}
+		if p.admits(e.Source) && m.Holds(p, e.Source, e.Time) {
+			return false
+		}
+		gated = true
+	}
+	return gated
+}
+
 // Holds reports whether the source holds a lease of the profile at a time.
 func (m *Machine) Holds(p *Profile, source netip.Addr, now time.Time) bool {
 	granted, ok := m.leases[m.leaseKey(p, source)]

@@ -221,3 +221,19 @@ func compareStream(t *rapid.T, a *Automaton, letters []Knock) (grants int) {
 	}
 	return grants
 }
+
+func TestWhatAGateBeforeDestinationNATShutsOutIsNoEvent(t *testing.T) {
+	early := profile("mysql", 10*time.Second, ping, echo, back)
+	early.Place = PlacePrerouting
+	got := run(compile(t, early), ping, sql, echo, sql, back, sql)
+	// The stranger's connections to 3306 leave the position alone; that of the lease
+	// holder comes to the host, where it is an event like any other.
+	for i, want := range []Reason{Start, ShutOut, Advance, ShutOut, Advance, Nothing} {
+		if got[i].Why != want {
+			t.Errorf("event %d: %v, not %v", i, got[i].Why, want)
+		}
+	}
+	if len(got[4].Granted) != 1 {
+		t.Error("the sequence does not open the profile")
+	}
+}

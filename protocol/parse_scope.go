@@ -20,6 +20,11 @@ func (a *parser) scope() {
 		p.Interface = f.Value
 		a.checkInterface(f)
 	}
+	p.Place = choose(a, "place", a.raw.Place, PlaceInput, PlacePrerouting)
+	if p.Place == PlacePrerouting && p.Closed == ClosedContinue {
+		a.doc.Error(a.raw.Place.At, `the gate would shut nobody out: closed is "continue"`,
+			`set closed = "drop" or "reject", or leave `+"`place`"+` out`)
+	}
 	if a.doc.Errors() == before && !p.OpensIn(IPv4) && !p.OpensIn(IPv6) {
 		a.doc.Error(a.nowhere(), "the profile cannot be opened from any address", "`family`, `from` and `to` have no address family in common")
 	}

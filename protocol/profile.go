@@ -39,6 +39,7 @@ type Profile struct {
 	To        []netip.Prefix // the destination likewise
 	Interface string         // where knocks and connections come in; "": any
 
+	Place  Place  // where the gate stands
 	Reply  Reply  // what happens to a right knock
 	Closed Closed // what a connection without a lease gets
 	Opened Opened // extra rule bodies
@@ -107,6 +108,20 @@ const (
 
 // String returns "drop", "reject" or "continue".
 func (c Closed) String() string { return []string{"drop", "reject", "continue"}[c] }
+
+// Place is where a profile's gate stands on a packet's way.
+type Place uint8
+
+// The places. A gate before destination NAT shuts out what would never come to the
+// host's own input: connections to ports that containers publish. What passes it
+// and is for the host itself comes to the gate at the input too.
+const (
+	PlaceInput Place = iota
+	PlacePrerouting
+)
+
+// String returns "input" or "prerouting".
+func (p Place) String() string { return []string{"input", "prerouting"}[p] }
 
 // In reports whether the profile has a gate on the given family: whether its
 // family key and its `to` prefixes let any packet of that family reach it.

@@ -30,6 +30,7 @@ type rawProfile struct {
 	Family    *tomldoc.Field[string]
 	From, To  *tomldoc.Texts
 	Interface *tomldoc.Field[string]
+	Place     *tomldoc.Field[string]
 
 	Reply  *tomldoc.Field[string]
 	Closed *tomldoc.Field[string]
@@ -72,6 +73,7 @@ func readRaw(t *tomldoc.Table) *rawProfile {
 		From:        t.TextOrTexts("from"),
 		To:          t.TextOrTexts("to"),
 		Interface:   t.Text("interface"),
+		Place:       t.Text("place"),
 		Reply:       t.Text("reply"),
 		Closed:      t.Text("closed"),
 	}
@@ -100,7 +102,7 @@ func readRaw(t *tomldoc.Table) *rawProfile {
 func misplaced(key string) string {
 	own := []string{
 		"description", "host", "enabled", "sequence", "within", "open", "lease", "renew", "once", "cut", "close",
-		"prefix", "family", "from", "to", "interface", "reply", "closed", "signed",
+		"prefix", "family", "from", "to", "interface", "place", "reply", "closed", "signed",
 	}
 	if slices.Contains(own, key) {
 		return "`" + key + "` is a key of the profile: put it above the first [table]"

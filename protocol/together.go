@@ -12,7 +12,9 @@ import (
 //   - a port that one opens and the other knocks on, by its sequence, its close
 //     knock or its carrier: one packet would be a connection and a knock;
 //   - a knock that closes one and belongs to the sequence of the other, or
-//     carries its token: opening one would close the other.
+//     carries its token: opening one would close the other;
+//   - a port that both open, one before destination NAT and the other behind it: who
+//     has only the other's lease would not come that far.
 //
 // What they say about shared positions is checked by [Compile].
 func CheckTogether(profiles []*Profile) []error {
@@ -46,8 +48,26 @@ func together(p, q *Profile, knocks []Knock) string {
 			return fmt.Sprintf("%s closes %s, and it is a knock of %s", k, p.Name, q.Name)
 		}
 	}
+	if p.Place == PlacePrerouting && q.Place != PlacePrerouting {
+		if r := commonPorts(p, q); r != "" {
+			return fmt.Sprintf("both open %s, %s with place = \"prerouting\" and %s without: a lease of %s would not get past the gate of %s",
+				r, p.Name, q.Name, q.Name, p.Name)
+		}
+	}
 	if k := q.Close; k != nil && slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(*k) }) {
 		return fmt.Sprintf("%s opens %s, which closes %s", p.Name, k, q.Name)
+	}
+	return ""
+}
+
+// commonPorts returns the first ports that both open, or "".
+func commonPorts(p, q *Profile) string {
+	for _, r := range p.Open {
+		for _, o := range q.Open {
+			if both := (PortRange{r.Proto, max(r.First, o.First), min(r.Last, o.Last)}); r.Proto == o.Proto && both.First <= both.Last {
+				return both.String()
+			}
+		}
 	}
 	return ""
 }

@@ -17,6 +17,8 @@ func TestProfilesThatSayTwoThingsAboutOnePortAreRefusedTogether(t *testing.T) {
 			"profiles db and other cannot be installed together: db opens 3306/tcp, which closes other"},
 		"a knock that closes": {"sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"22/tcp\"]\nclose = \"7421/tcp\"",
 			"profiles other and db cannot be installed together: 7421/tcp closes other, and it is a knock of db"},
+		"a port opened at two places": {"sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"6010-6020/tcp\"]\nplace = \"prerouting\"",
+			"profiles other and db cannot be installed together: both open 6010/tcp, other with place = \"prerouting\" and db without: a lease of db would not get past the gate of other"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db, ds := ParseProfile("db.toml", []byte(opensDB))

@@ -174,5 +174,5 @@ func newlyGated(was, profiles []*protocol.Profile) []*protocol.Profile {
 // sameGate reports whether two versions of a profile shut out the same packets.
 func sameGate(x, y *protocol.Profile) bool {
 	return slices.Equal(x.Open, y.Open) && x.Family == y.Family && x.Interface == y.Interface && slices.Equal(x.To, y.To) &&
-		x.Closed == y.Closed && x.Cut == y.Cut && slices.Equal(x.From, y.From)
+		x.Place == y.Place && x.Closed == y.Closed && x.Cut == y.Cut && slices.Equal(x.From, y.From)
 }

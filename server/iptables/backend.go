@@ -154,7 +154,10 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 		if err == nil {
 			continue
 		}
-		for _, done := range families()[:i] {
+		for _, done := range families()[:i+1] { // this one too: it may be two transactions
+			if done == f && target[f].Chain(chainPre) == nil && was[f].Ours.Chain(chainPre) == nil {
+				continue
+			}
 			if undo := b.restoreFamily(context.WithoutCancel(ctx), done, was[done].Ours); undo != nil {
 				err = fmt.Errorf("%w; and %s could not be put back: %w", err, done, undo)
 			}

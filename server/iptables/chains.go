@@ -24,7 +24,32 @@ const (
 	prefixGate    = "KNOCKD-GATE-"
 	prefixOpen    = "KNOCKD-OPEN-"
 	prefixShut    = "KNOCKD-SHUT-"
+
+	// Of profiles with place = "prerouting", in the table mangle.
+	chainPre       = "KNOCKD-PRE"
+	chainPreStray  = "KNOCKD-PRE-STRAY"
+	chainPreBanned = "KNOCKD-PRE-BANNED"
+	chainPreCut    = "KNOCKD-PRE-CUT"
+	prefixPreOpen  = "KNOCKD-PRE-OPEN-"
+	prefixPreShut  = "KNOCKD-PRE-SHUT-"
 )
+
+// base is a chain of the kernel's own, and ours that it jumps to first.
+type base struct {
+	table, chain, ours string
+}
+
+// bases are where our chains are called, in the order in which they are committed:
+// the tables of the leases are made in filter, those that packets ask most first.
+func bases() [2]base {
+	return [...]base{{"filter", "INPUT", chainTop}, {"mangle", "PREROUTING", chainPre}}
+}
+
+// holds reports whether a chain of ours is in the base's table.
+func (b base) holds(chain string) bool {
+	early := chain == chainPre || strings.HasPrefix(chain, chainPre+"-")
+	return Ours(chain) && early == (b.ours == chainPre)
+}
 
 // maxChainName is what iptables allows.
 const maxChainName = 28
@@ -41,6 +66,10 @@ func chainName(prefix, profile string, step int) string {
 	if step > 0 {
 		name += "." + strconv.Itoa(step)
 	}
+	return fit(name)
+}
+
+func fit(name string) string {
 	if len(name) <= maxChainName {
 		return name
 	}

@@ -11,20 +11,26 @@ import (
 // drift says where the installed rules of a family are not those that its record
 // stands for.
 func drift(f protocol.Family, s *Saved, about *Installed) []string {
-	if s.Ours.Empty() && s.Jumps == 0 {
+	if s.Ours.Empty() && s.Input.N == 0 && s.Prerouting.N == 0 {
 		return nil
 	}
 	var found []string
 	say := func(format string, args ...any) {
 		found = append(found, fmt.Sprintf("%s: ", f)+fmt.Sprintf(format, args...))
 	}
-	switch {
-	case s.Jump == 0:
-		say("INPUT does not jump to %s: nothing is gated", chainTop)
-	case s.Jump > 1:
-		say("INPUT jumps to %s at position %d, after %q", chainTop, s.Jump, s.Input[0])
-	case s.Jumps > 1:
-		say("INPUT jumps to %s %d times", chainTop, s.Jumps)
+	early := slices.ContainsFunc(about.Profiles, func(p *protocol.Profile) bool { return p.In(f) && p.Place == protocol.PlacePrerouting })
+	for _, at := range bases() {
+		switch calls := s.calls(at); {
+		case calls.First == 0 && at.ours == chainPre && !early:
+		case calls.First == 0 && at.ours == chainPre:
+			say("%s does not jump to %s: nothing is gated before destination NAT", at.chain, at.ours)
+		case calls.First == 0:
+			say("%s does not jump to %s: nothing is gated", at.chain, at.ours)
+		case calls.First > 1:
+			say("%s jumps to %s at position %d, after %q", at.chain, at.ours, calls.First, calls.Rules[0])
+		case calls.N > 1:
+			say("%s jumps to %s %d times", at.chain, at.ours, calls.N)
+		}
 	}
 	if len(about.Profiles) == 0 {
 		say("%s does not say any more what is installed: install it again", chainAbout)
@@ -57,7 +63,7 @@ func drift(f protocol.Family, s *Saved, about *Installed) []string {
 // difference describes the first rule that differs, or returns "".
 func difference(want, is *Chain) string {
 	bodies := 0 // the profile's own rules: the tool may print them otherwise
-	if strings.HasPrefix(want.Name, prefixOpen) {
+	if strings.HasPrefix(want.Name, prefixOpen) || strings.HasPrefix(want.Name, prefixPreOpen) {
 		bodies = len(want.Rules) - 1
 	}
 	for i := range max(len(want.Rules), len(is.Rules)) {

@@ -12,7 +12,7 @@ var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 func (r *render) entry() {
 	c := r.out.newChain(chainTop)
 	c.add("-i lo", note("loopback is no event"), "-j RETURN")
-	if established := "-m conntrack --ctstate RELATED,ESTABLISHED"; r.anyCut() {
+	if established := "-m conntrack --ctstate RELATED,ESTABLISHED"; r.anyCut(everywhere) {
 		c.add(established, note("established: only a gate with cut looks"), goTo+chainCut)
 	} else {
 		c.add(established, note("established: no event"), "-j RETURN")

@@ -52,16 +52,20 @@ func (r *render) giveBack(p *protocol.Profile) []rule {
 	return rules
 }
 
+// maybe matches a source that may hold a lease, where a table tells; "" is anybody.
+func (r *render) maybe(p *protocol.Profile) string {
+	if tab, ok := r.holders(p); ok && !r.grantedByHand(p) {
+		return tab.check()
+	}
+	return ""
+}
+
 // gateRules ask each profile of the port for a lease, and then shut.
 func (r *render) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 	var rules []rule
 	for _, p := range profiles {
 		for _, in := range scope(p.ScopeIn(r.family)) {
-			maybe := ""
-			if tab, ok := r.holders(p); ok && !r.grantedByHand(p) {
-				maybe = tab.check()
-			}
-			rules = append(rules, rule{in, maybe, note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)})
+			rules = append(rules, rule{in, r.maybe(p), note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)})
 		}
 	}
 	for _, p := range byStrictness(profiles) {
@@ -106,12 +110,12 @@ func (r *render) gates() {
 		r.open(p)
 		r.shutOut(p)
 	}
-	r.shut(chainStray, r.closedRules)
+	r.shut(chainStray, everywhere, r.closedRules)
 	if r.Policy.Ban != nil {
-		r.shut(chainBanned, r.dropAll)
+		r.shut(chainBanned, everywhere, r.drop("banned"))
 	}
-	if r.anyCut() {
-		r.shut(chainCut, r.cutRules)
+	if r.anyCut(everywhere) {
+		r.shut(chainCut, everywhere, r.cutRules(r.cutVerdict))
 	}
 }
 
@@ -119,31 +123,58 @@ func (r *render) gates() {
 func (r *render) gate(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixGate, p.Name, 0))
 	open := goTo + chainName(prefixOpen, p.Name, 0)
+	leases := r.leaseRules(p)
+	if p.Once && early(p) {
+		leases = r.passedRules(p)
+	}
+	for _, ru := range slices.Concat(r.grantRules(p), leases) {
+		c.add(ru.with(open)...)
+	}
+}
+
+// grantRules match a connection that a lease given by hand lets in.
+func (r *render) grantRules(p *protocol.Profile) []rule {
+	var rules []rule
 	for _, g := range r.Grants {
 		if g.Profile == p.Name {
-			c.add(g.match().with(open)...)
+			rules = append(rules, g.match())
 		}
 	}
+	return rules
+}
+
+// leaseRules match a connection that a lease of the profile lets in.
+func (r *render) leaseRules(p *protocol.Profile) []rule {
+	var rules []rule
 	for _, from := range r.sources(p) {
 		switch lease := r.lease(p); {
 		case p.Once:
 			if p.Closed != protocol.ClosedContinue {
 				// Until it is answered, a connection's packets are all NEW. The first
 				// one used the lease up; the flow it belongs to is known since.
-				c.add("-m conntrack --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name), open)
+				rules = append(rules, rule{"-m conntrack --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name)})
 			}
-			c.add(from, lease.within(p.Lease), lease.remove(), note("%s: a lease, for one connection", p.Name), open)
+			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), note("%s: a lease, for one connection", p.Name)})
 		case p.Renew:
-			c.add(from, lease.renew(p.Lease), note("%s: a lease, which starts again", p.Name), open)
+			rules = append(rules, rule{from, lease.renew(p.Lease), note("%s: a lease, which starts again", p.Name)})
 		default:
-			c.add(from, lease.within(p.Lease), note("%s: a lease", p.Name), open)
+			rules = append(rules, rule{from, lease.within(p.Lease), note("%s: a lease", p.Name)})
 		}
 	}
+	return rules
 }
 
 // open fills KNOCKD-OPEN-…: the profile's own rules, then the connection is let in.
+// Of a gate before destination NAT the profile's own rules are there.
 func (r *render) open(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixOpen, p.Name, 0))
+	if p.Place == protocol.PlaceInput {
+		r.bodies(c, p)
+	}
+	c.add(note("%s: open", p.Name), "-j ACCEPT")
+}
+
+func (r *render) bodies(c *Chain, p *protocol.Profile) {
 	bodies := p.Opened.IPTables
 	if r.family == protocol.IPv6 {
 		bodies = p.Opened.IP6Tables
@@ -151,7 +182,6 @@ func (r *render) open(p *protocol.Profile) {
 	for _, body := range bodies {
 		c.add(body)
 	}
-	c.add(note("%s: open", p.Name), "-j ACCEPT")
 }
 
 // shutOut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets

@@ -97,6 +97,7 @@ func randomProfile(rnd *rand.Rand, name string) *protocol.Profile {
 		p.Reply = protocol.Reply(rnd.IntN(4))
 	}
 	p.Closed = protocol.Closed(rnd.IntN(3))
+	p.Place = protocol.Place(rnd.IntN(2))
 	return p
 }
 

@@ -41,5 +41,6 @@ func Render(in Input) *Ruleset {
 	r.over()
 	r.portChains()
 	r.gates()
+	r.preroutingGates()
 	return r.out
 }

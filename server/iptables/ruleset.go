@@ -64,7 +64,7 @@ func (r *Ruleset) split(c *Chain, prefix string, proto protocol.Proto, ranges []
 		mid := len(ranges) / 2
 		for _, half := range [][]portRules{ranges[:mid], ranges[mid:]} {
 			first, last := half[0].first, half[len(half)-1].last
-			child := r.newChain(fmt.Sprintf("%s-%d-%d", prefix, first, last))
+			child := r.newChain(fit(fmt.Sprintf("%s-%d-%d", prefix, first, last)))
 			c.add(ports(protocol.PortRange{Proto: proto, First: first, Last: last}), goTo+child.Name)
 			r.split(child, prefix, proto, half, otherwise)
 		}

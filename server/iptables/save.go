@@ -9,42 +9,56 @@ import (
 	"knockkit/protocol"
 )
 
-// Saved is what iptables-save says about the filter table of one family.
+// Saved is what iptables-save says about one family.
 type Saved struct {
-	Ours    *Ruleset
-	Jump    int      // position of INPUT's jump to KNOCKD, from 1; 0: there is none
-	Jumps   int      // how many such jumps there are
-	Foreign []string // other people's rules that jump into our chains, as "-A …" lines
-	Input   []string // the rules of INPUT, as saved
-	Policy  string   // of INPUT: "ACCEPT", "DROP"
+	Ours       *Ruleset
+	Input      Calls
+	Prerouting Calls    // of the table mangle
+	Foreign    []string // other people's rules that jump into our chains, as "-A …" lines
 }
 
-// ParseSave reads the output of iptables-save. Tables other than filter are only
-// searched for foreign rules.
+// Calls says how a chain of the kernel's own calls ours.
+type Calls struct {
+	First int      // position of the first jump to us, from 1; 0: there is none
+	N     int      // how many such jumps there are
+	Rules []string // all rules of the chain, as saved
+}
+
+func (s *Saved) calls(at base) *Calls {
+	if at.ours == chainPre {
+		return &s.Prerouting
+	}
+	return &s.Input
+}
+
+// ParseSave reads the output of iptables-save. Tables that hold nothing of ours are
+// only searched for foreign rules.
 func ParseSave(family protocol.Family, text string) (*Saved, error) {
 	s := &Saved{Ours: &Ruleset{Family: family}}
-	inFilter := false
+	var at base // where our chains of the current table are called
 	lines := bufio.NewScanner(strings.NewReader(text))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
 		switch {
 		case strings.HasPrefix(line, "*"):
-			inFilter = line == "*filter"
+			at = base{}
+			for _, b := range bases() {
+				if b.table == line[1:] {
+					at = b
+				}
+			}
 		case strings.HasPrefix(line, ":"):
-			fields := strings.Fields(line[1:])
-			if inFilter && len(fields) > 1 && Ours(fields[0]) {
-				s.Ours.append(fields[0])
-			} else if inFilter && len(fields) > 1 && fields[0] == "INPUT" {
-				s.Policy = fields[1]
+			if name, _, ok := strings.Cut(line[1:], " "); ok && at.table != "" && at.holds(name) {
+				s.Ours.append(name)
 			}
 		case strings.HasPrefix(line, "-A "):
 			name, rule, _ := strings.Cut(line[len("-A "):], " ")
-			if c := s.Ours.Chain(name); c != nil && inFilter {
+			if c := s.Ours.Chain(name); c != nil && at.table != "" && at.holds(name) {
 				c.Rules = append(c.Rules, rule)
 				continue
 			}
-			s.foreign(inFilter, name, rule, line)
+			s.foreign(at, name, rule, line)
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -55,16 +69,16 @@ func ParseSave(family protocol.Family, text string) (*Saved, error) {
 	return s, nil
 }
 
-// foreign notes a rule that is not ours: INPUT's jump, or a way into our chains
-// that we did not make.
-func (s *Saved) foreign(inFilter bool, chain, rule, line string) {
-	isInput := inFilter && chain == "INPUT"
-	if isInput {
-		s.Input = append(s.Input, rule)
-		if rule == jump+chainTop {
-			s.Jumps++
-			if s.Jump == 0 {
-				s.Jump = len(s.Input)
+// foreign notes a rule that is not ours: a jump to us, or a way into our chains that
+// we did not make.
+func (s *Saved) foreign(at base, chain, rule, line string) {
+	if at.table != "" && chain == at.chain {
+		calls := s.calls(at)
+		calls.Rules = append(calls.Rules, rule)
+		if rule == jump+at.ours {
+			calls.N++
+			if calls.First == 0 {
+				calls.First = len(calls.Rules)
 			}
 			return
 		}

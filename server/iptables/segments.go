@@ -32,7 +32,7 @@ func (r *render) usesOf(proto protocol.Proto) []portRange {
 			uses = append(uses, onePort(p.Close.Port, portUse{back: p}))
 		}
 	}
-	return append(uses, r.gatesOf(proto, func(*protocol.Profile) bool { return true })...)
+	return append(uses, r.gatesOf(proto, everywhere)...)
 }
 
 func (r *render) startsOf(proto protocol.Proto) []portRange {
@@ -44,6 +44,11 @@ func (r *render) startsOf(proto protocol.Proto) []portRange {
 	}
 	return uses
 }
+
+// everywhere and early say which profiles have a gate at the input and before
+// destination NAT: all have the first.
+func everywhere(*protocol.Profile) bool { return true }
+func early(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
 
 func (r *render) gatesOf(proto protocol.Proto, which func(*protocol.Profile) bool) []portRange {
 	var uses []portRange

@@ -1,17 +1,19 @@
 package iptables
 
 import (
+	"slices"
+
 	"knockkit/protocol"
 	"knockkit/server/backend"
 )
 
 // shut fills a chain that asks only for gates: what comes to one gets the rules,
 // what does not goes on to the host's own.
-func (r *render) shut(name string, rulesOf func([]*protocol.Profile, protocol.Proto) []rule) {
+func (r *render) shut(name string, which func(*protocol.Profile) bool, rulesOf func([]*protocol.Profile, protocol.Proto) []rule) {
 	top := r.out.newChain(name)
 	for _, proto := range protos[:2] {
 		var all []portRules
-		for _, s := range backend.Cut(r.gatesOf(proto, func(*protocol.Profile) bool { return true })) {
+		for _, s := range backend.Cut(r.gatesOf(proto, which)) {
 			if rules := rulesOf(gatesOn(s), proto); len(rules) > 0 {
 				all = append(all, portRules{s.First, s.Last, rules})
 			}
@@ -25,20 +27,26 @@ func (r *render) shut(name string, rulesOf func([]*protocol.Profile, protocol.Pr
 	}
 }
 
-// dropAll is what a banned source gets at a gate, whatever `closed` says.
-func (r *render) dropAll(profiles []*protocol.Profile, _ protocol.Proto) []rule {
-	var rules []rule
-	for _, p := range profiles {
-		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, note("%s: banned", p.Name), "-j DROP"})
+// drop shuts everybody out of a gate, whatever `closed` says.
+func (r *render) drop(why string) func([]*protocol.Profile, protocol.Proto) []rule {
+	return func(profiles []*protocol.Profile, _ protocol.Proto) []rule {
+		var rules []rule
+		for _, p := range profiles {
+			for _, in := range scope(p.ScopeIn(r.family)) {
+				rules = append(rules, rule{in, note("%s: %s", p.Name, why), "-j DROP"})
+			}
 		}
+		return rules
 	}
-	return rules
 }
 
 // cutRules end an established connection whose lease is over. A port that some
 // profile opens without `cut` is left alone: the connection may be one of its own.
-func (r *render) cutRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+func (r *render) cutRules(verdict func(protocol.Proto) string) func([]*protocol.Profile, protocol.Proto) []rule {
+	return func(profiles []*protocol.Profile, proto protocol.Proto) []rule { return r.cut(profiles, proto, verdict(proto)) }
+}
+
+func (r *render) cut(profiles []*protocol.Profile, proto protocol.Proto, verdict string) []rule {
 	var rules []rule
 	for _, p := range profiles {
 		if !p.Cut {
@@ -61,7 +69,7 @@ func (r *render) cutRules(profiles []*protocol.Profile, proto protocol.Proto) []
 	}
 	for _, p := range profiles {
 		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, "-m conntrack --ctdir ORIGINAL", note("%s: cut", p.Name), r.cutVerdict(proto)})
+			rules = append(rules, rule{in, "-m conntrack --ctdir ORIGINAL", note("%s: cut", p.Name), verdict})
 		}
 	}
 	return rules
@@ -75,11 +83,6 @@ func (r *render) cutVerdict(proto protocol.Proto) string {
 	return "-j DROP"
 }
 
-func (r *render) anyCut() bool {
-	for _, p := range r.Automaton.Profiles {
-		if p.Cut {
-			return true
-		}
-	}
-	return false
+func (r *render) anyCut(which func(*protocol.Profile) bool) bool {
+	return slices.ContainsFunc(r.Automaton.Profiles, func(p *protocol.Profile) bool { return p.Cut && which(p) })
 }

@@ -13,7 +13,7 @@ import (
 	"knockkit/server/iptables"
 )
 
-// host is a model of a filter table: chains by name, each a list of rules.
+// host is a model of the tables filter and mangle: chains by name, which are unique, each a list of rules.
 type host map[string][]string
 
 // apply runs what iptables-restore --noflush understands, and nothing else.
@@ -22,7 +22,7 @@ func (h host) apply(text string) error {
 		word, rest, _ := strings.Cut(line, " ")
 		chain, rule, _ := strings.Cut(rest, " ")
 		switch {
-		case line == "*filter" || line == "COMMIT":
+		case line == "*filter" || line == "*mangle" || line == "COMMIT":
 		case strings.HasPrefix(word, ":") && rest == "- [0:0]":
 			h[word[1:]] = []string{} // makes it, or empties it
 		case word == "-A" && h[chain] != nil:
@@ -59,26 +59,44 @@ func (h host) refersTo(chain string) bool {
 // save prints the model as iptables-save would.
 func (h host) save() string {
 	var b strings.Builder
-	b.WriteString("*filter\n")
-	for chain := range h {
-		fmt.Fprintf(&b, ":%s - [0:0]\n", chain)
-	}
-	for chain, rules := range h {
-		for _, rule := range rules {
-			fmt.Fprintf(&b, "-A %s %s\n", chain, rule)
+	for _, table := range []string{"mangle", "filter"} {
+		in := func(chain string) bool {
+			early := chain == "PREROUTING" || chain == "KNOCKD-PRE" || strings.HasPrefix(chain, "KNOCKD-PRE-")
+			return early == (table == "mangle")
 		}
+		fmt.Fprintf(&b, "*%s\n", table)
+		for chain := range h {
+			if in(chain) {
+				fmt.Fprintf(&b, ":%s - [0:0]\n", chain)
+			}
+		}
+		for chain, rules := range h {
+			for _, rule := range rules {
+				if in(chain) {
+					fmt.Fprintf(&b, "-A %s %s\n", chain, rule)
+				}
+			}
+		}
+		b.WriteString("COMMIT\n")
 	}
-	return b.String() + "COMMIT\n"
+	return b.String()
 }
 
 // installed returns a host with rules of its own around n jumps to ours.
 func installed(rules *iptables.Ruleset, jumpsAt ...int) host {
-	h := host{"INPUT": {"-p tcp -m tcp --dport 22 -j ACCEPT", "-j MINE"}, "MINE": {"-j RETURN"}, "KNOCKDX": {"-j DROP"}}
+	h := host{
+		"INPUT":      {"-p tcp -m tcp --dport 22 -j ACCEPT", "-j MINE"},
+		"PREROUTING": {"-i eth9 -j MARK --set-xmark 0x7/0xffffffff", "-j ACCEPT"},
+		"MINE":       {"-j RETURN"}, "KNOCKDX": {"-j DROP"},
+	}
 	for _, c := range rules.Chains {
 		h[c.Name] = append([]string{}, c.Rules...)
 	}
 	for _, at := range jumpsAt {
 		h["INPUT"] = slices.Insert(h["INPUT"], at, "-j KNOCKD")
+		if rules.Chain("KNOCKD-PRE") != nil {
+			h["PREROUTING"] = slices.Insert(h["PREROUTING"], at, "-j KNOCKD-PRE")
+		}
 	}
 	return h
 }
@@ -126,13 +144,17 @@ func TestNothingToDoIsNoText(t *testing.T) {
 	}
 }
 
-// TestAllOfAChangeIsOneTransaction: the kernel forgets a recency
+// TestAllOfAChangeOfATableIsOneTransaction: the kernel forgets a recency
 // table with the last rule that names it. One transaction frees the old rules
 // after it has taken the new ones, so both must be in the same.
-func TestAllOfAChangeIsOneTransaction(t *testing.T) {
+func TestAllOfAChangeOfATableIsOneTransaction(t *testing.T) {
 	eachRandom(t, protocol.IPv4, 20, func(seed uint64, in iptables.Input) {
-		text := iptables.Render(in).Text()
-		if strings.Count(text, "COMMIT\n") != 1 || strings.Count(text, "*filter\n") != 1 || !strings.HasSuffix(text, "COMMIT\n") {
+		rules, tables := iptables.Render(in), 1
+		if rules.Chain("KNOCKD-PRE") != nil {
+			tables = 2
+		}
+		text := rules.Text()
+		if strings.Count(text, "COMMIT\n") != tables || strings.Count(text, "*filter\n") != 1 || !strings.HasSuffix(text, "COMMIT\n") {
 			t.Fatalf("seed %d:\n%s", seed, text)
 		}
 	})

@@ -1,0 +1,117 @@
+package iptables
+
+import (
+	"slices"
+	"strconv"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// preroutingGates fills the chains in front of destination NAT, in the table mangle:
+// the gates of profiles with place = "prerouting". They shut out, and let nobody in:
+// what passes goes on to where NAT sends it, and to the gate at INPUT if that is here.
+//
+// A chain that is come to by goto returns to PREROUTING at its end, so that the
+// host's own rules there see a lease holder's packets like any others.
+func (r *render) preroutingGates() {
+	if !slices.ContainsFunc(r.Automaton.Profiles, early) {
+		return
+	}
+	c := r.out.newChain(chainPre)
+	c.add("-i lo", note("loopback is no event"), "-j RETURN")
+	if established := "-m conntrack --ctstate RELATED,ESTABLISHED"; r.anyCut(early) {
+		// What is not translated meets its gate at INPUT, which can answer with a reset.
+		c.add("-m conntrack --ctstate ESTABLISHED", "-m conntrack --ctstate DNAT", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
+		c.add(established, note("established: no event"), "-j RETURN")
+	} else {
+		c.add(established, note("established: no event"), "-j RETURN")
+	}
+	c.add("-m addrtype ! --dst-type LOCAL", note("not to an address of this host"), "-j RETURN")
+	c.add("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", note("not a SYN: no event"), goTo+chainPreStray)
+	if ban := r.Policy.Ban; ban != nil {
+		c.add(r.banned().within(ban.For), note("banned: shut out"), goTo+chainPreBanned)
+	}
+	for _, proto := range protos[:2] {
+		r.preroutingPorts(c, proto)
+	}
+	for _, p := range r.Automaton.Profiles {
+		if early(p) {
+			r.preroutingOpen(p)
+			r.preroutingShut(p)
+		}
+	}
+	r.shut(chainPreStray, early, r.drop("closed"))
+	if r.Policy.Ban != nil {
+		r.shut(chainPreBanned, early, r.drop("banned"))
+	}
+	if r.anyCut(early) {
+		r.shut(chainPreCut, early, r.cutRules(func(protocol.Proto) string { return "-j DROP" }))
+	}
+}
+
+// preroutingPorts sends the packets of a protocol to the gates of their ports.
+func (r *render) preroutingPorts(entry *Chain, proto protocol.Proto) {
+	var all []portRules
+	for _, s := range backend.Cut(r.gatesOf(proto, early)) {
+		all = append(all, portRules{s.First, s.Last, r.preroutingRules(gatesOn(s))})
+	}
+	if len(all) == 0 {
+		return
+	}
+	c := r.out.newChain(chainPre + portChain(proto)[len(chainTop):])
+	entry.add(r.proto(proto), goTo+c.Name)
+	r.out.split(c, c.Name, proto, all, "")
+}
+
+// preroutingRules ask each profile of the port for a lease, and then shut.
+func (r *render) preroutingRules(profiles []*protocol.Profile) []rule {
+	var rules []rule
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			open := goTo + chainName(prefixPreOpen, p.Name, 0)
+			for _, grant := range r.grantRules(p) {
+				rules = append(rules, rule{in}.with(grant...).with(open))
+			}
+			for _, lease := range r.leaseRules(p) {
+				rules = append(rules, rule{in, r.maybe(p)}.with(lease...).with(open))
+			}
+		}
+	}
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			rules = append(rules, rule{in, note("%s: closed", p.Name), goTo + chainName(prefixPreShut, p.Name, 0)})
+		}
+	}
+	return rules
+}
+
+// preroutingOpen fills KNOCKD-PRE-OPEN-…: the profile's own rules, then the packet
+// goes on.
+func (r *render) preroutingOpen(p *protocol.Profile) {
+	c := r.out.newChain(chainName(prefixPreOpen, p.Name, 0))
+	r.bodies(c, p)
+	c.add(note("%s: open", p.Name), "-j RETURN")
+}
+
+// preroutingShut fills KNOCKD-PRE-SHUT-…. The kernel has no REJECT in front of NAT.
+func (r *render) preroutingShut(p *protocol.Profile) {
+	c := r.out.newChain(chainName(prefixPreShut, p.Name, 0))
+	c.add(seldom, report(backend.EventDenied, p.Name, 0))
+	c.add(note("%s: closed", p.Name), "-j DROP")
+}
+
+// passedRules match, at INPUT, a connection that the profile's gate before
+// destination NAT has let through: it was to a gated port when it came. The lease of
+// `once` is used up by then, and cannot be asked for again.
+func (r *render) passedRules(p *protocol.Profile) []rule {
+	var rules []rule
+	for _, o := range p.Open {
+		port := strconv.Itoa(int(o.First))
+		if o.Last > o.First {
+			port += ":" + strconv.Itoa(int(o.Last))
+		}
+		rules = append(rules, rule{r.proto(o.Proto), "-m conntrack --ctorigdstport " + port, note("%s: passed the gate before NAT", p.Name)})
+	}
+	return rules
+}

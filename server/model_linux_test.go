@@ -54,6 +54,11 @@ func runBatch(t *testing.T, name string, seed uint64) (leases int) {
 	}
 	within := []time.Duration{0, time.Minute, time.Second}[seed%3]
 	profiles := randomProfiles(rnd, within)
+	if seed%5 == 4 {
+		for _, p := range profiles {
+			p.Place = protocol.PlacePrerouting
+		}
+	}
 	s := newSite(t, name, settings)
 	s.install(profiles...)
 	m := newModel(t, s, profiles, settings)

@@ -69,6 +69,13 @@ func (s *Server) plan(profiles []*protocol.Profile) (backend.Want, error) {
 			problems = append(problems, fmt.Errorf("profile %s is signed: that is part of the profile format, and no backend checks tokens yet", p.Name))
 		}
 	}
+	if s.backend.Name() == "iptables" {
+		for _, p := range profiles {
+			if p.Place == protocol.PlacePrerouting && p.Closed == protocol.ClosedReject {
+				problems = append(problems, fmt.Errorf("profile %s: iptables cannot reject before destination NAT: set closed = \"drop\", or backend = \"nftables\" in knockd.toml", p.Name))
+			}
+		}
+	}
 	problems = append(problems, protocol.CheckTogether(profiles)...)
 	want, err := backend.Compile(profiles, s.settings.Policy)
 	if err != nil {

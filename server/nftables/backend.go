@@ -74,7 +74,7 @@ func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text
 
 // Commit makes want what is installed, in one transaction.
 func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
-	if err := b.capable(ctx); err != nil {
+	if err := b.capable(ctx, want); err != nil {
 		return err
 	}
 	was, err := b.list(ctx)

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"knockkit/protocol"
 	"knockkit/server/backend"
 )
 
@@ -30,13 +31,30 @@ var needs = [...]need{
 	{"maps that packets fill (Linux 5.3 and nft 0.9.4)", "table inet knockd_probe { map m { typeof ip saddr : meta priority; size 9; flags dynamic,timeout; }; chain c { delete @m { ip saddr : none } update @m { ip saddr timeout 1s : 0:2 }; meta priority set ip saddr map @m; }; }"},
 }
 
+// rejectEarly is needed by profiles whose gate before destination NAT answers.
+var rejectEarly = need{"rejecting before routing (Linux 5.9)",
+	"table inet knockd_probe { chain c { type filter hook prerouting priority mangle; reject with icmpx type port-unreachable; }; }"}
+
+// needsOf are those of what is wanted.
+func needsOf(want backend.Want) []need {
+	for _, f := range protocol.Families() {
+		for _, p := range want.Of(f).Profiles {
+			if early(p) && (p.Closed == protocol.ClosedReject || p.Cut) {
+				return append(needs[:], rejectEarly)
+			}
+		}
+	}
+	return needs[:]
+}
+
 // capable returns an error in words when the kernel or nft lacks something that
 // the table needs. Nothing is changed: nft only checks the texts.
-func (b *Backend) capable(ctx context.Context) error {
+func (b *Backend) capable(ctx context.Context, want backend.Want) error {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return fmt.Errorf("nft is not installed (Debian: apt install nftables): %w", backend.ErrUnsupported)
 	}
 	var all strings.Builder
+	needs := needsOf(want)
 	for i, n := range needs {
 		all.WriteString(strings.ReplaceAll(n.text, "knockd_probe", fmt.Sprintf("knockd_probe%d", i)) + "\n")
 	}

@@ -19,6 +19,7 @@
 //	gate-mysql               does the source hold a lease? (set open4-mysql, open6-mysql)
 //	open-mysql               the profile's extra rules, then accept
 //	cut, cut-mysql           established connections of profiles with `cut`
+//	prerouting, early-…      gates before destination NAT, of profiles with place = "prerouting"
 //	fall, ban                with the setting `ban`
 //	about                    never reached: what is installed
 //

@@ -47,7 +47,7 @@ func drift(l *Listing, about *Installed) []string {
 // ownRules reports whether a chain is that of a profile's extra rules, which may
 // have comments of their own, and has as many rules as it should.
 func ownRules(want *Chain, is *ListedChain) bool {
-	return strings.HasPrefix(want.Name, openPrefix) && len(want.Rules) == len(is.Comments)
+	return (strings.HasPrefix(want.Name, openPrefix) || strings.HasPrefix(want.Name, earlyOpenPrefix)) && len(want.Rules) == len(is.Comments)
 }
 
 func difference(want *Chain, is *ListedChain) string {

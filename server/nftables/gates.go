@@ -13,22 +13,32 @@ import (
 func (r *render) gates() {
 	r.backs()
 	g := r.chain("gate")
-	r.portMap(g, "gates", r.segments(), r.gate)
+	r.portMap(g, "gates", r.segments(everywhere), func(s gateSegment) string { return r.gate("gate-", s) })
 	for _, p := range r.profiles() {
 		r.open(p)
 	}
-	if r.anyCut() {
-		c := r.chain("cut")
-		cut := slices.DeleteFunc(r.segments(), func(s gateSegment) bool {
-			// The connection may be one of a profile without `cut`.
-			return slices.ContainsFunc(s.Uses, func(p *protocol.Profile) bool { return !p.Cut })
-		})
-		r.portMap(c, "cuts", cut, r.cut)
-		for i := range c.Rules {
-			c.Rules[i].Text = "ct direction original " + c.Rules[i].Text
-		}
+	if r.any(cuts) {
+		r.cutChain("cut", r.segments(everywhere))
 	}
 }
+
+// cutChain fills the chain for established connections to ports of profiles with `cut`.
+func (r *render) cutChain(name string, segments []gateSegment) {
+	c := r.chain(name)
+	segments = slices.DeleteFunc(segments, func(s gateSegment) bool {
+		// The connection may be one of a profile without `cut`.
+		return slices.ContainsFunc(s.Uses, func(p *protocol.Profile) bool { return !p.Cut })
+	})
+	r.portMap(c, name+"s", segments, r.cut)
+	for i := range c.Rules {
+		c.Rules[i].Text = "ct direction original " + c.Rules[i].Text
+	}
+}
+
+// everywhere, early and cuts pick profiles: all of them have a gate at the input.
+func everywhere(*protocol.Profile) bool { return true }
+func early(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
+func cuts(p *protocol.Profile) bool     { return p.Cut }
 
 // gateSegment is a range of ports of one protocol that the same profiles open.
 type gateSegment struct {
@@ -39,13 +49,13 @@ type gateSegment struct {
 // name is that of the chains for the segment.
 func (s gateSegment) name() string { return join(s.Uses) + "." + s.proto.String() }
 
-func (r *render) segments() []gateSegment {
+func (r *render) segments(which func(*protocol.Profile) bool) []gateSegment {
 	var all []gateSegment
 	for _, proto := range []protocol.Proto{protocol.TCP, protocol.UDP} {
 		var ranges []backend.Range[*protocol.Profile]
 		for _, p := range r.profiles() {
 			for _, o := range p.Open {
-				if o.Proto == proto {
+				if o.Proto == proto && which(p) {
 					ranges = append(ranges, backend.Range[*protocol.Profile]{First: o.First, Last: o.Last, Use: p})
 				}
 			}
@@ -80,13 +90,19 @@ func (r *render) portMap(c *Chain, mapName string, segments []gateSegment, chain
 }
 
 // gate fills the chain of the profiles that open a port: a holder of a lease goes
-// on, others are shut out.
-func (r *render) gate(s gateSegment) string {
-	c := r.chain("gate-" + s.name())
+// on, others are shut out. The prefix says at which of a profile's gates.
+func (r *render) gate(prefix string, s gateSegment) string {
+	c := r.chain(prefix + s.name())
 	if len(c.Rules) == 0 {
 		r.dropBanned(c, s.Uses)
 		for _, p := range s.Uses {
-			r.leaseRules(c, p, s.proto)
+			if prefix == earlyPrefix {
+				r.leaseRules(c, p, s.proto, "goto "+earlyOpenPrefix+p.Name)
+			} else if open := "goto " + openPrefix + p.Name; p.Once && early(p) {
+				r.passedRules(c, p, s.proto, open)
+			} else {
+				r.leaseRules(c, p, s.proto, open)
+			}
 		}
 		for _, p := range s.Uses {
 			r.denied(c, p)
@@ -110,8 +126,8 @@ func (r *render) dropBanned(c *Chain, profiles []*protocol.Profile) {
 
 // leaseRules let a holder's packet go on, if it is one that begins a connection:
 // what is no event is at a gate like a connection without a lease.
-func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto) {
-	open, begins := "goto "+openPrefix+p.Name, event(proto)
+func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto, open string) {
+	begins := event(proto)
 	r.eachFamily(p, func(f protocol.Family) {
 		match, ok := from(p, f)
 		if !ok {
@@ -171,13 +187,20 @@ func (r *render) closed(c *Chain, s gateSegment) {
 // openPrefix begins the names of the chains with a profile's extra rules.
 const openPrefix = "open-"
 
-// open lets a connection in: the profile's own rules first.
+// open lets a connection in: the profile's own rules first. Of a gate before
+// destination NAT they are there.
 func (r *render) open(p *protocol.Profile) {
 	c := r.chain(openPrefix + p.Name)
+	if !early(p) {
+		c.bodies(p)
+	}
+	c.add(p.Name+": open", "accept")
+}
+
+func (c *Chain) bodies(p *protocol.Profile) {
 	for _, body := range p.Opened.NFTables {
 		c.add("", body)
 	}
-	c.add(p.Name+": open", "accept")
 }
 
 // backs fills the map of the knocks that give a lease back, and the chain for what
@@ -247,8 +270,8 @@ func (r *render) eachFamily(p *protocol.Profile, f func(protocol.Family)) {
 	}
 }
 
-func (r *render) anyCut() bool {
-	return slices.ContainsFunc(r.profiles(), func(p *protocol.Profile) bool { return p.Cut })
+func (r *render) any(which func(*protocol.Profile) bool) bool {
+	return slices.ContainsFunc(r.profiles(), which)
 }
 
 // netmask is the mask of a prefix length.

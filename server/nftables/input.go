@@ -41,7 +41,7 @@ func (r *render) input() {
 	c := r.chain("input")
 	c.Hook = hook
 	c.add("loopback is no event", `iif "lo" return`)
-	if r.anyCut() {
+	if r.any(cuts) {
 		c.add("established: only a gate with cut looks", "ct state established,related goto cut")
 	} else {
 		c.add("established: no event", "ct state established,related return")

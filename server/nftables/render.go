@@ -54,6 +54,7 @@ func Render(in Input) *Ruleset {
 	r.over()
 	r.states()
 	r.gates()
+	r.prerouting()
 	r.about()
 	return r.out
 }

@@ -56,7 +56,7 @@ func (r *render) passedRules(c *Chain, p *protocol.Profile, proto protocol.Proto
 				if o.Last > o.First {
 					port += fmt.Sprintf("-%d", o.Last)
 				}
-				c.add(p.Name+": passed the gate before NAT", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), "ct original proto-dst", port, open)
+				c.add(p.Name+": passed the gate before NAT", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), "meta l4proto", proto.String(), "ct original proto-dst", port, open)
 			}
 		}
 	})

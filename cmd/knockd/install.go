@@ -14,6 +14,7 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
+	"knockkit/server/doctor"
 )
 
 func renderCommand() *cli.Command {
@@ -137,6 +138,9 @@ func install(c *cli.Context) error {
 		h.words.Note("moved here from backend %s, with its leases", change.From)
 	}
 	h.report(change, s.Backend().Name())
+	if err := h.warnPublished(c.Context); err != nil {
+		return err
+	}
 	if change.Guard != nil {
 		return h.confirm(c.Context, change.Guard, o.Try)
 	}
@@ -158,6 +162,16 @@ func (h *host) installable(names []string) ([]*protocol.Profile, error) {
 		}
 	}
 	return profiles, nil
+}
+
+// warnPublished names gated ports that containers publish past the gate.
+func (h *host) warnPublished(ctx context.Context) error {
+	found, err := doctor.Published(ctx, doctor.Input{Settings: h.settings})
+	for _, f := range found {
+		h.words.Warning("%s: %s", f.Found, f.Why)
+		h.words.Hint(f.Todo)
+	}
+	return err
 }
 
 // mostNames is how many names are written out before the rest is only counted.
@@ -246,6 +260,9 @@ func remove(c *cli.Context) error {
 		return explainError(err)
 	}
 	h.report(change, s.Backend().Name())
+	if err := h.warnPublished(c.Context); err != nil {
+		return err
+	}
 	if len(change.Removed) == 0 {
 		h.words.Note("nothing was installed")
 	}

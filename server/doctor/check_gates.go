@@ -19,12 +19,26 @@ func gates(f *Facts) []Finding {
 			for _, open := range p.Open {
 				for _, port := range slices.Compact([]uint16{open.First, open.Last}) {
 					k := protocol.Knock{Proto: open.Proto, Port: port}
-					b.gate(p, k, f.Host.follow(Packet{family, k}, f.Us))
+					b.gate(p, k, f.wayTo(p, Packet{family, k}))
 				}
 			}
 		}
 	}
 	return b.findings()
+}
+
+// wayTo is the way to the profile's gate, and behind it. What passes a gate before
+// destination NAT and is not translated comes to the gate at the input too.
+func (f *Facts) wayTo(p *protocol.Profile, packet Packet) fate {
+	way := f.Host.follow(packet, f.Us)
+	if p.Place == protocol.PlacePrerouting {
+		early := f.Host.follow(packet, f.Us.early())
+		if early.diverted {
+			return fate{before: early.before}
+		}
+		way.before = append(early.before, way.before...)
+	}
+	return way
 }
 
 func (b *book) gate(p *protocol.Profile, k protocol.Knock, way fate) {
@@ -33,7 +47,7 @@ func (b *book) gate(p *protocol.Profile, k protocol.Knock, way fate) {
 		case o.verdict == divert:
 			b.note(o.severity(), IDPublished, p, k, o, "%s of profile %s goes elsewhere before the gate, by %s",
 				"the packets do not pass INPUT, so no knock is needed: this is how containers publish ports",
-				"publish the port on 127.0.0.1 only (docker run -p 127.0.0.1:PORT:PORT), or have the gate on the machine that the packets go to")
+				`set place = "prerouting" in the profile, so that the gate stands in front of that rule; or publish the port on 127.0.0.1 only (docker run -p 127.0.0.1:PORT:PORT)`)
 		case o.verdict == accept:
 			b.note(o.severity(), IDBypass, p, k, o, "%s of profile %s is accepted before the gate, by %s",
 				"who matches that rule needs no knock",

@@ -64,6 +64,21 @@ func TestAPortThatContainersPublishIsFound(t *testing.T) {
 			"iptables -t nat -A DOCKER ! -i docker0 -p tcp -m tcp --dport 3306 -j DNAT --to-destination 10.9.0.2:3306")
 		p.finds(doctor.IDPublished, doctor.Broken, "3306/tcp of profile mysql", "chain DOCKER of table nat", "10.9.0.2")
 	})
+	t.Run("not with a gate before destination NAT", func(t *testing.T) {
+		eachBackend(t, func(t *testing.T, p *patient) {
+			p.install(mysql(t, `place = "prerouting"`))
+			p.sh("iptables -P INPUT DROP", "iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -p tcp -m tcp --dport 3306 -j DNAT --to-destination 10.9.0.2:3306")
+			p.findsNo(doctor.IDPublished)
+			p.findsNo(doctor.IDBypass)
+		})
+	})
+	t.Run("but not what drops before both gates", func(t *testing.T) {
+		eachBackend(t, func(t *testing.T, p *patient) {
+			p.install(mysql(t, `place = "prerouting"`))
+			p.sh("iptables -t raw -A PREROUTING -p tcp --dport 3306 -j DROP")
+			p.finds(doctor.IDDropped, doctor.Broken, "3306/tcp of profile mysql is dropped before the gate")
+		})
+	})
 	t.Run("by nft rules", func(t *testing.T) {
 		p := admit(t, "nftables")
 		p.install(mysql(t, ""))

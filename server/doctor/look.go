@@ -95,9 +95,9 @@ func (f *Facts) lookAtRules(ctx context.Context) {
 			f.Flavours = append(f.Flavours, tool)
 		}
 	}
-	f.Us = site{active, place{input, 0}}
+	f.Us = site{active, "filter", place{input, 0}}
 	if f.Status.Backend == "nftables" {
-		f.Us = site{nftTool, place{input, -10}}
+		f.Us = site{nftTool, "", place{input, -10}}
 	}
 	if _, err := exec.LookPath("nft"); err != nil {
 		return // the tool is no need of the iptables backend: the trial says what is

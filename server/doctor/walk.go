@@ -1,5 +1,7 @@
 package doctor
 
+import "slices"
+
 // outcome is what a chain does with a packet. Not certain means: with some packets
 // of that kind.
 type outcome struct {
@@ -79,20 +81,25 @@ type fate struct {
 	after     []outcome // what a packet that we accept meets: the last of each chain is its end
 	rest      []outcome // what a packet that we let go on meets in the same chain
 	untracked []outcome
+	diverted  bool // behind us it goes elsewhere, for certain, before it comes to the input
 }
 
 // site is where our rules are.
 type site struct {
 	tool  string // of the chain that calls us: nftTool for our own table
+	table string // of iptables
 	place place
 }
+
+// early is where gates before destination NAT are.
+func (s site) early() site { return site{s.tool, "mangle", builtin("mangle", "PREROUTING")} }
 
 // follow follows a packet past our rules. Where they are not installed, they are
 // where an install would put them: first in their chain.
 func (h host) follow(p Packet, us site) fate {
 	var f fate
 	for _, c := range h.stations(p.Family) {
-		own := us.tool != nftTool && c.tool == us.tool && c.table == "filter" && c.place == us.place
+		own := us.tool != nftTool && c.tool == us.tool && c.table == us.table && c.place == us.place
 		found := h.walk(c, p)
 		for _, o := range found {
 			if o.verdict == untrack {
@@ -107,6 +114,7 @@ func (h host) follow(p Packet, us site) fate {
 			f.before = append(f.before, keepsAway(found)...)
 		default:
 			f.after = append(f.after, ends(found)...)
+			f.diverted = f.diverted || slices.ContainsFunc(found, func(o outcome) bool { return o.verdict == divert && o.certain })
 		}
 	}
 	return f

@@ -43,7 +43,9 @@ func (r *render) drop(why string) func([]*protocol.Profile, protocol.Proto) []ru
 // cutRules end an established connection whose lease is over. A port that some
 // profile opens without `cut` is left alone: the connection may be one of its own.
 func (r *render) cutRules(verdict func(protocol.Proto) string) func([]*protocol.Profile, protocol.Proto) []rule {
-	return func(profiles []*protocol.Profile, proto protocol.Proto) []rule { return r.cut(profiles, proto, verdict(proto)) }
+	return func(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+		return r.cut(profiles, proto, verdict(proto))
+	}
 }
 
 func (r *render) cut(profiles []*protocol.Profile, proto protocol.Proto, verdict string) []rule {

@@ -100,11 +100,7 @@ func readRaw(t *tomldoc.Table) *rawProfile {
 // misplaced explains a key of the profile that stands in a table: in TOML every
 // key after a [header] belongs to that table.
 func misplaced(key string) string {
-	own := []string{
-		"description", "host", "enabled", "sequence", "within", "open", "lease", "renew", "once", "cut", "close",
-		"prefix", "family", "from", "to", "interface", "place", "reply", "closed", "signed",
-	}
-	if slices.Contains(own, key) {
+	if slices.ContainsFunc(Keys(), func(k Key) bool { return k.Name == key }) {
 		return "`" + key + "` is a key of the profile: put it above the first [table]"
 	}
 	return ""

@@ -15,7 +15,12 @@ type Document struct {
 	data     []byte
 	root     *Table
 	problems []Problem
+	asked    []string
 }
+
+// Asked returns the keys that the document has been asked for so far, each with its
+// table in front, as "client.gap".
+func (d *Document) Asked() []string { return d.asked }
 
 // Problem is something that a person should change, and where.
 type Problem struct {

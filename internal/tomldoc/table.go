@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Table is a table of a document. Its methods return nil for a key that is not
@@ -146,6 +147,7 @@ func (t *Table) Items(key string) *Field[[]Item] {
 // as a list.
 func read[T any](t *Table, key, want string, hint func(any) string) *Field[T] {
 	t.asked = append(t.asked, key)
+	t.doc.asked = append(t.doc.asked, strings.TrimPrefix(t.path+"."+key, "."))
 	v, set := t.values[key]
 	if !set {
 		return nil

@@ -1,0 +1,74 @@
+package docs
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"knockkit/protocol"
+	"knockkit/server"
+)
+
+var update = flag.Bool("update", false, "write the generated parts of the documents")
+
+// TestTheProfileReferenceIsGeneratedFromTheParsersKeys holds docs/profile.md against
+// the lists that the parsers are tested against.
+func TestTheProfileReferenceIsGeneratedFromTheParsersKeys(t *testing.T) {
+	generated(t, "docs/profile.md", "profile keys", keyTable(protocol.Keys()))
+	generated(t, "docs/profile.md", "settings", keyTable(server.SettingKeys()))
+}
+
+func keyTable(keys []protocol.Key) string {
+	var b strings.Builder
+	b.WriteString("| key | unset | meaning | example |\n|---|---|---|---|\n")
+	for _, k := range keys {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | `%s` |\n", k.Name, code(k.Default), k.Meaning, k.Example)
+	}
+	return b.String()
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+// generated compares a document's part between two markers with what it should be, or
+// writes it.
+func generated(t *testing.T, file, part, want string) {
+	t.Helper()
+	begin, end := fmt.Sprintf("<!-- generated: %s -->\n", part), fmt.Sprintf("<!-- end: %s -->", part)
+	text := read(t, filepath.Join(root, file))
+	before, rest, ok := strings.Cut(text, begin)
+	is, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no part between %q and %q", file, begin, end)
+	}
+	if is == want {
+		return
+	}
+	if !*update {
+		t.Errorf("%s: the part %q is not what is generated: go test ./internal/docs -update", file, part)
+		return
+	}
+	if err := os.WriteFile(filepath.Join(root, file), []byte(before+begin+want+end+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheExamplesInTheProfileReferenceAreRead(t *testing.T) {
+	for _, b := range only(blocks(t, "docs/profile.md", "toml", "text"), "toml") {
+		file, text := strings.Fields(b.about)[0], []byte(b.text)
+		if file == "knockd.toml" {
+			if _, diagnostics := server.ParseSettings(file, text); len(diagnostics) > 0 {
+				t.Errorf("%s: %v", file, diagnostics)
+			}
+		} else if _, diagnostics := protocol.ParseProfile(file, text); diagnostics.HasErrors() {
+			t.Errorf("%s: %v", file, diagnostics)
+		}
+	}
+}

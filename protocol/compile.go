@@ -52,7 +52,7 @@ type builder struct {
 	family    Family
 	profiles  []*Profile
 	states    []State
-	index     map[string]int // pathKey → state
+	index     map[string]int // PathText → state
 	timed     []bool         // state → Within was set
 	conflicts []error
 }
@@ -66,10 +66,10 @@ func (b *builder) add(p *Profile) {
 			b.setTime(at, p, i, step)
 		}
 		path := append(slices.Clone(b.states[at].Path), step.Knock)
-		next, known := b.index[pathKey(path)]
+		next, known := b.index[PathText(path)]
 		if !known {
 			next = len(b.states)
-			b.index[pathKey(path)] = next
+			b.index[PathText(path)] = next
 			b.states = append(b.states, State{Path: path, Scope: scope, Reply: p.Reply})
 			b.states[at].Edges = append(b.states[at].Edges, Edge{step.Knock, next})
 		} else {
@@ -143,7 +143,7 @@ func (b *builder) breadthFirst() {
 	states := make([]State, len(order))
 	for n, old := range order {
 		number[old], states[n] = n, b.states[old]
-		b.index[pathKey(states[n].Path)] = n
+		b.index[PathText(states[n].Path)] = n
 	}
 	for i := range states {
 		for j := range states[i].Edges {
@@ -192,7 +192,7 @@ func suffixEdges(s, fail *State) []Edge {
 
 func (b *builder) longestSuffix(path []Knock) int {
 	for i := 1; i < len(path); i++ {
-		if n, ok := b.index[pathKey(path[i:])]; ok {
+		if n, ok := b.index[PathText(path[i:])]; ok {
 			return n
 		}
 	}
@@ -216,7 +216,7 @@ func (b *builder) checkSuffixes() {
 func (b *builder) checkSuffix(s, suffix *State) {
 	one, other := b.firstContinuing(s), b.firstContinuing(suffix)
 	alike := fmt.Sprintf("after knock %d of the one a source is after knock %d of the other too (%s)",
-		one.Step, other.Step, pathText(suffix.Path))
+		one.Step, other.Step, PathText(suffix.Path))
 	if len(s.Edges) > 0 && len(suffix.Edges) > 0 && s.Within != suffix.Within {
 		b.conflict(one.Profile.Name, other.Profile.Name, fmt.Sprintf("%s, but then one waits %s and the other %s",
 			alike, seconds(s.Within), seconds(suffix.Within)))
@@ -236,10 +236,9 @@ func mergeProfiles(x, y []*Profile) []*Profile {
 	return sortedByName(slices.Concat(x, y))
 }
 
-// pathKey is the path as a map key: the meaning of a position, whatever its number.
-func pathKey(path []Knock) string { return pathText(path) }
-
-func pathText(path []Knock) string {
+// PathText writes knocks one after the other. It is also the meaning of a position,
+// whatever its number: "icmp 7/tcp".
+func PathText(path []Knock) string {
 	words := make([]string, len(path))
 	for i, k := range path {
 		words[i] = k.String()

@@ -109,6 +109,16 @@ func FamilyOf(a netip.Addr) Family {
 	return IPv6
 }
 
+// Netmask returns the mask of a prefix length in the family: "255.255.255.0", "ffff:ff00::".
+func (f Family) Netmask(bits int) string {
+	raw := make([]byte, f.Bits()/8)
+	for i := range bits {
+		raw[i/8] |= 0x80 >> (i % 8)
+	}
+	mask, _ := netip.AddrFromSlice(raw) // 4 or 16 bytes: always an address
+	return mask.String()
+}
+
 // Bits returns the length of the family's addresses: 32 or 128.
 func (f Family) Bits() int {
 	if f == IPv4 {

@@ -139,6 +139,15 @@ func (p *Profile) OpensIn(f Family) bool {
 	return p.In(f) && (len(p.From) == 0 || len(PrefixesIn(p.From, f)) > 0)
 }
 
+// Path returns the first n knocks of the sequence.
+func (p *Profile) Path(n int) []Knock {
+	path := make([]Knock, n)
+	for i := range path {
+		path[i] = p.Sequence[i].Knock
+	}
+	return path
+}
+
 // Prefix returns how many bits of a source a lease covers in the family.
 func (p *Profile) Prefix(f Family) int {
 	if f == IPv4 {

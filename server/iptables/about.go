@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // about fills KNOCKD-ABOUT, which no packet reaches. It says in comments what is
@@ -25,7 +25,7 @@ func (r *render) about() {
 			c.add(table(s).check(), note("%s%s", aboutTable, spareMeaning))
 		}
 	}
-	c.record(aboutSettings, policyText(r.Policy))
+	c.record(aboutSettings, backend.JSON(backend.RecordPolicy(r.Policy)))
 	for _, p := range r.Automaton.Profiles {
 		c.record(aboutProfile, p.Canonical())
 	}
@@ -38,35 +38,15 @@ const (
 	aboutProfile  = "profile"
 )
 
-// chunk is how much of a record goes into one comment.
-const chunk = 200
-
-// record writes a text of any length as comments: "profile 1/2 {…".
+// record writes a text of any length as comments.
 func (c *Chain) record(kind, text string) {
-	n := (len(text) + chunk - 1) / chunk
-	for i := range n {
-		c.add(note("%s %d/%d %s", kind, i+1, n, text[i*chunk:min(len(text), (i+1)*chunk)]))
+	for _, comment := range backend.Record(kind, text, maxRecord) {
+		c.add(note("%s", comment))
 	}
 }
 
-// policyRecord is the settings that the rules follow from.
-type policyRecord struct {
-	Strict    bool  `json:"strict"`
-	BanAfter  int   `json:"ban_after,omitempty"`
-	BanForSec int64 `json:"ban_for,omitempty"`
-}
-
-func policyText(p protocol.Policy) string {
-	rec := policyRecord{Strict: p.Strict}
-	if p.Ban != nil {
-		rec.BanAfter, rec.BanForSec = p.Ban.After, int64(p.Ban.For/time.Second)
-	}
-	text, err := json.Marshal(rec)
-	if err != nil {
-		panic(err) // a struct of numbers always has a JSON form
-	}
-	return string(text)
-}
+// maxRecord is how much of a record goes into one comment.
+const maxRecord = 220
 
 // Installed is what KNOCKD-ABOUT says about one family.
 type Installed struct {
@@ -96,7 +76,7 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 		return in, nil
 	}
 	positions := map[string]string{} // "mysql 1/3" → table
-	records := map[string]*strings.Builder{}
+	records := backend.Records{}
 	for _, line := range about.Rules {
 		args, err := split(line)
 		if err != nil {
@@ -116,7 +96,7 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 	for _, p := range in.Profiles {
 		for i := range p.Sequence {
 			if name, ok := positions[protocol.Use{Profile: p, Step: i + 1}.String()]; ok {
-				in.Known[pathText(knocksOf(p.Sequence[:i+1]))] = name
+				in.Known[protocol.PathText(p.Path(i+1))] = name
 			}
 		}
 		if gate := r.Chain(chainName(prefixGate, p.Name, 0)); gate != nil {
@@ -126,44 +106,27 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 	return in, nil
 }
 
-// collect puts the pieces of a record together, and reads it when it is whole.
-func (in *Installed) collect(records map[string]*strings.Builder, comment string) error {
-	kind, rest, _ := strings.Cut(comment, " ")
-	if kind != aboutSettings && kind != aboutProfile {
+// collect reads a record when the comment is its last piece.
+func (in *Installed) collect(records backend.Records, comment string) error {
+	if kind, _, _ := strings.Cut(comment, " "); kind != aboutSettings && kind != aboutProfile {
 		return nil
 	}
-	place, text, _ := strings.Cut(rest, " ")
-	var i, n int
-	if _, err := fmt.Sscanf(place, "%d/%d", &i, &n); err != nil {
-		return fmt.Errorf("%s: %q is not a piece of a record", chainAbout, comment)
+	kind, whole, err := records.Add(comment)
+	switch {
+	case err != nil || whole == "":
+	case kind == aboutSettings:
+		var rec backend.PolicyRecord
+		if err = json.Unmarshal([]byte(whole), &rec); err == nil {
+			in.Policy = rec.Policy()
+		}
+	default:
+		var p *protocol.Profile
+		if p, err = protocol.ParseCanonical(whole); err == nil {
+			in.Profiles = append(in.Profiles, p)
+		}
 	}
-	if records[kind] == nil || i == 1 {
-		records[kind] = &strings.Builder{}
-	}
-	records[kind].WriteString(text)
-	if i < n {
-		return nil
-	}
-	whole := records[kind].String()
-	if kind == aboutSettings {
-		return in.readPolicy(whole)
-	}
-	p, err := protocol.ParseCanonical(whole)
 	if err != nil {
 		return fmt.Errorf("%s: %w", chainAbout, err)
-	}
-	in.Profiles = append(in.Profiles, p)
-	return nil
-}
-
-func (in *Installed) readPolicy(text string) error {
-	var rec policyRecord
-	if err := json.Unmarshal([]byte(text), &rec); err != nil {
-		return fmt.Errorf("%s: settings: %w", chainAbout, err)
-	}
-	in.Policy = protocol.Policy{Strict: rec.Strict}
-	if rec.BanAfter > 0 {
-		in.Policy.Ban = &protocol.Ban{After: rec.BanAfter, For: time.Duration(rec.BanForSec) * time.Second}
 	}
 	return nil
 }
@@ -188,12 +151,4 @@ func argument(args []string, flag string) string {
 		}
 	}
 	return ""
-}
-
-func knocksOf(steps []protocol.Step) []protocol.Knock {
-	var all []protocol.Knock
-	for _, s := range steps {
-		all = append(all, s.Knock)
-	}
-	return all
 }

@@ -9,7 +9,7 @@ import (
 
 // Flavour returns which iptables the host's commands are: "nf_tables" or "legacy".
 func Flavour(ctx context.Context) (string, error) {
-	out, err := run(ctx, nil, "", "iptables-save", "--version")
+	out, err := host("iptables-save", nil).Run(ctx, "", "--version")
 	if err != nil {
 		return "", err
 	}
@@ -32,7 +32,7 @@ func refuseMix(ctx context.Context) error {
 		if _, err := exec.LookPath(name); err != nil {
 			continue
 		}
-		out, err := run(ctx, nil, "", name)
+		out, err := host(name, nil).Run(ctx, "")
 		if err == nil && strings.Contains(out, "\n:"+chainTop+" ") {
 			return fmt.Errorf("iptables-%s holds rules of knockd already, and the iptables command is now %s: "+
 				"remove them with the other one first (iptables-%s-restore; see update-alternatives --display iptables)", other, flavour, other)

@@ -106,20 +106,6 @@ func prefix(flag string, p netip.Prefix) string {
 	return flag + " " + p.String()
 }
 
-// mask is the netmask of a prefix length, as `-m recent --mask` has it.
-func (d dialect) mask(bits int) string {
-	ones := netip.IPv6Unspecified()
-	if d.family == protocol.IPv4 {
-		ones = netip.IPv4Unspecified()
-	}
-	raw := ones.AsSlice()
-	for i := range bits {
-		raw[i/8] |= 0x80 >> (i % 8)
-	}
-	mask, _ := netip.AddrFromSlice(raw) // 4 or 16 bytes: always an address
-	return mask.String()
-}
-
 // table is one recency table as a rule names it.
 type table struct {
 	name string

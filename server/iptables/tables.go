@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strings"
 
 	"knockkit/protocol"
 )
@@ -39,7 +38,7 @@ func newTables(a *protocol.Automaton, known Known) *tables {
 		if i == protocol.Root || !a.Stays(i) {
 			continue
 		}
-		name, ok := known[pathText(a.States[i].Path)]
+		name, ok := known[protocol.PathText(a.States[i].Path)]
 		if !ok {
 			name = t.fresh(a.States[i].Users[0], taken)
 			taken[name] = true
@@ -67,11 +66,11 @@ func (t *tables) suffix() string {
 }
 
 func (t *tables) plain(name string) table {
-	return table{name + t.suffix(), t.d.mask(t.d.family.Bits())}
+	return table{name + t.suffix(), t.d.family.Netmask(t.d.family.Bits())}
 }
 
 // state holds the sources in a position.
-func (t *tables) state(i int) table { return table{t.states[i], t.d.mask(t.d.family.Bits())} }
+func (t *tables) state(i int) table { return table{t.states[i], t.d.family.Netmask(t.d.family.Bits())} }
 
 // progress holds the sources in any position, banned and fallen those of the ban.
 func (t *tables) progress() table { return t.plain("progress") }
@@ -89,7 +88,7 @@ func (t *tables) lease(p *protocol.Profile) table {
 	if bits != t.d.family.Bits() {
 		name += fmt.Sprintf("%d", bits)
 	}
-	return table{name + t.suffix(), t.d.mask(bits)}
+	return table{name + t.suffix(), t.d.family.Netmask(bits)}
 }
 
 // holderTables is how many tables the profiles share to tell a lease holder from
@@ -157,12 +156,4 @@ func (t *tables) eachState(f func(i int)) {
 			f(i)
 		}
 	}
-}
-
-func pathText(path []protocol.Knock) string {
-	texts := make([]string, len(path))
-	for i, k := range path {
-		texts[i] = k.String()
-	}
-	return strings.Join(texts, " ")
 }

@@ -1,18 +1,13 @@
 package iptables
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
-	"strings"
 
 	"knockkit/protocol"
-	"knockkit/server/backend"
+	hosttool "knockkit/server/tool"
 )
 
 // tool runs the host's own iptables-save and -restore of one family.
@@ -30,7 +25,7 @@ func (t tool) name(suffix string) string {
 
 // save reads what is installed.
 func (t tool) save(ctx context.Context) (*Saved, error) {
-	out, err := run(ctx, t.hold, "", t.name("-save"))
+	out, err := host(t.name("-save"), t.hold).Run(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -49,50 +44,21 @@ func (t tool) commit(ctx context.Context, text string) error {
 		return nil
 	}
 	cmd := t.restoreCommand()
-	_, err := run(ctx, t.hold, text, cmd[0], cmd[1:]...)
+	_, err := host(cmd[0], t.hold).Run(ctx, text, cmd[1:]...)
 	return err
 }
 
-// run calls a tool of the host. The context is not passed on once a transaction
-// has been handed over: killing the tool would not tell whether it was done.
-func run(ctx context.Context, hold *os.File, stdin, name string, args ...string) (string, error) {
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	if hold != nil {
-		cmd.ExtraFiles = []*os.File{hold}
-	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return stdout.String(), nil
-	case errors.Is(err, exec.ErrNotFound):
-		return "", fmt.Errorf("%s is not installed (Debian: apt install iptables): %w", name, backend.ErrUnsupported)
-	case errors.As(err, &exit):
-		return "", toolError(name, stderr.String(), stdin)
-	}
-	return "", fmt.Errorf("%s: %w", name, err)
+// host is a tool of iptables.
+func host(name string, hold *os.File) hosttool.Tool {
+	return hosttool.Tool{Name: name, Package: "iptables", Hold: hold, Said: said}
 }
 
 var lineNumber = regexp.MustCompile(`line:? (\d+)`)
 
-// toolError says what the tool said, and the line of our text that it means.
-func toolError(name, stderr, stdin string) error {
-	said := strings.TrimSpace(stderr)
-	if os.Geteuid() != 0 || strings.Contains(said, "Permission denied") || strings.Contains(said, "Operation not permitted") {
-		return fmt.Errorf("%s: %w", name, backend.ErrPrivilege)
+// said finds the line in "iptables-restore: line 12 failed".
+func said(stderr string) (what string, line int) {
+	if m := lineNumber.FindStringSubmatch(stderr); m != nil {
+		line, _ = strconv.Atoi(m[1]) // digits; none too large is a line
 	}
-	e := &backend.ToolError{Tool: name, Output: strings.Join(strings.Fields(said), " ")}
-	if m := lineNumber.FindStringSubmatch(said); m != nil {
-		lines := strings.Split(stdin, "\n")
-		if n, err := strconv.Atoi(m[1]); err == nil && n >= 1 && n <= len(lines) {
-			e.Line = lines[n-1]
-		}
-	}
-	return e
+	return stderr, line
 }

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // maxComment is what a rule's comment holds, with a margin.
@@ -28,14 +28,11 @@ const (
 	aboutProfile  = "profile"
 )
 
-// record writes a text of any length as comments: "profile 1/2 {…". A comment
-// cannot hold a double quote, so the two kinds of quote change places.
+// record writes a text of any length as comments. A comment cannot hold a double
+// quote, so the two kinds of quote change places.
 func (c *Chain) record(kind, text string) {
-	text = swapQuotes(text)
-	const chunk = maxComment - len("settings 10/10 ")
-	n := (len(text) + chunk - 1) / chunk
-	for i := range n {
-		c.add(fmt.Sprintf("%s %d/%d %s", kind, i+1, n, text[i*chunk:min(len(text), (i+1)*chunk)]), "continue")
+	for _, comment := range backend.Record(kind, swapQuotes(text), maxComment) {
+		c.add(comment, "continue")
 	}
 }
 
@@ -47,22 +44,12 @@ func unswapQuotes(s string) string { return strings.ReplaceAll(s, `'`, `"`) }
 
 // settings is what the table follows from besides the profiles.
 type settings struct {
-	Strict    bool   `json:"strict"`
-	BanAfter  int    `json:"ban_after,omitempty"`
-	BanForSec int64  `json:"ban_for,omitempty"`
-	Next      Number `json:"next"` // the first number of a position that was never used
+	backend.PolicyRecord
+	Next Number `json:"next"` // the first number of a position that was never used
 }
 
 func (r *render) settingsText() string {
-	s := settings{Strict: r.Want.Policy.Strict, Next: r.numbers.next}
-	if ban := r.Want.Policy.Ban; ban != nil {
-		s.BanAfter, s.BanForSec = ban.After, int64(ban.For/time.Second)
-	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // a struct of numbers always has a JSON form
-	}
-	return string(text)
+	return backend.JSON(settings{backend.RecordPolicy(r.Want.Policy), r.numbers.next})
 }
 
 // Installed is what the table says about itself.
@@ -81,7 +68,7 @@ func ReadAbout(l *Listing) (*Installed, error) {
 	if about == nil {
 		return in, nil
 	}
-	records := map[string]*strings.Builder{}
+	records := backend.Records{}
 	for _, comment := range about.Comments {
 		if err := in.collect(records, comment); err != nil {
 			return nil, err
@@ -91,48 +78,34 @@ func ReadAbout(l *Listing) (*Installed, error) {
 	for _, p := range in.Profiles {
 		for i := range p.Sequence {
 			if n, ok := positions[protocol.Use{Profile: p, Step: i + 1}.String()]; ok {
-				in.Known[sequenceText(p.Sequence[:i+1])] = n
+				in.Known[protocol.PathText(p.Path(i+1))] = n
 			}
 		}
 	}
 	return in, nil
 }
 
-// collect puts the pieces of a record together, and reads it when it is whole.
-func (in *Installed) collect(records map[string]*strings.Builder, comment string) error {
-	kind, rest, _ := strings.Cut(comment, " ")
-	place, text, _ := strings.Cut(rest, " ")
-	var i, n int
-	if _, err := fmt.Sscanf(place, "%d/%d", &i, &n); err != nil || kind != aboutSettings && kind != aboutProfile {
-		return fmt.Errorf("chain about: %q is not a piece of a record", comment)
+// collect reads a record when the comment is its last piece.
+func (in *Installed) collect(records backend.Records, comment string) error {
+	kind, whole, err := records.Add(comment)
+	whole = unswapQuotes(whole)
+	switch {
+	case err != nil || whole == "":
+	case kind == aboutSettings:
+		var s settings
+		if err = json.Unmarshal([]byte(whole), &s); err == nil {
+			in.Policy, in.Next = s.Policy(), s.Next
+		}
+	case kind == aboutProfile:
+		var p *protocol.Profile
+		if p, err = protocol.ParseCanonical(whole); err == nil {
+			in.Profiles = append(in.Profiles, p)
+		}
+	default:
+		err = fmt.Errorf("%q is not a piece of a record", comment)
 	}
-	if records[kind] == nil || i == 1 {
-		records[kind] = &strings.Builder{}
-	}
-	records[kind].WriteString(text)
-	if i < n {
-		return nil
-	}
-	whole := unswapQuotes(records[kind].String())
-	if kind == aboutSettings {
-		return in.readSettings(whole)
-	}
-	p, err := protocol.ParseCanonical(whole)
 	if err != nil {
 		return fmt.Errorf("chain about: %w", err)
-	}
-	in.Profiles = append(in.Profiles, p)
-	return nil
-}
-
-func (in *Installed) readSettings(text string) error {
-	var s settings
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		return fmt.Errorf("chain about: settings: %w", err)
-	}
-	in.Policy, in.Next = protocol.Policy{Strict: s.Strict}, s.Next
-	if s.BanAfter > 0 {
-		in.Policy.Ban = &protocol.Ban{After: s.BanAfter, For: time.Duration(s.BanForSec) * time.Second}
 	}
 	return nil
 }
@@ -155,12 +128,4 @@ func positionsOf(l *Listing) map[string]Number {
 		}
 	}
 	return positions
-}
-
-func sequenceText(steps []protocol.Step) string {
-	path := make([]protocol.Knock, len(steps))
-	for i, s := range steps {
-		path[i] = s.Knock
-	}
-	return pathText(path)
 }

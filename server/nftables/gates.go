@@ -2,7 +2,6 @@ package nftables
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"knockkit/protocol"
@@ -272,14 +271,4 @@ func (r *render) eachFamily(p *protocol.Profile, f func(protocol.Family)) {
 
 func (r *render) any(which func(*protocol.Profile) bool) bool {
 	return slices.ContainsFunc(r.profiles(), which)
-}
-
-// netmask is the mask of a prefix length.
-func netmask(f protocol.Family, bits int) string {
-	raw := make([]byte, f.Bits()/8)
-	for i := range bits {
-		raw[i/8] |= 0x80 >> (i % 8)
-	}
-	mask, _ := netip.AddrFromSlice(raw) // 4 or 16 bytes: always an address
-	return mask.String()
 }

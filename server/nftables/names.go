@@ -48,14 +48,6 @@ func (n *numbers) of(path string) Number {
 	return num
 }
 
-func pathText(path []protocol.Knock) string {
-	texts := make([]string, len(path))
-	for i, k := range path {
-		texts[i] = k.String()
-	}
-	return strings.Join(texts, " ")
-}
-
 // maxName is less than the kernel allows, for the reader's sake.
 const maxName = 100
 

@@ -70,7 +70,7 @@ func (r *render) numberStates(f protocol.Family) {
 }
 
 func (r *render) number(a *protocol.Automaton, i int) Number {
-	return r.numbers.of(pathText(a.States[i].Path))
+	return r.numbers.of(protocol.PathText(a.States[i].Path))
 }
 
 // profiles returns the profiles of any family, by name.

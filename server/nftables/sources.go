@@ -60,7 +60,7 @@ func sourcesOf(l *Listing, about *Installed, f protocol.Family) ([]backend.Sourc
 	byNumber := map[string][]protocol.Use{}
 	for i := range a.States {
 		if i != protocol.Root && a.Stays(i) {
-			if n, ok := about.Known[pathText(a.States[i].Path)]; ok {
+			if n, ok := about.Known[protocol.PathText(a.States[i].Path)]; ok {
 				byNumber[n.String()] = a.States[i].Users
 			}
 		}

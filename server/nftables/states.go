@@ -149,7 +149,7 @@ func key(p *protocol.Profile, f protocol.Family) string {
 	if bits == f.Bits() {
 		return saddr(f)
 	}
-	return saddr(f) + " & " + netmask(f, bits)
+	return saddr(f) + " & " + f.Netmask(bits)
 }
 
 func inChain(a *protocol.Automaton, i int) string { return "in-" + stateLabel(a, i) }

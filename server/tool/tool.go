@@ -1,0 +1,69 @@
+// Package tool runs the packet filter's own tools of the host: iptables-save and
+// -restore, and nft. It feeds them texts and turns what they say into errors of
+// package backend; it knows nothing of rules.
+package tool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"knockkit/server/backend"
+)
+
+// Tool is a program of the host.
+type Tool struct {
+	Name    string
+	Package string   // Debian's package that has it
+	Hold    *os.File // kept open while the tool runs; may be nil
+
+	// Said finds in what the tool printed what is wrong, and in which line of the text
+	// that it was fed, from 1; 0 is none.
+	Said func(stderr string) (what string, line int)
+}
+
+// Run calls the tool and returns what it prints. The context is not passed on once a
+// text has been handed over: killing the tool would not tell whether it was done.
+//
+// Errors: [backend.ErrUnsupported] where the tool is not installed,
+// [backend.ErrPrivilege], a [*backend.ToolError].
+func (t Tool) Run(ctx context.Context, stdin string, args ...string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	cmd := exec.Command(t.Name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	if t.Hold != nil {
+		cmd.ExtraFiles = []*os.File{t.Hold}
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return stdout.String(), nil
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("%s is not installed (Debian: apt install %s): %w", t.Name, t.Package, backend.ErrUnsupported)
+	case errors.As(err, &exit):
+		return "", t.refused(stderr.String(), stdin)
+	}
+	return "", fmt.Errorf("%s: %w", t.Name, err)
+}
+
+// refused says what the tool said, and the line of our text that it means.
+func (t Tool) refused(stderr, stdin string) error {
+	if os.Geteuid() != 0 || strings.Contains(stderr, "Permission denied") || strings.Contains(stderr, "Operation not permitted") {
+		return fmt.Errorf("%s: %w", t.Name, backend.ErrPrivilege)
+	}
+	what, n := t.Said(stderr)
+	e := &backend.ToolError{Tool: t.Name, Output: strings.Join(strings.Fields(what), " ")}
+	if lines := strings.Split(stdin, "\n"); n >= 1 && n <= len(lines) {
+		e.Line = strings.TrimSpace(lines[n-1])
+	}
+	return e
+}

@@ -208,6 +208,34 @@ func TestAStrangerWhoTakesTheSocketsNameIsNotBelievedAndStopsNothing(t *testing.
 	}
 }
 
+// TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd has a process of our own that
+// holds the group and the name and never answers, as after Ctrl-Z.
+func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
+	h := reporting(t)
+	var g *Group
+	var l *net.UnixListener
+	if err := h.Do(func() (err error) {
+		if g, err = OpenGroup(backend.LogGroup); err != nil {
+			return err
+		}
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: SocketName})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	defer l.Close()
+	f := run(t, h, installed(t, article()))
+	f.becomes(t, Waiting)
+	began := time.Now()
+	if f.end(); time.Since(began) > time.Second {
+		t.Errorf("it ended %s after it was told to", time.Since(began))
+	}
+	if !strings.Contains(f.said(), "does not answer") {
+		t.Errorf("it %s", f.said())
+	}
+}
+
 func TestAReaderOfTheSocketThatIsSlowIsToldHowManyItLost(t *testing.T) {
 	h := reporting(t)
 	f := run(t, h, installed(t, article()))

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -86,8 +87,14 @@ type client struct {
 	PID  int // of the process that serves
 }
 
+// helloLimit is how long whoever serves may take to say so. One that was stopped
+// (Ctrl-Z) or hangs has the name and the group, and would be waited for without end.
+const helloLimit = 2 * time.Second
+
 // connect connects to whoever serves, if it may be believed.
 func connect(ctx context.Context) (*client, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", SocketName)
 	if err != nil {
@@ -98,7 +105,12 @@ func connect(ctx context.Context) (*client, error) {
 		return nil, errors.Join(err, conn.Close())
 	}
 	c.in = bufio.NewReaderSize(conn, 64<<10)
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
+	defer stop()
 	if _, err := c.in.ReadSlice('\n'); err != nil { // hello
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errors.New("it does not answer: was it stopped?")
+		}
 		return nil, errors.Join(fmt.Errorf("process %d serves no events: %w", c.PID, err), conn.Close())
 	}
 	return c, nil

@@ -14,6 +14,7 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
+	"knockkit/server/service"
 )
 
 func renderCommand() *cli.Command {
@@ -138,6 +139,7 @@ func install(c *cli.Context) error {
 	}
 	h.report(change, s.Backend().Name())
 	if change.Guard != nil {
+		h.beside("the old rules would not stay: it puts right what is not as the files say")
 		return h.confirm(c.Context, change.Guard, o.Try)
 	}
 	return nil
@@ -239,5 +241,13 @@ func remove(c *cli.Context) error {
 	if len(change.Removed) == 0 {
 		h.words.Note("nothing was installed")
 	}
+	h.beside("what has an enabled file comes back: set enabled = false in it, or stop the service first")
 	return nil
+}
+
+// beside warns of a service that has its own idea of what is to be installed.
+func (h *host) beside(what string) {
+	if pid := service.Running(h.c.Context); pid != 0 {
+		h.words.Warning("knockd run (process %d) looks after this host; %s", pid, what)
+	}
 }

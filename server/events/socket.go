@@ -159,7 +159,7 @@ func Friend(c *net.UnixConn) (pid int, err error) {
 		return 0, failed
 	}
 	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
-		return 0, fmt.Errorf("process %d of user %d is at the other end of %s: %w", cred.Pid, cred.Uid, SocketName, syscall.EPERM)
+		return 0, fmt.Errorf("process %d of user %d is at the other end of %s: %w", cred.Pid, cred.Uid, c.RemoteAddr(), syscall.EPERM)
 	}
 	return int(cred.Pid), nil
 }

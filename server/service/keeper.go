@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -43,8 +44,9 @@ func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: newMemor
 // sources is what the keeper listens to.
 type sources struct {
 	events  <-chan events.Item
-	files   <-chan string   // why to reload
-	rules   <-chan struct{} // somebody has changed rules
+	files   <-chan string    // why to reload
+	rules   <-chan struct{}  // somebody has changed rules
+	asked   <-chan io.Closer // a command waits for a look
 	signals <-chan os.Signal
 }
 
@@ -59,6 +61,12 @@ func (k *keeper) run(ctx context.Context, from sources) error {
 	next := time.NewTimer(k.pause(nil))
 	defer next.Stop()
 	last := time.Now() // when the last check ended
+	check := func() {
+		worked := processorTime()
+		err := k.check(ctx)
+		k.cost, last = processorTime()-worked, time.Now()
+		next.Reset(k.pause(err))
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,11 +87,11 @@ func (k *keeper) run(ctx context.Context, from sources) error {
 			k.reload(ctx, "SIGHUP")
 		case <-from.rules:
 			next.Reset(max(0, checkGap-time.Since(last)))
+		case who := <-from.asked:
+			check()
+			who.Close()
 		case <-next.C:
-			worked := processorTime()
-			err := k.check(ctx)
-			k.cost, last = processorTime()-worked, time.Now()
-			next.Reset(k.pause(err))
+			check()
 		}
 	}
 }

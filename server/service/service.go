@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -79,14 +80,18 @@ func Run(ctx context.Context, c Config) error {
 	}
 	watched := s.feed.Hub.Watch()
 	rules := make(chan struct{}, 1)
-	go hearNudges(one, rules)
+	asked := make(chan io.Closer)
 	tasks := []Task{
 		newTask("events", s.runFeed),
 		folder,
 		rulesTask(rules),
+		newTask("commands", func(ctx context.Context, ready func()) error {
+			ready()
+			return hearNudges(ctx, one, asked)
+		}),
 		newTask("keeper", func(ctx context.Context, ready func()) error {
 			ready()
-			return k.run(ctx, sources{watched.C, changed, rules, c.Reload})
+			return k.run(ctx, sources{watched.C, changed, rules, asked, c.Reload})
 		}),
 	}
 	if addr := k.wanted.Settings.Metrics; addr.IsValid() {

@@ -17,12 +17,13 @@ import (
 
 // How often the keeper does what nobody asked for.
 const (
-	leaseLook  = 5 * time.Second  // while somebody holds a lease: is it still there?
-	lookShare  = 100              // … but no more often than makes this part of a processor
-	idleLook   = time.Minute      // in case a change was not told
-	checkGap   = time.Second      // least time between two checks
-	checkRetry = 2 * time.Second  // after a check or a repair that failed
-	workLimit  = 20 * time.Second // for one install
+	leaseLook   = 5 * time.Second  // while somebody holds a lease: is it still there?
+	lookShare   = 100              // … but no more often than makes this part of a processor
+	idleLook    = time.Minute      // in case a change was not told
+	checkGap    = time.Second      // least time between two checks
+	checkRetry  = 2 * time.Second  // after a check or a repair that failed
+	reloadRetry = time.Minute      // after an install that failed
+	workLimit   = 20 * time.Second // for one install
 )
 
 // keeper sees to it that what is wanted is installed. Its run is the only one that
@@ -60,7 +61,8 @@ func (k *keeper) run(ctx context.Context, from sources) error {
 	}
 	next := time.NewTimer(k.pause(nil))
 	defer next.Stop()
-	last := time.Now() // when the last check ended
+	last := time.Now()         // when the last check ended
+	var again <-chan time.Time // when to reload what could not be installed; nil: never
 	check := func() {
 		worked := processorTime()
 		err := k.check(ctx)
@@ -82,9 +84,11 @@ func (k *keeper) run(ctx context.Context, from sources) error {
 				next.Reset(k.pause(nil))
 			}
 		case why := <-from.files:
-			k.reload(ctx, why)
+			again = k.reload(ctx, why)
 		case <-from.signals:
-			k.reload(ctx, "SIGHUP")
+			again = k.reload(ctx, "SIGHUP")
+		case <-again:
+			again = k.reload(ctx, "the last time failed")
 		case <-from.rules:
 			next.Reset(max(0, checkGap-time.Since(last)))
 		case who := <-from.asked:

@@ -17,14 +17,18 @@ import (
 
 // How often the keeper does what nobody asked for.
 const (
-	leaseLook   = 5 * time.Second  // while somebody holds a lease: is it still there?
-	lookShare   = 100              // … but no more often than makes this part of a processor
-	idleLook    = time.Minute      // in case a change was not told
-	checkGap    = time.Second      // least time between two checks
-	checkRetry  = 2 * time.Second  // after a check or a repair that failed
-	reloadRetry = time.Minute      // after an install that failed
-	workLimit   = 20 * time.Second // for one install
+	leaseLook   = 5 * time.Second // while somebody holds a lease: is it still there?
+	lookShare   = 100             // … but no more often than makes this part of a processor
+	idleLook    = time.Minute     // in case a change was not told
+	checkGap    = time.Second     // least time between two checks
+	checkRetry  = 2 * time.Second // after a check or a repair that failed
+	reloadRetry = time.Minute     // after an install that failed
 )
+
+// WorkLimit is how long one install may take, waiting for another knockd included.
+// Nothing is told to systemd's watchdog meanwhile, and else twice in its time: so
+// WatchdogSec= has to be more than twice as long.
+const WorkLimit = 20 * time.Second
 
 // keeper sees to it that what is wanted is installed. Its run is the only one that
 // changes rules.

@@ -105,7 +105,7 @@ func (k *keeper) change(ctx context.Context, w Wanted) error {
 
 // install commits what is wanted, with the leases that the kernel has lost.
 func (k *keeper) install(ctx context.Context, o server.InstallOptions, what string) error {
-	ctx, cancel := context.WithTimeout(ctx, workLimit)
+	ctx, cancel := context.WithTimeout(ctx, WorkLimit)
 	defer cancel()
 	change, err := k.host.Install(ctx, k.wanted.Profiles, o)
 	if err != nil {

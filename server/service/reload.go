@@ -112,6 +112,9 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 		return err
 	}
 	k.Log.Info(what, "profiles", names(k.wanted.Profiles), "new", change.Installed, "removed", change.Removed)
+	if len(k.wanted.Profiles) == 0 {
+		k.Log.Warn("no profile is enabled: nothing is gated", "folder", k.Folder)
+	}
 	for _, name := range change.Removed {
 		k.Log.Warn("no gate any more", "profile", name)
 	}

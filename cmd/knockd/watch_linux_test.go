@@ -107,6 +107,18 @@ func TestALineOfJSONHasEveryFieldOfTheDesign(t *testing.T) {
 	})
 }
 
+func TestAWatchThatWasThereBeforeTheProfileTellsItsKnocksInFull(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		w := s.watch()
+		began := time.Now()
+		s.must("install")
+		time.Sleep(2*time.Second - time.Since(began)) // it does not look more often
+		s.knock(lab.ForgedAddr4(1), "icmp", "7/tcp", "8000/tcp")
+		w.shows("10.9.0.1: mysql: knock 1 of 3\n", time.Second)
+		w.shows("10.9.0.1: mysql: open for 1h\n", time.Second)
+	})
+}
+
 // TestAFloodLosesEventsButNotMemory reports each packet of a flood, far more than
 // the limits of our own rules would let through, to a watch that is held up.
 func TestAFloodLosesEventsButNotMemory(t *testing.T) {

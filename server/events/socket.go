@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"knockkit/internal/rights"
 )
 
 // SocketName is the abstract Unix socket of whoever listens to the NFLOG group: one
@@ -144,22 +144,12 @@ func (c *client) next() (Item, error) {
 
 // Friend returns the process at the other end, if it is root's or our own user's.
 func Friend(c *net.UnixConn) (pid int, err error) {
-	raw, err := c.SyscallConn()
+	p, err := rights.PeerOf(c)
 	if err != nil {
 		return 0, err
 	}
-	var cred *unix.Ucred
-	var failed error
-	if err := raw.Control(func(fd uintptr) {
-		cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return 0, err
+	if !p.Friend() {
+		return 0, fmt.Errorf("process %d of user %d is at the other end of %s: %w", p.PID, p.UID, c.RemoteAddr(), syscall.EPERM)
 	}
-	if failed != nil {
-		return 0, failed
-	}
-	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
-		return 0, fmt.Errorf("process %d of user %d is at the other end of %s: %w", cred.Pid, cred.Uid, c.RemoteAddr(), syscall.EPERM)
-	}
-	return int(cred.Pid), nil
+	return p.PID, nil
 }

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,21 +65,34 @@ func hand(ctx context.Context, h *Hub, c *net.UnixConn) {
 		_, _ = c.Read(make([]byte, 1))
 		w.Stop()
 	}()
+	pulse := time.NewTicker(helloEvery)
+	defer pulse.Stop()
 	out := json.NewEncoder(c)
-	if err := out.Encode(hello{Hello: SocketName}); err != nil {
-		return
-	}
-	for i := range w.C {
-		if err := out.Encode(i); err != nil {
-			return
+	err := out.Encode(hello{SocketName})
+	for err == nil {
+		select {
+		case i, ok := <-w.C:
+			if !ok {
+				return
+			}
+			err = out.Encode(i)
+		case <-pulse.C:
+			err = out.Encode(hello{SocketName})
 		}
 	}
 }
 
-// hello is the first line: whoever has read it misses nothing from then on.
+// hello is the first line: whoever has read it misses nothing from then on. It comes
+// again and again, so that one who serves nothing any more is told from silence.
 type hello struct {
 	Hello string `json:"hello"`
 }
+
+// How often it comes, and without how many readers give up.
+const (
+	helloEvery = 2 * time.Second
+	helloLate  = 3 * helloEvery
+)
 
 // client reads events that another process serves.
 type client struct {
@@ -131,15 +145,23 @@ func squatter(ctx context.Context) error {
 
 // next returns the next item. The error is io.EOF when the other process is gone.
 func (c *client) next() (Item, error) {
-	line, err := c.in.ReadSlice('\n')
-	if err != nil {
-		return Item{}, err
+	for {
+		if err := c.conn.SetReadDeadline(time.Now().Add(helloLate)); err != nil {
+			return Item{}, err
+		}
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return Item{}, err
+		}
+		if bytes.HasPrefix(line, []byte(`{"hello"`)) {
+			continue
+		}
+		var i Item
+		if err := json.Unmarshal(line, &i); err != nil {
+			return Item{}, fmt.Errorf("process %d serves no events: %w", c.PID, err)
+		}
+		return i, nil
 	}
-	var i Item
-	if err := json.Unmarshal(line, &i); err != nil {
-		return Item{}, fmt.Errorf("process %d serves no events: %w", c.PID, err)
-	}
-	return i, nil
 }
 
 // Friend returns the process at the other end, if it is root's or our own user's.

@@ -241,7 +241,7 @@ func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
 			if err != nil {
 				return // closed at the end
 			}
-			defer c.Close() // not before: it hangs, and is not gone
+			defer c.Close()                                // not before: it hangs, and is not gone
 			_, _ = io.WriteString(c, "{\"hello\":\"\"}\n") // to those who are gone, too
 		}
 	}()

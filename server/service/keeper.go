@@ -17,7 +17,7 @@ import (
 
 // How often the keeper does what nobody asked for.
 const (
-	leaseLook   = 5 * time.Second // while somebody holds a lease: is it still there?
+	leaseLook   = 5 * time.Second // while somebody holds a lease, or may hold one that no event tells of
 	lookShare   = 100             // … but no more often than makes this part of a processor
 	idleLook    = time.Minute     // in case a change was not told
 	checkGap    = time.Second     // least time between two checks
@@ -50,7 +50,7 @@ func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: newMemor
 type sources struct {
 	events  <-chan events.Item
 	files   <-chan string    // why to reload
-	rules   <-chan struct{}  // somebody has changed rules
+	due     <-chan struct{}  // somebody has changed rules, perhaps
 	asked   <-chan io.Closer // a command waits for a look
 	signals <-chan os.Signal
 }
@@ -93,7 +93,7 @@ func (k *keeper) run(ctx context.Context, from sources) error {
 			again = k.reload(ctx, "SIGHUP")
 		case <-again:
 			again = k.reload(ctx, "the last time failed")
-		case <-from.rules:
+		case <-from.due:
 			next.Reset(max(0, checkGap-time.Since(last)))
 		case who := <-from.asked:
 			check()
@@ -109,7 +109,7 @@ func (k *keeper) pause(err error) time.Duration {
 	switch {
 	case err != nil:
 		return checkRetry
-	case !k.memory.empty():
+	case !k.memory.empty() || k.deaf.Load():
 		return min(max(leaseLook, k.cost*lookShare), idleLook)
 	}
 	return idleLook

@@ -124,6 +124,9 @@ func install(c *cli.Context) error {
 	if session, found := server.FindSession(); found && o.Try == 0 && !c.Bool("allow-lockout") {
 		o.Guard = server.RefuseLockout(session)
 	}
+	if !o.DryRun {
+		service.Nudge(c.Context) // what was flushed a moment ago, only a service can bring back with its leases
+	}
 	change, err := s.Install(c.Context, profiles, o)
 	if err != nil {
 		return explainError(err)

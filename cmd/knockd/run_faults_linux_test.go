@@ -67,6 +67,30 @@ func TestAFlushByAnotherToolShutsNobodyOut(t *testing.T) {
 	})
 }
 
+// TestAFlushAndAnInstallAtOnceShutNobodyOut is what a script does that loads the
+// firewall anew and then tells knockd, one way or the other: the service hears of that
+// before it has heard of the flush.
+func TestAFlushAndAnInstallAtOnceShutNobodyOut(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		service := s.run()
+		src := lab.ForgedAddr4(1)
+		s.knock(src, "icmp", "7/tcp", "8000/tcp")
+		service.logs("msg=grant")
+		s.flush()
+		s.must("install")
+		if !s.answers(src) {
+			t.Error("install: the lease is lost")
+		}
+		s.profile("mysql", strings.Replace(articleProfile, "8000", "8001", 1))
+		s.flush()
+		s.signal(service, unix.SIGHUP)
+		service.logs("msg=reloaded")
+		if !s.answers(src) {
+			t.Error("SIGHUP: the lease is lost")
+		}
+	})
+}
+
 func TestARevokedLeaseStaysRevokedWhenTheRulesAreFlushed(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *served) {
 		service := s.run()

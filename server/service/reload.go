@@ -54,6 +54,9 @@ func (k *keeper) reload(ctx context.Context, why string) (again <-chan time.Time
 	defer func() { k.manager.ready(k.summary()) }()
 	w, err := k.read()
 	if err == nil {
+		// What another tool has flushed a moment ago comes back first, with its leases:
+		// to an install, an empty kernel is one that nobody holds a lease in.
+		_ = k.check(ctx) // has logged what failed
 		if err = k.change(ctx, w); err != nil {
 			again = time.After(reloadRetry)
 		}
@@ -103,7 +106,7 @@ func (k *keeper) change(ctx context.Context, w Wanted) error {
 	return nil
 }
 
-// install commits what is wanted, with the leases that the kernel has lost.
+// install commits what is wanted.
 func (k *keeper) install(ctx context.Context, o server.InstallOptions, what string) error {
 	ctx, cancel := context.WithTimeout(ctx, WorkLimit)
 	defer cancel()

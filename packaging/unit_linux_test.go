@@ -7,8 +7,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"knockkit/internal/lab/labtest"
+	"knockkit/server/service"
 )
 
 const unitFile = "systemd/knockd.service"
@@ -81,5 +83,19 @@ func TestTheUnitGivesNoMoreThanItNeeds(t *testing.T) {
 	}
 	if strings.Contains(unit, "ExecStop") {
 		t.Error("the unit does something when it stops: the rules are to stay")
+	}
+}
+
+func TestTheWatchdogWaitsForTheLongestInstall(t *testing.T) {
+	m := regexp.MustCompile(`(?m)^WatchdogSec=([0-9]+)$`).FindSubmatch(read(t, unitFile))
+	if m == nil {
+		t.Fatal("the unit has no watchdog")
+	}
+	every, err := time.ParseDuration(string(m[1]) + "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if every <= 2*service.WorkLimit {
+		t.Errorf("after %s systemd ends a service that is at work for %s", every, service.WorkLimit)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/rights"
 	"knockkit/server/backend"
 	"knockkit/server/iptables"
 	"knockkit/server/nftables"
@@ -63,9 +64,7 @@ func mayLoadModules() bool {
 	if err != nil || len(fields) != 3 || fields[1] != "0" || fields[2] != "4294967295" {
 		return false
 	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_MODULE) != 0
+	return rights.Has(unix.CAP_SYS_MODULE)
 }
 
 // OpenLive returns the backend that has something installed: the one that was

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"knockkit/internal/rights"
 )
 
 // lockName is an abstract Unix socket: one per network namespace, gone with the
@@ -91,11 +93,11 @@ func waitForHolder(ctx context.Context) error {
 		return nil // gone between the two calls: try again
 	}
 	defer c.Close()
-	holder, err := peer(c.(*net.UnixConn))
+	holder, err := rights.PeerOf(c.(*net.UnixConn))
 	if err != nil {
 		return err
 	}
-	e := &LockError{PID: int(holder.Pid), UID: int(holder.Uid), Stranger: holder.Uid != 0 && int(holder.Uid) != os.Geteuid()}
+	e := &LockError{PID: holder.PID, UID: holder.UID, Stranger: !holder.Friend()}
 	if e.Stranger {
 		return e
 	}
@@ -106,20 +108,4 @@ func waitForHolder(ctx context.Context) error {
 		return e
 	}
 	return nil
-}
-
-// peer returns the credentials of the process that made the listening socket.
-func peer(c *net.UnixConn) (*unix.Ucred, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var cred *unix.Ucred
-	var sysErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, sysErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return nil, err
-	}
-	return cred, sysErr
 }

@@ -7,15 +7,17 @@ import (
 )
 
 // Look reads what is installed and who holds what, without the files. Where the
-// rules have drifted so far that sources cannot be read, there are none.
+// rules have drifted so far that sources cannot be read, there are none. Sources come
+// first: when another tool flushes in between, the rules tell of it, and an answer
+// without drift has everybody in it.
 func (s *Server) Look(ctx context.Context) (backend.Installed, []backend.Source, error) {
+	sources, unread := s.backend.Sources(ctx)
 	is, err := s.backend.Installed(ctx)
 	if err != nil {
 		return backend.Installed{}, nil, err
 	}
-	sources, err := s.backend.Sources(ctx)
-	if err != nil && len(is.Drift) > 0 {
+	if unread != nil && (len(is.Drift) > 0 || len(is.Profiles) == 0) {
 		return is, nil, nil
 	}
-	return is, sources, err
+	return is, sources, unread
 }

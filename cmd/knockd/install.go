@@ -15,6 +15,7 @@ import (
 	"knockkit/server"
 	"knockkit/server/backend"
 	"knockkit/server/doctor"
+	"knockkit/server/service"
 )
 
 func renderCommand() *cli.Command {
@@ -124,6 +125,9 @@ func install(c *cli.Context) error {
 	if session, found := server.FindSession(); found && o.Try == 0 && !c.Bool("allow-lockout") {
 		o.Guard = server.RefuseLockout(session)
 	}
+	if !o.DryRun {
+		service.Nudge(c.Context) // what was flushed a moment ago, only a service can bring back with its leases
+	}
 	change, err := s.Install(c.Context, profiles, o)
 	if err != nil {
 		return explainError(err)
@@ -142,6 +146,7 @@ func install(c *cli.Context) error {
 		return err
 	}
 	if change.Guard != nil {
+		h.beside("the old rules would not stay: it puts right what is not as the files say")
 		return h.confirm(c.Context, change.Guard, o.Try)
 	}
 	return nil
@@ -266,5 +271,13 @@ func remove(c *cli.Context) error {
 	if len(change.Removed) == 0 {
 		h.words.Note("nothing was installed")
 	}
+	h.beside("what has an enabled file comes back: set enabled = false in it, or stop the service first")
 	return nil
+}
+
+// beside warns of a service that has its own idea of what is to be installed.
+func (h *host) beside(what string) {
+	if pid := service.Running(h.c.Context); pid != 0 {
+		h.words.Warning("knockd run (process %d) looks after this host; %s", pid, what)
+	}
 }

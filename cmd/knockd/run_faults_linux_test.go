@@ -67,14 +67,37 @@ func TestAFlushByAnotherToolShutsNobodyOut(t *testing.T) {
 	})
 }
 
+// TestAFlushAndAnInstallAtOnceShutNobodyOut is what a script does that loads the
+// firewall anew and then tells knockd, one way or the other: the service hears of that
+// before it has heard of the flush.
+func TestAFlushAndAnInstallAtOnceShutNobodyOut(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		service := s.run()
+		src := lab.ForgedAddr4(1)
+		s.knock(src, "icmp", "7/tcp", "8000/tcp")
+		service.logs("msg=grant")
+		s.flush()
+		s.must("install")
+		if !s.answers(src) {
+			t.Error("install: the lease is lost")
+		}
+		s.profile("mysql", strings.Replace(articleProfile, "8000", "8001", 1))
+		s.flush()
+		s.signal(service, unix.SIGHUP)
+		service.logs("msg=reloaded")
+		if !s.answers(src) {
+			t.Error("SIGHUP: the lease is lost")
+		}
+	})
+}
+
 func TestARevokedLeaseStaysRevokedWhenTheRulesAreFlushed(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *served) {
-		service := s.run("--verbose")
+		service := s.run()
 		src := lab.ForgedAddr4(1)
 		s.knock(src, "icmp", "7/tcp", "8000/tcp")
 		service.logs("msg=grant")
 		s.must("revoke", "mysql", src.String())
-		service.logs("the lease ended early") // seen at the next look
 		s.flush()
 		service.logs("another tool had changed the rules")
 		if s.answers(src) {
@@ -83,18 +106,32 @@ func TestARevokedLeaseStaysRevokedWhenTheRulesAreFlushed(t *testing.T) {
 	})
 }
 
+// TestALeaseGivenByHandSurvivesAFlush waits for nothing in between: when `grant` is
+// done, the service knows.
 func TestALeaseGivenByHandSurvivesAFlush(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *served) {
-		notified := s.notifications()
 		service := s.run()
 		src := lab.ForgedAddr4(1)
 		s.must("grant", "mysql", src.String(), "--for", "20m")
-		eventuallyHas(t, notified, "1 lease remembered", soon)
 		s.flush()
 		service.logs("another tool had changed the rules")
 		if !s.answers(src) {
 			t.Error("the lease is lost")
 		}
+	})
+}
+
+func TestWhatIsRemovedByHandBesideAServiceComesBackWithAWarning(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		service := s.run()
+		s.says(0, fmt.Sprintf("knockd: removed: mysql (%s)\nknockd: warning: knockd run (process %d) looks after this host; "+
+			"what has an enabled file comes back: set enabled = false in it, or stop the service first\n", s.backend, service.cmd.Process.Pid), "remove", "mysql")
+		service.logs("another tool had changed the rules")
+		if s.answers(lab.ForgedAddr4(1)) {
+			t.Error("the gate is open")
+		}
+		service.stop()
+		s.says(0, fmt.Sprintf("knockd: removed: mysql (%s)\n", s.backend), "remove", "mysql")
 	})
 }
 
@@ -150,24 +187,32 @@ func TestOnlyOneServiceRunsOnAHost(t *testing.T) {
 // TestWithTheGroupTakenByAStrangerTheServiceDoesEverythingElse lets the test be the
 // stranger: leases are seen by looking at the kernel.
 func TestWithTheGroupTakenByAStrangerTheServiceDoesEverythingElse(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s *served) {
-		var group *events.Group
-		if err := s.host.Do(func() (err error) {
-			group, err = events.OpenGroup(backend.LogGroup)
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		defer group.Close()
-		service := s.start("run")
-		service.logs("another program listens to NFLOG group 7115")
-		s.flush()
-		s.eventually("the gate is closed again", repair, func() bool { return !s.answers(lab.ForgedAddr4(2)) })
-		if err := group.Close(); err != nil {
-			t.Fatal(err)
-		}
-		service.logs("role=\"listens to the kernel\"")
+	s := newServedOn(t, "nftables") // who reports makes no difference
+	var group *events.Group
+	if err := s.host.Do(func() (err error) {
+		group, err = events.OpenGroup(backend.LogGroup)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer group.Close()
+	notified := s.notifications()
+	service := s.start("run")
+	service.logs("another program listens to NFLOG group 7115")
+	s.eventually("it has looked at the kernel already", soon, func() bool {
+		return strings.Count(notified.String(), "\nSTATUS=1 profile installed, 0 leases remembered") >= 2 // the first says that it is ready
 	})
+	s.knock(lab.ForgedAddr4(1), "icmp", "7/tcp", "8000/tcp")
+	eventuallyHas(t, notified, "1 lease remembered", soon)
+	s.flush()
+	s.eventually("the gate is closed again", repair, func() bool { return !s.answers(lab.ForgedAddr4(2)) })
+	if !s.answers(lab.ForgedAddr4(1)) {
+		t.Error("the lease is lost")
+	}
+	if err := group.Close(); err != nil {
+		t.Fatal(err)
+	}
+	service.logs("role=\"listens to the kernel\"")
 }
 
 func TestAFileThatIsHalfWrittenOrWrongChangesNothing(t *testing.T) {

@@ -236,6 +236,7 @@ func TestTheServiceRunsWithoutAnyProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := s.run()
+	service.logs("no profile is enabled: nothing is gated")
 	s.profile("mysql", articleProfile)
 	service.logs("profiles=[mysql]")
 	if s.answers(lab.ForgedAddr4(1)) {

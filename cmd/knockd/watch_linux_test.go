@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +106,35 @@ func TestALineOfJSONHasEveryFieldOfTheDesign(t *testing.T) {
 		if got := strings.Join(kinds, " "); got != "knock knock knock grant" {
 			t.Errorf("events %s", got)
 		}
+	})
+}
+
+func TestWatchTellsOfBansAndOfLeasesThatEnd(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		s.settings(fmt.Sprintf("backend = %q\nban = { after = 2, for = \"10m\" }\n", s.backend))
+		s.profile("mysql", articleProfile+"lease = \"2s\"\n")
+		s.must("install")
+		w := s.watch()
+		for _, src := range [][2]netip.Addr{{lab.ForgedAddr4(1), lab.ForgedAddr4(2)}, {lab.ForgedAddr6(1), lab.ForgedAddr6(2)}} {
+			s.knock(src[0], "icmp", "7/tcp", "8000/tcp")
+			s.knock(src[1], "icmp", "9/tcp", "icmp", "9/tcp")
+			w.shows(src[1].String()+": started over for the 2. time: banned for 10m\n", time.Second)
+		}
+		for _, src := range []netip.Addr{lab.ForgedAddr4(1), lab.ForgedAddr6(1)} {
+			w.shows(src.String()+": mysql: the lease is over\n", soon)
+		}
+	})
+}
+
+func TestAWatchThatWasThereBeforeTheProfileTellsItsKnocksInFull(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		w := s.watch()
+		began := time.Now()
+		s.must("install")
+		time.Sleep(2*time.Second - time.Since(began)) // it does not look more often
+		s.knock(lab.ForgedAddr4(1), "icmp", "7/tcp", "8000/tcp")
+		w.shows("10.9.0.1: mysql: knock 1 of 3\n", time.Second)
+		w.shows("10.9.0.1: mysql: open for 1h\n", time.Second)
 	})
 }
 

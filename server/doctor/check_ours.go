@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"knockkit/server"
@@ -72,7 +73,12 @@ func installed(f *Facts) []Finding {
 				"it is gone after the next boot", "put the file back, or knockd remove " + name})
 		}
 	}
-	if n > 0 {
+	unknown := slices.ContainsFunc(f.Unseen, func(u Unseen) bool { return u.What == whatInstalled })
+	switch {
+	case len(all) == 0 && n == 0 && !unknown:
+		all = append(all, Finding{IDInstalled, Note, "no profile is installed, and none is enabled", "nothing is gated",
+			"knockd profile new NAME, then knockd install NAME"})
+	case n > 0:
 		all = append(all, Finding{ID: IDInstalled, Severity: OK, Found: fmt.Sprintf("profiles installed with %s: %d", f.Status.Backend, n)})
 	}
 	return all

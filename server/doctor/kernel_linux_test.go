@@ -74,6 +74,18 @@ func TestFilesAndKernelThatDifferAreFound(t *testing.T) {
 	p.finds(doctor.IDInstalled, doctor.OK, "profiles installed with iptables: 2")
 }
 
+func TestAHostWithoutAnyProfileIsToldThatNothingIsGated(t *testing.T) {
+	p := admit(t, "iptables")
+	p.files = []*protocol.Profile{profile(t, "off", "enabled = false\nsequence = [\"7451/tcp\", \"3193/udp\", \"9006/tcp\"]\nopen = [\"25/tcp\"]\n")}
+	p.finds(doctor.IDInstalled, doctor.Note, "no profile is installed, and none is enabled")
+	p.install(mysql(t, ""))
+	for _, f := range p.examine() {
+		if strings.Contains(f.Found, "none is enabled") {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 // TestTablesThatAreSmallAndFullAreFound fills a real table to the limit that the
 // kernel was started with.
 func TestTablesThatAreSmallAndFullAreFound(t *testing.T) {

@@ -40,11 +40,14 @@ func (f *Facts) miss(what string, err error) {
 	}
 }
 
+// whatInstalled is said where that could not be looked at.
+const whatInstalled = "what is installed"
+
 // lookAtOurs asks the backend that holds rules, or would hold them.
 func (f *Facts) lookAtOurs(ctx context.Context) {
 	b, _, err := server.OpenLive(ctx, f.Settings.Backend)
 	if err != nil {
-		f.miss("what is installed", err)
+		f.miss(whatInstalled, err)
 		f.Status.Profiles = filesOnly(f.Files)
 		return
 	}
@@ -53,7 +56,7 @@ func (f *Facts) lookAtOurs(ctx context.Context) {
 		f.Status.Profiles = filesOnly(f.Files)
 	}
 	f.Status.Backend = b.Name()
-	f.miss("what is installed", err)
+	f.miss(whatInstalled, err)
 }
 
 func filesOnly(files []*protocol.Profile) []server.ProfileStatus {

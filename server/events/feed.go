@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"knockkit/server/backend"
@@ -81,7 +82,7 @@ func (f *Feed) Run(ctx context.Context) error {
 				f.say(Reader, nil)
 				err = f.read(ctx, c)
 			} else {
-				err = errors.Join(ErrTaken, err)
+				err = fmt.Errorf("%w: %w", ErrTaken, err)
 			}
 		case errors.Is(err, backend.ErrPrivilege):
 			return err

@@ -208,18 +208,90 @@ func TestAStrangerWhoTakesTheSocketsNameIsNotBelievedAndStopsNothing(t *testing.
 	}
 }
 
-func TestAReaderOfTheSocketThatIsSlowIsToldHowManyItLost(t *testing.T) {
+// TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd has a process of our own that
+// holds the group and the name and says nothing more, as after Ctrl-Z: before it has
+// said hello, and afterwards.
+func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
 	h := reporting(t)
-	f := run(t, h, installed(t, article()))
-	f.becomes(t, Listener)
-	var c net.Conn
+	var g *Group
+	var l *net.UnixListener
+	if err := h.Do(func() (err error) {
+		if g, err = OpenGroup(backend.LogGroup); err != nil {
+			return err
+		}
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: SocketName})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	defer l.Close()
+	never := run(t, h, installed(t, article()))
+	never.becomes(t, Waiting)
+	began := time.Now()
+	if never.end(); time.Since(began) > time.Second {
+		t.Errorf("it ended %s after it was told to", time.Since(began))
+	}
+	if !strings.Contains(never.said(), "does not answer") {
+		t.Errorf("it %s", never.said())
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed at the end
+			}
+			defer c.Close()                                // not before: it hangs, and is not gone
+			_, _ = io.WriteString(c, "{\"hello\":\"\"}\n") // to those who are gone, too
+		}
+	}()
+	once := run(t, h, installed(t, article()))
+	once.becomes(t, Reader)
+	began = time.Now()
+	labtest.Eventually(t, helloLate+soon, func() error {
+		if strings.Count(once.said(), string(Reader)) < 2 {
+			return fmt.Errorf("it %q", once.said())
+		}
+		return nil
+	})
+	if since := time.Since(began); since < helloLate-time.Second {
+		t.Errorf("it gives up after %s already", since)
+	}
+}
+
+func TestWhoServesEventsSaysAgainAndAgainThatItDoes(t *testing.T) {
+	h := reporting(t)
+	run(t, h, installed(t, article())).becomes(t, Listener)
+	c := dial(t, h)
+	in := bufio.NewReader(c)
+	for range 2 {
+		if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "hello") {
+			t.Fatal(line, err)
+		}
+	}
+}
+
+// dial connects to whoever serves events on a host.
+func dial(t *testing.T, h *lab.Host) (c net.Conn) {
+	t.Helper()
 	labtest.Eventually(t, soon, func() error {
 		return h.Do(func() (err error) {
 			c, err = net.Dial("unix", SocketName)
 			return err
 		})
 	})
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetReadDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestAReaderOfTheSocketThatIsSlowIsToldHowManyItLost(t *testing.T) {
+	h := reporting(t)
+	f := run(t, h, installed(t, article()))
+	f.becomes(t, Listener)
+	c := dial(t, h)
 	in := bufio.NewReader(c)
 	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "hello") {
 		t.Fatal(line, err)
@@ -236,6 +308,9 @@ func TestAReaderOfTheSocketThatIsSlowIsToldHowManyItLost(t *testing.T) {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
 			t.Fatalf("%d came and %d were lost, of %d: %v", got, lost, sent, err)
+		}
+		if strings.Contains(string(line), "hello") {
+			continue
 		}
 		var i Item
 		if err := i.UnmarshalJSON(line); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/rights"
 	"knockkit/server/backend"
 )
 
@@ -81,8 +82,10 @@ func (g *Group) configure(number uint16) error {
 		Header: netlink.Header{Type: msgConfig, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   append(header, attrs...),
 	})
+	// EPERM is the answer both to who may not listen, and to who comes second; a look
+	// at who has the group would come too late when it changes hands.
 	switch {
-	case errors.Is(err, unix.EPERM) && mayListen(), errors.Is(err, unix.EBUSY):
+	case errors.Is(err, unix.EPERM) && rights.Has(unix.CAP_NET_ADMIN), errors.Is(err, unix.EBUSY):
 		return ErrTaken
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("NFLOG: %w", backend.ErrPrivilege)
@@ -90,15 +93,6 @@ func (g *Group) configure(number uint16) error {
 		return fmt.Errorf("listening to NFLOG group %d: %w", number, err)
 	}
 	return nil
-}
-
-// mayListen reports whether the process has the power to listen. The kernel's answer
-// is EPERM both to who has not, and to who comes second; a look at who has the group
-// comes too late when it changes hands.
-func mayListen() bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_NET_ADMIN) != 0
 }
 
 func (g *Group) force(bytes int) error {

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"knockkit/server/backend"
@@ -81,6 +82,13 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			if b.err != nil {
 				return b.err
 			}
+			if l.strange(b.reports) { // installed a moment ago: told in full all the same
+				if !looking {
+					look()
+				}
+				l.take(<-looks)
+				looking = false
+			}
 			l.report(b)
 		case s := <-looks:
 			looking = false
@@ -129,6 +137,12 @@ func (l *listener) report(b batch) {
 	for _, r := range b.reports {
 		l.publish(l.story.Report(now, r))
 	}
+}
+
+// strange reports whether reports name what is not known, and a look is not too much
+// to ask.
+func (l *listener) strange(reports []Report) bool {
+	return l.Clock().Up-l.looked.Up > lookGap && slices.ContainsFunc(reports, func(r Report) bool { return !l.story.Knows(r) })
 }
 
 // take brings a look at the kernel into the story. One that failed is tried again

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,8 +10,9 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
-	"golang.org/x/sys/unix"
+	"knockkit/internal/rights"
 )
 
 // SocketName is the abstract Unix socket of whoever listens to the NFLOG group: one
@@ -63,21 +65,34 @@ func hand(ctx context.Context, h *Hub, c *net.UnixConn) {
 		_, _ = c.Read(make([]byte, 1))
 		w.Stop()
 	}()
+	pulse := time.NewTicker(helloEvery)
+	defer pulse.Stop()
 	out := json.NewEncoder(c)
-	if err := out.Encode(hello{Hello: SocketName}); err != nil {
-		return
-	}
-	for i := range w.C {
-		if err := out.Encode(i); err != nil {
-			return
+	err := out.Encode(hello{SocketName})
+	for err == nil {
+		select {
+		case i, ok := <-w.C:
+			if !ok {
+				return
+			}
+			err = out.Encode(i)
+		case <-pulse.C:
+			err = out.Encode(hello{SocketName})
 		}
 	}
 }
 
-// hello is the first line: whoever has read it misses nothing from then on.
+// hello is the first line: whoever has read it misses nothing from then on. It comes
+// again and again, so that one who serves nothing any more is told from silence.
 type hello struct {
 	Hello string `json:"hello"`
 }
+
+// How often it comes, and without how many readers give up.
+const (
+	helloEvery = 2 * time.Second
+	helloLate  = 3 * helloEvery
+)
 
 // client reads events that another process serves.
 type client struct {
@@ -86,8 +101,14 @@ type client struct {
 	PID  int // of the process that serves
 }
 
+// helloLimit is how long whoever serves may take to say so. One that was stopped
+// (Ctrl-Z) or hangs has the name and the group, and would be waited for without end.
+const helloLimit = 2 * time.Second
+
 // connect connects to whoever serves, if it may be believed.
 func connect(ctx context.Context) (*client, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", SocketName)
 	if err != nil {
@@ -98,7 +119,12 @@ func connect(ctx context.Context) (*client, error) {
 		return nil, errors.Join(err, conn.Close())
 	}
 	c.in = bufio.NewReaderSize(conn, 64<<10)
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
+	defer stop()
 	if _, err := c.in.ReadSlice('\n'); err != nil { // hello
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errors.New("it does not answer: was it stopped?")
+		}
 		return nil, errors.Join(fmt.Errorf("process %d serves no events: %w", c.PID, err), conn.Close())
 	}
 	return c, nil
@@ -119,35 +145,33 @@ func squatter(ctx context.Context) error {
 
 // next returns the next item. The error is io.EOF when the other process is gone.
 func (c *client) next() (Item, error) {
-	line, err := c.in.ReadSlice('\n')
-	if err != nil {
-		return Item{}, err
+	for {
+		if err := c.conn.SetReadDeadline(time.Now().Add(helloLate)); err != nil {
+			return Item{}, err
+		}
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return Item{}, err
+		}
+		if bytes.HasPrefix(line, []byte(`{"hello"`)) {
+			continue
+		}
+		var i Item
+		if err := json.Unmarshal(line, &i); err != nil {
+			return Item{}, fmt.Errorf("process %d serves no events: %w", c.PID, err)
+		}
+		return i, nil
 	}
-	var i Item
-	if err := json.Unmarshal(line, &i); err != nil {
-		return Item{}, fmt.Errorf("process %d serves no events: %w", c.PID, err)
-	}
-	return i, nil
 }
 
 // Friend returns the process at the other end, if it is root's or our own user's.
 func Friend(c *net.UnixConn) (pid int, err error) {
-	raw, err := c.SyscallConn()
+	p, err := rights.PeerOf(c)
 	if err != nil {
 		return 0, err
 	}
-	var cred *unix.Ucred
-	var failed error
-	if err := raw.Control(func(fd uintptr) {
-		cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return 0, err
+	if !p.Friend() {
+		return 0, fmt.Errorf("process %d of user %d is at the other end of %s: %w", p.PID, p.UID, c.RemoteAddr(), syscall.EPERM)
 	}
-	if failed != nil {
-		return 0, failed
-	}
-	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
-		return 0, fmt.Errorf("process %d of user %d is at the other end of %s: %w", cred.Pid, cred.Uid, SocketName, syscall.EPERM)
-	}
-	return int(cred.Pid), nil
+	return p.PID, nil
 }

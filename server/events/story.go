@@ -58,6 +58,19 @@ func NewStory(in backend.Installed) *Story {
 	return &Story{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: map[holding]*lease{}, identity: identity(in)}
 }
 
+// Knows reports whether what a report names is installed, as far as the story knows.
+func (s *Story) Knows(r Report) bool {
+	v := s.views[protocol.FamilyOf(r.Packet.Source)]
+	switch r.Event {
+	case backend.EventKnock, backend.EventReset:
+		_, ok := v.states[place{r.Profile, r.Step}]
+		return ok
+	case backend.EventGrant, backend.EventDenied:
+		return v.profile(r.Profile) != nil
+	}
+	return true
+}
+
 // Report tells what one report means.
 func (s *Story) Report(now Moment, r Report) []Event {
 	src := r.Packet.Source

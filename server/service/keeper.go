@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -16,13 +17,18 @@ import (
 
 // How often the keeper does what nobody asked for.
 const (
-	leaseLook  = 5 * time.Second  // while somebody holds a lease: is it still there?
-	lookShare  = 100              // … but no more often than makes this part of a processor
-	idleLook   = time.Minute      // in case a change was not told
-	checkGap   = time.Second      // least time between two checks
-	checkRetry = 2 * time.Second  // after a check or a repair that failed
-	workLimit  = 20 * time.Second // for one install
+	leaseLook   = 5 * time.Second // while somebody holds a lease, or may hold one that no event tells of
+	lookShare   = 100             // … but no more often than makes this part of a processor
+	idleLook    = time.Minute     // in case a change was not told
+	checkGap    = time.Second     // least time between two checks
+	checkRetry  = 2 * time.Second // after a check or a repair that failed
+	reloadRetry = time.Minute     // after an install that failed
 )
+
+// WorkLimit is how long one install may take, waiting for another knockd included.
+// Nothing is told to systemd's watchdog meanwhile, and else twice in its time: so
+// WatchdogSec= has to be more than twice as long.
+const WorkLimit = 20 * time.Second
 
 // keeper sees to it that what is wanted is installed. Its run is the only one that
 // changes rules.
@@ -43,8 +49,9 @@ func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: newMemor
 // sources is what the keeper listens to.
 type sources struct {
 	events  <-chan events.Item
-	files   <-chan string   // why to reload
-	rules   <-chan struct{} // somebody has changed rules
+	files   <-chan string    // why to reload
+	due     <-chan struct{}  // somebody has changed rules, perhaps
+	asked   <-chan io.Closer // a command waits for a look
 	signals <-chan os.Signal
 }
 
@@ -58,7 +65,14 @@ func (k *keeper) run(ctx context.Context, from sources) error {
 	}
 	next := time.NewTimer(k.pause(nil))
 	defer next.Stop()
-	last := time.Now() // when the last check ended
+	last := time.Now()         // when the last check ended
+	var again <-chan time.Time // when to reload what could not be installed; nil: never
+	check := func() {
+		worked := processorTime()
+		err := k.check(ctx)
+		k.cost, last = processorTime()-worked, time.Now()
+		next.Reset(k.pause(err))
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -74,16 +88,18 @@ func (k *keeper) run(ctx context.Context, from sources) error {
 				next.Reset(k.pause(nil))
 			}
 		case why := <-from.files:
-			k.reload(ctx, why)
+			again = k.reload(ctx, why)
 		case <-from.signals:
-			k.reload(ctx, "SIGHUP")
-		case <-from.rules:
+			again = k.reload(ctx, "SIGHUP")
+		case <-again:
+			again = k.reload(ctx, "the last time failed")
+		case <-from.due:
 			next.Reset(max(0, checkGap-time.Since(last)))
+		case who := <-from.asked:
+			check()
+			who.Close()
 		case <-next.C:
-			worked := processorTime()
-			err := k.check(ctx)
-			k.cost, last = processorTime()-worked, time.Now()
-			next.Reset(k.pause(err))
+			check()
 		}
 	}
 }
@@ -93,7 +109,7 @@ func (k *keeper) pause(err error) time.Duration {
 	switch {
 	case err != nil:
 		return checkRetry
-	case !k.memory.empty():
+	case !k.memory.empty() || k.deaf.Load():
 		return min(max(leaseLook, k.cost*lookShare), idleLook)
 	}
 	return idleLook

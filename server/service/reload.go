@@ -47,33 +47,47 @@ func (k *keeper) start(ctx context.Context) error {
 }
 
 // reload reads the folder and installs what it says. Whatever is wrong with it is
-// reported, and then nothing has changed.
-func (k *keeper) reload(ctx context.Context, why string) {
+// reported, and then nothing has changed. It returns when to try again where the files
+// may be in order and the host is not, as when another knockd holds the lock for long.
+func (k *keeper) reload(ctx context.Context, why string) (again <-chan time.Time) {
 	k.manager.reloading()
 	defer func() { k.manager.ready(k.summary()) }()
-	err := k.tryReload(ctx, why)
+	w, err := k.read()
+	if err == nil {
+		// What another tool has flushed a moment ago comes back first, with its leases:
+		// to an install, an empty kernel is one that nobody holds a lease in.
+		_ = k.check(ctx) // has logged what failed
+		if err = k.change(ctx, w); err != nil {
+			again = time.After(reloadRetry)
+		}
+	}
 	if err != nil {
 		k.Log.Error("not reloaded: nothing has changed", "why", why, "err", err)
 	}
 	k.metrics.Reloaded(time.Now(), err == nil)
+	return again
 }
 
-func (k *keeper) tryReload(ctx context.Context, why string) error {
+// read reads the folder. The error says what is wrong with any of its files.
+func (k *keeper) read() (Wanted, error) {
 	w, err := k.Load()
 	if err != nil {
-		return err
+		return w, err
 	}
 	for _, b := range w.Broken {
 		err = errors.Join(err, b.Err)
 	}
-	if err != nil {
-		return err
+	if err == nil && w.Files == 0 && len(k.wanted.Profiles) > 0 {
+		err = errors.New("there is no profile file any more: to end all gates, stop the service, then `knockd remove --all`")
 	}
+	return w, err
+}
+
+// change installs what is wanted now. After an error what was wanted before still is.
+func (k *keeper) change(ctx context.Context, w Wanted) error {
 	beforeHost, was := k.current()
-	if w.Files == 0 && len(was.Profiles) > 0 {
-		return errors.New("there is no profile file any more: `knockd remove --all` and a restart end all gates")
-	}
 	if same(was, w) {
+		k.Log.Info("the files say what is installed", "profiles", names(was.Profiles))
 		return nil
 	}
 	if w.Settings.Backend != was.Settings.Backend || w.Settings.Metrics != was.Settings.Metrics {
@@ -92,15 +106,18 @@ func (k *keeper) tryReload(ctx context.Context, why string) error {
 	return nil
 }
 
-// install commits what is wanted, with the leases that the kernel has lost.
+// install commits what is wanted.
 func (k *keeper) install(ctx context.Context, o server.InstallOptions, what string) error {
-	ctx, cancel := context.WithTimeout(ctx, workLimit)
+	ctx, cancel := context.WithTimeout(ctx, WorkLimit)
 	defer cancel()
 	change, err := k.host.Install(ctx, k.wanted.Profiles, o)
 	if err != nil {
 		return err
 	}
 	k.Log.Info(what, "profiles", names(k.wanted.Profiles), "new", change.Installed, "removed", change.Removed)
+	if len(k.wanted.Profiles) == 0 {
+		k.Log.Warn("no profile is enabled: nothing is gated", "folder", k.Folder)
+	}
 	for _, name := range change.Removed {
 		k.Log.Warn("no gate any more", "profile", name)
 	}

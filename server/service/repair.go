@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,9 +42,20 @@ func (k *keeper) check(ctx context.Context) error {
 	}
 	k.metrics.Repaired()
 	k.failed = ""
-	k.Log.Warn("another tool had changed the rules", "found", wrong, "leases kept", len(lost)+len(held),
+	k.Log.Warn("another tool had changed the rules", "found", strings.Join(wrong, "; "), "leases kept", len(lost)+leases(held),
 		"lost", "the positions of whoever was knocking, where tables were emptied")
 	return nil
+}
+
+// leases counts those among sources.
+func leases(sources []backend.Source) int {
+	n := 0
+	for _, s := range sources {
+		if s.State == backend.Open {
+			n++
+		}
+	}
+	return n
 }
 
 // wrong says how the kernel differs from what is wanted.

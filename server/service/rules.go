@@ -18,10 +18,10 @@ const (
 	settle        = 200 * time.Millisecond            // a tool may change rules in several steps
 )
 
-// rulesTask says on changed when anybody has changed rules of this network
+// rulesTask calls changed when anybody has changed rules of this network
 // namespace. The kernel tells of nftables, and so of iptables-nft; the tables of
 // iptables-legacy are compared every two seconds, where there are any.
-func rulesTask(changed chan<- struct{}) Task {
+func rulesTask(changed func()) Task {
 	return newTask("watching rules", func(ctx context.Context, ready func()) error {
 		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (groupNFTables - 1)})
 		if err != nil {
@@ -56,10 +56,7 @@ func rulesTask(changed chan<- struct{}) Task {
 				}
 			case <-wait:
 				wait = nil
-				select {
-				case changed <- struct{}{}:
-				default: // it is known already
-				}
+				changed()
 			}
 		}
 	})

@@ -2,9 +2,11 @@ package service
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"knockkit/protocol"
@@ -56,6 +58,8 @@ type Service struct {
 	feed    *events.Feed
 	metrics *metrics.Metrics
 	manager manager
+	deaf    atomic.Bool   // no events come: somebody else has the NFLOG group, or we may not listen
+	due     chan struct{} // something calls for a look at the kernel; one is enough
 }
 
 // Run runs the service until the context ends. The rules stay, unless the
@@ -67,7 +71,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer one.Close()
-	s := &Service{Config: c, clock: events.SystemClock(), manager: manager{c.Log.Warn}}
+	s := &Service{Config: c, clock: events.SystemClock(), manager: manager{c.Log.Warn}, due: make(chan struct{}, 1)}
 	k := newKeeper(s)
 	s.feed = events.NewFeed(k.look)
 	s.feed.Say, s.feed.Clock = s.sayRole, s.clock
@@ -78,15 +82,18 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	watched := s.feed.Hub.Watch()
-	rules := make(chan struct{}, 1)
-	go hearNudges(one, rules)
+	asked := make(chan io.Closer)
 	tasks := []Task{
 		newTask("events", s.runFeed),
 		folder,
-		rulesTask(rules),
+		rulesTask(s.wantLook),
+		newTask("commands", func(ctx context.Context, ready func()) error {
+			ready()
+			return hearNudges(ctx, one, asked)
+		}),
 		newTask("keeper", func(ctx context.Context, ready func()) error {
 			ready()
-			return k.run(ctx, sources{watched.C, changed, rules, c.Reload})
+			return k.run(ctx, sources{watched.C, changed, s.due, asked, c.Reload})
 		}),
 	}
 	if addr := k.wanted.Settings.Metrics; addr.IsValid() {
@@ -106,6 +113,7 @@ func Run(ctx context.Context, c Config) error {
 func (s *Service) runFeed(ctx context.Context, ready func()) error {
 	ready()
 	if err := s.feed.Run(ctx); err != nil {
+		s.hear(false)
 		s.Log.Warn("no events: leases are seen only when the kernel is looked at", "err", err)
 	}
 	<-ctx.Done()
@@ -113,11 +121,27 @@ func (s *Service) runFeed(ctx context.Context, ready func()) error {
 }
 
 func (s *Service) sayRole(r events.Role, err error) {
+	s.hear(r != events.Waiting)
 	if err != nil {
 		s.Log.Warn("events", "role", string(r), "err", err)
 		return
 	}
 	s.Log.Info("events", "role", string(r))
+}
+
+// hear notes whether events come. Without them, leases are looked for from now on.
+func (s *Service) hear(events bool) {
+	if s.deaf.Store(!events); !events {
+		s.wantLook()
+	}
+}
+
+// wantLook asks the keeper for a look at the kernel, soon.
+func (s *Service) wantLook() {
+	select {
+	case s.due <- struct{}{}:
+	default: // one is on its way
+	}
 }
 
 // exitPatience is how long the rules may take to be removed at the end.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -14,11 +15,11 @@ import (
 
 // socketName is the abstract Unix socket that only one service of a network
 // namespace can have. To connect to it is to ask the service for a look at the
-// kernel: no word is exchanged.
+// kernel: no word is exchanged, and it hangs up when it has looked.
 const socketName = "@knockd/run"
 
-// nudgeLimit is how long a command waits to ask a service that hangs.
-const nudgeLimit = 200 * time.Millisecond
+// nudgeLimit is how long a command waits for a service that hangs.
+const nudgeLimit = 2 * time.Second
 
 // RunningError says that another service looks after this network namespace.
 type RunningError struct {
@@ -39,41 +40,68 @@ func beTheOne(ctx context.Context) (*net.UnixListener, error) {
 	case !errors.Is(err, unix.EADDRINUSE):
 		return nil, fmt.Errorf("taking %s: %w", socketName, err)
 	}
-	running := &RunningError{}
-	if c, err := (&net.Dialer{}).DialContext(ctx, "unix", socketName); err == nil {
-		defer c.Close()
-		if running.PID, err = events.Friend(c.(*net.UnixConn)); err != nil {
-			return nil, err // somebody who should not have the name
-		}
+	pid, err := running(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return nil, running
+	return nil, &RunningError{pid}
 }
 
-// hearNudges says on changed when somebody who may has asked for a look.
-func hearNudges(l *net.UnixListener, changed chan<- struct{}) {
+// running returns the service's process, 0 if there is none. The error tells of
+// somebody who should not have the name.
+func running(ctx context.Context) (pid int, err error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", socketName)
+	if err != nil {
+		return 0, nil
+	}
+	defer c.Close()
+	return events.Friend(c.(*net.UnixConn))
+}
+
+// Running returns the process of the service that looks after this network
+// namespace; 0: there is none.
+func Running(ctx context.Context) int {
+	pid, _ := running(ctx) // a stranger looks after nothing
+	return pid
+}
+
+// hearNudges hands on those who have asked for a look, and may, until the context
+// ends. Who looks closes them. The name stays ours: rules may still be removed.
+func hearNudges(ctx context.Context, l *net.UnixListener, asked chan<- io.Closer) error {
+	stop := context.AfterFunc(ctx, func() { l.SetDeadline(time.Now()) })
+	defer stop()
 	for {
 		c, err := l.AcceptUnix()
-		if err != nil {
-			return // closed at the end
+		if ctx.Err() != nil {
+			return nil
 		}
-		_, err = events.Friend(c)
-		c.Close()
 		if err != nil {
+			return err
+		}
+		if _, err := events.Friend(c); err != nil {
+			c.Close()
 			continue
 		}
 		select {
-		case changed <- struct{}{}:
-		default: // one is waiting
+		case asked <- c:
+		case <-ctx.Done():
+			c.Close()
 		}
 	}
 }
 
-// Nudge asks a running service to look at the kernel, where a lease was given or
-// taken in a way that the kernel tells nobody. Without a service it does nothing.
+// Nudge lets a running service look at the kernel, where a lease was given or taken
+// in a way that the kernel tells nobody, and returns when it has: a flush that comes
+// next is too late to be the first to be seen. Without a service it does nothing.
 func Nudge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, nudgeLimit)
 	defer cancel()
-	if c, err := (&net.Dialer{}).DialContext(ctx, "unix", socketName); err == nil {
-		c.Close()
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", socketName)
+	if err != nil {
+		return
 	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	_, _ = c.Read(make([]byte, 1)) // ends when it hangs up, however that comes
 }

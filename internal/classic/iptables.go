@@ -27,7 +27,7 @@ type ipt struct {
 	rule
 	chain, proto, target word
 	dports               word
-	from                 bool
+	from, state          bool
 }
 
 func (p *ipt) option(w word, c *cursor) (t *trouble) {
@@ -87,6 +87,7 @@ func (p *ipt) option(w word, c *cursor) (t *trouble) {
 			return v.unknown()
 		}
 	case "--state", "--ctstate":
+		p.state = true
 		if !slices.Contains(strings.Split(strings.ToUpper(v.text), ","), "NEW") {
 			return v.fault(v.at, "", "new connections are not among those that the rule lets in")
 		}
@@ -129,6 +130,9 @@ func (p *ipt) end(c *cursor) (rule, *trouble) {
 	if !known {
 		return rule{}, p.proto.fault(p.proto.at, "", "a profile opens ports of TCP and UDP, not %s", tomldoc.Quote(p.proto.text))
 	}
+	if !p.state {
+		p.mild = append(p.mild, everyPacket(at))
+	}
 	return p.rule, p.addPorts(p.dports, proto)
 }
 
@@ -137,6 +141,12 @@ func or(w word, at place) place {
 		return w.at
 	}
 	return at
+}
+
+// everyPacket is said of a rule that does not ask for the connection's state.
+func everyPacket(at place) trouble {
+	return trouble{at: at, mild: true, message: "the rule accepts every packet, the gate those that begin a connection: what follows is left to the host's other rules",
+		hint: "they must let it through (iptables: -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT), as those of nearly all hosts do"}
 }
 
 // behind is said of a rule that is not the first of its chain.

@@ -55,7 +55,7 @@ func ownTable(at place) trouble {
 type nft struct {
 	*cursor
 	rule
-	from, accepts bool
+	from, accepts, state bool
 }
 
 // head reads up to the chain's name.
@@ -121,6 +121,7 @@ func (n *nft) statement(w word) (t *trouble) {
 			return n.addPorts(item, w.text)
 		})
 	case "ct state":
+		n.state = true
 		isNew := false
 		t = n.each(v, func(item word) *trouble { isNew = isNew || item.text == "new"; return nil })
 		if t == nil && !isNew {
@@ -187,6 +188,9 @@ func (n *nft) end() (rule, *trouble) {
 		return rule{}, everybody(n.all())
 	case len(n.ports) == 0:
 		return rule{}, everything(n.all())
+	}
+	if !n.state {
+		n.mild = append(n.mild, everyPacket(n.all()))
 	}
 	return n.rule, nil
 }

@@ -14,6 +14,8 @@ func TestWhatIsNoTextOrTooLargeIsRefused(t *testing.T) {
 		"too large":     {"[a]\n" + door + strings.Repeat("# more\n", classic.MaxSize/7), "more than 1048576 is no configuration"},
 		"not UTF-8":     {"[a\xff]\n" + door, "not text in UTF-8"},
 		"empty":         {"", "no section"},
+		"a long line":   {"[a]\n" + door + "\ttarget = " + strings.Repeat("1", 4096) + "\n", "the classic daemon reads 4095 at most"},
+		"a long entry":  {"PORTKNOCKING = \"" + strings.Repeat("22;TCP;20;1;2;3,", 300) + "\"\n", "more than 4095 is no setting"},
 		"many sections": {strings.Repeat("[a]\n"+door, 300), "the rest of the file is not looked at"},
 	} {
 		_, err := classic.Read("knockd.conf", []byte(c.text))

@@ -20,9 +20,7 @@ func (d *door) commands(s *section) {
 		return
 	}
 	d.opens = start
-	for _, t := range start.mild {
-		d.troubles = append(d.troubles, t)
-	}
+	d.troubles = append(d.troubles, start.mild...)
 	if start.remove {
 		return // explained when all sections are known
 	}

@@ -30,6 +30,10 @@ func isCSF(lines []place) bool {
 // else in it is csf's own business.
 func (r *reader) readCSF(lines []place) {
 	for _, l := range lines {
+		if len(l.text) > maxLine {
+			r.wrong(place{line: l.line, text: l.text[:l.start]}, "", "the line has %d bytes; more than %d is no setting", len(l.text), maxLine)
+			continue
+		}
 		name, value, _ := strings.Cut(l.value(), "=")
 		switch name = strings.Trim(name, white); name {
 		case csfSetting:

@@ -35,7 +35,10 @@ type door struct {
 
 // readDoor reads a section. device is the daemon's setting of the interface.
 func readDoor(s *section, device place) *door {
-	d := &door{title: s.title, head: s.head, troubles: s.twice}
+	d := &door{title: s.title, head: s.head}
+	for _, before := range s.twice {
+		d.mind(before, "", "the setting comes again below, and only the last one counts")
+	}
 	if at, set := s.set["ONE_TIME_SEQUENCES"]; set {
 		d.leave(at, "let the classic daemon keep this section, or give it a `sequence` and import again", "a profile has one sequence, and no file of them")
 	}

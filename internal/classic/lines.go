@@ -13,7 +13,7 @@ type section struct {
 	title string
 	head  place
 	set   map[string]place // by the setting's name in capitals
-	twice []trouble        // settings of which only the last counts
+	twice map[string]place // settings of which only the last counts: the one before
 }
 
 // The settings, by their names in capitals, as the daemon compares them.
@@ -47,6 +47,9 @@ func trim(p place) place {
 	return p
 }
 
+// maxLine is as long as a line may be that the classic daemon reads as one.
+const maxLine = 4095
+
 const white = " \t\v\f\r"
 
 // sections reads the file as the daemon does: a comment is a whole line, names of
@@ -58,6 +61,8 @@ func (r *reader) sections(lines []place) (doors []*section, options map[string]p
 	for _, l := range lines {
 		text := l.value()
 		switch {
+		case len(l.text) > maxLine:
+			r.wrong(place{line: l.line, text: l.text[:l.start]}, "", "the line has %d bytes; the classic daemon reads %d at most", len(l.text), maxLine)
 		case text == "" || text[0] == '#':
 		case text[0] == '[':
 			at = r.title(l, options)
@@ -80,7 +85,7 @@ func (r *reader) sections(lines []place) (doors []*section, options map[string]p
 
 func (r *reader) title(l place, options map[string]place) *section {
 	text := l.value()
-	s := &section{head: l, set: map[string]place{}}
+	s := &section{head: l, set: map[string]place{}, twice: map[string]place{}}
 	if !strings.HasSuffix(text, "]") || len(text) < 3 {
 		r.wrong(l, "", "this is not the title of a section")
 		return s
@@ -123,7 +128,7 @@ func (r *reader) setting(at *section, l place) {
 		return
 	}
 	if before, again := at.set[canonical]; again && at.title != "options" {
-		at.twice = append(at.twice, trouble{at: before, mild: true, message: "the setting comes again below, and only the last one counts"})
+		at.twice[canonical] = before
 	}
 	at.set[canonical] = trim(l.part(len(name)+1, len(l.value())))
 }

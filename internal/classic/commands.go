@@ -100,6 +100,9 @@ func (d *door) merge(at place, a, b rule) (rule, bool) {
 		if a.family == b.family {
 			a.ports = append(a.ports, b.ports...)
 		}
+		if a.never == nil {
+			a.never = b.never
+		}
 		a.family, a.mild = families, append(a.mild, b.mild...)
 		return a, true
 	}

@@ -7,8 +7,9 @@
 // anything else is left, with the reason. Nothing is guessed, nothing is run.
 //
 //	lines.go     text → sections and their settings
-//	door.go      a section → a profile's text
-//	shell.go     a command → its words
+//	door.go      a section → knocks and times; commands.go: what it opens, for how long
+//	shell.go     a command line → commands and their words
 //	rule.go      words → what they let in; iptables.go, ufw.go, nft.go, firewalld.go
 //	csf.go       the other format
+//	compose.go   what was read → a profile's name and text, or one reason more to leave it
 package classic

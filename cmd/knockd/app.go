@@ -33,7 +33,7 @@ A first gate:
 		Commands: []*cli.Command{
 			runCommand(), watchCommand(),
 			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
-			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
+			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), importCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
 		},
 	}
 }

@@ -84,7 +84,7 @@ func newProfile(c *cli.Context) error {
 
 // write makes a profile's file. The sequence is a secret: only the owner may read it.
 func (h *host) write(name string, text []byte, replace bool) error {
-	file := filepath.Join(h.folders[0], "profiles", name+".toml")
+	file := h.newFile(name)
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return writeError(err)
 	}

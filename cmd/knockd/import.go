@@ -1,0 +1,227 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/classic"
+	"knockkit/internal/command"
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+func importCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "import",
+		Usage:     "make profiles of another knock daemon's configuration: knockd.conf, csf.conf",
+		ArgsUsage: "FILE",
+		Description: `Says of each line what is not as it was, and makes no profile where it is not sure.
+It never replaces a profile. The exit code is 1 when sections were left.
+
+Example:
+  knockd import /etc/knockd.conf --dry-run
+  knockd import /etc/knockd.conf`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "dry-run", Usage: "print the profiles instead of writing them"},
+			jsonFlag(),
+		},
+		Action: importProfiles,
+	}
+}
+
+func importProfiles(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	file, err := one(c, "file")
+	if err != nil {
+		return err
+	}
+	im, err := readClassic(file)
+	if err != nil {
+		return err
+	}
+	if err := h.fits(im); err != nil {
+		return err
+	}
+	dry := c.Bool("dry-run")
+	if !dry {
+		if err := h.writeAll(im); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		err = printJSON(c, h.importLine(im, dry))
+	} else {
+		err = h.sayImport(im, dry)
+	}
+	if err != nil {
+		return err
+	}
+	if n := len(im.Left); n > 0 {
+		return &command.Error{Code: command.Failed, Err: fmt.Errorf("%d of %d sections were left, for the reasons given: %s", n, n+len(im.Profiles), titles(im.Left)),
+			Hint: "let the classic daemon keep them, or change them as the hints say and import again"}
+	}
+	return nil
+}
+
+func titles(sections []classic.Section) string {
+	var all []string
+	for _, s := range sections {
+		all = append(all, fmt.Sprintf("[%s]", s.Title))
+	}
+	return strings.Join(all, " ")
+}
+
+func readClassic(file string) (*classic.Import, error) {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &command.Error{Code: command.Privilege, Err: err, Hint: "run it as root: " + command.Shell([]string{"sudo", "knockd", "import", file})}
+	}
+	if err != nil {
+		return nil, usage(err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, classic.MaxSize+1))
+	if err != nil {
+		return nil, usage(err)
+	}
+	im, err := classic.Read(file, text)
+	if err != nil {
+		return nil, &command.Error{Code: command.Usage, Err: fmt.Errorf("%s cannot be imported; nothing was written", file), Detail: err.Error()}
+	}
+	return im, nil
+}
+
+// fits refuses an import that would replace a profile, or that cannot be installed
+// beside the profiles that are there.
+func (h *host) fits(im *classic.Import) error {
+	all, err := h.enabled()
+	if err != nil {
+		return err
+	}
+	entries, err := h.folders.List()
+	if err != nil {
+		return usage(err)
+	}
+	there := map[string]string{}
+	for _, e := range entries {
+		there[e.Name] = e.File
+	}
+	for _, p := range im.Profiles {
+		if file, taken := there[p.Name]; taken {
+			return command.Usagef("remove it first: knockd profile remove "+p.Name, "[%s] would be %s, which is there already; nothing was written", p.Title, file)
+		}
+		all = append(all, p.Parsed)
+	}
+	problems := protocol.CheckTogether(all)
+	if _, err := backend.Compile(all, h.settings.Policy); err != nil {
+		problems = append(problems, err)
+	}
+	if len(problems) > 0 {
+		return command.Usagef("change one of the two; --config DIR imports into another folder", "%w; nothing was written", errors.Join(problems...))
+	}
+	return nil
+}
+
+// writeAll writes all profiles or, when one cannot be written, none.
+func (h *host) writeAll(im *classic.Import) error {
+	for i, p := range im.Profiles {
+		err := h.write(p.Name, []byte(p.Text), false)
+		if err == nil {
+			continue
+		}
+		for _, before := range im.Profiles[:i] {
+			err = errors.Join(err, os.Remove(h.newFile(before.Name)))
+		}
+		return err
+	}
+	return nil
+}
+
+// newFile is where write makes the profile's file.
+func (h *host) newFile(name string) string {
+	return filepath.Join(h.folders[0], "profiles", name+".toml")
+}
+
+// sayImport prints the files, or what would be in them, and says what is not as it
+// was, each thing once: several profiles may have it from one line.
+func (h *host) sayImport(im *classic.Import, dry bool) error {
+	said := map[protocol.Diagnostic]bool{}
+	for _, n := range im.Notes {
+		if !said[n.Diagnostic] {
+			h.words.Block(n.Diagnostic.String())
+		}
+		said[n.Diagnostic] = true
+	}
+	names := make([]string, len(im.Profiles))
+	for i, p := range im.Profiles {
+		names[i] = p.Name
+		text := h.newFile(p.Name)
+		if dry {
+			text = strings.TrimSuffix(p.Text, "\n")
+		}
+		if dry && i > 0 {
+			text = "\n" + text
+		}
+		if _, err := fmt.Fprintln(h.c.App.Writer, text); err != nil {
+			return err
+		}
+	}
+	if !dry && len(names) > 0 {
+		h.words.Note("look at them: knockd profile check %s", strings.Join(names, " "))
+		h.words.Note("then try them: knockd install %s --try 30s", strings.Join(names, " "))
+	}
+	return nil
+}
+
+// importLine is an import in `import --json`.
+type importLine struct {
+	Written  bool          `json:"written"`
+	Profiles []madeLine    `json:"profiles"`
+	Left     []sectionLine `json:"left"`
+	Notes    []noteLine    `json:"notes"`
+}
+
+type sectionLine struct {
+	Section string `json:"section"`
+	Line    int    `json:"line"`
+}
+
+type madeLine struct {
+	Name string `json:"name"`
+	File string `json:"file"`
+	sectionLine
+	Text string `json:"text"`
+}
+
+type noteLine struct {
+	Severity string `json:"severity"` // error: the section was left; warning: not as it was
+	Line     int    `json:"line"`
+	Section  string `json:"section,omitempty"`
+	Profile  string `json:"profile,omitempty"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+func (h *host) importLine(im *classic.Import, dry bool) importLine {
+	l := importLine{Written: !dry, Profiles: []madeLine{}, Left: []sectionLine{}, Notes: []noteLine{}}
+	for _, p := range im.Profiles {
+		l.Profiles = append(l.Profiles, madeLine{p.Name, h.newFile(p.Name), sectionLine{p.Title, p.Line}, p.Text})
+	}
+	for _, s := range im.Left {
+		l.Left = append(l.Left, sectionLine{s.Title, s.Line})
+	}
+	for _, n := range im.Notes {
+		l.Notes = append(l.Notes, noteLine{n.Severity.String(), n.Line, n.Section, n.Profile, n.Message, n.Hint})
+	}
+	return l
+}

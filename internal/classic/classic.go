@@ -1,0 +1,131 @@
+package classic
+
+import (
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"knockkit/protocol"
+)
+
+// MaxSize is as large as a configuration may be: a csf.conf has about 100 KiB.
+const MaxSize = 1 << 20
+
+// maxSections is more than anybody has; each is compared with each.
+const maxSections = 256
+
+// Import is what became of a configuration.
+type Import struct {
+	Profiles []Profile // in the order of the file
+	Left     []Section // what no profile was made of
+	Notes    []Note    // in the order of the file
+}
+
+// Profile is the text of a profile's file. [protocol.ParseProfile] reads it without
+// an error.
+type Profile struct {
+	Section
+	Name   string // valid, and of one profile only
+	Text   string
+	Parsed *protocol.Profile
+}
+
+// Section is a part of the configuration that describes one sequence.
+type Section struct {
+	Title string // as the file has it
+	Line  int    // from 1
+}
+
+// Note is something that is not as it was, and where. An error is why its section
+// was left; a warning is what changed, or got lost, on the way into a profile.
+type Note struct {
+	protocol.Diagnostic
+	Section string // its title; "" when it is about the whole file
+	Profile string // that was made of the section; "" when none was
+}
+
+// Read turns a configuration into profiles. The file's name is for the notes and
+// for the comment in each profile. The error is of type [protocol.Diagnostics], and
+// says why the text is neither a knockd.conf nor a csf.conf that has sequences.
+func Read(file string, text []byte) (*Import, error) {
+	r := &reader{file: file}
+	switch {
+	case len(text) > MaxSize:
+		r.wrong(place{}, "", "the file has %d bytes: more than %d is no configuration", len(text), MaxSize)
+	case !utf8.Valid(text):
+		r.wrong(place{}, "save it as UTF-8 text", "the file is not text in UTF-8")
+	default:
+		r.read(splitLines(string(text)))
+	}
+	if len(r.faults) > 0 {
+		return nil, r.faults
+	}
+	return r.result(), nil
+}
+
+// reader collects what is found in one file.
+type reader struct {
+	file   string
+	doors  []*door
+	notes  []Note               // about the file as a whole
+	faults protocol.Diagnostics // why it cannot be read
+}
+
+func (r *reader) read(lines []place) {
+	if isCSF(lines) {
+		r.readCSF(lines)
+		return
+	}
+	sections, options := r.sections(lines)
+	if len(r.faults) > 0 {
+		return
+	}
+	if len(sections) == 0 {
+		r.wrong(place{}, "it is made for /etc/knockd.conf, and for csf.conf with PORTKNOCKING set", "no section of the file has a sequence")
+	}
+	r.general(options)
+	for _, s := range sections {
+		r.doors = append(r.doors, readDoor(s, options["INTERFACE"]))
+	}
+	explainClosers(r.doors)
+}
+
+// result makes the profiles, and leaves those that do not go together.
+func (r *reader) result() *Import {
+	nameThem(r.doors)
+	for _, d := range r.doors {
+		d.compose(r.file)
+	}
+	leaveConflicts(r.doors)
+	im := &Import{Notes: r.notes}
+	for _, d := range r.doors {
+		at := Section{Title: d.title, Line: d.head.line}
+		made := ""
+		if d.profile == nil {
+			im.Left = append(im.Left, at)
+		} else {
+			made = d.name
+			im.Profiles = append(im.Profiles, Profile{Section: at, Name: d.name, Text: d.text, Parsed: d.profile})
+		}
+		for _, t := range d.troubles {
+			if t.mild && d.profile == nil {
+				continue // nothing is different where there is nothing
+			}
+			im.Notes = append(im.Notes, Note{Diagnostic: t.diagnostic(r.file), Section: d.title, Profile: made})
+		}
+	}
+	slices.SortStableFunc(im.Notes, func(a, b Note) int { return a.Line - b.Line })
+	return im
+}
+
+// wrong notes why the file cannot be read.
+func (r *reader) wrong(at place, hint, format string, args ...any) {
+	t := trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint}
+	r.faults = append(r.faults, t.diagnostic(r.file))
+}
+
+// remark notes something about the file as a whole.
+func (r *reader) remark(at place, hint, format string, args ...any) {
+	t := trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint, mild: true}
+	r.notes = append(r.notes, Note{Diagnostic: t.diagnostic(r.file)})
+}

@@ -1,0 +1,75 @@
+package classic_test
+
+import (
+	"strings"
+	"testing"
+
+	"knockkit/internal/classic"
+)
+
+const door = "\tsequence = 5001,3001,4001\n\ttcpflags = syn\n\tcommand = iptables -I INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n"
+
+func TestWhatIsNoTextOrTooLargeIsRefused(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"too large":     {"[a]\n" + door + strings.Repeat("# more\n", classic.MaxSize/7), "more than 1048576 is no configuration"},
+		"not UTF-8":     {"[a\xff]\n" + door, "not text in UTF-8"},
+		"empty":         {"", "no section"},
+		"a long line":   {"[a]\n" + door + "\ttarget = " + strings.Repeat("1", 4096) + "\n", "the classic daemon reads 4095 at most"},
+		"a long entry":  {"PORTKNOCKING = \"" + strings.Repeat("22;TCP;20;1;2;3,", 300) + "\"\n", "more than 4095 is no setting"},
+		"many sections": {strings.Repeat("[a]\n"+door, 300), "the rest of the file is not looked at"},
+	} {
+		_, err := classic.Read("knockd.conf", []byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestALineOfTheFileCannotBecomeALineOfTheProfile(t *testing.T) {
+	im, err := classic.Read("a\nopen = [\"1/tcp\"]\n", []byte("[a\u2028open = \x1b[2J]\n"+door))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, im)
+	if len(im.Profiles) != 1 {
+		t.Fatalf("%d profiles, want 1: %v", len(im.Profiles), im.Notes)
+	}
+	for line := range strings.Lines(im.Profiles[0].Text) {
+		if strings.Contains(line, "open =") && !strings.HasPrefix(line, "#") && line != "open = [\"22/tcp\"]\n" {
+			t.Errorf("the profile has the line %q", line)
+		}
+		if strings.ContainsAny(line, "\x1b\u2028") {
+			t.Errorf("a line can drive a terminal: %q", line)
+		}
+	}
+}
+
+// Wherever the words stand, a command that is not understood to its last word makes
+// no profile.
+func TestOneWordMoreThanIsUnderstoodLeavesTheSection(t *testing.T) {
+	for _, command := range []string{
+		"iptables -I INPUT -s %IP% -p tcp --dport 22 -j ACCEPT",
+		"ufw allow from %IP% to any port 22 proto tcp",
+		"nft insert rule inet filter input ip saddr %IP% tcp dport 22 accept",
+		"firewall-cmd --add-rich-rule='rule family=ipv4 source address=%IP% port port=22 protocol=tcp accept'",
+	} {
+		read := func(command string) *classic.Import {
+			im, err := classic.Read("knockd.conf", []byte("[a]\nsequence = 5001,3001,4001\ncommand = "+command+"\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, im)
+			return im
+		}
+		if im := read(command); len(im.Profiles) != 1 {
+			t.Errorf("%s makes no profile: %v", command, im.Notes)
+		}
+		words := strings.SplitAfter(command, " ")
+		for i := range len(words) + 1 {
+			odd := strings.Join(words[:i], "") + " oddity " + strings.Join(words[i:], "")
+			if im := read(odd); len(im.Profiles) > 0 {
+				t.Errorf("%s makes a profile:\n%s", odd, im.Profiles[0].Text)
+			}
+		}
+	}
+}

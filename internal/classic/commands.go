@@ -1,0 +1,174 @@
+package classic
+
+import (
+	"fmt"
+	"time"
+
+	"knockkit/protocol"
+)
+
+// commands reads what a section does: what its start command lets in, and when
+// its stop command takes that away.
+func (d *door) commands(s *section) {
+	at, set := s.set["START_COMMAND"]
+	if !set {
+		d.leave(d.head, "", "the section has no command: it opens nothing")
+		return
+	}
+	start, ok := d.both(s, "START_COMMAND")
+	if !ok {
+		return
+	}
+	d.opens = start
+	d.troubles = append(d.troubles, start.mild...)
+	if start.remove {
+		return // explained when all sections are known
+	}
+	switch start.family {
+	case protocol.IPv4:
+		d.mind(at, "if the service listens on IPv6 too, remove `family` from the profile", "the command is about IPv4: so is the profile, and IPv6 is left to the host's other rules")
+	case protocol.IPv6:
+		d.mind(at, "", "the command is about IPv6: so is the profile, and IPv4 is left to the host's other rules")
+	}
+	d.leases(s, at)
+}
+
+// both reads a command and the one for IPv6, which is the same where none is set.
+func (d *door) both(s *section, key string) (rule, bool) {
+	four, ok := d.command(s.set[key])
+	six, set := s.set[key+"_6"]
+	switch {
+	case !ok:
+		return rule{}, false
+	case !set:
+		return four, true
+	case six.value() == "" && four.family != protocol.IPv6:
+		four.family = protocol.IPv4
+		return four, true
+	}
+	other, ok := d.command(six)
+	if !ok {
+		return rule{}, false
+	}
+	return d.merge(six, four, other)
+}
+
+// command reads one command line: all its commands together.
+func (d *door) command(at place) (rule, bool) {
+	commands, t := splitCommand(at)
+	if t == nil && len(commands) == 0 {
+		t = &trouble{at: d.head, message: "a command is empty"}
+	}
+	var whole rule
+	ok := true
+	for i, words := range commands {
+		var r rule
+		if r, t = readRule(words); t != nil {
+			break
+		}
+		if i == 0 {
+			whole = r
+		} else if whole, ok = d.merge(at, whole, r); !ok {
+			return rule{}, false
+		}
+	}
+	if t != nil {
+		d.troubles = append(d.troubles, *t)
+		return rule{}, false
+	}
+	return whole, true
+}
+
+// merge is what two rules do together. A profile has one list of ports for both
+// families, and one place.
+func (d *door) merge(at place, a, b rule) (rule, bool) {
+	families := a.family
+	if a.family != b.family {
+		families = protocol.Both
+	}
+	ports := rule{family: a.family, device: a.device, to: a.to, ports: b.ports}
+	switch {
+	case a.remove != b.remove:
+		d.leave(at, "with cmd_timeout and stop_command instead of a command that waits, it can be imported", "a rule is added and another one taken away")
+	case a.device != b.device || a.to != b.to:
+		d.leave(at, "make two sections of it, and import again", "the rules are about different interfaces or addresses; a profile has one of each")
+	case a.family != b.family && !a.covers(ports):
+		d.leave(at, "make two sections of it, and import again", "the rules open other ports over IPv4 than over IPv6; a profile has one list for both")
+	case a.timeout != b.timeout:
+		d.leave(at, "", "the rules end at different times")
+	default:
+		if a.family == b.family {
+			a.ports = append(a.ports, b.ports...)
+		}
+		if a.never == nil {
+			a.never = b.never
+		}
+		a.family, a.mild = families, append(a.mild, b.mild...)
+		return a, true
+	}
+	return rule{}, false
+}
+
+// leases finds out how long the ports stay open.
+func (d *door) leases(s *section, start place) {
+	stop, stops := s.set["STOP_COMMAND"]
+	after, timed := s.set["CMD_TIMEOUT"]
+	if !stops || stop.value() == "" {
+		d.lease = d.opens.timeout
+		switch {
+		case d.lease > 0:
+		case timed:
+			d.mind(after, fmt.Sprintf("if it was meant to, write lease = \"%ss\"", after.value()), "without a stop_command this time has no effect: the classic daemon closes nothing, so the lease has no end")
+		default:
+			d.mind(start, `for an end, write lease = "1h" or the like; for a knock that closes, add close = "PORT/tcp"`, "nothing in this section takes the rule away, so the lease has no end")
+		}
+		return
+	}
+	end, ok := d.both(s, "STOP_COMMAND")
+	switch {
+	case !ok:
+		return
+	case !end.remove || !end.covers(d.opens):
+		d.leave(stop, "", "the command does not take away what the start command lets in: how long that stays is not certain")
+		return
+	}
+	if end.never != nil {
+		d.troubles = append(d.troubles, *end.never)
+	}
+	seconds := defaultCommandTime
+	if timed {
+		if seconds, ok = d.seconds(after); !ok {
+			return
+		}
+	} else {
+		d.mind(stop, "", "the section sets no cmd_timeout: the classic daemon waits %d seconds, and so long is the lease", seconds)
+	}
+	d.lease = time.Duration(seconds) * time.Second
+	if d.opens.timeout > 0 {
+		d.lease = min(d.lease, d.opens.timeout)
+	}
+	if d.lease == 0 {
+		d.leave(after, "", "the rule is taken away as soon as it is there: the section has never opened anything")
+	}
+}
+
+// explainClosers leaves the sections that take away what another one lets in.
+func explainClosers(doors []*door) {
+	for _, d := range doors {
+		if !d.opens.remove {
+			continue
+		}
+		opener := ""
+		for _, o := range doors {
+			if !o.opens.remove && d.opens.covers(o.opens) && len(o.opens.ports) > 0 {
+				opener = o.title
+			}
+		}
+		if opener == "" {
+			d.leave(d.head, "", "the section takes a rule away that no section puts there")
+			continue
+		}
+		d.leave(d.head, `add close = "PORT/tcp" with a secret port of its own to that profile: "knock close" sends it; on the server there is "knockd revoke"`,
+			"the section closes what [%s] opens, by a sequence; a profile is closed by one knock, and which is for you to choose", opener)
+	}
+}

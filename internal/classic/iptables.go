@@ -1,0 +1,156 @@
+package classic
+
+import (
+	"slices"
+	"strings"
+
+	"knockkit/internal/tomldoc"
+	"knockkit/protocol"
+)
+
+// readIPTables reads what stands behind iptables or ip6tables.
+func readIPTables(c *cursor, family protocol.Family) (rule, *trouble) {
+	p := &ipt{rule: rule{family: family}}
+	for {
+		w, ok := c.next()
+		if !ok {
+			return p.end(c)
+		}
+		if t := p.option(w, c); t != nil {
+			return rule{}, t
+		}
+	}
+}
+
+// ipt is an iptables command that is being read.
+type ipt struct {
+	rule
+	chain, proto, target word
+	dports               word
+	from, state          bool
+}
+
+func (p *ipt) option(w word, c *cursor) (t *trouble) {
+	var v word
+	switch w.text {
+	case "-n", "-v", "--numeric", "--verbose", "--syn":
+		return nil
+	case "-w", "--wait", "-W", "--wait-interval":
+		if n := c.peek(); n != "" && strings.Trim(n, "0123456789") == "" {
+			c.next()
+		}
+		return nil
+	}
+	if !slices.Contains(iptablesOptions(), w.text) {
+		return w.unknown()
+	}
+	if v, t = c.value(w); t != nil {
+		return t
+	}
+	switch w.text {
+	case "-A", "--append":
+		p.chain = v
+		p.mild = append(p.mild, behind(w.at))
+	case "-I", "--insert":
+		p.chain = v
+		if n := c.peek(); n != "" && strings.Trim(n, "0123456789") == "" {
+			at, _ := c.next()
+			if n != "1" {
+				p.mild = append(p.mild, behind(at.at))
+			}
+		}
+	case "-D", "--delete":
+		p.chain, p.remove = v, true
+		if n := c.peek(); n != "" && strings.Trim(n, "0123456789") == "" {
+			return v.fault(v.at, "", "which rule has number %s is not known here", n)
+		}
+	case "-t", "--table":
+		if v.text != "filter" {
+			return v.fault(v.at, "", "a profile is about connections to this host (table filter, chain INPUT); this rule is in table %s", tomldoc.Quote(v.text))
+		}
+	case "-s", "--source", "--src":
+		p.from = true
+		return v.from()
+	case "-d", "--destination", "--dst":
+		return p.address(v)
+	case "-i", "--in-interface":
+		p.device = v.text
+	case "-p", "--protocol", "--proto":
+		p.proto = v
+	case "--dport", "--destination-port", "--dports", "--destination-ports":
+		if p.dports.text != "" {
+			return w.unknown() // both at once: no packet is meant
+		}
+		p.dports = v
+	case "-m", "--match":
+		if !slices.Contains([]string{"tcp", "udp", "multiport", "state", "conntrack", "comment"}, v.text) {
+			return v.unknown()
+		}
+	case "--state", "--ctstate":
+		p.state = true
+		if !slices.Contains(strings.Split(strings.ToUpper(v.text), ","), "NEW") {
+			return v.fault(v.at, "", "new connections are not among those that the rule lets in")
+		}
+	case "--comment":
+		p.mild = append(p.mild, trouble{at: v.at, mild: true, message: "the comment is left out", hint: "a profile has `description`"})
+	case "-j", "--jump":
+		p.target = v
+	}
+	return nil
+}
+
+// iptablesOptions are those whose value is understood.
+func iptablesOptions() []string {
+	return []string{
+		"-A", "--append", "-I", "--insert", "-D", "--delete", "-t", "--table", "-j", "--jump", "-m", "--match",
+		"-s", "--source", "--src", "-d", "--destination", "--dst", "-i", "--in-interface", "-p", "--protocol", "--proto",
+		"--dport", "--destination-port", "--dports", "--destination-ports", "--state", "--ctstate", "--comment",
+	}
+}
+
+// end checks that the command was complete.
+func (p *ipt) end(c *cursor) (rule, *trouble) {
+	at := c.all()
+	switch {
+	case p.chain.text == "":
+		return rule{}, p.chain.fault(at, "", "the command neither adds a rule nor takes one away")
+	case p.chain.text != "INPUT":
+		return rule{}, p.chain.fault(p.chain.at, "if that chain is reached from INPUT and does nothing else, write INPUT here and import again",
+			"a profile is about connections to this host (chain INPUT); what comes through %s is not known here", tomldoc.Quote(p.chain.text))
+	case p.target.text != "ACCEPT":
+		return rule{}, p.target.fault(or(p.target, at), "", "the rule does not accept: a profile can only let somebody in")
+	case !p.from:
+		return rule{}, everybody(at)
+	case p.proto.text == "" && p.dports.text != "":
+		return rule{}, p.dports.fault(p.dports.at, "write -p tcp (or udp) before it, and import again", "iptables refuses a port without -p: this command has never opened anything")
+	case p.dports.text == "":
+		return rule{}, everything(at)
+	}
+	proto, known := map[string]string{"tcp": "tcp", "6": "tcp", "udp": "udp", "17": "udp"}[strings.ToLower(p.proto.text)]
+	if !known {
+		return rule{}, p.proto.fault(p.proto.at, "", "a profile opens ports of TCP and UDP, not %s", tomldoc.Quote(p.proto.text))
+	}
+	if !p.state {
+		p.mild = append(p.mild, everyPacket(at))
+	}
+	return p.rule, p.addPorts(p.dports, proto)
+}
+
+func or(w word, at place) place {
+	if w.at.line > 0 {
+		return w.at
+	}
+	return at
+}
+
+// everyPacket is said of a rule that does not ask for the connection's state.
+func everyPacket(at place) trouble {
+	return trouble{at: at, mild: true, message: "the rule accepts every packet, the gate those that begin a connection: what follows is left to the host's other rules",
+		hint: "they must let it through (iptables: -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT), as those of nearly all hosts do"}
+}
+
+// behind is said of a rule that is not the first of its chain.
+func behind(at place) trouble {
+	return trouble{at: at, mild: true, message: "rules before this one came first; the gate is in front of all of them",
+		hint: "an address that an earlier rule drops, as fail2ban's do, gets in when it has knocked"}
+}

@@ -1,0 +1,9 @@
+package classic_test
+
+import (
+	"testing"
+
+	"knockkit/internal/lab/labtest"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }

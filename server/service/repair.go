@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ import (
 // well it takes note of who holds a lease.
 func (k *keeper) check(ctx context.Context) error {
 	began := k.clock()
-	in, held, err := k.host.Look(ctx)
+	in, held, err := k.read(ctx)
 	if err != nil {
 		k.failure("the kernel cannot be read", err)
 		return err
@@ -34,21 +35,58 @@ func (k *keeper) check(ctx context.Context) error {
 		giveBack()
 		return nil
 	}
-	lost := k.memory.lost(k.clock(), held, k.wanted.Profiles)
-	if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {
+	kept, err := k.putRight(ctx, held)
+	if err != nil {
 		k.failure("the rules are not what they should be, and could not be put right", err)
 		return err
 	}
 	k.metrics.Repaired()
 	k.failed = ""
-	k.Log.Warn("another tool had changed the rules", "found", wrong, "leases kept", len(lost)+len(held),
+	k.Log.Warn("another tool had changed the rules", "found", wrong, "leases kept", kept,
 		"lost", "the positions of whoever was knocking, where tables were emptied")
 	return nil
 }
 
+// read reads the rules, and then who holds what. A flush between the two would look as
+// if all were well and everybody had given his lease back: so when leases are missing,
+// the rules are read once more.
+func (k *keeper) read(ctx context.Context) (backend.Installed, []backend.Source, error) {
+	in, held, err := k.host.Look(ctx)
+	if err != nil || len(k.wrong(in)) > 0 || len(k.lost(held)) == 0 {
+		return in, held, err
+	}
+	in, again, err := k.host.Look(ctx)
+	if err == nil && len(k.wrong(in)) == 0 {
+		return in, held, nil // read from rules that were whole before and after
+	}
+	return in, again, err
+}
+
+// lost returns the leases that have gone from the kernel before their time.
+func (k *keeper) lost(held []backend.Source) []backend.Source {
+	return k.memory.lost(k.clock(), held, k.wanted.Profiles)
+}
+
+// putRight installs what is wanted, with the leases that the kernel has lost, and
+// returns how many there are. When a tool flushes again meanwhile, those that the kernel
+// still had are lost too: so it is asked once more.
+func (k *keeper) putRight(ctx context.Context, held []backend.Source) (kept int, err error) {
+	for range 2 {
+		lost := k.lost(held)
+		if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {
+			return 0, err
+		}
+		kept = len(lost) + len(held)
+		if _, held, err = k.host.Look(ctx); err != nil || len(k.lost(held)) == 0 {
+			break
+		}
+	}
+	return kept, err
+}
+
 // wrong says how the kernel differs from what is wanted.
 func (k *keeper) wrong(in backend.Installed) []string {
-	wrong := in.Drift
+	wrong := slices.Clip(in.Drift)
 	switch {
 	case len(in.Profiles) == 0 && len(k.wanted.Profiles) > 0:
 		wrong = append(wrong, "nothing is installed")

@@ -13,6 +13,10 @@ import (
 	"knockkit/server/backend"
 )
 
+// flushes is how often a tool may flush in a row while leases are put back. firewalld
+// does it twice.
+const flushes = 5
+
 // check looks whether what is wanted is installed, and puts it right. While all is
 // well it takes note of who holds a lease.
 func (k *keeper) check(ctx context.Context) error {
@@ -69,9 +73,9 @@ func (k *keeper) lost(held []backend.Source) []backend.Source {
 
 // putRight installs what is wanted, with the leases that the kernel has lost, and
 // returns how many there are. When a tool flushes again meanwhile, those that the kernel
-// still had are lost too: so it is asked once more.
+// still had are lost too, perhaps of one family only: so it is asked again.
 func (k *keeper) putRight(ctx context.Context, held []backend.Source) (kept int, err error) {
-	for range 2 {
+	for range flushes {
 		lost := k.lost(held)
 		if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {
 			return 0, err

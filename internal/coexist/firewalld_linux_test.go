@@ -1,0 +1,79 @@
+package coexist
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// bus lets root talk on a message bus of the machine's own. It starts nobody.
+const bus = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=/run/dbus/system_bus_socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="root"/>
+    <allow own="*"/>
+    <allow send_destination="*"/>
+    <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+`
+
+// firewalld starts the daemon, with a backend of its own, and waits until it works.
+func (m *machine) firewalld() *daemon {
+	m.t.Helper()
+	d := m.start("firewalld", "--nofork", "--nopid")
+	m.eventually("firewalld works", soon, func() bool { return m.try("firewall-cmd", "--state").Code == 0 })
+	return d
+}
+
+func (m *machine) bus() {
+	m.t.Helper()
+	m.write("/etc/bus.conf", bus)
+	m.start("dbus-daemon", "--config-file=/etc/bus.conf", "--nofork", "--nopidfile")
+	m.eventually("the message bus works", soon, func() bool {
+		_, err := os.Stat(filepath.Join(m.root, "run/dbus/system_bus_socket"))
+		return err == nil
+	})
+}
+
+func TestBesideFirewalld(t *testing.T) {
+	t.Parallel()
+	for _, theirs := range []string{"nftables", "iptables"} {
+		t.Run("its backend is "+theirs, func(t *testing.T) {
+			t.Parallel()
+			each(t, []string{"firewalld", "dbus-daemon"}, func(t *testing.T, m *machine) {
+				m.bus()
+				m.sh(fmt.Sprintf("sed -i 's/^FirewallBackend=.*/FirewallBackend=%s/' /etc/firewalld/firewalld.conf", theirs))
+				daemon := m.firewalld()
+				m.types("firewalld-drop")
+				m.leavesAlone()
+				m.stop(daemon)
+
+				service := m.serve()
+				m.before()
+				m.visit("firewalld is off")
+				daemon = m.firewalld()
+				m.repaired()
+				m.visit("firewalld starts")
+				m.types("firewalld-port")
+				m.repaired()
+				m.visit("`firewall-cmd --add-port=3306/tcp`")
+				m.sh("firewall-cmd --reload")
+				m.repaired()
+				m.visit("`firewall-cmd --reload`")
+				m.stop(daemon)
+				m.repaired()
+				m.visit("firewalld stops")
+				m.stop(service)
+				m.firewalld()
+				m.visit("firewalld starts, and `knockd run` does not run")
+				m.compare(fmt.Sprintf("firewalld with `FirewallBackend=%s`", theirs))
+			})
+		})
+	}
+}

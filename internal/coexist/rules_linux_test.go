@@ -20,7 +20,7 @@ func (m *machine) theirs() string {
 func (m *machine) rules() []string {
 	m.t.Helper()
 	text := m.sh(`for tool in iptables ip6tables; do $tool-save | sed '/^#/d'; done
-nft list tables | while read -r word family table; do
+nft list tables | sort | while read -r word family table; do
 	case "$family $table" in "inet knockd" | ip*" "filter | ip*" "nat | ip*" "mangle | ip*" "raw | ip*" "security) continue;; esac
 	nft list table "$family" "$table"
 done`)

@@ -14,6 +14,7 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
+	"knockkit/server/doctor"
 )
 
 func renderCommand() *cli.Command {
@@ -136,6 +137,7 @@ func install(c *cli.Context) error {
 	if change.From != "" {
 		h.words.Note("moved here from backend %s, with its leases", change.From)
 	}
+	change.Notes = append(change.Notes, doctor.Shadows(c.Context, s.Backend().Name(), profiles)...)
 	h.report(change, s.Backend().Name())
 	if change.Guard != nil {
 		return h.confirm(c.Context, change.Guard, o.Try)

@@ -26,12 +26,17 @@ func TestBesideNftablesConf(t *testing.T) {
 		m.visit("not loaded")
 		load(without)
 		m.visit("without the line for 3306/tcp")
+		m.warned("3306/tcp of profile mysql is dropped behind the gate, by the policy of chain input of table inet filter (nft)", "put `tcp dport 3306 accept` in front of that")
 		load(with)
 		m.visit("with the line")
+		m.warned()
 		load(with)
 		m.visit("loaded again")
 		load(early)
 		m.visit("with `priority filter`")
+		if m.backend == "iptables" {
+			m.warned("the knock 7/tcp, 8000/tcp of profile mysql is heard only while our rules are in front of the policy of chain input of table inet filter (nft)", "`priority filter + 10`")
+		}
 		if !m.right() {
 			t.Error("our rules are not as they were")
 		}

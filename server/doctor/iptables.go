@@ -46,8 +46,11 @@ func parseSave(tool string, family protocol.Family, text string) (host, error) {
 			all = append(all, c)
 		case strings.HasPrefix(line, "-A "):
 			name, text, _ := strings.Cut(line[len("-A "):], " ")
+			if iptables.Ours(name) {
+				continue
+			}
 			i := slices.IndexFunc(all, func(c *chain) bool { return c.table == table && c.name == name })
-			if i < 0 || iptables.Ours(name) {
+			if i < 0 {
 				continue
 			}
 			r, err := parseRule(text)

@@ -41,7 +41,7 @@ func TestContainerRulesAndOursLeaveEachOtherAlone(t *testing.T) {
 	t.Parallel()
 	each(t, nil, func(t *testing.T, m *machine) {
 		all := engines(t, m)
-		service := m.serve()
+		m.serve()
 		m.before()
 		for _, e := range all {
 			m.sh(e.sync)
@@ -61,7 +61,7 @@ func TestContainerRulesAndOursLeaveEachOtherAlone(t *testing.T) {
 				t.Errorf("%s: knocking does not open", e.name)
 			}
 		}
-		m.stop(service)
+		m.stop(m.service)
 		was := m.theirs()
 		for _, name := range []string{"KUBE-SVC-WEB", "table ip kube-proxy", "DOCKER-ISOLATION-STAGE-1", "table ip docker-bridges"} {
 			if !strings.Contains(was, name) {

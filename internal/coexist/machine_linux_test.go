@@ -89,6 +89,9 @@ func newMachine(t *testing.T, s setup) *machine {
 		}
 	}
 	m.write("/etc/knockd/knockd.toml", fmt.Sprintf("backend = %q\n", s.backend))
+	if s.backend == "nftables" {
+		m.has("toml", "/etc/knockd/knockd.toml")
+	}
 	m.write("/etc/knockd/profiles/mysql.toml", profile)
 	return m
 }
@@ -197,13 +200,12 @@ func (d *daemon) says(text string) int {
 }
 
 // serve starts the service.
-func (m *machine) serve() *daemon {
+func (m *machine) serve() {
 	m.t.Helper()
 	m.service = m.start("knockd", "run")
 	m.eventually("the service has installed", soon, func() bool {
 		return m.service.says("msg=installed") > 0 && m.service.says("role=") > 0
 	})
-	return m.service
 }
 
 // right reports whether our rules are there, and as they were committed.
@@ -213,10 +215,12 @@ func (m *machine) right() bool {
 	return out.Code == 0 && strings.Contains(out.Stdout, "mysql    installed ")
 }
 
+// repairs is what the service says at each.
+const repairs = "another tool had changed the rules"
+
 // repaired waits for the service, if there is anything to repair.
 func (m *machine) repaired() {
 	m.t.Helper()
-	const repairs = "another tool had changed the rules"
 	m.eventually("the rules are right again", repair, func() bool {
 		before := m.service.says(repairs)
 		if m.right() {

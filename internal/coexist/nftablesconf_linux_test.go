@@ -40,13 +40,13 @@ func TestBesideNftablesConf(t *testing.T) {
 		if !m.right() {
 			t.Error("our rules are not as they were")
 		}
-		service := m.serve()
+		m.serve()
 		load(flushing)
 		m.repaired()
 		m.visit("with `flush ruleset`, and `knockd run`")
 		m.compare("`/etc/nftables.conf`")
 
-		m.stop(service)
+		m.stop(m.service)
 		load(flushing)
 		// Nobody repairs it. What iptables-legacy has is in no ruleset of nftables.
 		if open := m.gets(m.newcomer(), 3306); open != (m.flavour != "legacy") {

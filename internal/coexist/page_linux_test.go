@@ -2,6 +2,8 @@ package coexist
 
 import (
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -61,4 +63,30 @@ func (m *machine) types(name string) string {
 func (m *machine) has(language, file string) {
 	m.t.Helper()
 	m.write(file, block(m.t, language, file))
+}
+
+// TestEveryBlockOfThePageIsUsed looks for each block's name in the tests: block fails
+// where one of theirs is not on the page.
+func TestEveryBlockOfThePageIsUsed(t *testing.T) {
+	files, err := filepath.Glob("*_linux_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(text)
+	}
+	all, open := fence.Blocks(pageText(t))
+	if len(all) < 8 || open {
+		t.Errorf("the page has %d blocks, the last of them without an end: %v", len(all), open)
+	}
+	for _, b := range all {
+		if b.About == "" || !strings.Contains(source.String(), strconv.Quote(b.About)) {
+			t.Errorf("no test uses the block %q %q", b.Language, b.About)
+		}
+	}
 }

@@ -39,6 +39,9 @@ func parseSave(tool string, family protocol.Family, text string) (host, error) {
 			if len(fields) < 2 {
 				return nil, fmt.Errorf("%s: %q is no chain", tool, line)
 			}
+			if iptables.Ours(fields[0]) {
+				continue // there may be thousands, and every packet's way looks at all chains
+			}
 			c := &chain{tool: tool, family: family, table: table, name: fields[0], place: builtin(table, fields[0]), policy: accept}
 			if fields[1] == "DROP" {
 				c.policy = drop

@@ -23,7 +23,6 @@ func TestBesideFail2ban(t *testing.T) {
 			t.Parallel()
 			each(t, []string{"fail2ban-server"}, func(t *testing.T, m *machine) {
 				m.has("ini", "/etc/fail2ban/jail.d/mysql.local")
-				m.write("/var/log/mysql.log", "")
 				m.sh("rm /etc/fail2ban/jail.d/defaults-debian.conf; touch /var/log/mysql.log")
 				if action == "nftables" {
 					m.has("ini", "/etc/fail2ban/jail.d/action.local")

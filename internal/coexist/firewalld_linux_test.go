@@ -23,7 +23,7 @@ const bus = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configura
 </busconfig>
 `
 
-// firewalld starts the daemon, with a backend of its own, and waits until it works.
+// firewalld starts the daemon, and waits until it works.
 func (m *machine) firewalld() *daemon {
 	m.t.Helper()
 	d := m.start("firewalld", "--nofork", "--nopid")
@@ -64,6 +64,9 @@ func TestBesideFirewalld(t *testing.T) {
 				m.visit("firewalld starts")
 				if theirs == "nftables" || m.backend == "nftables" {
 					m.warned("3306/tcp of profile mysql is dropped behind the gate, by firewalld: ", "`firewall-cmd --permanent --add-port=3306/tcp`, then `firewall-cmd --reload`")
+				}
+				if theirs == "nftables" && m.backend == "iptables" && m.service.says("is dropped behind the gate, by firewalld: ") == 0 {
+					t.Error("the service has repaired the rules, and does not say that they are of no use")
 				}
 				m.types("firewalld-port")
 				m.repaired()

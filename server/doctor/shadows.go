@@ -12,6 +12,9 @@ import (
 // do, a sentence each. It asks less than [Examine] and is quick: for an install. What
 // it cannot look at it leaves out.
 func Shadows(ctx context.Context, backend string, profiles []*protocol.Profile) []string {
+	if len(profiles) == 0 {
+		return nil
+	}
 	f := &Facts{}
 	f.Status.Backend = backend
 	for _, p := range profiles {

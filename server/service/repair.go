@@ -81,11 +81,13 @@ func (k *keeper) putRight(ctx context.Context, held []backend.Source) (kept int,
 			return 0, err
 		}
 		kept = len(lost) + len(held)
-		if _, held, err = k.host.Look(ctx); err != nil || len(k.lost(held)) == 0 {
-			break
+		_, now, err := k.host.Look(ctx)
+		if err != nil || len(k.lost(now)) == 0 {
+			break // what cannot be read now is read at the next check
 		}
+		held = now
 	}
-	return kept, err
+	return kept, nil
 }
 
 // wrong says how the kernel differs from what is wanted.

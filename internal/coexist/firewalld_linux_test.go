@@ -27,6 +27,10 @@ const bus = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configura
 func (m *machine) firewalld() *daemon {
 	m.t.Helper()
 	d := m.start("firewalld", "--nofork", "--nopid")
+	// Its own command is slow: not before there are rules.
+	m.eventually("firewalld has rules", soon, func() bool {
+		return m.try("sh", "-c", "nft list table inet firewalld || iptables -n -L INPUT_ZONES").Code == 0
+	})
 	m.eventually("firewalld works", soon, func() bool { return m.try("firewall-cmd", "--state").Code == 0 })
 	return d
 }
@@ -51,15 +55,11 @@ func TestBesideFirewalld(t *testing.T) {
 				// With iptables also what looks like the way to keep others' rules, and is not.
 				flush := map[string]string{"nftables": "yes", "iptables": "no"}[theirs]
 				m.sh(fmt.Sprintf("sed -i 's/^FirewallBackend=.*/FirewallBackend=%s/; s/^FlushAllOnReload=.*/FlushAllOnReload=%s/' /etc/firewalld/firewalld.conf", theirs, flush))
-				daemon := m.firewalld()
-				m.types("firewalld-drop")
-				m.leavesAlone()
-				m.stop(daemon)
-
 				m.serve()
 				m.before()
 				m.visit("firewalld is off")
-				daemon = m.firewalld()
+				daemon := m.firewalld()
+				m.types("firewalld-drop")
 				m.repaired()
 				m.visit("firewalld starts")
 				if theirs == "nftables" || m.backend == "nftables" {
@@ -86,6 +86,8 @@ func TestBesideFirewalld(t *testing.T) {
 				m.firewalld()
 				m.visit("firewalld starts, and `knockd run` does not run")
 				m.compare(fmt.Sprintf("firewalld with `FirewallBackend=%s`", theirs))
+				m.sh("knockd remove --all")
+				m.leavesAlone()
 			})
 		})
 	}

@@ -19,7 +19,8 @@ DEMO_TOOLS := iptables:iptables
 # Debian's knock and knockd are asked for by their paths: ours have the same names.
 TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server mariadb:mariadb-client \
 	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish \
-	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc
+	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc \
+	ufw:ufw firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban
 
 # The folders of system tools are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -92,6 +93,7 @@ test-tools:
 
 # need installs the packages of missing commands, where that is possible. A package
 # may bring a service that would start at once: while policy-rc.d is there, none does.
+# Nor is a service of its name to start at the next boot: it may be a firewall.
 define need
 missing=; \
 for tool in $(1); do \
@@ -113,7 +115,10 @@ if ! test -e /usr/sbin/policy-rc.d; then \
 fi; \
 export DEBIAN_FRONTEND=noninteractive; \
 apt-get update -qq < /dev/null && \
-apt-get install -y -qq --no-install-recommends $$missing < /dev/null
+apt-get install -y -qq --no-install-recommends $$missing < /dev/null && \
+for package in $$missing; do \
+	! command -v systemctl > /dev/null || systemctl disable --quiet $$package 2> /dev/null || true; \
+done
 endef
 
 # What the benchmark compares us with, beside the tools of the tests. A program that

@@ -90,12 +90,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if other.backend != nil {
 		change.From = other.backend.Name()
 	}
-	if err := other.handOver(ctx); err != nil {
-		return change, err
-	}
-	notes, err := s.notes(ctx)
-	change.Notes = append(change.Notes, notes...)
-	return change, err
+	return change, other.handOver(ctx)
 }
 
 // Remove takes the named profiles out of the kernel; none named: all, and with

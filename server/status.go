@@ -34,7 +34,6 @@ type Status struct {
 	Profiles []ProfileStatus // by name
 	Sources  []backend.Source
 	Drift    []string
-	Notes    []string // what the operator should know about the host
 	Foreign  []string
 	Fill     []backend.Fill
 }
@@ -42,19 +41,6 @@ type Status struct {
 // Filler is a backend that can say how full the kernel's tables are.
 type Filler interface {
 	Fill(ctx context.Context) ([]backend.Fill, error)
-}
-
-// Noter is a backend that has something to say about the host.
-type Noter interface {
-	// Notes returns what the operator should know, a sentence each.
-	Notes(ctx context.Context) ([]string, error)
-}
-
-func (s *Server) notes(ctx context.Context) ([]string, error) {
-	if n, ok := s.backend.(Noter); ok {
-		return n.Notes(ctx)
-	}
-	return nil, nil
 }
 
 // Status reads the host. files are the profiles of the configuration folder;
@@ -79,9 +65,6 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 		if src.Profile == "" || asked(src.Profile) {
 			st.Sources = append(st.Sources, src)
 		}
-	}
-	if st.Notes, err = s.notes(ctx); err != nil {
-		return st, err
 	}
 	if filler, ok := s.backend.(Filler); ok {
 		st.Fill, err = filler.Fill(ctx)

@@ -141,10 +141,8 @@ func install(c *cli.Context) error {
 	if change.From != "" {
 		h.words.Note("moved here from backend %s, with its leases", change.From)
 	}
+	change.Notes = append(change.Notes, doctor.Shadows(c.Context, s.Backend().Name(), profiles)...)
 	h.report(change, s.Backend().Name())
-	if err := h.warnPublished(c.Context); err != nil {
-		return err
-	}
 	if change.Guard != nil {
 		h.beside("the old rules would not stay: it puts right what is not as the files say")
 		return h.confirm(c.Context, change.Guard, o.Try)
@@ -167,16 +165,6 @@ func (h *host) installable(names []string) ([]*protocol.Profile, error) {
 		}
 	}
 	return profiles, nil
-}
-
-// warnPublished names gated ports that containers publish past the gate.
-func (h *host) warnPublished(ctx context.Context) error {
-	found, err := doctor.Published(ctx, doctor.Input{Settings: h.settings})
-	for _, f := range found {
-		h.words.Warning("%s: %s", f.Found, f.Why)
-		h.words.Hint(f.Todo)
-	}
-	return err
 }
 
 // mostNames is how many names are written out before the rest is only counted.
@@ -265,9 +253,6 @@ func remove(c *cli.Context) error {
 		return explainError(err)
 	}
 	h.report(change, s.Backend().Name())
-	if err := h.warnPublished(c.Context); err != nil {
-		return err
-	}
 	if len(change.Removed) == 0 {
 		h.words.Note("nothing was installed")
 	}

@@ -14,7 +14,9 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
+	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/doctor"
 	"knockkit/server/service"
 )
 
@@ -90,7 +92,20 @@ func (h *host) openHost(ctx context.Context, s server.Settings) (service.Host, e
 		return nil, explainError(err)
 	}
 	h.why = why
-	return server.New(b, s), nil
+	return advised{server.New(b, s)}, nil
+}
+
+// advised is a server that looks, after an install, whether rules of others make it
+// useless: the log then says so at each repair, when the other tool has reloaded.
+type advised struct{ *server.Server }
+
+// Install is that of the server, with what was seen among the notes.
+func (a advised) Install(ctx context.Context, profiles []*protocol.Profile, o server.InstallOptions) (server.Change, error) {
+	change, err := a.Server.Install(ctx, profiles, o)
+	if err == nil {
+		change.Notes = append(change.Notes, doctor.Shadows(ctx, a.Backend().Name(), profiles)...)
+	}
+	return change, err
 }
 
 // loadWanted reads the configuration folder anew.

@@ -10,8 +10,10 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/say"
+	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
+	"knockkit/server/doctor"
 )
 
 func statusCommand() *cli.Command {
@@ -162,8 +164,14 @@ func (h *host) drift(st server.Status, to io.Writer) {
 
 // problems says what is not as it should be.
 func (h *host) problems(st server.Status) {
-	for _, note := range st.Notes {
-		h.words.Warning("%s", note)
+	var live []*protocol.Profile
+	for _, p := range st.Profiles {
+		if p.State != server.StateNotInstalled && p.State != server.StateDisabled {
+			live = append(live, p.Profile)
+		}
+	}
+	for _, shadow := range doctor.Shadows(h.c.Context, st.Backend, live) {
+		h.words.Warning("%s", shadow)
 	}
 	for _, f := range st.Foreign {
 		h.words.Warning("a rule that is not ours jumps into our chains, which is another way to progress: %s", f)

@@ -33,18 +33,18 @@ func TestTheStepsOfMovingInLeadFromOneDaemonToTheOtherAndBack(t *testing.T) {
 	places := map[string]*lab.Host{"here": m.laptop, "server": m.server, "laptop": m.laptop, "undo": m.server}
 	run := map[string]int{}
 	for _, b := range blocks(t, "docs/moving-in.md", "sh", "ini", "toml") {
-		switch b.language {
+		switch b.Language {
 		case "ini":
-			m.file(b.about, b.text)
+			m.file(b.About, b.Text)
 			continue
 		case "toml":
-			if _, diagnostics := server.ParseSettings("knockd.toml", []byte(b.text)); len(diagnostics) > 0 {
+			if _, diagnostics := server.ParseSettings("knockd.toml", []byte(b.Text)); len(diagnostics) > 0 {
 				t.Error(diagnostics)
 			}
 			continue
 		}
-		about, text := b.about, b.text
-		b.text = strings.ReplaceAll(text, "/etc/csf", filepath.Join(m.dir, "etc/csf"))
+		about, text := b.About, b.Text
+		b.Text = strings.ReplaceAll(text, "/etc/csf", filepath.Join(m.dir, "etc/csf"))
 		said := m.reader.run(places[about], b)
 		run[about]++
 		m.after(about, text, said)

@@ -62,7 +62,7 @@ func generated(t *testing.T, file, part, want string) {
 
 func TestTheExamplesInTheProfileReferenceAreRead(t *testing.T) {
 	for _, b := range only(blocks(t, "docs/profile.md", "toml", "text"), "toml") {
-		file, text := strings.Fields(b.about)[0], []byte(b.text)
+		file, text := strings.Fields(b.About)[0], []byte(b.Text)
 		if file == "knockd.toml" {
 			if _, diagnostics := server.ParseSettings(file, text); len(diagnostics) > 0 {
 				t.Errorf("%s: %v", file, diagnostics)

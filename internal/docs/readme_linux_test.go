@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/fence"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
@@ -39,18 +40,18 @@ func TestTheCommandsOfTheREADMEDoWhatItSays(t *testing.T) {
 	run := map[string]int{}
 	knocked := false
 	for _, b := range only(blocks(t, "README.md", "sh", "mermaid"), "sh") {
-		where, known := places[b.about]
+		where, known := places[b.About]
 		if !known {
-			t.Fatalf("a block of commands is for %q, which is nowhere:\n%s", b.about, b.text)
+			t.Fatalf("a block of commands is for %q, which is nowhere:\n%s", b.About, b.Text)
 		}
-		run[b.about]++
+		run[b.About]++
 		said := r.run(where, b)
-		knocked = knocked || b.about == "laptop"
-		want := open[b.about] || knocked
+		knocked = knocked || b.About == "laptop"
+		want := open[b.About] || knocked
 		if got := r.reaches(); got != want {
-			t.Errorf("after these commands on %q MySQL answers the laptop: %v, want %v\n%s\n%s", b.about, got, want, b.text, said)
+			t.Errorf("after these commands on %q MySQL answers the laptop: %v, want %v\n%s\n%s", b.About, got, want, b.Text, said)
 		}
-		if b.about == "laptop" && !strings.Contains(said, greeting) {
+		if b.About == "laptop" && !strings.Contains(said, greeting) {
 			t.Errorf("the command after -- did not reach MySQL:\n%s", said)
 		}
 	}
@@ -87,12 +88,12 @@ func newReader(t *testing.T) *reader {
 }
 
 // run types a block on a host and returns all that is printed.
-func (r *reader) run(h *lab.Host, b block) string {
+func (r *reader) run(h *lab.Host, b fence.Block) string {
 	r.t.Helper()
 	text := strings.NewReplacer(
 		"db1.example.com", r.server.Addr4.String(),
 		"/etc/knockd", filepath.Join(r.dir, "etc/knockd"),
-	).Replace(b.text)
+	).Replace(b.Text)
 	out := labtest.Run(r.t, h, "", "env", "-u", "XDG_CONFIG_HOME", "-u", "KNOCK_CONFIG", "-u", "SSH_CONNECTION",
 		"HOME="+filepath.Join(r.dir, "home"), "KNOCKD_CONFIG="+filepath.Join(r.dir, "etc/knockd"),
 		"DESTDIR="+r.dir, "BIN="+filepath.Join(r.dir, "bin"),
@@ -101,7 +102,7 @@ func (r *reader) run(h *lab.Host, b block) string {
 		"sh", "-euc", "cd "+root+"\n"+text)
 	said := out.Stdout + out.Stderr
 	if out.Code != 0 {
-		r.t.Fatalf("these commands of the README end with %d:\n%s\n%s", out.Code, b.text, said)
+		r.t.Fatalf("these commands of the README end with %d:\n%s\n%s", out.Code, b.Text, said)
 	}
 	return said
 }
@@ -147,7 +148,7 @@ func TestTheDiagramOfTheREADMEIsTheMachineOfTheExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := protocol.Mermaid(a); diagrams[0].text != want {
-		t.Errorf("the README shows\n%s\nand `knockd graph mysql` draws\n%s", diagrams[0].text, want)
+	if want := protocol.Mermaid(a); diagrams[0].Text != want {
+		t.Errorf("the README shows\n%s\nand `knockd graph mysql` draws\n%s", diagrams[0].Text, want)
 	}
 }

@@ -27,12 +27,12 @@ func TestTheRulesInHowItWorksAreThoseThatTheExamplesBecome(t *testing.T) {
 	}
 	printed := map[string][]string{}
 	for _, e := range excerpts {
-		if printed[e.about] == nil {
-			printed[e.about] = rulesOf(t, e.about)
+		if printed[e.About] == nil {
+			printed[e.About] = rulesOf(t, e.About)
 		}
-		for line := range strings.Lines(e.text) {
-			if line = strings.TrimSpace(line); !slices.Contains(printed[e.about], line) {
-				t.Errorf("examples/%s.toml does not become the rule\n%s\nbut\n%s", e.about, line, strings.Join(printed[e.about], "\n"))
+		for line := range strings.Lines(e.Text) {
+			if line = strings.TrimSpace(line); !slices.Contains(printed[e.About], line) {
+				t.Errorf("examples/%s.toml does not become the rule\n%s\nbut\n%s", e.About, line, strings.Join(printed[e.About], "\n"))
 			}
 		}
 	}

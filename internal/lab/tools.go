@@ -52,6 +52,10 @@ func packageOf(name string) string {
 		return "openssh-server"
 	case "ssh", "ssh-keygen":
 		return "openssh-client"
+	case "fail2ban-server":
+		return "fail2ban"
+	case "unshare":
+		return "util-linux"
 	case "ip":
 		return "iproute2"
 	}

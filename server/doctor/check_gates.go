@@ -19,7 +19,9 @@ func gates(f *Facts) []Finding {
 			for _, open := range p.Open {
 				for _, port := range slices.Compact([]uint16{open.First, open.Last}) {
 					k := protocol.Knock{Proto: open.Proto, Port: port}
-					b.gate(p, k, f.wayTo(p, Packet{family, k}))
+					way := f.wayTo(p, Packet{family, k})
+					b.gate(p, k, way)
+					b.after(f.Host, p, open, k, way.after)
 				}
 			}
 		}
@@ -57,15 +59,27 @@ func (b *book) gate(p *protocol.Profile, k protocol.Knock, way fate) {
 				"nobody gets in, with a lease or without", "accept the port there, or delete the rule: the gate closes it by itself")
 		}
 	}
-	for _, o := range way.after {
-		b.note(o.severity(), IDDropped, p, k, o, "%s of profile %s is dropped behind the gate, by %s",
-			"an accept of ours is not the last word there: a lease opens nothing",
-			fmt.Sprintf("accept the port there, as with `%s dport %d accept` (ufw: ufw allow %d/%s; firewalld: firewall-cmd --add-port=%d/%s): the gate closes it to strangers", k.Proto, k.Port, k.Port, k.Proto, k.Port, k.Proto))
-	}
 	if p.Closed == protocol.ClosedContinue && !closes(way) {
 		b.note(Broken, IDNoGate, p, k, outcome{}, "%s of profile %s is open to all",
 			`the profile says closed = "continue", and no rule of the host closes the port`,
 			`set closed = "drop" or "reject" in the profile, or a policy of DROP`)
+	}
+}
+
+// after is about what a packet meets that we let in.
+func (b *book) after(h host, p *protocol.Profile, open protocol.PortRange, k protocol.Knock, met []outcome) {
+	for _, o := range met {
+		m := h.manager(o.chain)
+		by := o.String()
+		if m != nobody {
+			by = fmt.Sprintf("%s: %s", m, by)
+		}
+		e := b.noteBy(by, o.severity(), IDDropped, p, k, "%s of profile %s is dropped behind the gate, by %s",
+			"an accept of ours is not the last word there: a lease opens nothing", "")
+		if !slices.Contains(e.ranges, open) {
+			e.ranges = append(e.ranges, open)
+		}
+		e.finding.Todo = letThrough(m, o.chain, e.ranges)
 	}
 }
 
@@ -105,6 +119,7 @@ type entry struct {
 	profile string
 	by      string
 	ports   []string
+	ranges  []protocol.PortRange // as the profile says it, for what to do
 }
 
 // note adds a port to the finding that a rule causes. The format takes the ports, the
@@ -114,15 +129,22 @@ func (b *book) note(s Severity, id string, p *protocol.Profile, k protocol.Knock
 	if o.chain != nil {
 		by = o.String()
 	}
+	b.noteBy(by, s, id, p, k, format, why, todo)
+}
+
+// noteBy is note for what is said to cause it.
+func (b *book) noteBy(by string, s Severity, id string, p *protocol.Profile, k protocol.Knock, format, why, todo string) *entry {
 	for _, e := range b.entries {
-		if e.finding.ID == id && e.finding.Severity == s && e.profile == p.Name && e.by == by {
+		if e.finding.ID == id && e.finding.Severity == s && e.profile == p.Name && e.by == by && e.format == format {
 			if !slices.Contains(e.ports, k.String()) {
 				e.ports = append(e.ports, k.String())
 			}
-			return
+			return e
 		}
 	}
-	b.entries = append(b.entries, &entry{Finding{id, s, "", why, todo}, format, p.Name, by, []string{k.String()}})
+	e := &entry{finding: Finding{id, s, "", why, todo}, format: format, profile: p.Name, by: by, ports: []string{k.String()}}
+	b.entries = append(b.entries, e)
+	return e
 }
 
 func (b *book) findings() []Finding {
@@ -133,7 +155,7 @@ func (b *book) findings() []Finding {
 			args = append(args, e.by)
 		}
 		e.finding.Found = fmt.Sprintf(e.format, args...)
-		if e.finding.Severity == Warning {
+		if e.finding.Severity == Warning && e.finding.ID != IDUnheard {
 			e.finding.Found += " (for some packets)"
 		}
 		all = append(all, e.finding)

@@ -16,7 +16,12 @@ func knocks(f *Facts) []Finding {
 			}
 			for _, k := range knocksOf(p) {
 				for _, o := range f.Host.follow(Packet{family, k}, f.Us).before {
-					if o.certain {
+					switch {
+					case o.tie:
+						b.note(Warning, IDUnheard, p, k, o, "the knock %s of profile %s is heard only while our rules are in front of %s",
+							"both have the same priority, so the one loaded last comes first: with each reload of that chain, knocking ends",
+							later(f.Us))
+					case o.certain:
 						b.note(Broken, IDUnheard, p, k, o, "the knock %s of profile %s is not heard: it ends before our rules, by %s",
 							"the sequence cannot be completed: nobody gets in",
 							"let the knock pass there, or choose another port for it")
@@ -26,6 +31,15 @@ func knocks(f *Facts) []Finding {
 		}
 	}
 	return b.findings()
+}
+
+// later says how our rules come before a chain that has their priority.
+func later(us site) string {
+	todo := "give that chain a later priority (`priority filter + 10`)"
+	if us.tool != nftTool {
+		todo += ", or set backend = \"nftables\" in knockd.toml: our chain is then before it"
+	}
+	return todo
 }
 
 func knocksOf(p *protocol.Profile) []protocol.Knock {

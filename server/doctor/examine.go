@@ -1,9 +1,6 @@
 package doctor
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // Examine looks at the host and returns what it found, worst first. An error says
 // that ctx has ended.
@@ -13,15 +10,6 @@ func Examine(ctx context.Context, in Input) ([]Finding, error) {
 		return nil, err
 	}
 	return f.Check(), nil
-}
-
-// Published returns the findings about gated ports that are open all the same, since
-// their packets go elsewhere before the gate: what an install should say at once.
-func Published(ctx context.Context, in Input) ([]Finding, error) {
-	f := &Facts{Input: in}
-	f.lookAtOurs(ctx)
-	f.lookAtRules(ctx)
-	return slices.DeleteFunc(gates(f), func(found Finding) bool { return found.ID != IDPublished }), ctx.Err()
 }
 
 // Check turns facts into findings, worst first. It touches nothing.

@@ -150,6 +150,23 @@ func TestKnocksThatDoNotReachTheRulesAreFound(t *testing.T) {
 		p.finds(doctor.IDUnheard, doctor.Broken, "icmp", "table raw")
 		p.finds(doctor.IDUnheard, doctor.Broken, "3190/udp", "table nat")
 	})
+	// Whoever loads such a chain last comes first: see package coexist for what happens then.
+	for _, c := range []struct {
+		backend, priority string
+		found             bool
+	}{{"iptables", "filter", true}, {"iptables", "filter + 10", false}, {"nftables", "filter", false}, {"nftables", "-10", true}} {
+		t.Run(c.backend+" and a chain with priority "+c.priority, func(t *testing.T) {
+			p := admit(t, c.backend)
+			p.install(mysql(t, ""))
+			p.nft("table inet firewall { chain in { type filter hook input priority " + c.priority + "; policy drop; tcp dport { 22, 3306 } accept; }; }")
+			if c.found {
+				p.finds(doctor.IDUnheard, doctor.Warning, "7421/tcp", "3190/udp", "only while our rules are in front of the policy of chain in of table inet firewall (nft)")
+			} else {
+				p.findsNo(doctor.IDUnheard)
+			}
+			p.findsNo(doctor.IDDropped)
+		})
+	}
 	t.Run("an address that is blocked is nobody's business", func(t *testing.T) {
 		p := admit(t, "iptables")
 		p.install(mysql(t, ""))

@@ -39,6 +39,9 @@ func parseSave(tool string, family protocol.Family, text string) (host, error) {
 			if len(fields) < 2 {
 				return nil, fmt.Errorf("%s: %q is no chain", tool, line)
 			}
+			if iptables.Ours(fields[0]) {
+				continue // there may be thousands, and every packet's way looks at all chains
+			}
 			c := &chain{tool: tool, family: family, table: table, name: fields[0], place: builtin(table, fields[0]), policy: accept}
 			if fields[1] == "DROP" {
 				c.policy = drop
@@ -46,8 +49,11 @@ func parseSave(tool string, family protocol.Family, text string) (host, error) {
 			all = append(all, c)
 		case strings.HasPrefix(line, "-A "):
 			name, text, _ := strings.Cut(line[len("-A "):], " ")
+			if iptables.Ours(name) {
+				continue
+			}
 			i := slices.IndexFunc(all, func(c *chain) bool { return c.table == table && c.name == name })
-			if i < 0 || iptables.Ours(name) {
+			if i < 0 {
 				continue
 			}
 			r, err := parseRule(text)

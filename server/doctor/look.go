@@ -105,12 +105,8 @@ func (f *Facts) lookAtRules(ctx context.Context) {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return // the tool is no need of the iptables backend: the trial says what is
 	}
-	text, err := output(ctx, "nft", "-j", "list", "ruleset")
-	if err == nil {
-		var chains host
-		chains, err = parseNFT(text, func(table string) bool { return shown[table] })
-		f.Host = append(f.Host, chains...)
-	}
+	chains, err := nftChains(ctx, shown)
+	f.Host = append(f.Host, chains...)
 	f.miss("the rules of nftables", err)
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -12,7 +13,36 @@ import (
 // nftTool is the tool of chains that `nft list ruleset` shows.
 const nftTool = "nft"
 
-// jsonRuleset is `nft -j list ruleset` (libnftables-json(5)), as far as we look.
+// nftChains reads the tables of nft that are neither ours, which may be large, nor
+// shown: another tool has listed those already.
+func nftChains(ctx context.Context, shown map[string]bool) (host, error) {
+	text, err := output(ctx, "nft", "list", "tables")
+	if err != nil {
+		return nil, err
+	}
+	var all host
+	for line := range strings.Lines(text) { // "table inet filter"
+		words := strings.Fields(line)
+		if len(words) != 3 {
+			continue
+		}
+		if table := words[1] + " " + words[2]; shown[table] || table == "inet "+nftables.TableName {
+			continue
+		}
+		text, err := output(ctx, "nft", "-j", "list", "table", words[1], words[2])
+		if err != nil {
+			return all, err
+		}
+		chains, err := parseNFT(text)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, chains...)
+	}
+	return all, nil
+}
+
+// jsonRuleset is `nft -j list table` (libnftables-json(5)), as far as we look.
 type jsonRuleset struct {
 	Nftables []struct {
 		Chain *struct {
@@ -27,10 +57,8 @@ type jsonRuleset struct {
 	} `json:"nftables"`
 }
 
-// parseNFT reads the output of `nft -j list ruleset`. skip names tables that another
-// tool has shown already, as "ip filter". Our own table is left out: it is not a rule
-// of others.
-func parseNFT(text string, skip func(table string) bool) (host, error) {
+// parseNFT reads the output of `nft -j list table`.
+func parseNFT(text string) (host, error) {
 	var doc jsonRuleset
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, fmt.Errorf("nft -j: %w", err)
@@ -40,11 +68,10 @@ func parseNFT(text string, skip func(table string) bool) (host, error) {
 		switch {
 		case o.Chain != nil:
 			family, ok := nftFamily(o.Chain.Family)
-			table := o.Chain.Family + " " + o.Chain.Table
-			if !ok || skip(table) || table == "inet "+nftables.TableName {
+			if !ok {
 				continue
 			}
-			c := &chain{tool: nftTool, family: family, table: table, name: o.Chain.Name, policy: accept}
+			c := &chain{tool: nftTool, family: family, table: o.Chain.Family + " " + o.Chain.Table, name: o.Chain.Name, policy: accept}
 			c.place = place{map[string]int{"ingress": ingress, "prerouting": prerouting, "input": input}[o.Chain.Hook], o.Chain.Prio}
 			if o.Chain.Policy == "drop" {
 				c.policy = drop

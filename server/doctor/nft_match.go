@@ -130,6 +130,13 @@ func nftEqual(key string, values []string) condition {
 		})
 	case "ct state":
 		return oneOf(func(_ Packet, v string) answer { return sure(v == "new") })
+	case "ct status":
+		return oneOf(func(_ Packet, v string) answer {
+			if v == "dnat" || v == "snat" || v == "assured" || v == "seen-reply" {
+				return no // of a first packet that is for this host
+			}
+			return perhaps
+		})
 	case "meta iif", "meta iifname":
 		return oneOf(func(p Packet, v string) answer { return interfaceIs(v)(p) })
 	case "fib daddr type":

@@ -9,6 +9,7 @@ type outcome struct {
 	chain   *chain
 	rule    *rule // nil: the chain's policy
 	certain bool
+	tie     bool // only if this chain comes before ours, which has the same place
 }
 
 // maxDepth is how deep chains call each other: more than the kernel allows.
@@ -19,7 +20,7 @@ const maxDepth = 32
 func (h host) walk(c *chain, p Packet) []outcome {
 	w := walker{host: h, packet: p}
 	if !w.through(c, true, 0) {
-		w.found = append(w.found, outcome{c.policy, c, nil, true})
+		w.found = append(w.found, outcome{verdict: c.policy, chain: c, certain: true})
 	}
 	return w.found
 }
@@ -43,9 +44,9 @@ func (w *walker) through(c *chain, certain bool, depth int) (ends bool) {
 		switch r.verdict {
 		case goOn:
 		case untrack:
-			w.found = append(w.found, outcome{r.verdict, c, r, certain && is})
+			w.found = append(w.found, outcome{verdict: r.verdict, chain: c, rule: r, certain: certain && is})
 		case accept, drop, divert, ours:
-			w.found = append(w.found, outcome{r.verdict, c, r, certain && is})
+			w.found = append(w.found, outcome{verdict: r.verdict, chain: c, rule: r, certain: certain && is})
 			if is {
 				return true
 			}
@@ -112,6 +113,9 @@ func (h host) follow(p Packet, us site) fate {
 			f.rest = h.walkBehind(c, p)
 		case c.place.compare(us.place) < 0:
 			f.before = append(f.before, keepsAway(found)...)
+		case c.place == us.place:
+			f.before = append(f.before, tied(keepsAway(found))...)
+			f.after = append(f.after, ends(found)...)
 		default:
 			f.after = append(f.after, ends(found)...)
 			f.diverted = f.diverted || slices.ContainsFunc(found, func(o outcome) bool { return o.verdict == divert && o.certain })
@@ -169,6 +173,19 @@ func keepsAway(found []outcome) []outcome {
 			weak = true
 		case drop, divert:
 			o.certain = o.certain && !weak
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// tied returns the certain outcomes, as those of a chain that perhaps comes first: the
+// kernel puts a chain in front of those that have its place already.
+func tied(found []outcome) []outcome {
+	var all []outcome
+	for _, o := range found {
+		if o.certain {
+			o.certain, o.tie = false, true
 			all = append(all, o)
 		}
 	}

@@ -73,7 +73,7 @@ func TestAPacketsWayThroughNFTRules(t *testing.T) {
 			text := `{"nftables":[{"metainfo":{"json_schema_version":1}},{"table":{"family":"inet","name":"f","handle":1}},` +
 				`{"chain":{"family":"inet","table":"f","name":"in","handle":1,"type":"filter","hook":"input","prio":0,"policy":"accept"}},` +
 				`{"rule":{"family":"inet","table":"f","chain":"in","handle":2,"expr":[` + c.expr + `]}}]}`
-			h, err := parseNFT(text, func(string) bool { return false })
+			h, err := parseNFT(text)
 			if err != nil || len(h) != 1 {
 				t.Fatal(h, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,10 @@ import (
 	"knockkit/server"
 	"knockkit/server/backend"
 )
+
+// flushes is how often a tool may flush in a row while leases are put back. firewalld
+// does it twice.
+const flushes = 5
 
 // check looks whether what is wanted is installed, and puts it right. While all is
 // well it takes note of who holds a lease.
@@ -35,14 +40,14 @@ func (k *keeper) check(ctx context.Context) error {
 		giveBack()
 		return nil
 	}
-	lost := k.memory.lost(k.clock(), held, k.wanted.Profiles)
-	if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {
+	kept, err := k.putRight(ctx, held)
+	if err != nil {
 		k.failure("the rules are not what they should be, and could not be put right", err)
 		return err
 	}
 	k.metrics.Repaired()
 	k.failed = ""
-	k.Log.Warn("another tool had changed the rules", "found", strings.Join(wrong, "; "), "leases kept", len(lost)+leases(held),
+	k.Log.Warn("another tool had changed the rules", "found", strings.Join(wrong, "; "), "leases kept", kept,
 		"lost", "the positions of whoever was knocking, where tables were emptied")
 	return nil
 }
@@ -58,9 +63,33 @@ func leases(sources []backend.Source) int {
 	return n
 }
 
+// lost returns the leases that have gone from the kernel before their time.
+func (k *keeper) lost(held []backend.Source) []backend.Source {
+	return k.memory.lost(k.clock(), held, k.wanted.Profiles)
+}
+
+// putRight installs what is wanted, with the leases that the kernel has lost, and
+// returns how many there are. When a tool flushes again meanwhile, those that the kernel
+// still had are lost too, perhaps of one family only: so it is asked again.
+func (k *keeper) putRight(ctx context.Context, held []backend.Source) (kept int, err error) {
+	for range flushes {
+		lost := k.lost(held)
+		if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {
+			return 0, err
+		}
+		kept = len(lost) + leases(held)
+		_, now, err := k.host.Look(ctx)
+		if err != nil || len(k.lost(now)) == 0 {
+			break // what cannot be read now is read at the next check
+		}
+		held = now
+	}
+	return kept, nil
+}
+
 // wrong says how the kernel differs from what is wanted.
 func (k *keeper) wrong(in backend.Installed) []string {
-	wrong := in.Drift
+	wrong := slices.Clip(in.Drift)
 	switch {
 	case len(in.Profiles) == 0 && len(k.wanted.Profiles) > 0:
 		wrong = append(wrong, "nothing is installed")

@@ -15,8 +15,9 @@ import (
 // not return. Where that is impossible the tests run all the same, and those that
 // need a host skip or fail.
 //
-// The second process has the arguments of the first, so -timeout bounds it too.
-func Main(m *testing.M) {
+// The second process has the arguments of the first, so -timeout bounds it too. What is
+// to be done after the tests is given as functions.
+func Main(m *testing.M, after ...func()) {
 	entry, err := lab.Enter(context.Background())
 	if err == nil && !entry.Here {
 		os.Exit(entry.Code)
@@ -24,5 +25,9 @@ func Main(m *testing.M) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range after {
+		f()
+	}
+	os.Exit(code)
 }

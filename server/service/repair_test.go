@@ -1,0 +1,78 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server"
+	"knockkit/server/backend"
+	"knockkit/server/events"
+	"knockkit/server/metrics"
+)
+
+// raced is a host on which another tool works at the very moments that no real one
+// can be made to hit: what each look sees is written down beforehand.
+type raced struct {
+	Host
+	looks   []look
+	carried [][]backend.Source // of each install
+}
+
+type look struct {
+	in   backend.Installed
+	held []backend.Source
+}
+
+func (r *raced) Look(context.Context) (backend.Installed, []backend.Source, error) {
+	l := r.looks[0]
+	r.looks = r.looks[1:]
+	return l.in, l.held, nil
+}
+
+func (r *raced) Install(_ context.Context, _ []*protocol.Profile, o server.InstallOptions) (server.Change, error) {
+	r.carried = append(r.carried, o.Carried)
+	return server.Change{}, nil
+}
+
+func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
+	profiles := []*protocol.Profile{mysql()}
+	whole := backend.Installed{Profiles: profiles}
+	one, two := open("10.9.1.0/24", time.Hour), open("10.9.2.0/24", time.Hour)
+	both := []backend.Source{one, two}
+	for _, c := range []struct {
+		name    string
+		looks   []look
+		carried []int // how many leases each install carries
+		left    int   // remembered afterwards
+	}{
+		{"nothing happens", []look{{whole, both}}, nil, 2},
+		{"a flush between rules and sources", []look{{whole, nil}, {}, {whole, both}}, []int{2}, 2},
+		{"a lease was given back", []look{{whole, both[:1]}, {whole, both[:1]}}, nil, 1},
+		{"a lease was given back, then a flush", []look{{whole, both[:1]}, {}, {whole, both}}, []int{2}, 2}, // documented: it comes back
+		{"a second flush during the repair", []look{{backend.Installed{}, both[:1]}, {whole, both[1:]}, {whole, both}}, []int{1, 1}, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			host := &raced{looks: c.looks}
+			k := newKeeper(&Service{
+				Config: Config{Log: slog.New(slog.DiscardHandler)}, clock: func() events.Moment { return at(0) },
+				feed: events.NewFeed(nil), metrics: metrics.New(nil),
+			})
+			k.use(host, Wanted{Profiles: profiles})
+			k.memory.replace(at(0), both)
+			if err := k.check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var carried []int
+			for _, sources := range host.carried {
+				carried = append(carried, len(sources))
+			}
+			if !slices.Equal(carried, c.carried) || len(k.memory.leases) != c.left || len(host.looks) > 0 {
+				t.Errorf("installs carry %v, want %v; %d leases are remembered, want %d; %d looks were not had", carried, c.carried, len(k.memory.leases), c.left, len(host.looks))
+			}
+		})
+	}
+}

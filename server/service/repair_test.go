@@ -50,9 +50,10 @@ func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
 		left    int   // remembered afterwards
 	}{
 		{"nothing happens", []look{{whole, both}}, nil, 2},
-		{"a flush between rules and sources", []look{{whole, nil}, {}, {whole, both}}, []int{2}, 2},
-		{"a lease was given back", []look{{whole, both[:1]}, {whole, both[:1]}}, nil, 1},
-		{"a lease was given back, then a flush", []look{{whole, both[:1]}, {}, {whole, both}}, []int{2}, 2}, // documented: it comes back
+		{"a flush before the look", []look{{backend.Installed{}, nil}, {whole, both}}, []int{2}, 2},
+		{"a flush between sources and rules", []look{{backend.Installed{}, both}, {whole, nil}, {whole, both}}, []int{0, 2}, 2},
+		{"a lease was given back", []look{{whole, both[:1]}}, nil, 1},
+		{"a lease was given back, then a flush", []look{{backend.Installed{}, both[:1]}, {whole, both}}, []int{1}, 2}, // documented: it comes back
 		{"a second flush during the repair", []look{{backend.Installed{}, both[:1]}, {whole, both[1:]}, {whole, both}}, []int{1, 1}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {

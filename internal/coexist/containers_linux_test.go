@@ -74,3 +74,22 @@ func TestContainerRulesAndOursLeaveEachOtherAlone(t *testing.T) {
 		}
 	})
 }
+
+// TestAPublishedPortIsNamedUntilTheProfileHasAPlace installs the page's profile, with
+// its last line and without.
+func TestAPublishedPortIsNamedUntilTheProfileHasAPlace(t *testing.T) {
+	t.Parallel()
+	each(t, nil, func(t *testing.T, m *machine) {
+		const file = "/etc/knockd/profiles/shop.toml"
+		m.sh("rm /etc/knockd/profiles/mysql.toml; iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -p tcp --dport 3306 -j DNAT --to-destination 10.9.0.2:3306")
+		text := block(t, "toml", file)
+		without := strings.Replace(text, "place = \"prerouting\"\n", "", 1)
+		if without == text {
+			t.Fatal("the page's profile has no place")
+		}
+		m.write(file, without)
+		m.warned("3306/tcp of profile shop goes elsewhere before the gate", "place = \"prerouting\"")
+		m.has("toml", file)
+		m.warned()
+	})
+}

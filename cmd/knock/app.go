@@ -5,6 +5,7 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
+	"knockkit/internal/reference"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 )
@@ -39,6 +40,7 @@ func newApp() *cli.App {
 	return &cli.App{
 		Name:        "knock",
 		Usage:       "open a port by knocking",
+		Version:     command.Version,
 		UsageText:   usageText,
 		Description: description,
 		Flags: append(targetFlags(),
@@ -62,6 +64,7 @@ func newApp() *cli.App {
 			forwardCommand(),
 			completionCommand(),
 			completeCommand(),
+			reference.Command("1", "knockd(8)"),
 			{
 				Name:        "list",
 				Usage:       "list the profiles",

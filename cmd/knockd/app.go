@@ -11,6 +11,7 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
+	"knockkit/internal/reference"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
@@ -18,15 +19,18 @@ import (
 
 func newApp() *cli.App {
 	return &cli.App{
-		Name:  "knockd",
-		Usage: "gates in the kernel's packet filter that open for who knocks",
+		Name:    "knockd",
+		Usage:   "gates in the kernel's packet filter that open for who knocks",
+		Version: command.Version,
 		Description: `The kernel is the server: profiles become rules, and no process sees a packet.
 
 A first gate:
   knockd profile new mysql        # then edit the file that it names
   knockd install mysql --dry-run  # the exact text for iptables-restore
   knockd install mysql
-  knockd status`,
+  knockd status
+
+Exit codes: 0 done, 1 failed, 2 wrong words, profile or configuration, 4 needs a privilege.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "use the configuration in `DIR` instead of /etc/knockd ($KNOCKD_CONFIG)"},
 		},
@@ -34,6 +38,7 @@ A first gate:
 			runCommand(), watchCommand(),
 			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
 			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
+			reference.Command("8", "knock(1)"),
 		},
 	}
 }

@@ -22,8 +22,7 @@ func (p Program) Man(section, version, seeAlso string) []byte {
 		if c.Groups {
 			continue // its commands say the same
 		}
-		fmt.Fprintf(&b, "## %s\n\n", c.Path)
-		fmt.Fprintf(&b, "%s.\n\n", sentence(c.Usage))
+		fmt.Fprintf(&b, "### %s\n\n%s.\n\n", c.Path, sentence(c.Usage))
 		manForms(&b, c.Forms)
 		manText(&b, c.Text)
 		manFlags(&b, "", c.Flags)

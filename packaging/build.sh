@@ -5,6 +5,7 @@ set -eu
 
 out=$1
 ARCH=$(go env GOARCH)
+export GOOS=linux
 # The date of everything inside, so that the same source makes the same package.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || date +%s)}
 STAGE=$(mktemp -d)
@@ -12,14 +13,18 @@ trap 'rm -rf "$STAGE"' EXIT
 export ARCH VERSION STAGE SOURCE_DATE_EPOCH
 
 for program in knockd knock; do
-	GOOS=linux CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 		-ldflags "-s -w -X knockkit/internal/command.Version=$VERSION" -o "$STAGE/$program" "./cmd/$program"
 done
 
-# The pages are written by the programs: those of this machine, whatever is built.
-manual() {
-	GOOS='' GOARCH='' CGO_ENABLED=0 go run -trimpath -buildvcs=false \
-		-ldflags "-X knockkit/internal/command.Version=$VERSION" "./cmd/$1" __reference man | gzip -9n > "$STAGE/$1.$2.gz"
+# The programs write their manual pages. Where they are for another machine, those of
+# this one do.
+manual() { # PROGRAM SECTION
+	if test "$ARCH" = "$(go env GOHOSTARCH)"; then
+		"$STAGE/$1" __reference man
+	else
+		GOARCH='' CGO_ENABLED=0 go run -ldflags "-X knockkit/internal/command.Version=$VERSION" "./cmd/$1" __reference man
+	fi | gzip -9n > "$STAGE/$1.$2.gz"
 }
 manual knockd 8
 manual knock 1

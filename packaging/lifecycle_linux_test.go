@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,9 +21,27 @@ type manager struct {
 	remove  func()
 }
 
-func dpkg(m *machine) manager {
-	install := func(r release) { m.inside("dpkg", "-i", m.takes(r.deb)) }
-	return manager{install, install, func() { m.inside("dpkg", "--remove", "knockkit") }}
+// apt types what docs/packages.md says.
+func apt(m *machine) manager {
+	install := func(r release) { m.types("install", r) }
+	return manager{install, install, func() { m.types("remove", release{}) }}
+}
+
+// sudo is how the page has it; nobody is there to answer a question.
+var sudo = strings.NewReplacer("sudo apt ", "apt -y ")
+
+// types runs a block of commands of docs/packages.md, by what stands behind "sh".
+func (m *machine) types(block string, r release) {
+	m.t.Helper()
+	found := regexp.MustCompile("(?s)\n```sh " + block + "\n(.*?)```\n").FindStringSubmatch(string(read(m.t, "../docs/packages.md")))
+	if found == nil {
+		m.t.Fatalf("docs/packages.md has no commands for %q", block)
+	}
+	text := sudo.Replace(found[1])
+	if strings.Contains(text, "./dist/knockkit_*_amd64.deb") {
+		text = strings.ReplaceAll(text, "./dist/knockkit_*_amd64.deb", m.takes(r.deb))
+	}
+	m.inside("sh", "-euc", text)
 }
 
 // rpm works from outside of the machine, whose own scripts it runs inside. It knows
@@ -166,14 +185,21 @@ func (b *buffer) String() string {
 }
 
 // classicIsNotTakenAway finds Debian's own knockd on the machine, which may be
-// somebody's only way in: dpkg does not remove it on its own.
+// somebody's only way in: dpkg does not remove it, and apt asks.
 func classicIsNotTakenAway(m *machine, deb string) {
-	out := m.try("dpkg", "-i", m.takes(deb))
-	if out.Code == 0 || !strings.Contains(out.Stderr, "conflicts with knockd") {
-		m.t.Errorf("beside Debian's knockd dpkg ends with %d\n%s", out.Code, out.Stderr)
-	}
-	if out := m.try("dpkg-query", "--show", "--showformat", "${db:Status-Status}", "knockd"); out.Stdout != "installed" {
-		m.t.Errorf("Debian's knockd is %q", out.Stdout)
+	for _, c := range []struct {
+		by   []string
+		says string
+	}{
+		{[]string{"dpkg", "-i"}, "conflicts with knockd"},
+		{[]string{"apt-get", "install"}, "The following packages will be REMOVED:\n  knockd\n"},
+	} {
+		if out := m.try(append(c.by, m.takes(deb))...); out.Code == 0 || !strings.Contains(out.Stdout+out.Stderr, c.says) {
+			m.t.Errorf("beside Debian's knockd %v ends with %d\n%s%s", c.by, out.Code, out.Stdout, out.Stderr)
+		}
+		if out := m.try("dpkg-query", "--show", "--showformat", "${db:Status-Status}", "knockd"); out.Stdout != "installed" {
+			m.t.Errorf("after %v Debian's knockd is %q", c.by, out.Stdout)
+		}
 	}
 	m.inside("dpkg", "--purge", "knockd")
 }

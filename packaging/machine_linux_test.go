@@ -126,7 +126,7 @@ func (m *machine) files() map[string]bool {
 			return err
 		}
 		path = strings.TrimPrefix(path, m.tree)
-		for _, other := range []string{"/var/lib/dpkg", "/var/cache", "/root", "/run"} {
+		for _, other := range []string{"/var/lib/dpkg", "/var/lib/apt", "/var/log", "/var/cache", "/root", "/run"} {
 			if path == other {
 				return fs.SkipDir
 			}

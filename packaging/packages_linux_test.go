@@ -26,8 +26,8 @@ func TestPackages(t *testing.T) {
 		m := newMachine(t)
 		classicIsNotTakenAway(m, b.old.deb)
 		fresh := m.files()
-		live(m, dpkg(m), b)
-		m.inside("dpkg", "--purge", "knockkit")
+		live(m, apt(m), b)
+		m.types("purge", b.new)
 		m.leftBehind(fresh)
 	})
 	t.Run("an RPM comes, is upgraded and goes", func(t *testing.T) {
@@ -65,6 +65,7 @@ func makePackages(t *testing.T, version string) release {
 // lintianFindsNoError has lintian look at manual pages, scripts, modes and the rest.
 // What is overridden says why, in packaging/lintian-overrides.
 func lintianFindsNoError(t *testing.T, r release) {
+	t.Parallel()
 	labtest.Need(t, "lintian", "man")
 	out, err := exec.CommandContext(t.Context(), "lintian", "--fail-on", "error", r.deb).CombinedOutput()
 	if err != nil {

@@ -26,7 +26,7 @@ DEMO_TOOLS := iptables:iptables
 TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server mariadb:mariadb-client \
 	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish \
 	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc \
-	lintian:lintian rpm:rpm man:man-db
+	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container
 
 # The folders of system tools are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -109,7 +109,7 @@ test-tools: $(NFPM)
 # A whole Debian for the test of the packages, made once: this machine's release, from
 # where this machine has it. Among its packages is the one that ours clashes with.
 DEBIAN := $(BIN)/debian.tar
-DEBIAN_PACKAGES := iptables,nftables,knockd
+DEBIAN_PACKAGES := iptables,nftables,knockd,systemd
 
 $(DEBIAN):
 	@$(call need,debootstrap:debootstrap)

@@ -28,10 +28,17 @@ func apt(m *machine) manager {
 }
 
 // sudo is how the page has it; nobody is there to answer a question.
-var sudo = strings.NewReplacer("sudo apt ", "apt -y ")
+var sudo = strings.NewReplacer("sudo apt ", "apt -y ", "sudo ", "")
 
-// types runs a block of commands of docs/packages.md, by what stands behind "sh".
+// types runs a block of commands of docs/packages.md.
 func (m *machine) types(block string, r release) {
+	m.t.Helper()
+	m.inside("sh", "-euc", m.page(block, r))
+}
+
+// page returns a block of commands of docs/packages.md, by what stands behind "sh",
+// with r in the place of what `make package` has built.
+func (m *machine) page(block string, r release) string {
 	m.t.Helper()
 	found := regexp.MustCompile("(?s)\n```sh " + block + "\n(.*?)```\n").FindStringSubmatch(string(read(m.t, "../docs/packages.md")))
 	if found == nil {
@@ -41,7 +48,7 @@ func (m *machine) types(block string, r release) {
 	if strings.Contains(text, "./dist/knockkit_*_amd64.deb") {
 		text = strings.ReplaceAll(text, "./dist/knockkit_*_amd64.deb", m.takes(r.deb))
 	}
-	m.inside("sh", "-euc", text)
+	return text
 }
 
 // rpm works from outside of the machine, whose own scripts it runs inside. It knows

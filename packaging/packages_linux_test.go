@@ -37,6 +37,10 @@ func TestPackages(t *testing.T) {
 		live(m, rpm(m), b)
 		m.inside("test", "-s", "/etc/knockd/profiles/mysql.toml") // RPM knows no purge
 	})
+	t.Run("with systemd an upgrade starts the service anew", func(t *testing.T) {
+		t.Parallel()
+		upgradesUnderSystemd(newMachine(t), b)
+	})
 	t.Run("a Debian package goes where it may not touch rules", func(t *testing.T) {
 		t.Parallel()
 		goesWithoutPrivilege(newMachine(t), b.old.deb)

@@ -122,7 +122,8 @@ $(DEBIAN):
 	echo force-unsafe-io > "$$tree/etc/dpkg/dpkg.cfg.d/unsafe-io"; \
 	debootstrap --variant=minbase --include=$(DEBIAN_PACKAGES) "$$release" "$$tree" "$$mirror" > $@.log 2>&1 || \
 		{ tail -n 20 $@.log >&2; exit 1; }; \
-	tar -C "$$tree" --exclude ./var/cache/apt --exclude ./var/lib/apt/lists -cf $@.new .; \
+	tar -C "$$tree" --exclude ./var/cache/apt --exclude ./var/lib/apt/lists --exclude './usr/share/doc/*' \
+		--exclude './usr/share/locale/*' --exclude './usr/share/zoneinfo/*' -cf $@.new .; \
 	mv $@.new $@
 
 # need installs the packages of missing commands, where that is possible. A package

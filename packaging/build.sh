@@ -17,17 +17,23 @@ for program in knockd knock; do
 		-ldflags "-s -w -X knockkit/internal/command.Version=$VERSION" -o "$STAGE/$program" "./cmd/$program"
 done
 
-# The programs write their manual pages. Where they are for another machine, those of
-# this one do.
-manual() { # PROGRAM SECTION
+# The programs write their manual pages and completions. Where they are for another
+# machine, those of this one do.
+says() { # PROGRAM ARGUMENT...
+	program=$1
+	shift
 	if test "$ARCH" = "$(go env GOHOSTARCH)"; then
-		"$STAGE/$1" __reference man
+		"$STAGE/$program" "$@"
 	else
-		GOARCH='' CGO_ENABLED=0 go run -ldflags "-X knockkit/internal/command.Version=$VERSION" "./cmd/$1" __reference man
-	fi | gzip -9n > "$STAGE/$1.$2.gz"
+		GOARCH='' CGO_ENABLED=0 go run -ldflags "-X knockkit/internal/command.Version=$VERSION" "./cmd/$program" "$@"
+	fi
 }
-manual knockd 8
-manual knock 1
+says knockd __reference man | gzip -9n > "$STAGE/knockd.8.gz"
+says knock __reference man | gzip -9n > "$STAGE/knock.1.gz"
+for shell in bash fish zsh; do
+	says knockd completion $shell > "$STAGE/knockd.$shell"
+	says knock completion $shell > "$STAGE/knock.$shell"
+done
 
 gzip -9nc CHANGELOG.md > "$STAGE/changelog.gz"
 gzip -9nc > "$STAGE/changelog.Debian.gz" << END

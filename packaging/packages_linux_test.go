@@ -97,7 +97,7 @@ func bothHoldTheSame(t *testing.T, r release) {
 	deb, rpm := list("dpkg-deb", "--contents", r.deb), list("rpm", "-qplv", r.rpm)
 	// Each has its own of these.
 	for _, path := range []string{
-		"/usr/share/zsh/vendor-completions/_knock", "/usr/share/lintian/overrides/knockkit",
+		"/usr/share/zsh/vendor-completions/_knock", "/usr/share/zsh/vendor-completions/_knockd", "/usr/share/lintian/overrides/knockkit",
 		"/usr/share/doc/knockkit/changelog.gz", "/usr/share/doc/knockkit/changelog.Debian.gz",
 	} {
 		if deb[path] == "" {
@@ -105,7 +105,7 @@ func bothHoldTheSame(t *testing.T, r release) {
 		}
 		delete(deb, path)
 	}
-	for _, path := range []string{"/usr/share/zsh/site-functions/_knock", "/usr/share/doc/knockkit/CHANGELOG.md"} {
+	for _, path := range []string{"/usr/share/zsh/site-functions/_knock", "/usr/share/zsh/site-functions/_knockd", "/usr/share/doc/knockkit/CHANGELOG.md"} {
 		if rpm[path] == "" {
 			t.Errorf("the RPM lacks %s", path)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/completion"
 	"knockkit/internal/config"
 	"knockkit/internal/reference"
 	"knockkit/internal/say"
@@ -18,7 +19,7 @@ import (
 )
 
 func newApp() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:    "knockd",
 		Usage:   "gates in the kernel's packet filter that open for who knocks",
 		Version: command.Version,
@@ -41,6 +42,8 @@ Exit codes: 0 done, 1 failed, 2 wrong words, profile or configuration, 4 needs a
 			reference.Command("8", "knock(1)"),
 		},
 	}
+	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments)...)
+	return app
 }
 
 // host is what a command works with: the configuration, and the words it says.

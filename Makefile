@@ -20,13 +20,16 @@ ifeq ($(shell go env GOOS),linux)
 PROGRAMS += knockd
 endif
 
+# "0" for root, else nothing.
+ROOT := $(filter 0,$(shell id -u))
+
 # Commands that must be there, and the Debian packages that have them.
 DEMO_TOOLS := iptables:iptables
 # Debian's knock and knockd are asked for by their paths: ours have the same names.
 TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server mariadb:mariadb-client \
 	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish \
 	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc \
-	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container
+	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container $(if $(ROOT),debootstrap:debootstrap)
 
 # The folders of system tools are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -102,9 +105,10 @@ clean: ## remove what was built
 demo-tools:
 	@$(call need,$(DEMO_TOOLS))
 
-test-tools: $(NFPM)
+# What takes time to make is made side by side: the one computes, the other downloads.
+test-tools:
 	@$(call need,$(TEST_TOOLS))
-	@test "$$(id -u)" != 0 || $(MAKE) --no-print-directory $(DEBIAN)
+	@$(MAKE) --no-print-directory -j2 $(NFPM) $(if $(ROOT),$(DEBIAN))
 
 # A whole Debian for the test of the packages, made once: this machine's release, from
 # where this machine has it. Among its packages is the one that ours clashes with.
@@ -112,9 +116,8 @@ DEBIAN := $(BIN)/debian.tar
 DEBIAN_PACKAGES := iptables,nftables,knockd,systemd
 
 $(DEBIAN):
-	@$(call need,debootstrap:debootstrap)
 	@echo "making $@"
-	@set -e; tree=$$(mktemp -d); trap 'rm -rf "$$tree"' EXIT; \
+	@set -e; tree=$$(mktemp -d); trap 'rm -rf --one-file-system "$$tree"' EXIT; \
 	release=$$(. /etc/os-release; echo "$$VERSION_CODENAME"); \
 	mirror=$$(apt-get indextargets --format '$$(REPO_URI)' \
 		'Created-By: Packages' 'Origin: Debian' 'Component: main' "Codename: $$release" | head -n 1); \

@@ -40,8 +40,13 @@ func programs(t *testing.T) string {
 	return dir
 }
 
-func TestThePageOfCommandsIsWhatTheProgramsSay(t *testing.T) {
+func TestThePageOfCommands(t *testing.T) {
 	dir := programs(t)
+	t.Run("is what the programs say", func(t *testing.T) { isWhatTheProgramsSay(t, dir) })
+	t.Run("has examples that are understood", func(t *testing.T) { examplesAreUnderstood(t, dir) })
+}
+
+func isWhatTheProgramsSay(t *testing.T, dir string) {
 	want := introduction
 	for _, name := range []string{"knockd", "knock"} {
 		chapter, err := exec.CommandContext(t.Context(), filepath.Join(dir, name), "__reference", "markdown").Output()
@@ -65,11 +70,9 @@ func TestThePageOfCommandsIsWhatTheProgramsSay(t *testing.T) {
 // the output, or an explanation in a second column.
 var remark = regexp.MustCompile(` #| [>|] |  `)
 
-// TestTheExamplesOfTheCommandsAreUnderstood has each program take the example
-// apart, and print help for it: nothing is done, but a flag or a command that does
-// not exist is an error.
-func TestTheExamplesOfTheCommandsAreUnderstood(t *testing.T) {
-	dir := programs(t)
+// examplesAreUnderstood has each program take the example apart, and print help for
+// it: nothing is done, but a flag or a command that does not exist is an error.
+func examplesAreUnderstood(t *testing.T, dir string) {
 	tried := map[string]int{}
 	for _, b := range only(blocks(t, "docs/commands.md", "sh", "text"), "sh") {
 		for line := range strings.Lines(b.text) {

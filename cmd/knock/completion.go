@@ -13,6 +13,8 @@ import (
 func arguments(profiles func(dir string, withHosts bool) []string) completion.Arguments {
 	return func(at completion.Place) []string {
 		switch {
+		case at.Rest: // the command that is run
+			return []string{completion.Files}
 		case len(at.Args) > 0:
 			return nil
 		case len(at.Command) == 0 || slices.Contains([]string{"close", "show", "proxy", "forward"}, at.Command[0]):

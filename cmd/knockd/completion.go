@@ -11,6 +11,9 @@ import (
 
 // arguments says what can be typed at a place: profiles, files, or a shell.
 func arguments(at completion.Place) []string {
+	if at.Rest {
+		return nil // knocks
+	}
 	first := len(at.Args) == 0
 	switch name := strings.Join(at.Command, " "); name {
 	case "completion":

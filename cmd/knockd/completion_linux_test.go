@@ -48,7 +48,7 @@ func TestWhatCanFollow(t *testing.T) {
 		{"a profile of a group's command", "profile show s", []string{"ssh"}},
 		{"a new name is not known", "profile new ", nil},
 		{"files", "profile add ./x", []string{":files"}},
-		{"knocks are not known", "explain mysql -- ", []string{":files"}},
+		{"knocks are not known", "explain mysql -- ", nil},
 		{"flags", "install --dr", []string{"--dry-run"}},
 		{"flags of the program after a command", "profile list --", []string{"--config", "--help", "--json"}},
 		{"a flag of the program in front", "--config /nowhere install ", nil},

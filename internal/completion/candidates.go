@@ -14,6 +14,7 @@ const Files = ":files"
 type Place struct {
 	Command []string // names of the commands that were entered: "profile", "show"
 	Args    []string // arguments in front of the word
+	Rest    bool     // the word stands behind "--"
 	Word    string   // what there is of it
 	Config  string   // the folder of --config; "": the usual ones
 }
@@ -32,7 +33,8 @@ func Candidates(app *cli.App, words []string, arguments Arguments) []string {
 	for i := 0; i < len(before); i++ {
 		word := before[i]
 		if word == "--" {
-			return []string{Files}
+			at.Rest = true
+			break
 		}
 		if strings.HasPrefix(word, "-") {
 			if !wantsValue(flags, word) {
@@ -59,10 +61,10 @@ func Candidates(app *cli.App, words []string, arguments Arguments) []string {
 		flags, commands, group = append(slices.Clone(c.Flags), flags...), c.Subcommands, len(c.Subcommands) > 0
 	}
 	var all []string
-	if strings.HasPrefix(current, "-") {
+	if strings.HasPrefix(current, "-") && !at.Rest {
 		all = flagWords(flags)
 	} else {
-		if len(at.Args) == 0 {
+		if len(at.Args) == 0 && !at.Rest {
 			for _, c := range commands {
 				all = append(all, c.Name+"\t"+c.Usage)
 			}

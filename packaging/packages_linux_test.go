@@ -149,7 +149,7 @@ func needDebian(t *testing.T) {
 	labtest.NeedRoot(t)
 	labtest.NeedTUN(t) // the demo uses one
 	labtest.Need(t, "tar", "unshare", "rpm")
-	if _, err := os.Stat(debian); err != nil {
-		t.Fatalf("%v: make test-tools makes it", err)
+	if _, err := os.Stat(debian); err != nil && os.Getenv("CI") != "true" {
+		t.Skipf("%v: make test-tools makes it", err)
 	}
 }

@@ -2,10 +2,16 @@
 
 PREFIX ?= /usr/local
 BIN ?= bin
+DIST ?= dist
 FUZZTIME ?= 5s
+
+# What the packages are called; the programs say the same.
+VERSION ?= $(shell sed -n 's/^var Version = "\(.*\)"$$/\1/p' internal/command/version.go)
 
 STATICCHECK_VERSION := v0.8.2
 STATICCHECK := $(BIN)/tools/staticcheck-$(STATICCHECK_VERSION)
+NFPM_VERSION := v2.45.2
+NFPM := $(BIN)/tools/nfpm-$(NFPM_VERSION)
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # knockd is for Linux; the client is for every system.
@@ -14,18 +20,22 @@ ifeq ($(shell go env GOOS),linux)
 PROGRAMS += knockd
 endif
 
+# "0" for root, else nothing.
+ROOT := $(filter 0,$(shell id -u))
+
 # Commands that must be there, and the Debian packages that have them.
 DEMO_TOOLS := iptables:iptables
 # Debian's knock and knockd are asked for by their paths: ours have the same names.
 TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server mariadb:mariadb-client \
 	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish \
 	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc \
-	ufw:ufw firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban
+	ufw:ufw firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban \
+	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container $(if $(ROOT),debootstrap:debootstrap)
 
 # The folders of system tools are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help build build-all demo test fuzz check vuln install clean demo-tools test-tools
+.PHONY: help build build-all package demo test fuzz check vuln install clean demo-tools test-tools
 
 help: ## say what there is (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +46,11 @@ build: ## build knockd and knock into bin/
 build-all: ## build the client for Linux, macOS and Windows into dist/
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \
 		ext=; test $$os != windows || ext=.exe; \
-		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -buildvcs=false -o dist/knock-$$os-$$arch$$ext ./cmd/knock || exit 1; \
+		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(DIST)/knock-$$os-$$arch$$ext ./cmd/knock || exit 1; \
 	done; done
+
+package: $(NFPM) ## build the Debian and the RPM package into dist/
+	@NFPM=$(NFPM) VERSION=$(VERSION) sh packaging/build.sh $(DIST)
 
 demo: demo-tools build ## watch a closed port open, in a throw-away sandbox
 	@$(BIN)/knockd demo
@@ -71,6 +84,11 @@ $(STATICCHECK):
 	GOBIN=$(abspath $(@D)) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	@mv $(@D)/staticcheck $@
 
+$(NFPM):
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D)) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+	@mv $(@D)/nfpm $@
+
 vuln: ## look for known holes in what we use (asks the network)
 	go run $(GOVULNCHECK) ./...
 
@@ -83,13 +101,34 @@ install: ## copy the programs of `make build` to PREFIX/bin (/usr/local)
 	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin/
 
 clean: ## remove what was built
-	rm -rf $(BIN) dist
+	rm -rf $(BIN) $(DIST)
 
 demo-tools:
 	@$(call need,$(DEMO_TOOLS))
 
+# What takes time to make is made side by side: the one computes, the other downloads.
 test-tools:
 	@$(call need,$(TEST_TOOLS))
+	@$(MAKE) --no-print-directory -j2 $(NFPM) $(if $(ROOT),$(DEBIAN))
+
+# A whole Debian for the test of the packages, made once: this machine's release, from
+# where this machine has it. Among its packages is the one that ours clashes with.
+DEBIAN := $(BIN)/debian.tar
+DEBIAN_PACKAGES := iptables,nftables,knockd,systemd
+
+$(DEBIAN):
+	@echo "making $@"
+	@set -e; tree=$$(mktemp -d); trap 'rm -rf --one-file-system "$$tree"' EXIT; \
+	release=$$(. /etc/os-release; echo "$$VERSION_CODENAME"); \
+	mirror=$$(apt-get indextargets --format '$$(REPO_URI)' \
+		'Created-By: Packages' 'Origin: Debian' 'Component: main' "Codename: $$release" | head -n 1); \
+	mkdir -p "$$tree/etc/dpkg/dpkg.cfg.d" $(@D); \
+	echo force-unsafe-io > "$$tree/etc/dpkg/dpkg.cfg.d/unsafe-io"; \
+	debootstrap --variant=minbase --include=$(DEBIAN_PACKAGES) "$$release" "$$tree" "$$mirror" > $@.log 2>&1 || \
+		{ tail -n 20 $@.log >&2; exit 1; }; \
+	tar -C "$$tree" --exclude ./var/cache/apt --exclude ./var/lib/apt/lists --exclude './usr/share/doc/*' \
+		--exclude './usr/share/locale/*' --exclude './usr/share/zoneinfo/*' -cf $@.new .; \
+	mv $@.new $@
 
 # need installs the packages of missing commands, where that is possible. A package
 # may bring a service that would start at once: while policy-rc.d is there, none does.

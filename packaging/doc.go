@@ -1,4 +1,5 @@
-// Package packaging holds the tests of what is shipped beside the programs: the
-// systemd unit, the Grafana dashboard, and Prometheus' alert rules. It has no code of
-// its own.
+// Package packaging holds the tests of what is shipped beside the programs, and of
+// what ships them: the systemd unit, the Grafana dashboard, Prometheus' alert rules,
+// and the packages, which are installed, used and removed in a Debian of their own.
+// It has no code of its own.
 package packaging

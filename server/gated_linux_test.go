@@ -79,7 +79,14 @@ func (s *site) answer(packet []byte) string {
 	s.t.Helper()
 	s.answers()
 	kinds := []string{}
+	asked, err := lab.Parse(packet)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	for _, p := range s.inject(packet) {
+		if p.Proto == protocol.TCP && (p.Dst != asked.Src || p.DstPort != asked.SrcPort) {
+			continue // the kernel says it again to a connection that was never finished
+		}
 		kinds = append(kinds, kindOf(p))
 	}
 	if len(kinds) == 0 {

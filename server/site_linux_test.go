@@ -156,6 +156,8 @@ func (s *site) verdict(src netip.Addr, port uint16) string {
 	s.answers()
 	for _, p := range s.send(src, protocol.Knock{Proto: protocol.TCP, Port: port}) {
 		switch {
+		case p.Dst != src, p.Proto == protocol.TCP && p.DstPort != s.port:
+			// The kernel says it again to a connection that was never finished.
 		case p.Proto == protocol.TCP && p.Flags.Has(lab.FlagSYN|lab.FlagACK):
 			return "open"
 		case p.Proto == protocol.TCP && p.Flags.Has(lab.FlagRST), p.Proto == protocol.ICMP:

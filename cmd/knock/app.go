@@ -4,7 +4,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/completion"
 	"knockkit/internal/config"
+	"knockkit/internal/reference"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 )
@@ -36,9 +38,10 @@ Exit codes: 0 open (or knocked, where no check is possible), 1 failed,
 2 wrong words or profile, 3 knocked but it did not open, 4 needs a privilege.`
 
 func newApp() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:        "knock",
 		Usage:       "open a port by knocking",
+		Version:     command.Version,
 		UsageText:   usageText,
 		Description: description,
 		Flags: append(targetFlags(),
@@ -60,8 +63,7 @@ func newApp() *cli.App {
 			},
 			proxyCommand(),
 			forwardCommand(),
-			completionCommand(),
-			completeCommand(),
+			reference.Command("1", "knockd(8)"),
 			{
 				Name:        "list",
 				Usage:       "list the profiles",
@@ -80,6 +82,8 @@ func newApp() *cli.App {
 			},
 		},
 	}
+	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments(profileWords))...)
+	return app
 }
 
 // Each command gets flags of its own: urfave/cli keeps values in them.

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"knockkit/internal/completion"
 )
 
 func TestWhatCanFollow(t *testing.T) {
@@ -40,7 +42,7 @@ func TestWhatCanFollow(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, candidate := range candidates(newApp(), strings.Split(c.line, " "), profiles) {
+			for _, candidate := range completion.Candidates(newApp(), strings.Split(c.line, " "), arguments(profiles)) {
 				word, _, _ := strings.Cut(candidate, "\t")
 				got = append(got, word)
 			}
@@ -56,7 +58,7 @@ func TestWhatCanFollow(t *testing.T) {
 
 func TestWhatIsHiddenIsNotOffered(t *testing.T) {
 	none := func(string, bool) []string { return nil }
-	for _, c := range candidates(newApp(), []string{""}, none) {
+	for _, c := range completion.Candidates(newApp(), []string{""}, arguments(none)) {
 		if strings.HasPrefix(c, "__") {
 			t.Errorf("%q is offered", c)
 		}

@@ -10,23 +10,28 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/completion"
 	"knockkit/internal/config"
+	"knockkit/internal/reference"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
 )
 
 func newApp() *cli.App {
-	return &cli.App{
-		Name:  "knockd",
-		Usage: "gates in the kernel's packet filter that open for who knocks",
+	app := &cli.App{
+		Name:    "knockd",
+		Usage:   "gates in the kernel's packet filter that open for who knocks",
+		Version: command.Version,
 		Description: `The kernel is the server: profiles become rules, and no process sees a packet.
 
 A first gate:
   knockd profile new mysql        # then edit the file that it names
   knockd install mysql --dry-run  # the exact text for iptables-restore
   knockd install mysql
-  knockd status`,
+  knockd status
+
+Exit codes: 0 done, 1 failed, 2 wrong words, profile or configuration, 4 needs a privilege.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "use the configuration in `DIR` instead of /etc/knockd ($KNOCKD_CONFIG)"},
 		},
@@ -34,8 +39,11 @@ A first gate:
 			runCommand(), watchCommand(),
 			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
 			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), importCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
+			reference.Command("8", "knock(1)"),
 		},
 	}
+	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments)...)
+	return app
 }
 
 // host is what a command works with: the configuration, and the words it says.

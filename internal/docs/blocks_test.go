@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,8 @@ import (
 
 	"knockkit/internal/fence"
 )
+
+var update = flag.Bool("update", false, "write the generated documents, and the generated parts of others")
 
 // root is the project's folder as seen from here.
 const root = "../.."

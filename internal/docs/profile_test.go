@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 )
-
-var update = flag.Bool("update", false, "write the generated parts of the documents")
 
 // TestTheProfileReferenceIsGeneratedFromTheParsersKeys holds docs/profile.md against
 // the lists that the parsers are tested against.

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"knockkit/internal/completion"
+	"knockkit/internal/lab/labtest"
+)
+
+// completionFolder is a configuration with two profiles, "mysql" and "ssh".
+func completionFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "profiles"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"mysql": "description = \"MySQL: the shop\"\n" + articleProfile,
+		"ssh":   "sequence = [\"1001/tcp\", \"1002/tcp\"]\nopen = [\"22/tcp\"]\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "profiles", name+".toml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestWhatCanFollow(t *testing.T) {
+	t.Setenv("KNOCKD_CONFIG", completionFolder(t))
+	for _, c := range []struct {
+		name string
+		line string // what was typed; the last word is being typed
+		want []string
+	}{
+		{"commands", "gra", []string{"grant", "graph"}},
+		{"commands of a group", "profile re", []string{"remove"}},
+		{"no profile where a command has to be", "my", nil},
+		{"profiles", "install ", []string{"mysql", "ssh"}},
+		{"more profiles", "install ssh ", []string{"mysql"}},
+		{"one profile", "grant m", []string{"mysql"}},
+		{"an address is not known", "grant mysql ", nil},
+		{"a profile of a group's command", "profile show s", []string{"ssh"}},
+		{"a new name is not known", "profile new ", nil},
+		{"files", "profile add ./x", []string{":files"}},
+		{"knocks are not known", "explain mysql -- ", nil},
+		{"flags", "install --dr", []string{"--dry-run"}},
+		{"flags of the program after a command", "profile list --", []string{"--config", "--help", "--json"}},
+		{"a flag of the program in front", "--config /nowhere install ", nil},
+		{"shells", "completion z", []string{"zsh"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			for _, candidate := range completion.Candidates(newApp(), strings.Split(c.line, " "), arguments) {
+				word, _, _ := strings.Cut(candidate, "\t")
+				got = append(got, word)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestShellsComplete has each shell run its script with the real program. How the
+// scripts treat their answers is tried with knock.
+func TestShellsComplete(t *testing.T) {
+	for shell, args := range map[string][]string{
+		"bash": {"--norc", "-c", `eval "$(knockd completion bash)"; COMP_LINE=$0 COMP_POINT=${#0}; _knockd; complete -p knockd > /dev/null; printf '%s\n' "${COMPREPLY[@]}"`, "knockd grant "},
+		"fish": {"--no-config", "-c", `knockd completion fish | source; complete -C "knockd grant " | string replace -r "\t.*" ""`},
+		"zsh": {"-f", "-c", `compdef() { [[ $1 == _knockd && $2 == knockd ]] || exit 1 }; _describe() { print -l -- "${(@)${(@P)2}%%:*}" }
+eval "$(knockd completion zsh)"; words=(knockd grant ''); CURRENT=3; _knockd`},
+	} {
+		t.Run(shell, func(t *testing.T) {
+			labtest.Need(t, shell)
+			cmd := exec.Command(shell, args...)
+			cmd.Dir = t.TempDir()
+			cmd.Env = []string{"PATH=" + filepath.Dir(program(t)) + ":" + os.Getenv("PATH"), "HOME=" + cmd.Dir, "KNOCKD_CONFIG=" + completionFolder(t)}
+			out, err := cmd.CombinedOutput()
+			if err != nil || string(out) != "mysql\nssh\n" {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}

@@ -1,0 +1,111 @@
+package completion
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Files stands for the names of files among candidates.
+const Files = ":files"
+
+// Place is where on a command line a word is being typed.
+type Place struct {
+	Command []string // names of the commands that were entered: "profile", "show"
+	Args    []string // arguments in front of the word
+	Rest    bool     // the word stands behind "--"
+	Word    string   // what there is of it
+	Config  string   // the folder of --config; "": the usual ones
+}
+
+// Arguments says what can be at a place where a flag is not being typed: candidates
+// as of [Candidates], also those that do not begin with the word.
+type Arguments func(Place) []string
+
+// Candidates returns what the last of the words can be completed to, each with
+// a tab and its meaning if there is one.
+func Candidates(app *cli.App, words []string, arguments Arguments) []string {
+	before, current := words[:len(words)-1], words[len(words)-1]
+	at := Place{Word: current}
+	flags, commands := app.Flags, app.VisibleCommands()
+	group := app.UsageText == "" // a program that does something itself says how to call it
+	for i := 0; i < len(before); i++ {
+		word := before[i]
+		if word == "--" {
+			at.Rest = true
+			break
+		}
+		if strings.HasPrefix(word, "-") {
+			if !wantsValue(flags, word) {
+				continue
+			}
+			if i++; i == len(before) { // the value is what is being typed
+				return valueOf(word)
+			}
+			if word == "--config" {
+				at.Config = before[i]
+			}
+			continue
+		}
+		entered := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(word) })
+		if entered < 0 || len(at.Args) > 0 {
+			at.Args = append(at.Args, word)
+			continue
+		}
+		c := commands[entered]
+		at.Command = append(at.Command, c.Name)
+		if !group { // what acts itself keeps its flags to itself
+			flags = nil
+		}
+		flags, commands, group = append(slices.Clone(c.Flags), flags...), c.Subcommands, len(c.Subcommands) > 0
+	}
+	var all []string
+	if strings.HasPrefix(current, "-") && !at.Rest {
+		all = flagWords(flags)
+	} else {
+		if len(at.Args) == 0 && !at.Rest {
+			for _, c := range commands {
+				all = append(all, c.Name+"\t"+c.Usage)
+			}
+		}
+		all = append(all, arguments(at)...)
+		if slices.Contains(all, Files) {
+			return []string{Files}
+		}
+	}
+	return slices.DeleteFunc(all, func(c string) bool { return !strings.HasPrefix(c, current) })
+}
+
+func wantsValue(flags []cli.Flag, word string) bool {
+	name := strings.TrimLeft(word, "-")
+	for _, f := range flags {
+		if d, ok := f.(cli.DocGenerationFlag); ok && slices.Contains(f.Names(), name) {
+			return d.TakesValue()
+		}
+	}
+	return false
+}
+
+// valueOf returns what a flag's value can be.
+func valueOf(flag string) []string {
+	switch flag {
+	case "--config", "--hosts-file":
+		return []string{Files}
+	}
+	return nil
+}
+
+// flagWords lists the long names.
+func flagWords(flags []cli.Flag) []string {
+	words := []string{"--help\tshow help"}
+	for _, f := range flags {
+		usage := ""
+		if d, ok := f.(cli.DocGenerationFlag); ok {
+			usage = strings.ReplaceAll(d.GetUsage(), "`", "")
+		}
+		words = append(words, "--"+f.Names()[0]+"\t"+usage)
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
+}

@@ -1,0 +1,61 @@
+package reference
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cpuguy83/go-md2man/v2/md2man"
+)
+
+// Man returns a manual page in roff. It has no date: the same program makes the
+// same page. seeAlso is as "knock(1)".
+func (p Program) Man(section, version, seeAlso string) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%% %q %q \"\" %q\n\n", strings.ToUpper(p.Path), section, p.Path+" "+version)
+	fmt.Fprintf(&b, "# NAME\n\n%s - %s\n\n# SYNOPSIS\n\n", p.Path, p.Usage)
+	manForms(&b, p.Forms)
+	b.WriteString("# DESCRIPTION\n\n")
+	manText(&b, p.Text)
+	manFlags(&b, "# OPTIONS\n\n", append(p.Flags, Flag{"--help, -h", "say what there is; after a command, what it takes"}))
+	b.WriteString("# COMMANDS\n\n")
+	for _, c := range p.Commands {
+		if c.Groups {
+			continue // its commands say the same
+		}
+		fmt.Fprintf(&b, "### %s\n\n%s.\n\n", c.Path, sentence(c.Usage))
+		manForms(&b, c.Forms)
+		manText(&b, c.Text)
+		manFlags(&b, "", c.Flags)
+	}
+	fmt.Fprintf(&b, "# SEE ALSO\n\n%s\n", seeAlso)
+	return md2man.Render([]byte(b.String()))
+}
+
+func manForms(b *strings.Builder, forms []string) {
+	for i, f := range forms {
+		if i > 0 {
+			b.WriteString("  \n") // two spaces break the line
+		}
+		fmt.Fprintf(b, "`%s`", f)
+	}
+	b.WriteString("\n\n")
+}
+
+func manText(b *strings.Builder, text []Part) {
+	for _, p := range text {
+		if p.Typed != "" {
+			fmt.Fprintf(b, "```\n%s```\n\n", p.Typed)
+		} else {
+			fmt.Fprintf(b, "%s\n\n", p.Prose)
+		}
+	}
+}
+
+func manFlags(b *strings.Builder, heading string, flags []Flag) {
+	if len(flags) > 0 {
+		b.WriteString(heading)
+	}
+	for _, f := range flags {
+		fmt.Fprintf(b, "`%s`\n: %s\n\n", f.Names, f.Usage)
+	}
+}

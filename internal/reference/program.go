@@ -1,0 +1,127 @@
+package reference
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Program is a program and its commands, as a person reads of them.
+type Program struct {
+	Entry            // the program without a command
+	Commands []Entry // in the order of their definition; hidden ones are left out
+}
+
+// Entry is one command.
+type Entry struct {
+	Path   string // "knockd profile new"
+	Usage  string // what it does, in a line
+	Forms  []string
+	Text   []Part
+	Flags  []Flag
+	Groups bool // it has subcommands, and does nothing without one
+}
+
+// Part is prose, or lines to type.
+type Part struct {
+	Prose string // paragraphs
+	Typed string // set in place of Prose: lines that end with a newline, the first not indented
+}
+
+// Flag is one flag as help shows it.
+type Flag struct {
+	Names string // "--quiet, -q", "--try TIME"
+	Usage string
+}
+
+// Read returns what app defines. It changes nothing in app.
+func Read(app *cli.App) Program {
+	p := Program{Entry: Entry{
+		Path: app.Name, Usage: app.Usage, Text: parts(app.Description), Flags: flags(app.Flags),
+		Forms: forms(app.Name, app.UsageText, app.ArgsUsage, true),
+	}}
+	p.add(app.Name, app.Commands)
+	return p
+}
+
+func (p *Program) add(path string, commands []*cli.Command) {
+	for _, c := range commands {
+		if c.Hidden {
+			continue
+		}
+		path := path + " " + c.Name
+		p.Commands = append(p.Commands, Entry{
+			Path: path, Usage: c.Usage, Text: parts(c.Description), Flags: flags(c.Flags), Groups: len(c.Subcommands) > 0,
+			Forms: forms(path, c.UsageText, c.ArgsUsage, c.Action == nil),
+		})
+		p.add(path, c.Subcommands)
+	}
+}
+
+// forms returns the ways to call a command: what it says itself, or what its
+// definition amounts to.
+func forms(path, text, args string, group bool) []string {
+	switch {
+	case text != "":
+		return strings.Split(strings.TrimSpace(text), "\n")
+	case group:
+		args = "COMMAND"
+	}
+	return []string{strings.TrimSpace(path + " " + args)}
+}
+
+// flags returns what help says of flags, --help itself aside.
+func flags(all []cli.Flag) []Flag {
+	var said []Flag
+	for _, f := range all {
+		if v, ok := f.(cli.VisibleFlag); ok && !v.IsVisible() || slices.Contains(f.Names(), "help") {
+			continue
+		}
+		names, usage, _ := strings.Cut(f.String(), "\t")
+		names, _, _ = strings.Cut(names, " [ ") // one that repeats has its form twice
+		// A time of nothing is no default: the flag was not given.
+		said = append(said, Flag{names, strings.TrimSuffix(usage, " (default: 0s)")})
+	}
+	return said
+}
+
+// parts takes a description apart: indented lines are to be typed.
+func parts(text string) []Part {
+	var all []Part
+	for line := range strings.Lines(text) {
+		typed := strings.HasPrefix(line, " ")
+		last := len(all) - 1
+		switch {
+		case strings.TrimSpace(line) == "": // belongs to what is before it
+			typed = last >= 0 && all[last].Typed != ""
+		case last < 0 || typed != (all[last].Typed != ""):
+			all = append(all, Part{})
+			last++
+		}
+		switch {
+		case last < 0:
+		case typed:
+			all[last].Typed += line
+		default:
+			all[last].Prose += line
+		}
+	}
+	for i, p := range all {
+		all[i] = Part{Prose: strings.TrimRight(p.Prose, "\n"), Typed: unindent(p.Typed)}
+	}
+	return all
+}
+
+// unindent takes from every line what the first one is indented by.
+func unindent(text string) string {
+	indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+	var b strings.Builder
+	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
+		b.WriteString(strings.TrimPrefix(line, indent))
+	}
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

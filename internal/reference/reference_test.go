@@ -1,0 +1,66 @@
+package reference
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
+)
+
+func testApp() *cli.App {
+	act := func(*cli.Context) error { return nil }
+	return &cli.App{
+		Name: "gate", Usage: "a gate", Description: "Prose\nof two lines.\n\n  gate open a\n    indented\n\nMore.\n",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "help"}},
+		Commands: []*cli.Command{
+			{Name: "door", Usage: "a door | a window", Subcommands: []*cli.Command{{
+				Name: "open", Usage: "open it", ArgsUsage: "NAME", Action: act, Description: "Slowly.\n\nExample:\n  gate door open a",
+				Flags: []cli.Flag{
+					&cli.DurationFlag{Name: "try", Usage: "for `TIME`"},
+					&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "at once", Value: 16},
+					&cli.StringSliceFlag{Name: "host", Usage: "at `HOST`"},
+					&cli.BoolFlag{Name: "secret", Hidden: true},
+				},
+			}}},
+			{Name: "__guard", Hidden: true, Action: act},
+		},
+	}
+}
+
+func TestAProgramIsReadAsItIsDefined(t *testing.T) {
+	want := Program{
+		Entry: Entry{Path: "gate", Usage: "a gate", Forms: []string{"gate COMMAND"}, Text: []Part{
+			{Prose: "Prose\nof two lines."}, {Typed: "gate open a\n  indented\n"}, {Prose: "More."},
+		}},
+		Commands: []Entry{
+			{Path: "gate door", Usage: "a door | a window", Forms: []string{"gate door COMMAND"}, Groups: true},
+			{
+				Path: "gate door open", Usage: "open it", Forms: []string{"gate door open NAME"},
+				Text:  []Part{{Prose: "Slowly.\n\nExample:"}, {Typed: "gate door open a\n"}},
+				Flags: []Flag{{"--try TIME", "for TIME"}, {"--jobs value, -j value", "at once (default: 16)"}, {"--host HOST", "at HOST"}},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, Read(testApp())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMarkdownKeepsABarInsideOfItsCell(t *testing.T) {
+	if text := Read(testApp()).Markdown(); !strings.Contains(text, "\n| [`gate door`](#gate-door) | a door \\| a window |\n") {
+		t.Error(text)
+	}
+}
+
+func TestAManualPageHasEveryCommandThatDoesSomething(t *testing.T) {
+	page := string(Read(testApp()).Man("8", "1.2", "knock(1)"))
+	for _, want := range []string{".TH \"GATE\" \"8\"", `gate \- a gate`, ".SS gate door open\n", "gate door open a\n", "--try TIME"} {
+		if !strings.Contains(strings.ReplaceAll(page, `\-\-`, "--"), want) {
+			t.Errorf("%q is not in\n%s", want, page)
+		}
+	}
+	if strings.Contains(page, ".SS gate door\n") {
+		t.Error("a group has a chapter that says nothing")
+	}
+}

@@ -1,0 +1,66 @@
+package packaging
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"time"
+
+	"knockkit/internal/lab/labtest"
+)
+
+// upgradesUnderSystemd boots the machine, which then upgrades a service that runs
+// while a lease is alive, and removes it. The network is the machine's own.
+func upgradesUnderSystemd(m *machine, b built) {
+	labtest.Need(m.t, "systemd-nspawn")
+	m.inside("dpkg", "--purge", "knockd")
+	script := `set -eux
+exec > /root/log 2>&1
+pid() { systemctl show --property MainPID --value knockd; }
+` + m.page("install", b.old) + `
+test "$(systemctl is-enabled knockd)" = disabled
+test "$(systemctl is-active knockd)" = inactive
+` + m.page("enable", b.old) + `
+knockd profile new mysql
+knockd install mysql # the service might be slower
+knockd grant mysql 198.51.100.7
+was=$(pid)
+` + m.page("install", b.new) + `
+test "$was" != 0
+test "$(pid)" != 0
+test "$(pid)" != "$was"
+systemctl is-active knockd
+systemctl is-enabled knockd
+knockd status --check
+knockd status --json | grep 198.51.100.7
+` + m.page("remove", b.new) + `
+test "$(systemctl is-active knockd)" = inactive
+if iptables-save | grep KNOCKD; then exit 1; fi
+echo done > /root/done
+`
+	const unit = `[Unit]
+SuccessAction=poweroff-force
+FailureAction=poweroff-force
+After=sysinit.target
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /root/script
+`
+	for path, text := range map[string]string{
+		"/root/script":                       script,
+		"/etc/systemd/system/script.service": unit,
+	} {
+		if err := os.WriteFile(m.tree+path, []byte(text), 0o644); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "systemd-nspawn", "--directory", m.tree, "--boot", "--private-network", "--capability=all",
+		"--register=no", "--keep-unit", "--link-journal=no", "--quiet", "--", "systemd.unit=script.service").CombinedOutput()
+	if _, missing := os.Stat(m.tree + "/root/done"); missing != nil {
+		log, _ := os.ReadFile(m.tree + "/root/log")
+		m.t.Errorf("the machine has not come to the end (%v)\n%s\n%s", err, log, out)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -75,34 +76,43 @@ func newReader(t *testing.T) *reader {
 	}
 	// The test is root already, the two hosts have one file system, and MySQL is a
 	// greeting.
-	for name, script := range map[string]string{
-		"sudo":  `exec "$@"`,
-		"ssh":   `shift; exec "$@"`,
-		"mysql": `exec 3<>"/dev/tcp/$2/3306"; head -n 1 <&3`,
-	} {
-		if err := os.WriteFile(filepath.Join(r.dir, "stubs", name), []byte("#!/bin/bash\n"+script+"\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	r.stub("sudo", `exec "$@"`)
+	r.stub("ssh", `shift; exec "$@"`)
+	r.stub("mysql", `exec 3<>"/dev/tcp/$2/3306"; head -n 1 <&3`)
 	return r
 }
 
-// run types a block on a host and returns all that is printed.
-func (r *reader) run(h *lab.Host, b fence.Block) string {
+// stub makes a command of the reader's.
+func (r *reader) stub(name, script string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, "stubs", name), []byte("#!/bin/bash\n"+script+"\n"), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// command is a block as a shell of the reader's runs it.
+func (r *reader) command(b fence.Block) *exec.Cmd {
 	r.t.Helper()
 	text := strings.NewReplacer(
 		"db1.example.com", r.server.Addr4.String(),
 		"/etc/knockd", filepath.Join(r.dir, "etc/knockd"),
 	).Replace(b.Text)
-	out := labtest.Run(r.t, h, "", "env", "-u", "XDG_CONFIG_HOME", "-u", "KNOCK_CONFIG", "-u", "SSH_CONNECTION",
+	return exec.Command("env", "-u", "XDG_CONFIG_HOME", "-u", "KNOCK_CONFIG", "-u", "SSH_CONNECTION",
 		"HOME="+filepath.Join(r.dir, "home"), "KNOCKD_CONFIG="+filepath.Join(r.dir, "etc/knockd"),
 		"DESTDIR="+r.dir, "BIN="+filepath.Join(r.dir, "bin"),
 		"GOPATH="+goEnv(r.t, "GOPATH"), "GOCACHE="+goEnv(r.t, "GOCACHE"), "GOENV="+goEnv(r.t, "GOENV"), // all of them follow HOME
 		"PATH="+filepath.Join(r.dir, "stubs")+":"+filepath.Join(r.dir, "usr/local/bin")+":"+os.Getenv("PATH"),
 		"sh", "-euc", "cd "+root+"\n"+text)
+}
+
+// run types a block on a host and returns all that is printed.
+func (r *reader) run(h *lab.Host, b fence.Block) string {
+	r.t.Helper()
+	cmd := r.command(b)
+	out := labtest.Run(r.t, h, "", cmd.Args[0], cmd.Args[1:]...)
 	said := out.Stdout + out.Stderr
 	if out.Code != 0 {
-		r.t.Fatalf("these commands of the README end with %d:\n%s\n%s", out.Code, b.Text, said)
+		r.t.Fatalf("these commands end with %d:\n%s\n%s", out.Code, b.Text, said)
 	}
 	return said
 }
@@ -135,6 +145,9 @@ func (r *reader) reaches() bool {
 		return false
 	}
 	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		r.t.Fatal(err)
+	}
 	line, err := bufio.NewReader(c).ReadString('\n')
 	return err == nil && line == greeting+"\n"
 }

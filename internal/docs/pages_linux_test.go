@@ -160,6 +160,10 @@ func TestTheUnitIsEnabledByTheCommandsOfItsPage(t *testing.T) {
 	if links, err := filepath.Glob(units + "/*.wants/knockd.service"); err != nil || len(links) == 0 {
 		t.Errorf("the unit is not enabled: %v, %v", links, err)
 	}
+	// Where `make install` has put the program, but for the folder of the test.
+	if unit := read(t, units+"/knockd.service"); !strings.Contains(unit, "\nExecStart=/usr/local/bin/knockd run\n") {
+		t.Error("the unit does not run the program that was installed")
+	}
 }
 
 func TestTheCommandsOfTheDoctorsPageAreRight(t *testing.T) {

@@ -66,7 +66,7 @@ func (p *ipt) option(w word, c *cursor) (t *trouble) {
 		}
 	case "-t", "--table":
 		if v.text != "filter" {
-			return v.fault(v.at, "", "a profile is about connections to this host (table filter, chain INPUT); this rule is in table %s", tomldoc.Quote(v.text))
+			return v.fault(v.at, forContainers, "a profile is about connections to this host (table filter, chain INPUT); this rule is in table %s", tomldoc.Quote(v.text))
 		}
 	case "-s", "--source", "--src":
 		p.from = true
@@ -108,12 +108,17 @@ func iptablesOptions() []string {
 	}
 }
 
+// forContainers is for rules about what a container engine publishes.
+const forContainers = `for a port that a container publishes write a profile by hand, with place = "prerouting"`
+
 // end checks that the command was complete.
 func (p *ipt) end(c *cursor) (rule, *trouble) {
 	at := c.all()
 	switch {
 	case p.chain.text == "":
 		return rule{}, p.chain.fault(at, "", "the command neither adds a rule nor takes one away")
+	case p.chain.text == "FORWARD" || p.chain.text == "DOCKER-USER":
+		return rule{}, p.chain.fault(p.chain.at, forContainers, "a profile is about connections to this host (chain INPUT), not about what it forwards")
 	case p.chain.text != "INPUT":
 		return rule{}, p.chain.fault(p.chain.at, "if that chain is reached from INPUT and does nothing else, write INPUT here and import again",
 			"a profile is about connections to this host (chain INPUT); what comes through %s is not known here", tomldoc.Quote(p.chain.text))

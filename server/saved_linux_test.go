@@ -4,6 +4,9 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+
+	"knockkit/protocol"
+	"knockkit/server"
 )
 
 // counters are what iptables-save prints of traffic and of the time of day.
@@ -21,4 +24,22 @@ func (s *site) saved() string {
 		b.WriteString(regexp.MustCompile(`packets \d+ bytes \d+|# handle \d+`).ReplaceAllString(s.run("nft", "list", "ruleset"), ""))
 	}
 	return b.String()
+}
+
+// refuse installs profiles, returns the error, and fails unless every rule of the host
+// is as it was.
+func (s *site) refuse(profiles ...*protocol.Profile) error {
+	s.t.Helper()
+	before := s.saved()
+	err := s.host.Do(func() error {
+		_, err := s.srv.Install(s.t.Context(), profiles, server.InstallOptions{})
+		return err
+	})
+	if err == nil {
+		s.t.Error("it was installed")
+	}
+	if after := s.saved(); after != before {
+		s.t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	return err
 }

@@ -18,6 +18,7 @@ type release struct{ version, deb, rpm string }
 
 // TestPackages builds them once, as people do.
 func TestPackages(t *testing.T) {
+	labtest.NeedRoot(t) // for nearly all of it, and nfpm is built first: minutes on a laptop
 	labtest.Need(t, "make", "go", "gzip")
 	b := built{makePackages(t, command.Version), makePackages(t, "99.0.0", "VERSION=99.0.0")}
 	t.Run("lintian finds no error", func(t *testing.T) {

@@ -83,6 +83,34 @@ func TestWhatSomebodyDoesToAGateBeforeNATIsDrift(t *testing.T) {
 	})
 }
 
+// TestTheGateAtTheInputTrustsNoGateThatIsMissing: the two are in tables of their own,
+// which other tools flush one by one, and which are installed one after the other.
+func TestTheGateAtTheInputTrustsNoGateThatIsMissing(t *testing.T) {
+	eachFlavour(t, func(t *testing.T) {
+		s := newSite(t, "iptables", strict())
+		s.listen(3306)
+		for _, more := range []string{"", "once = true", "once = true\nprefix = { ipv4 = 24, ipv6 = 64 }"} {
+			p := article(t, "place = \"prerouting\"\n"+more)
+			s.install(p)
+			for _, tool := range []string{"iptables", "ip6tables"} {
+				s.run(tool, "-t", "mangle", "-F")
+			}
+			for _, one := range everyone() {
+				s.expect("silent", one, 3306)
+				s.send(one, ping, tcp(7), tcp(8000))
+				s.expect("open", one, 3306)
+				if p.Once {
+					s.expect("silent", one, 3306)
+				}
+			}
+			s.do(func() error {
+				_, err := s.srv.Remove(t.Context(), nil)
+				return err
+			})
+		}
+	})
+}
+
 // TestAGateThatMovesKeepsItsLeases: from the input to before destination NAT and back.
 func TestAGateThatMovesKeepsItsLeases(t *testing.T) {
 	eachBackend(t, func(t *testing.T, name string) {

@@ -20,13 +20,11 @@ func (r *render) preroutingGates() {
 	}
 	c := r.out.newChain(chainPre)
 	c.add("-i lo", note("loopback is no event"), "-j RETURN")
-	if established := "-m conntrack --ctstate RELATED,ESTABLISHED"; r.anyCut(early) {
+	if r.anyCut(early) {
 		// What is not translated meets its gate at INPUT, which can answer with a reset.
-		c.add("-m conntrack --ctstate ESTABLISHED", "-m conntrack --ctstate DNAT", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
-		c.add(established, note("established: no event"), "-j RETURN")
-	} else {
-		c.add(established, note("established: no event"), "-j RETURN")
+		c.add("-m conntrack --ctstate ESTABLISHED", "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
 	}
+	c.add("-m conntrack --ctstate RELATED,ESTABLISHED", note("established: no event"), "-j RETURN")
 	c.add("-m addrtype ! --dst-type LOCAL", note("not to an address of this host"), "-j RETURN")
 	c.add("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", note("not a SYN: no event"), goTo+chainPreStray)
 	if ban := r.Policy.Ban; ban != nil {

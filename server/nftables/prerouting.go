@@ -29,7 +29,7 @@ func (r *render) prerouting() {
 	cut := func(p *protocol.Profile) bool { return early(p) && p.Cut }
 	if r.any(cut) {
 		// What is not translated meets its gate at the input.
-		c.add("established and translated: only a gate with cut looks", "ct state established ct status dnat goto early-cut")
+		c.add("established and translated: only a gate with cut looks", "ct state established ct status dnat fib daddr type local goto early-cut")
 	}
 	c.add("established: no event", "ct state established,related return")
 	c.add("not to an address of this host", "fib daddr type != local return")

@@ -290,6 +290,34 @@ func TestConnectionsToAContainerEndWithALeaseThatCuts(t *testing.T) {
 	})
 }
 
+// TestARevokedLeaseEndsConnectionsToAContainer: also when the container is the next to
+// send, as the engine would translate that into what the client expects.
+func TestARevokedLeaseEndsConnectionsToAContainer(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newShip(t, name, "docker-iptables")
+		p := article(t, `place = "prerouting"`)
+		s.install(p)
+		client := s.neighbour()
+		for _, src := range []netip.Addr{client.Addr4, client.Addr6} {
+			s.send(src, sequence(p)...)
+			c := s.connect(client, s.container, src)
+			if err := c.say("with a lease"); err != nil {
+				t.Error(err)
+			}
+			if _, ended := s.revoke("mysql", src, true); ended != 1 {
+				t.Errorf("%d connections from %s were ended", ended, src)
+			}
+			if _, err := fmt.Fprintln(c.server, "without"); err != nil {
+				t.Error(err)
+			}
+			labtest.Eventually(t, soon, func() error { return ended(c.server) })
+			if text, err := c.hear("without"); err == nil {
+				t.Errorf("%q reached the container over %s", text, src)
+			}
+		}
+	})
+}
+
 // TestConnectionsThatAreTranslatedForOthersAreNotCut: to an address that is not one of
 // this host's, as those of services in a cluster are.
 func TestConnectionsThatAreTranslatedForOthersAreNotCut(t *testing.T) {

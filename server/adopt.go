@@ -52,6 +52,7 @@ func adopt(profiles []*protocol.Profile) error {
 // connection is a TCP connection that a client has made.
 type connection struct {
 	client, server netip.AddrPort
+	source         netip.AddrPort // what NAT makes of the client; the zero value: nothing
 }
 
 // toAdopt returns the socket's connection if it goes to a port of the profiles.
@@ -61,7 +62,7 @@ func toAdopt(s *vnetlink.Socket, profiles []*protocol.Profile) (connection, bool
 	if !ok1 || !ok2 || s.State != vnetlink.TCP_ESTABLISHED {
 		return connection{}, false
 	}
-	c := connection{netip.AddrPortFrom(src.Unmap(), s.ID.DestinationPort), netip.AddrPortFrom(dst.Unmap(), s.ID.SourcePort)}
+	c := connection{client: netip.AddrPortFrom(src.Unmap(), s.ID.DestinationPort), server: netip.AddrPortFrom(dst.Unmap(), s.ID.SourcePort)}
 	if c.client.Addr().IsLoopback() {
 		return c, false
 	}
@@ -78,13 +79,16 @@ func toAdopt(s *vnetlink.Socket, profiles []*protocol.Profile) (connection, bool
 const (
 	ctMsgNew = unix.NFNL_SUBSYS_CTNETLINK << 8
 
-	ctaTupleOrig, ctaTupleReply, ctaStatus, ctaProtoinfo, ctaTimeout = 1, 2, 3, 4, 7
+	ctaTupleOrig, ctaTupleReply, ctaStatus, ctaProtoinfo, ctaNATSource, ctaTimeout = 1, 2, 3, 4, 6, 7
 
 	ctaTupleIP, ctaTupleProto                        = 1, 2
 	ctaIPv4Src, ctaIPv4Dst, ctaIPv6Src, ctaIPv6Dst   = 1, 2, 3, 4
 	ctaProtoNum, ctaProtoSrcPort, ctaProtoDstPort    = 1, 2, 3
 	ctaProtoinfoTCP, ctaTCPState                     = 1, 1
 	ctaTCPFlagsOriginal, ctaTCPFlagsReply            = 4, 5
+	ctaNATv4Min, ctaNATv4Max, ctaNATPorts            = 1, 2, 3
+	ctaNATv6Min, ctaNATv6Max                         = 4, 5
+	ctaNATPortMin, ctaNATPortMax                     = 1, 2
 	ctStatusSeenReply, ctStatusAssured, ctStatusConf = 1 << 1, 1 << 2, 1 << 3
 	ctTCPEstablished                                 = 3
 	ctTCPLiberal                                     = 0x08 // the windows so far are not known
@@ -111,6 +115,9 @@ func (c connection) create(ct *netlink.Conn) error {
 		})
 		return nil
 	})
+	if c.source.IsValid() {
+		e.Nested(ctaNATSource, nat(c.source))
+	}
 	attrs, err := e.Encode()
 	if err != nil {
 		return err
@@ -142,6 +149,24 @@ func tuple(from, to netip.AddrPort) func(*netlink.AttributeEncoder) error {
 			e.Uint8(ctaProtoNum, unix.IPPROTO_TCP)
 			e.Uint16(ctaProtoSrcPort, from.Port())
 			e.Uint16(ctaProtoDstPort, to.Port())
+			return nil
+		})
+		return nil
+	}
+}
+
+// nat encodes what an address and port are translated to.
+func nat(to netip.AddrPort) func(*netlink.AttributeEncoder) error {
+	return func(e *netlink.AttributeEncoder) error {
+		first, last := uint16(ctaNATv4Min), uint16(ctaNATv4Max)
+		if to.Addr().Is6() {
+			first, last = ctaNATv6Min, ctaNATv6Max
+		}
+		e.Bytes(first, to.Addr().AsSlice())
+		e.Bytes(last, to.Addr().AsSlice())
+		e.Nested(ctaNATPorts, func(e *netlink.AttributeEncoder) error {
+			e.Uint16(ctaNATPortMin, to.Port())
+			e.Uint16(ctaNATPortMax, to.Port())
 			return nil
 		})
 		return nil

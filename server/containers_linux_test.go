@@ -27,6 +27,7 @@ type ship struct {
 	*site
 	engine    string
 	rules     map[string]string // by the tool that reads them
+	box       *lab.Host         // the container
 	container net.Listener      // behind the gated port
 }
 
@@ -53,6 +54,7 @@ func newShip(t *testing.T, backendName, engine string) *ship {
 	s := &ship{site: newSite(t, backendName, strict()), engine: engine, rules: map[string]string{}}
 	container := labtest.NewHost(t, "container")
 	labtest.Join(t, s.host, container)
+	s.box = container
 	bridge, here := s.host.Interfaces[1], container.Interfaces[0]
 	for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
 		if err := s.host.Sysctl(name, "1"); err != nil {
@@ -283,6 +285,61 @@ func TestConnectionsToAContainerEndWithALeaseThatCuts(t *testing.T) {
 			s.send(src, tcp(999)) // gives the lease back
 			if text, err := c.hear("without"); err == nil {
 				s.t.Errorf("%q reached the container over %s after the lease", text, src)
+			}
+		}
+	})
+}
+
+// TestARevokedLeaseEndsConnectionsToAContainer: also when the container is the next to
+// send, as the engine would translate that into what the client expects.
+func TestARevokedLeaseEndsConnectionsToAContainer(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newShip(t, name, "docker-iptables")
+		p := article(t, `place = "prerouting"`)
+		s.install(p)
+		client := s.neighbour()
+		for _, src := range []netip.Addr{client.Addr4, client.Addr6} {
+			s.send(src, sequence(p)...)
+			c := s.connect(client, s.container, src)
+			if err := c.say("with a lease"); err != nil {
+				t.Error(err)
+			}
+			if _, ended := s.revoke("mysql", src, true); ended != 1 {
+				t.Errorf("%d connections from %s were ended", ended, src)
+			}
+			if _, err := fmt.Fprintln(c.server, "without"); err != nil {
+				t.Error(err)
+			}
+			labtest.Eventually(t, soon, func() error { return ended(c.server) })
+			if text, err := c.hear("without"); err == nil {
+				t.Errorf("%q reached the container over %s", text, src)
+			}
+		}
+	})
+}
+
+// TestConnectionsThatAreTranslatedForOthersAreNotCut: to an address that is not one of
+// this host's, as those of services in a cluster are.
+func TestConnectionsThatAreTranslatedForOthersAreNotCut(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newShip(t, name, "podman-nftables")
+		s.install(article(t, "place = \"prerouting\"\ncut = true"))
+		labtest.MustRun(t, s.host, fmt.Sprintf(`table inet services {
+	chain prerouting {
+		type nat hook prerouting priority dstnat
+		ip daddr 203.0.113.7 tcp dport 3306 dnat ip to %s
+		ip6 daddr 2001:db8:77::7 tcp dport 3306 dnat ip6 to %s
+	}
+}`, s.box.Addr4, s.box.Addr6), "nft", "-f", "-")
+		client := s.neighbour()
+		cable := s.host.Interfaces[len(s.host.Interfaces)-1]
+		for service, via := range map[string]netip.Addr{"203.0.113.7": cable.Addr4.Addr(), "2001:db8:77::7": cable.Addr6.Addr()} {
+			to := netip.MustParseAddr(service)
+			if err := client.AddRoute(netip.PrefixFrom(to, to.BitLen()), client.Interfaces[0].Name, via); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.connectTo(client, s.container, netip.AddrPortFrom(to, published)).say("for others"); err != nil {
+				t.Errorf("%s: %v", service, err)
 			}
 		}
 	})

@@ -14,9 +14,9 @@ import (
 
 // endConnections ends the connections that the holder made to the profile's
 // ports, and returns how many there were. What conntrack forgets is a stranger's
-// stray packet at the gate. A local TCP socket is closed besides, where the kernel
-// can (INET_DIAG_DESTROY): with a packet of its own the server's side would make
-// conntrack pick the connection up again, from the other end.
+// stray packet at the gate. But with a packet of its own the server's side would make
+// conntrack pick the connection up again, from the other end: a local TCP socket is
+// closed besides, where the kernel can (INET_DIAG_DESTROY), and see [misdirect].
 func endConnections(p *protocol.Profile, holder netip.Prefix) (int, error) {
 	flows := &flowsOf{profile: p, holder: holder}
 	family := netlink.InetFamily(unix.AF_INET)
@@ -28,10 +28,15 @@ func endConnections(p *protocol.Profile, holder netip.Prefix) (int, error) {
 		return int(n), fmt.Errorf("ending connections through conntrack: %w", err)
 	}
 	for _, f := range flows.tcp {
-		remote := addrPort(f.SrcIP, f.SrcPort)
-		err := destroySocket(addrPort(f.DstIP, f.DstPort), remote)
+		// Behind destination NAT the server is where the answers come from.
+		server, client := addrPort(f.Reverse.SrcIP, f.Reverse.SrcPort), addrPort(f.Reverse.DstIP, f.Reverse.DstPort)
+		asked := addrPort(f.Forward.DstIP, f.Forward.DstPort)
+		err := destroySocket(server, client)
+		if errors.Is(err, unix.ENOENT) && server != asked {
+			err = misdirect(connection{client: server, server: client}, asked)
+		}
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
-			return int(n), fmt.Errorf("closing %s: %w", remote, err)
+			return int(n), fmt.Errorf("closing %s: %w", client, err)
 		}
 	}
 	return int(n), nil
@@ -46,7 +51,7 @@ func addrPort(ip net.IP, port uint16) netip.AddrPort {
 type flowsOf struct {
 	profile *protocol.Profile
 	holder  netip.Prefix
-	tcp     []netlink.IPTuple
+	tcp     []*netlink.ConntrackFlow
 }
 
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.
@@ -60,7 +65,7 @@ func (f *flowsOf) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 		return false
 	}
 	if proto == protocol.TCP {
-		f.tcp = append(f.tcp, flow.Forward)
+		f.tcp = append(f.tcp, flow)
 	}
 	return true
 }

@@ -35,12 +35,20 @@ func (s *site) connect(from *lab.Host, service net.Listener, src netip.Addr) *ta
 	if src.Is4() {
 		addr = cable.Addr4.Addr()
 	}
-	to := netip.AddrPortFrom(addr, service.Addr().(*net.TCPAddr).AddrPort().Port())
+	return s.connectTo(from, service, netip.AddrPortFrom(addr, service.Addr().(*net.TCPAddr).AddrPort().Port()))
+}
+
+// connectTo opens one to an address that leads to the service.
+func (s *site) connectTo(from *lab.Host, service net.Listener, to netip.AddrPort) *talk {
+	s.t.Helper()
 	client, err := from.Dial(s.t.Context(), "tcp", to.String())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { client.Close() })
+	if err := service.(*net.TCPListener).SetDeadline(time.Now().Add(soon)); err != nil {
+		s.t.Fatal(err)
+	}
 	server, err := service.Accept()
 	if err != nil {
 		s.t.Fatal(err)

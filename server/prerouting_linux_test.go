@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -73,6 +74,61 @@ func TestWhatSomebodyDoesToAGateBeforeNATIsDrift(t *testing.T) {
 			})
 		}
 		s.t = t
+	})
+}
+
+// TestTheGateAtTheInputTrustsNoGateThatIsMissing: the two are in tables of their own,
+// which other tools flush one by one, and which are installed one after the other.
+func TestTheGateAtTheInputTrustsNoGateThatIsMissing(t *testing.T) {
+	eachFlavour(t, func(t *testing.T) {
+		s := newSite(t, "iptables", strict())
+		s.listen(3306)
+		for _, more := range []string{"", "once = true", "once = true\nprefix = { ipv4 = 24, ipv6 = 64 }"} {
+			p := article(t, "place = \"prerouting\"\n"+more)
+			s.install(p)
+			for _, tool := range []string{"iptables", "ip6tables"} {
+				s.run(tool, "-t", "mangle", "-F")
+			}
+			for _, one := range everyone() {
+				s.expect("silent", one, 3306)
+				s.send(one, ping, tcp(7), tcp(8000))
+				s.expect("open", one, 3306)
+				if p.Once {
+					s.expect("silent", one, 3306)
+				}
+			}
+			s.do(func() error {
+				_, err := s.srv.Remove(t.Context(), nil)
+				return err
+			})
+		}
+	})
+}
+
+// TestWhatIsTranslatedToTheHostItselfMeetsTheGateAtTheInput: of two addresses of the host
+// the one leads to the other, which alone is gated, or both are.
+func TestWhatIsTranslatedToTheHostItselfMeetsTheGateAtTheInput(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		s.listen(3306)
+		second := s.at(netip.MustParseAddr("198.51.100.9"), netip.MustParseAddr("2001:db8::9"))
+		for tool, addrs := range map[string][2]netip.Addr{"iptables": {s.host.Addr4, second.host.Addr4}, "ip6tables": {s.host.Addr6, second.host.Addr6}} {
+			if err := s.host.AddAddr(s.host.Interfaces[0].Name, netip.PrefixFrom(addrs[1], addrs[1].BitLen())); err != nil {
+				t.Fatal(err)
+			}
+			s.run(tool, "-t", "nat", "-A", "PREROUTING", "-d", addrs[0].String(), "-p", "tcp", "--dport", "3306", "-j", "DNAT", "--to-destination", addrs[1].String())
+		}
+		for _, more := range []string{"", `to = ["198.51.100.9/32", "2001:db8::9/128"]`} {
+			s.install(article(t, "place = \"prerouting\"\nonce = true\nprefix = { ipv4 = 24, ipv6 = 64 }\n"+more))
+			for _, one := range everyone() {
+				for _, at := range []*site{s, second} {
+					at.expect("silent", one, 3306)
+					second.send(one, ping, tcp(7), tcp(8000))
+					at.expect("open", one, 3306)
+					at.expect("silent", one, 3306)
+				}
+			}
+		}
 	})
 }
 

@@ -38,7 +38,9 @@ func (f *Facts) wayTo(p *protocol.Profile, packet Packet) fate {
 		if early.diverted {
 			return fate{before: early.before}
 		}
-		way.before = append(early.before, way.before...)
+		// What goes elsewhere between the two gates has been asked by the first.
+		diverted := func(o outcome) bool { return o.verdict == divert }
+		way.before = append(early.before, slices.DeleteFunc(way.before, diverted)...)
 	}
 	return way
 }

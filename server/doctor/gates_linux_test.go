@@ -72,6 +72,16 @@ func TestAPortThatContainersPublishIsFound(t *testing.T) {
 			p.findsNo(doctor.IDBypass)
 		})
 	})
+	t.Run("nor what is published to some sources", func(t *testing.T) {
+		eachBackend(t, func(t *testing.T, p *patient) {
+			rule := "iptables -t nat -A PREROUTING -s 10.9.0.0/16 -p tcp -m tcp --dport 3306 -j DNAT --to-destination 10.9.0.2:3306"
+			p.sh(rule)
+			p.install(mysql(t, ""))
+			p.finds(doctor.IDPublished, doctor.Warning, "3306/tcp of profile mysql")
+			p.install(mysql(t, `place = "prerouting"`))
+			p.findsNo(doctor.IDPublished)
+		})
+	})
 	t.Run("but not what drops before both gates", func(t *testing.T) {
 		eachBackend(t, func(t *testing.T, p *patient) {
 			p.install(mysql(t, `place = "prerouting"`))

@@ -125,7 +125,7 @@ func (r *render) gate(p *protocol.Profile) {
 	open := goTo + chainName(prefixOpen, p.Name, 0)
 	leases := r.leaseRules(p)
 	if p.Once && early(p) {
-		leases = r.passedRules(p)
+		leases = slices.Concat(r.passedRules(p), leases)
 	}
 	for _, ru := range slices.Concat(r.grantRules(p), leases) {
 		c.add(ru.with(open)...)

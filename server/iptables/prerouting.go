@@ -2,7 +2,7 @@ package iptables
 
 import (
 	"slices"
-	"strconv"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -20,13 +20,11 @@ func (r *render) preroutingGates() {
 	}
 	c := r.out.newChain(chainPre)
 	c.add("-i lo", note("loopback is no event"), "-j RETURN")
-	if established := "-m conntrack --ctstate RELATED,ESTABLISHED"; r.anyCut(early) {
+	if r.anyCut(early) {
 		// What is not translated meets its gate at INPUT, which can answer with a reset.
-		c.add("-m conntrack --ctstate ESTABLISHED", "-m conntrack --ctstate DNAT", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
-		c.add(established, note("established: no event"), "-j RETURN")
-	} else {
-		c.add(established, note("established: no event"), "-j RETURN")
+		c.add("-m conntrack --ctstate ESTABLISHED", "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
 	}
+	c.add("-m conntrack --ctstate RELATED,ESTABLISHED", note("established: no event"), "-j RETURN")
 	c.add("-m addrtype ! --dst-type LOCAL", note("not to an address of this host"), "-j RETURN")
 	c.add("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", note("not a SYN: no event"), goTo+chainPreStray)
 	if ban := r.Policy.Ban; ban != nil {
@@ -74,6 +72,9 @@ func (r *render) preroutingRules(profiles []*protocol.Profile) []rule {
 				rules = append(rules, rule{in}.with(grant...).with(open))
 			}
 			for _, lease := range r.leaseRules(p) {
+				if p.Once {
+					lease = lease.with(r.passed(p).set())
+				}
 				rules = append(rules, rule{in, r.maybe(p)}.with(lease...).with(open))
 			}
 		}
@@ -101,17 +102,9 @@ func (r *render) preroutingShut(p *protocol.Profile) {
 	c.add(note("%s: closed", p.Name), "-j DROP")
 }
 
-// passedRules match, at INPUT, a connection that the profile's gate before
-// destination NAT has let through: it was to a gated port when it came. The lease of
-// `once` is used up by then, and cannot be asked for again.
+// passedRules match, at INPUT, a connection that has just used up a lease of `once` at
+// the gate before destination NAT. Where that gate is missing they match nothing.
 func (r *render) passedRules(p *protocol.Profile) []rule {
-	var rules []rule
-	for _, o := range p.Open {
-		port := strconv.Itoa(int(o.First))
-		if o.Last > o.First {
-			port += ":" + strconv.Itoa(int(o.Last))
-		}
-		rules = append(rules, rule{r.proto(o.Proto), "-m conntrack --ctorigdstport " + port, note("%s: passed the gate before NAT", p.Name)})
-	}
-	return rules
+	passed := r.passed(p)
+	return []rule{{passed.within(time.Second), passed.remove(), note("%s: passed the gate before NAT", p.Name)}}
 }

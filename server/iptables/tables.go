@@ -91,6 +91,10 @@ func (t *tables) lease(p *protocol.Profile) table {
 	return table{name + t.suffix(), t.d.family.Netmask(bits)}
 }
 
+// passed holds the sources whose connection has used up a lease of `once` at the gate
+// before destination NAT, and has yet to come to the one at the input.
+func (t *tables) passed(p *protocol.Profile) table { return t.plain(p.Name + ".passed") }
+
 // holderTables is how many tables the profiles share to tell a lease holder from
 // a stranger before the profile's own lease table is asked.
 //
@@ -141,6 +145,9 @@ func (t *tables) hottest(b *protocol.Ban) []tableUse {
 	t.eachState(func(i int) { add(t.state(i), "position %s", t.automata.StateName(i)) })
 	for _, p := range t.automata.Profiles {
 		add(t.lease(p), "lease %s", p.Name)
+		if p.Once && early(p) {
+			add(t.passed(p), "connections of %s on their way to the input", p.Name)
+		}
 	}
 	if b != nil {
 		add(t.fallen(), "sources that fell from a position")

@@ -95,13 +95,7 @@ func (r *render) gate(prefix string, s gateSegment) string {
 	if len(c.Rules) == 0 {
 		r.dropBanned(c, s.Uses)
 		for _, p := range s.Uses {
-			if prefix == earlyPrefix {
-				r.leaseRules(c, p, s.proto, "goto "+earlyOpenPrefix+p.Name)
-			} else if open := "goto " + openPrefix + p.Name; p.Once && early(p) {
-				r.passedRules(c, p, s.proto, open)
-			} else {
-				r.leaseRules(c, p, s.proto, open)
-			}
+			r.leaseRules(c, p, s.proto, prefix == earlyPrefix)
 		}
 		for _, p := range s.Uses {
 			r.denied(c, p)
@@ -125,14 +119,22 @@ func (r *render) dropBanned(c *Chain, profiles []*protocol.Profile) {
 
 // leaseRules let a holder's packet go on, if it is one that begins a connection:
 // what is no event is at a gate like a connection without a lease.
-func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto, open string) {
+func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto, beforeNAT bool) {
 	begins := event(proto)
 	r.eachFamily(p, func(f protocol.Family) {
 		match, ok := from(p, f)
 		if !ok {
 			return
 		}
-		where := scope(p.ScopeIn(f), f)
+		where, open := scope(p.ScopeIn(f), f), "goto "+openPrefix+p.Name
+		switch {
+		case beforeNAT && p.Once:
+			open = notePassed(p, f) + " goto " + earlyOpenPrefix + p.Name
+		case beforeNAT:
+			open = "goto " + earlyOpenPrefix + p.Name
+		case p.Once && early(p):
+			r.passed(c, p, f, where, begins, open)
+		}
 		if p.Once && p.Closed != protocol.ClosedContinue {
 			// Until it is answered, a connection's packets are all new. The first one
 			// used the lease up; the flow it belongs to is known since.

@@ -76,6 +76,12 @@ func leaseSet(p *protocol.Profile, f protocol.Family) string {
 	return name
 }
 
+// passedSet is the set of the sources whose connection is between the two gates of a
+// profile with `once`.
+func passedSet(p *protocol.Profile, f protocol.Family) string {
+	return "passed" + digit(f) + "-" + p.Name
+}
+
 // digit ends the names of what belongs to one family.
 func digit(f protocol.Family) string {
 	if f == protocol.IPv4 {

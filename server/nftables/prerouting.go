@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"time"
 
 	"knockkit/protocol"
 )
@@ -28,7 +29,7 @@ func (r *render) prerouting() {
 	cut := func(p *protocol.Profile) bool { return early(p) && p.Cut }
 	if r.any(cut) {
 		// What is not translated meets its gate at the input.
-		c.add("established and translated: only a gate with cut looks", "ct state established ct status dnat goto early-cut")
+		c.add("established and translated: only a gate with cut looks", "ct state established ct status dnat fib daddr type local goto early-cut")
 	}
 	c.add("established: no event", "ct state established,related return")
 	c.add("not to an address of this host", "fib daddr type != local return")
@@ -45,19 +46,14 @@ func (r *render) prerouting() {
 	}
 }
 
-// passedRules let in, at the input, a connection that the profile's gate before
-// destination NAT has let through: it was to a gated port when it came. The lease of
-// `once` is used up by then, and cannot be asked for again.
-func (r *render) passedRules(c *Chain, p *protocol.Profile, proto protocol.Proto, open string) {
-	r.eachFamily(p, func(f protocol.Family) {
-		for _, o := range p.Open {
-			if o.Proto == proto {
-				port := fmt.Sprint(o.First)
-				if o.Last > o.First {
-					port += fmt.Sprintf("-%d", o.Last)
-				}
-				c.add(p.Name+": passed the gate before NAT", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), "meta l4proto", proto.String(), "ct original proto-dst", port, open)
-			}
-		}
-	})
+// passed lets in, at the input, a connection that has just used up a lease of `once` at
+// the early gate, where it is noted. What NAT sends here may have met no gate on its way.
+func (r *render) passed(c *Chain, p *protocol.Profile, f protocol.Family, where, begins, open string) {
+	set := passedSet(p, f)
+	c.add(p.Name+": passed the gate before NAT", where, begins, saddr(f), "@"+set, fmt.Sprintf("delete @%s { %s }", set, saddr(f)), open)
+}
+
+// notePassed is what the early gate does for it.
+func notePassed(p *protocol.Profile, f protocol.Family) string {
+	return fmt.Sprintf("update @%s { %s%s }", passedSet(p, f), saddr(f), timeout(time.Second))
 }

@@ -34,7 +34,7 @@ func OpenBackend(ctx context.Context, name string) (b Backend, why string, err e
 		}
 		return nftables.New(), "backend nftables: " + lacks, nil
 	}
-	return nil, "", fmt.Errorf("there is no backend %q: %w", name, backend.ErrUnsupported)
+	return nil, "", fmt.Errorf("there is no backend %q", name)
 }
 
 // iptablesLacks says what iptables would need and is not there; "" is nothing.

@@ -61,7 +61,7 @@ func open(c *cli.Context) (*host, error) {
 	h := &host{words: say.To("knockd", c.App.ErrWriter), c: c}
 	var err error
 	if h.folders, err = config.Server(c.String("config"), os.Getenv); err != nil {
-		return nil, &command.Error{Code: command.Usage, Err: err}
+		return nil, usage(err)
 	}
 	file := h.folders.File("knockd.toml")
 	text, err := os.ReadFile(file)
@@ -170,5 +170,8 @@ func (h *host) warn(e config.Entry) {
 
 // profileError advises on a profile that could not be loaded.
 func (h *host) profileError(err error, wrong string) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return usage(err)
+	}
 	return command.ProfileError(h.c, err, wrong)
 }

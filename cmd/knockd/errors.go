@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -11,8 +12,19 @@ import (
 	"knockkit/server/backend"
 )
 
-// usage is an error that trying again does not help against.
-func usage(err error) error { return &command.Error{Code: command.Usage, Err: err} }
+// usage is an error of reading the configuration, which trying again does not
+// help against. Profiles are secrets: that a file is closed to others is no fault of it.
+func usage(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &command.Error{Code: command.Privilege, Err: err, Hint: asRoot()}
+	}
+	return &command.Error{Code: command.Usage, Err: err}
+}
+
+// asRoot is the hint to type the same again as root.
+func asRoot() string {
+	return "run it as root: sudo " + command.Shell(append([]string{"knockd"}, os.Args[1:]...))
+}
 
 // explainError gives an error of the server its exit code and advice.
 func explainError(err error) error {
@@ -29,7 +41,7 @@ func explainError(err error) error {
 	switch {
 	case errors.Is(err, backend.ErrPrivilege):
 		e.Code = command.Privilege
-		e.Hint = "run it as root: sudo " + command.Shell(append([]string{"knockd"}, os.Args[1:]...))
+		e.Hint = asRoot()
 	case errors.As(err, &lockout):
 		e.Code = command.Usage
 		e.Hint = "add --try 30s to have the old rules back unless you confirm, or --allow-lockout if you are sure"

@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
@@ -44,6 +45,12 @@ func render(c *cli.Context) error {
 	profiles, err := h.profiles(c.Args().Slice())
 	if err != nil {
 		return err
+	}
+	if b := c.String("backend"); c.IsSet("backend") && !slices.Contains(server.Backends(), b) {
+		return command.Usagef("iptables or nftables", "there is no backend %q", b)
+	}
+	if len(profiles) == 0 { // install refuses it too: it would be a removal
+		return h.nothingEnabled()
 	}
 	s, err := h.server(c.Context)
 	if err != nil {
@@ -157,7 +164,7 @@ func (h *host) installable(names []string) ([]*protocol.Profile, error) {
 		return nil, err
 	}
 	if len(profiles) == 0 {
-		return nil, command.Usagef("knockd profile new NAME makes one; to remove what is installed: knockd remove --all", "no enabled profile in %s", h.folders)
+		return nil, h.nothingEnabled()
 	}
 	for _, p := range profiles {
 		if !p.Enabled {
@@ -167,26 +174,20 @@ func (h *host) installable(names []string) ([]*protocol.Profile, error) {
 	return profiles, nil
 }
 
-// mostNames is how many names are written out before the rest is only counted.
-const mostNames = 20
-
-func someOf(names []string) string {
-	if len(names) <= mostNames {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNames], ", "), len(names)-mostNames)
+func (h *host) nothingEnabled() error {
+	return command.Usagef("knockd profile new NAME makes one; to remove what is installed: knockd remove --all", "no enabled profile in %s", h.folders)
 }
 
 // report says what has changed.
 func (h *host) report(c server.Change, backendName string) {
-	say := func(names []string, what string) {
+	tell := func(names []string, what string) {
 		if len(names) > 0 {
-			h.words.Note("%s: %s (%s)", what, someOf(names), backendName)
+			h.words.Note("%s: %s (%s)", what, say.Names(names), backendName)
 		}
 	}
-	say(c.Installed, "installed")
-	say(c.Updated, "installed again")
-	say(c.Removed, "removed")
+	tell(c.Installed, "installed")
+	tell(c.Updated, "installed again")
+	tell(c.Removed, "removed")
 	for _, note := range c.Notes {
 		h.words.Warning("%s", note)
 	}

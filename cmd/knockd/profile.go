@@ -78,7 +78,13 @@ func newProfile(c *cli.Context) error {
 	if err := h.write(name, []byte(text), false); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(c.App.Writer, h.folders.ProfileFile(name))
+	e, err := h.folders.Load(name)
+	if err != nil {
+		return h.profileError(err, name)
+	}
+	// Whatever the profile is called: a name does not say which port is meant.
+	h.words.Note("it opens %s: for another port edit `open` before you install it", strings.Join(lineOf(e).Open, " "))
+	_, err = fmt.Fprintln(c.App.Writer, e.File)
 	return err
 }
 

@@ -38,5 +38,5 @@ func unknownHint(c *cli.Context, e *config.UnknownProfileError, typed string) st
 	case len(e.Known) == 0:
 		return "there are no profiles yet; they are files like " + e.Folders.ProfileFile("mysql")
 	}
-	return "there are: " + strings.Join(e.Known, ", ")
+	return "there are: " + say.Names(e.Known)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -80,9 +81,17 @@ func prepareFlags(flags []cli.Flag) {
 	}
 }
 
+// badValue is how package flag complains of one.
+var badValue = regexp.MustCompile(`^invalid value (".*") for flag -(\S+): `)
+
 // usageError takes what package flag says of a bad value, which it writes with
 // one dash.
 func usageError(c *cli.Context, err error, _ bool) error {
+	if m := badValue.FindStringSubmatch(err.Error()); m != nil {
+		if _, ok := find(c.Command.Flags, m[2]).(*cli.DurationFlag); ok {
+			return Usagef("for example --"+m[2]+" 30s", "--%s: %s is not a length of time", m[2], m[1])
+		}
+	}
 	text := strings.Replace(err.Error(), " for flag -", " for flag --", 1)
 	return Usagef("see "+c.Command.HelpName+" --help", "%s", text)
 }

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 
 	"knockkit/protocol"
 )
@@ -56,17 +57,21 @@ type portRules struct {
 // that does not match costs some 20 ns, a jump somewhat more.
 const leafSize = 8
 
-// split fills a chain with the rules for its ports. Many ranges are divided in
-// two again and again, so that a packet passes few rules however many there are.
+// ways is in how many parts many ranges are divided. More parts are fewer chains to go
+// through, and more rules in each. With four, a gate among 100 costs 1.24 times what it
+// does alone, with two 1.30, with three 1.26.
+const ways = 4
+
+// split fills a chain with the rules for its ports. Many ranges are divided again and
+// again, so that a packet passes few rules however many there are.
 // What matches none goes on to otherwise, "" = back to the host's rules.
 func (r *Ruleset) split(c *Chain, prefix string, proto protocol.Proto, ranges []portRules, otherwise string) {
 	if len(ranges) > leafSize {
-		mid := len(ranges) / 2
-		for _, half := range [][]portRules{ranges[:mid], ranges[mid:]} {
-			first, last := half[0].first, half[len(half)-1].last
+		for part := range slices.Chunk(ranges, (len(ranges)+ways-1)/ways) {
+			first, last := part[0].first, part[len(part)-1].last
 			child := r.newChain(fit(fmt.Sprintf("%s-%d-%d", prefix, first, last)))
 			c.add(ports(protocol.PortRange{Proto: proto, First: first, Last: last}), goTo+child.Name)
-			r.split(child, prefix, proto, half, otherwise)
+			r.split(child, prefix, proto, part, otherwise)
 		}
 	} else {
 		for _, pr := range ranges {

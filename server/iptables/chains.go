@@ -74,6 +74,6 @@ func fit(name string) string {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
-	tail := "~" + hex.EncodeToString(sum[:3])
+	tail := "~" + hex.EncodeToString(sum[:4])
 	return name[:maxChainName-len(tail)] + tail
 }

@@ -29,7 +29,7 @@ func NewProfileText(name string, intn func(n int) int) string {
 sequence = [%s]
 within = "10s"                     # longest time from one knock to the next
 
-open = ["%d/tcp"]                 # what the knocks open; ranges too, as "6000-6010/tcp"
+open = ["%d/tcp"]                # what the knocks open; ranges too, as "6000-6010/tcp"
 lease = "1h"                       # how long new connections may be made; "0": no end
 
 # renew = true                     # each new connection starts the lease again

@@ -30,7 +30,7 @@ func OpenBackend(ctx context.Context, name string) (b Backend, why string, err e
 			return iptables.New(), "backend iptables: iptables-restore and xt_recent are there", nil
 		}
 		if _, err := exec.LookPath("nft"); err != nil {
-			return nil, "", fmt.Errorf("no backend: %s, and nft is not installed either (Debian: apt install iptables, or nftables): %w", lacks, backend.ErrUnsupported)
+			return nil, "", backend.Unsupported("no backend: %s, and nft is not installed either (Debian: apt install iptables, or nftables)", lacks)
 		}
 		return nftables.New(), "backend nftables: " + lacks, nil
 	}

@@ -71,7 +71,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		return change, err
 	}
 	if o.Try > 0 && other.backend != nil {
-		return Change{}, fmt.Errorf("the rules move from backend %s to %s, which a trial cannot undo: %w", other.backend.Name(), s.backend.Name(), backend.ErrUnsupported)
+		return Change{}, backend.Unsupported("the rules move from backend %s to %s, which a trial cannot undo", other.backend.Name(), s.backend.Name())
 	}
 	if o.Try > 0 {
 		if change.Guard, err = s.startGuard(ctx, lock.file, o.Try); err != nil {

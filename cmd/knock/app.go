@@ -113,7 +113,7 @@ func jobsFlag() cli.Flag {
 }
 
 func timeoutFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`, as 5s: what has not opened by then did not open"}
+	return &cli.DurationFlag{Name: "timeout", DefaultText: "none", Usage: "give up after `TIME`, as 5s: what has not opened by then did not open"}
 }
 
 func printer(c *cli.Context) *say.Printer {

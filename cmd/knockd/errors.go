@@ -39,7 +39,7 @@ func explainError(err error) error {
 		tool    *backend.ToolError
 	)
 	switch {
-	case errors.Is(err, backend.ErrPrivilege):
+	case errors.Is(err, backend.ErrPrivilege), errors.Is(err, fs.ErrPermission):
 		e.Code = command.Privilege
 		e.Hint = asRoot()
 	case errors.As(err, &lockout):
@@ -50,7 +50,7 @@ func explainError(err error) error {
 	case errors.Is(err, backend.ErrNotInstalled):
 		e.Code = command.Usage
 		e.Hint = "see: knockd status"
-	case errors.As(err, &tool) && strings.HasPrefix(tool.Line, "-A KNOCKD-OPEN-"):
+	case errors.As(err, &tool) && strings.HasPrefix(tool.Line, "-A KNOCKD-OPEN-"), errors.As(err, &tool) && strings.HasPrefix(tool.Line, "-A KNOCKD-PRE-OPEN-"):
 		e.Code = command.Usage
 		e.Err = fmt.Errorf("%w; nothing was changed", err)
 		e.Hint = "the rule comes from `[opened]` of the profile that the chain is named after"

@@ -102,7 +102,7 @@ Example:
   knockd install ssh --try 30s    # the old rules come back unless you confirm`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; print the text that would be committed"},
-			&cli.DurationFlag{Name: "try", Usage: "put the old rules back after `TIME` unless you confirm"},
+			&cli.DurationFlag{Name: "try", DefaultText: "none", Usage: "put the old rules back after `TIME` unless you confirm"},
 			&cli.BoolFlag{Name: "allow-lockout", Usage: "close the port of your own SSH session"},
 		},
 		Action: install,

@@ -92,6 +92,14 @@ var (
 	ErrUnsupported  = errors.New("this backend cannot do it")
 )
 
+// Unsupported returns an [ErrUnsupported] that says in words of its own what is
+// lacking, or cannot be.
+func Unsupported(format string, args ...any) error { return unsupported{fmt.Errorf(format, args...)} }
+
+type unsupported struct{ error }
+
+func (unsupported) Is(target error) bool { return target == ErrUnsupported }
+
 // ToolError says that a tool of the host refused a text.
 type ToolError struct {
 	Tool   string

@@ -250,7 +250,7 @@ func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.P
 		return b.write(p, holder, "+")
 	}
 	if p.Once {
-		return fmt.Errorf("%s is for one connection: such a lease has no time of its own with iptables: %w", p.Name, backend.ErrUnsupported)
+		return backend.Unsupported("%s is for one connection: such a lease has no time of its own with iptables", p.Name)
 	}
 	until := b.now().Add(d).Round(time.Second)
 	if err := b.changeGrants(ctx, func(f protocol.Family, kept []Grant) []Grant {

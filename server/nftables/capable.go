@@ -51,7 +51,7 @@ func needsOf(want backend.Want) []need {
 // the table needs. Nothing is changed: nft only checks the texts.
 func (b *Backend) capable(ctx context.Context, want backend.Want) error {
 	if _, err := exec.LookPath("nft"); err != nil {
-		return fmt.Errorf("nft is not installed (Debian: apt install nftables): %w", backend.ErrUnsupported)
+		return backend.Unsupported("nft is not installed (Debian: apt install nftables)")
 	}
 	var all strings.Builder
 	needs := needsOf(want)
@@ -70,6 +70,6 @@ func (b *Backend) capable(ctx context.Context, want backend.Want) error {
 	if len(lacking) == 0 {
 		return nil
 	}
-	return fmt.Errorf("this kernel or its nft lacks: %s; use a newer kernel and nftables package, or backend = \"iptables\": %w",
-		strings.Join(lacking, "; "), backend.ErrUnsupported)
+	return backend.Unsupported("this kernel or its nft lacks: %s; use a newer kernel and nftables package, or backend = \"iptables\"",
+		strings.Join(lacking, "; "))
 }

@@ -3,7 +3,6 @@ package nftables
 import (
 	"context"
 	"errors"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -38,7 +37,7 @@ func (b *Backend) list(ctx context.Context) (*Listing, error) {
 		case strings.Contains(tool.Output, "No such file or directory"):
 			return &Listing{}, nil
 		case strings.Contains(tool.Output, "JSON"):
-			return nil, fmt.Errorf("nft cannot print JSON (it was built without libjansson; Debian's and Fedora's packages have it): %w: %w", err, backend.ErrUnsupported)
+			return nil, backend.Unsupported("nft cannot print JSON (it was built without libjansson; Debian's and Fedora's packages have it): %w", err)
 		}
 	}
 	if err != nil {

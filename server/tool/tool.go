@@ -48,7 +48,7 @@ func (t Tool) Run(ctx context.Context, stdin string, args ...string) (string, er
 	case err == nil:
 		return stdout.String(), nil
 	case errors.Is(err, exec.ErrNotFound):
-		return "", fmt.Errorf("%s is not installed (Debian: apt install %s): %w", t.Name, t.Package, backend.ErrUnsupported)
+		return "", backend.Unsupported("%s is not installed (Debian: apt install %s)", t.Name, t.Package)
 	case errors.As(err, &exit):
 		return "", t.refused(stderr.String(), stdin)
 	}

@@ -57,6 +57,9 @@ func (e *CheckError) Error() string {
 	return strings.Join(texts, "\n")
 }
 
+// List returns the problems one by one.
+func (e *CheckError) List() []error { return e.Problems }
+
 // plan compiles profiles for both families, and refuses what cannot be.
 func (s *Server) plan(profiles []*protocol.Profile) (backend.Want, error) {
 	var problems []error

@@ -51,7 +51,13 @@ func Report(words *say.Printer, err error) int {
 	case errors.As(err, &e):
 		if e.Err != nil {
 			words.Block(e.Detail)
-			words.Error(err)
+			if list, ok := e.Err.(interface{ List() []error }); ok {
+				for _, one := range list.List() {
+					words.Error(one)
+				}
+			} else {
+				words.Error(err)
+			}
 		}
 		words.Hint(e.Hint)
 		return e.Code

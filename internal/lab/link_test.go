@@ -29,6 +29,11 @@ func newPair(t *testing.T, c lab.Conditions) pair {
 	p.link = labtest.Connect(t, p.a, p.b, c)
 	p.ca = labtest.ListenPacket(t, p.a, "udp4", p.a.Addr4.String()+":4000")
 	p.cb = labtest.ListenPacket(t, p.b, "udp4", p.b.Addr4.String()+":4000")
+	// Some hundred packets wait there until they are read: the kernel's default is just
+	// enough, and not always.
+	if err := p.cb.(*net.UDPConn).SetReadBuffer(1 << 20); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

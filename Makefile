@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 BIN ?= bin
 DIST ?= dist
-FUZZTIME ?= 5s
+FUZZTIME ?= 3s
 
 # What the packages are called; the programs say the same.
 VERSION ?= $(shell sed -n 's/^var Version = "\(.*\)"$$/\1/p' internal/command/version.go)
@@ -60,7 +60,7 @@ test: test-tools ## run every test with the race detector, then fuzz for a momen
 	@$(MAKE) --no-print-directory fuzz
 
 # Each fuzz target of each package, found by its name: a new one cannot be forgotten.
-fuzz: ## fuzz every parser for FUZZTIME (5s)
+fuzz: ## fuzz every parser for FUZZTIME (3s)
 	@found=0; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file); do \
 			found=1; echo "fuzz $$target"; \

@@ -25,11 +25,12 @@ func TestAnInstallThatIsKilledLeavesTheOldRulesOrTheNewOnes(t *testing.T) {
 		s.profile("web", web)
 		s.config = configs[1]
 		s.settings("backend = \"iptables\"\n")
-		s.profile("mysql", mysql)
-		for i := range 20 { // so that the transaction is long enough to be hit
+		s.profile("mysql", mysql+"place = \"prerouting\"\n") // rules in two tables
+		for i := range 20 {                                  // so that the transaction is long enough to be hit
 			s.profile(fmt.Sprintf("p%02d", i), fmt.Sprintf("sequence = [\"%d/tcp\", \"%d/udp\", \"%d/tcp\"]\nopen = [\"%d/tcp\"]\n",
 				21000+i, 22000+i, 23000+i, 24000+i))
 		}
+		s.must("install") // the table mangle is there from now on, if only empty
 		// want[i] is what configuration i looks like, by tool.
 		tools := []string{"iptables", "ip6tables"}
 		var want [2]map[string]string

@@ -32,19 +32,32 @@ func (e *RunningError) Error() string {
 
 // beTheOne makes this process the service of the network namespace, until the
 // listener is closed. The error is [*RunningError] when there is one.
+//
+// A service that has just ended may have left its name to a tool which it was about
+// to start: the name is free as soon as that runs.
 func beTheOne(ctx context.Context) (*net.UnixListener, error) {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
-	switch {
-	case err == nil:
-		return l, nil
-	case !errors.Is(err, unix.EADDRINUSE):
-		return nil, fmt.Errorf("taking %s: %w", socketName, err)
+	const tries, pause = 100, 10 * time.Millisecond
+	for try := 1; ; try++ {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
+		switch {
+		case err == nil:
+			return l, nil
+		case !errors.Is(err, unix.EADDRINUSE):
+			return nil, fmt.Errorf("taking %s: %w", socketName, err)
+		}
+		pid, err := running(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if try == tries || pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			return nil, &RunningError{pid}
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	pid, err := running(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return nil, &RunningError{pid}
 }
 
 // running returns the service's process, 0 if there is none. The error tells of

@@ -37,11 +37,7 @@ Example:
 }
 
 func importProfiles(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
-	file, err := one(c, "file")
+	h, file, err := openFor(c, "file")
 	if err != nil {
 		return err
 	}

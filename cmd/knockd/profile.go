@@ -56,12 +56,18 @@ func one(c *cli.Context, what string) (string, error) {
 	return c.Args().First(), nil
 }
 
-func newProfile(c *cli.Context) error {
+// openFor is open for a command that takes one argument, which it returns too.
+func openFor(c *cli.Context, what string) (*host, string, error) {
 	h, err := open(c)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	name, err := one(c, "name")
+	arg, err := one(c, what)
+	return h, arg, err
+}
+
+func newProfile(c *cli.Context) error {
+	h, name, err := openFor(c, "name")
 	if err != nil {
 		return err
 	}
@@ -193,11 +199,7 @@ func printJSON(c *cli.Context, v any) error {
 }
 
 func showProfile(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
-	name, err := one(c, "name")
+	h, name, err := openFor(c, "name")
 	if err != nil {
 		return err
 	}
@@ -215,11 +217,7 @@ func showProfile(c *cli.Context) error {
 }
 
 func addProfile(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
-	file, err := one(c, "file")
+	h, file, err := openFor(c, "file")
 	if err != nil {
 		return err
 	}
@@ -240,11 +238,7 @@ func addProfile(c *cli.Context) error {
 }
 
 func removeProfile(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
-	name, err := one(c, "name")
+	h, name, err := openFor(c, "name")
 	if err != nil {
 		return err
 	}

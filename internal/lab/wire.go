@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +42,59 @@ func Plug(h *Host) (*Wire, error) {
 // passed the host's rules, and answers that need no process (echo replies, resets,
 // ICMP errors) can be had from [Wire.Drain].
 func (w *Wire) Inject(packet []byte) error { return w.tun.write(packet) }
+
+// InjectAtOnce lets two IP packets come in at the same moment, each on a processor of
+// its own. With one processor they come one after the other.
+func (w *Wire) InjectAtOnce(one, other []byte) error {
+	conn, err := w.tun.file.SyscallConn() // a write to the file itself would wait for the other
+	if err != nil {
+		return err
+	}
+	var cpus unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &cpus); err != nil {
+		return fmt.Errorf("which processors are there: %w", err)
+	}
+	packets := [][]byte{one, other}
+	var errs [2]error
+	err = conn.Control(func(fd uintptr) {
+		var there atomic.Int32
+		var both sync.WaitGroup
+		next := 0
+		for i, packet := range packets {
+			if cpus.Count() > 1 {
+				for !cpus.IsSet(next) {
+					next++
+				}
+			}
+			cpu := next
+			next++
+			both.Go(func() {
+				lockedToThread(func() {
+					if cpus.Count() > 1 {
+						errs[i] = pin(cpu)
+						for there.Add(1); int(there.Load()) < len(packets); {
+						}
+					}
+					if _, err := unix.Write(int(fd), packet); err != nil {
+						errs[i] = errors.Join(errs[i], fmt.Errorf("write to %s of %s: %w", w.tun.name, w.tun.host.Name, err))
+					}
+				})
+			})
+		}
+		both.Wait()
+	})
+	return errors.Join(err, errs[0], errs[1])
+}
+
+// pin keeps the calling thread on one processor.
+func pin(cpu int) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("stay on processor %d: %w", cpu, err)
+	}
+	return nil
+}
 
 // Next waits for the next packet that the host sends. The error is
 // [os.ErrDeadlineExceeded] when none came in time.

@@ -39,6 +39,7 @@ func Render(in Input) *Ruleset {
 		r.in(i)
 	}
 	r.over()
+	r.ports()
 	r.portChains()
 	r.gates()
 	r.preroutingGates()

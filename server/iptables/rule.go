@@ -120,6 +120,9 @@ func (t table) set() string    { return t.match("--set") }
 func (t table) remove() string { return t.match("--remove") }
 func (t table) check() string  { return t.match("--rcheck") }
 
+// left takes the source out of the table, and matches if it was not in it.
+func (t table) left() string { return t.match("! --remove") }
+
 // within matches a source whose entry is at most d old; d = 0: of any age.
 func (t table) within(d time.Duration) string { return t.match("--rcheck" + secondsFlag(d)) }
 

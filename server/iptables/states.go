@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"slices"
 	"time"
 
 	"knockkit/protocol"
@@ -15,7 +16,7 @@ func (r *render) progressChain() {
 		s := &r.Automaton.States[i]
 		c.add(r.state(i).within(s.Within), note("%s%s", r.Automaton.StateName(i), timed(s.Within)), goTo+r.atChain(i))
 	})
-	r.toPorts(c)
+	c.add(goTo + chainPorts)
 }
 
 func timed(d time.Duration) string {
@@ -25,29 +26,24 @@ func timed(d time.Duration) string {
 	return ", next within " + d.String()
 }
 
-// at fills KNOCKD-AT-…: what a source in state i may do next.
+// at fills KNOCKD-AT-…: what a source in state i may do next. All but a repeat of the
+// knock leaves the state, and one packet only: of two that come in the same moment on
+// two processors, the second finds the position gone, and goes where strangers go.
 func (r *render) at(i int) {
 	s := &r.Automaton.States[i]
 	c := r.out.newChain(r.atChain(i))
-	for _, e := range s.Edges {
-		r.leave(c, i, e)
-	}
 	for _, in := range scope(s.Scope) {
 		c.add(in, r.knock(s.Last()), note("%s: the same knock again", r.Automaton.StateName(i)), goTo+r.stayChain(i))
 	}
-	for _, e := range s.Suffix {
-		r.leave(c, i, e)
+	c.add(r.state(i).left(), note("%s: another packet was faster", r.Automaton.StateName(i)), goTo+chainPorts)
+	for _, e := range slices.Concat(s.Edges, s.Suffix) {
+		for _, in := range scope(r.Automaton.States[e.To].Scope) {
+			c.add(in, r.knock(e.Knock), note("right knock: %s", r.Automaton.StateName(e.To)), goTo+r.inChain(e.To))
+		}
 	}
 	first := s.Users[0]
 	c.add(seldom, report(backend.EventReset, first.Profile.Name, first.Step))
-	c.add(r.state(i).remove(), note("%s: anything else starts over", r.Automaton.StateName(i)), goTo+chainOver)
-}
-
-// leave is the edge from state i to another.
-func (r *render) leave(c *Chain, i int, e protocol.Edge) {
-	for _, in := range scope(r.Automaton.States[e.To].Scope) {
-		c.add(in, r.knock(e.Knock), r.state(i).remove(), note("right knock: %s", r.Automaton.StateName(e.To)), goTo+r.inChain(e.To))
-	}
+	c.add(note("%s: anything else starts over", r.Automaton.StateName(i)), goTo+chainOver)
 }
 
 // step sends a first knock to its state.

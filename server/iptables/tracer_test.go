@@ -18,6 +18,7 @@ type tracer struct {
 	rules  *Ruleset
 	tables map[string]map[netip.Addr][]time.Time // name → address → when it was seen
 	now    time.Time
+	enters func(chain string) // called where the packet comes to a chain; may be nil
 }
 
 func newTracer(r *Ruleset) *tracer {
@@ -56,6 +57,9 @@ func (t *tracer) chain(name string, p tracedPacket, tr *trace, depth int) (strin
 	c := t.rules.Chain(name)
 	if c == nil || depth > 64 {
 		return "", fmt.Errorf("no chain %s, or a loop", name)
+	}
+	if t.enters != nil {
+		t.enters(name)
 	}
 	for _, line := range c.Rules {
 		tr.rules++
@@ -174,6 +178,10 @@ func (p tracedPacket) match(key string, args []string) (bool, []string, error) {
 
 // recent is the match of net/netfilter/xt_recent.c.
 func (t *tracer) recent(args []string, src netip.Addr) (bool, error) {
+	if args[0] == "!" {
+		matched, err := t.recent(args[1:], src)
+		return !matched, err
+	}
 	name, mask := argument(args, "--name"), argument(args, "--mask")
 	if name == "" || mask == "" || !slices.Contains(args, "--rsource") {
 		return false, fmt.Errorf("which table? %q", args)

@@ -41,3 +41,29 @@ func TestTwoConnectionsInTheSameMomentDoNotPassTheGate(t *testing.T) {
 		}
 	})
 }
+
+// A lease for one connection is one that a packet takes with it.
+func TestALeaseForOneConnectionLetsOneOfTwoIn(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		s.install(parse(t, "mysql", `
+			sequence = ["7/tcp"]
+			open = ["3306/tcp"]
+			once = true`))
+		gate := protocol.Knock{Proto: protocol.TCP, Port: 3306}
+		const rounds = 400
+		for i := range rounds {
+			src := lab.ForgedAddr4(i)
+			s.send(src, protocol.Knock{Proto: protocol.TCP, Port: 7})
+			if err := s.wire.InjectAtOnce(s.packet(src, gate), s.packet(src, gate)); err != nil {
+				t.Fatal(err)
+			}
+			if answers := s.answers(); len(answers) != 1 {
+				t.Fatalf("round %d: %d connections came in", i, len(answers))
+			}
+		}
+		if left := s.sources(); len(left) > 0 {
+			t.Errorf("leases that are left: %+v", left)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package nftables
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -143,13 +144,20 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 		lease := fmt.Sprintf("%s @%s", key(p, f), leaseSet(p, f))
 		switch {
 		case p.Once:
-			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, fmt.Sprintf("delete @%s { %s }", leaseSet(p, f), key(p, f)), open)
+			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), fmt.Sprintf("delete @%s { %s }", leaseSet(p, f), key(p, f)), open)
 		case p.Renew && p.Lease > 0:
 			c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", leaseSet(p, f), key(p, f), timeout(p.Lease)), open)
 		default:
 			c.add(p.Name+": a lease", where, match, begins, lease, open)
 		}
 	})
+}
+
+// takeOnce lets one of the packets go on that find a lease of `once` in the same moment,
+// on several processors: a deletion does not say whether there was something to delete.
+// The moment is short, as the next lease may come at once.
+func takeOnce(p *protocol.Profile, f protocol.Family) string {
+	return fmt.Sprintf("add @%s { %s%s limit rate 100/second burst 1 packets }", takenSet(p, f), key(p, f), timeout(time.Second))
 }
 
 // event matches what begins a connection.

@@ -32,6 +32,9 @@ func (r *render) sets() {
 		}
 		for _, p := range r.Want.Of(f).Profiles {
 			r.dynamic(leaseSet(p, f), saddr(f), 0)
+			if p.Once {
+				r.dynamic(takenSet(p, f), saddr(f), 0)
+			}
 			if p.Once && early(p) {
 				r.dynamic(passedSet(p, f), saddr(f), 0)
 			}

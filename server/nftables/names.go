@@ -76,6 +76,11 @@ func leaseSet(p *protocol.Profile, f protocol.Family) string {
 	return name
 }
 
+// takenSet is the set of the sources that are taking a lease of a profile with `once`.
+func takenSet(p *protocol.Profile, f protocol.Family) string {
+	return "taken" + digit(f) + "-" + p.Name
+}
+
 // passedSet is the set of the sources whose connection is between the two gates of a
 // profile with `once`.
 func passedSet(p *protocol.Profile, f protocol.Family) string {

@@ -12,7 +12,6 @@ const (
 	chainTop      = "KNOCKD"
 	chainAbout    = "KNOCKD-ABOUT" // sorts before the rest: iptables-legacy hands chains over by name
 	chainProgress = "KNOCKD-PROGRESS"
-	chainPorts    = "KNOCKD-PORTS"
 	chainOver     = "KNOCKD-OVER"
 	chainFall     = "KNOCKD-FALL"
 	chainBan      = "KNOCKD-BAN"

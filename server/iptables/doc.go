@@ -14,7 +14,6 @@
 //	KNOCKD-AT-mysql.1          a source after knock 1 of mysql: what may come next
 //	KNOCKD-IN-mysql.2          the source makes knock 2: note it, answer it
 //	KNOCKD-OVER                anything else: the source starts over
-//	KNOCKD-PORTS               from then on it is like a stranger: by protocol to
 //	KNOCKD-TCP, KNOCKD-UDP     first knocks and gates, by port (split in four where there are many)
 //	KNOCKD-ICMP                the first knock `icmp`
 //	KNOCKD-GATE-mysql          does the source hold a lease?

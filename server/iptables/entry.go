@@ -53,9 +53,6 @@ func (r *render) toPorts(c *Chain) {
 	}
 }
 
-// ports fills KNOCKD-PORTS: what came to be a stranger's packet goes on as one.
-func (r *render) ports() { r.toPorts(r.out.newChain(chainPorts)) }
-
 // portChain is the chain of a protocol's first knocks and gates.
 func portChain(p protocol.Proto) string {
 	return map[protocol.Proto]string{

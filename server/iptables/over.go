@@ -11,7 +11,7 @@ func (r *render) over() {
 	c := r.out.newChain(chainOver)
 	c.add(r.progress().remove(), note("start over"))
 	if r.Policy.Ban == nil {
-		c.add(goTo + chainPorts)
+		r.toPorts(c)
 		return
 	}
 	for _, proto := range protos[:2] {
@@ -45,7 +45,7 @@ func (r *render) fall() {
 	c := r.out.newChain(chainFall)
 	c.add(r.fallen().set(), note("fell from a position"))
 	c.add(r.fallen().often(ban.After, ban.For), note("for the %d. time: ban", ban.After), goTo+chainBan)
-	c.add(goTo + chainPorts)
+	r.toPorts(c)
 	b := r.out.newChain(chainBan)
 	b.add(seldom, report(backend.EventBan, "", 0))
 	b.add(r.banned().set(), note("banned from now on"))

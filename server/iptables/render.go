@@ -39,7 +39,6 @@ func Render(in Input) *Ruleset {
 		r.in(i)
 	}
 	r.over()
-	r.ports()
 	r.portChains()
 	r.gates()
 	r.preroutingGates()

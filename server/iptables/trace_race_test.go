@@ -29,7 +29,7 @@ func TestOfTwoPacketsInTheSameMomentOneLeavesThePosition(t *testing.T) {
 		{"a connection to the gate is shut out", tcp(3306), "DROP"},
 		{"a right knock is nobody's", tcp(8), "RETURN"},
 		{"a packet to nobody's port goes on", tcp(9), "RETURN"},
-		{"a repeated knock is a first one", tcp(7), "RETURN"},
+		{"a repeated knock keeps the position", tcp(7), "RETURN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tr := newTracer(Render(Input{Automaton: a, Policy: protocol.Policy{Strict: true}}))
@@ -56,6 +56,9 @@ func TestOfTwoPacketsInTheSameMomentOneLeavesThePosition(t *testing.T) {
 			}
 			if !raced || got.verdict != c.verdict {
 				t.Errorf("the second packet gets %q (raced: %t), want %q", got.verdict, raced, c.verdict)
+			}
+			if now := len(position); now > 0 && c.second != tcp(7) {
+				t.Errorf("the second packet leads to a position")
 			}
 			if leases := tr.tables["mysql.open.KNOCKD4"]; len(leases) != 0 {
 				t.Errorf("a lease was granted to %v", leases)

@@ -155,7 +155,7 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 
 // takeOnce lets one of the packets go on that find a lease of `once` in the same moment,
 // on several processors: a deletion does not say whether there was something to delete.
-// The moment is short, as the next lease may come at once.
+// The moment is short, as a lease given by hand may follow at once; a knock ends it.
 func takeOnce(p *protocol.Profile, f protocol.Family) string {
 	return fmt.Sprintf("add @%s { %s%s limit rate 100/second burst 1 packets }", takenSet(p, f), key(p, f), timeout(time.Second))
 }

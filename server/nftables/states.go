@@ -58,6 +58,9 @@ func (r *render) enter(a *protocol.Automaton, i int) {
 				match = "meta nfproto " + a.Family.String()
 			}
 			c.add("", match, report(backend.EventGrant, p.Name, 0))
+			if p.Once {
+				c.add(p.Name+": not taken yet", match, fmt.Sprintf("delete @%s { %s }", takenSet(p, a.Family), key(p, a.Family)))
+			}
 			c.add(p.Name+": opened", match, "update @"+leaseSet(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
 		}
 	}

@@ -105,10 +105,15 @@ func (h *host) with(b server.Backend, why string, err error) (*server.Server, er
 	return server.New(b, h.settings), nil
 }
 
-// profiles loads the named profiles, or all that are enabled when none is named.
+// profiles loads the named profiles, or all that are enabled when none is named. That
+// there is none at all is an error: to install nothing would be a removal.
 func (h *host) profiles(names []string) ([]*protocol.Profile, error) {
 	if len(names) == 0 {
-		return h.enabled()
+		all, err := h.enabled()
+		if err == nil && len(all) == 0 {
+			err = command.Usagef("knockd profile new NAME makes one; to remove what is installed: knockd remove --all", "no enabled profile in %s", h.folders)
+		}
+		return all, err
 	}
 	var all []*protocol.Profile
 	for i, name := range names {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"knockkit/internal/command"
+	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
 )
@@ -18,7 +19,11 @@ func usage(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return &command.Error{Code: command.Privilege, Err: err, Hint: asRoot()}
 	}
-	return &command.Error{Code: command.Usage, Err: err}
+	e := &command.Error{Code: command.Usage, Err: err}
+	if wrong := new(*protocol.SyntaxError); errors.As(err, wrong) {
+		e.Hint = (*wrong).Hint
+	}
+	return e
 }
 
 // asRoot is the hint to type the same again as root.

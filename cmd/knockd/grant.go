@@ -33,7 +33,7 @@ func nameAndAddress(c *cli.Context) (string, netip.Addr, error) {
 		return "", netip.Addr{}, command.Usagef(see, "%s takes a profile and an address", c.Command.HelpName)
 	}
 	addr, err := netip.ParseAddr(c.Args().Get(1))
-	if err != nil {
+	if err != nil || addr.Zone() != "" { // the kernel's rules know no zones
 		return "", addr, command.Usagef("for example: "+c.Command.HelpName+" "+c.Args().First()+" 198.51.100.7", "%q is not an address", c.Args().Get(1))
 	}
 	return c.Args().First(), addr, nil

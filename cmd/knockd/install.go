@@ -49,9 +49,6 @@ func render(c *cli.Context) error {
 	if b := c.String("backend"); c.IsSet("backend") && !slices.Contains(server.Backends(), b) {
 		return command.Usagef("iptables or nftables", "there is no backend %q", b)
 	}
-	if len(profiles) == 0 { // install refuses it too: it would be a removal
-		return h.nothingEnabled()
-	}
 	s, err := h.server(c.Context)
 	if err != nil {
 		return err
@@ -163,19 +160,12 @@ func (h *host) installable(names []string) ([]*protocol.Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(profiles) == 0 {
-		return nil, h.nothingEnabled()
-	}
 	for _, p := range profiles {
 		if !p.Enabled {
 			return nil, command.Usagef("set enabled = true in "+h.folders.ProfileFile(p.Name), "profile %s is disabled", p.Name)
 		}
 	}
 	return profiles, nil
-}
-
-func (h *host) nothingEnabled() error {
-	return command.Usagef("knockd profile new NAME makes one; to remove what is installed: knockd remove --all", "no enabled profile in %s", h.folders)
 }
 
 // report says what has changed.

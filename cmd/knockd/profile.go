@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -189,7 +190,13 @@ func listProfiles(c *cli.Context) error {
 		}
 		rows = append(rows, []string{l.Name, state, sequence, strings.Join(l.Open, " "), l.Description})
 	}
-	return say.Table(c.App.Writer, []string{"PROFILE", "STATE", "SEQUENCE", "OPENS", "DESCRIPTION"}, rows)
+	if err := say.Table(c.App.Writer, []string{"PROFILE", "STATE", "SEQUENCE", "OPENS", "DESCRIPTION"}, rows); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(lines, func(l profileLine) bool { return l.Error != "" }) {
+		h.words.Note("what is broken: knockd profile check")
+	}
+	return nil
 }
 
 func printJSON(c *cli.Context, v any) error {

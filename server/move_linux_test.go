@@ -112,5 +112,40 @@ func TestAChangedLeaseAppliesToRunningLeases(t *testing.T) {
 			}
 			return nil
 		})
+		// What has ended stays so, however long a lease is from now on.
+		for _, lease := range []string{"1h", "0"} {
+			s.install(article(t, "lease = \""+lease+"\""))
+			s.expect("silent", lab.ForgedAddr4(1), 3306)
+			s.expect("silent", lab.ForgedAddr6(1), 3306)
+			if left := s.sources(); len(left) > 0 {
+				t.Errorf("with lease %s: %+v", lease, left)
+			}
+		}
+	})
+}
+
+// A lease of a time of its own is one of the profile as it is now.
+func TestALeaseGivenByHandEndsWhereItsProfileTakesItBack(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		s.listen(3306)
+		for _, change := range []string{`from = ["10.9.7.0/24", "2001:db8:9:7::/64"]`, `prefix = { ipv4 = 24, ipv6 = 64 }`} {
+			s.install(article(t, ""))
+			eachFamily(t, func(t *testing.T, one, _ netip.Addr) {
+				s.t = t
+				s.do(func() error {
+					_, err := s.srv.Grant(t.Context(), "mysql", one, 2*time.Hour)
+					return err
+				})
+				s.expect("open", one, 3306)
+			})
+			s.t = t
+			s.install(article(t, change))
+			eachFamily(t, func(t *testing.T, one, _ netip.Addr) {
+				s.t = t
+				s.expect("silent", one, 3306)
+			})
+			s.t = t
+		}
 	})
 }

@@ -68,7 +68,7 @@ func (b *Backend) rules(was *Saved, f protocol.Family, want backend.Want, grants
 	if grants != nil {
 		kept = grants(kept)
 	}
-	in := Input{Automaton: want.Of(f), Policy: want.Policy, Known: about.Known, Grants: ofFamily(kept, f)}
+	in := Input{Automaton: want.Of(f), Policy: want.Policy, Known: about.Known, Grants: fitting(kept, want.Of(f))}
 	if want.Trial {
 		in.Spare = about.Spare
 	}
@@ -76,14 +76,13 @@ func (b *Backend) rules(was *Saved, f protocol.Family, want backend.Want, grants
 }
 
 // carried returns the leases that another backend has granted, as given by hand:
-// an entry of a recency table cannot be dated. One without end lasts as long as
-// any lease can; that of a `once` profile is then for more than one connection.
+// an entry of a recency table cannot be dated. One without end lasts a year; that of a `once` profile is then for more than one connection.
 func (b *Backend) carried(want backend.Want) []Grant {
 	var grants []Grant
 	for _, s := range want.Carried {
 		left := s.Left
 		if s.Unlimited {
-			left = protocol.MaxLease
+			left = 365 * 24 * time.Hour
 		}
 		if s.State == backend.Open {
 			grants = append(grants, Grant{s.Profile, s.Address, b.now().Add(left).Round(time.Second)})
@@ -137,6 +136,11 @@ func (b *Backend) commit(ctx context.Context, want backend.Want, grants func([]G
 	for f, saved := range snap {
 		if target[f], err = b.rules(saved, f, want, grants); err != nil {
 			return err
+		}
+		if about, err := ReadAbout(saved.Ours); err == nil {
+			if err := forgetEnded(ctx, f, about, want); err != nil {
+				return fmt.Errorf("forget what has ended: %w", err)
+			}
 		}
 	}
 	return b.replace(ctx, snap, target)
@@ -244,10 +248,10 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 // holder has the profile's prefix length.
 func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.Prefix, d time.Duration) error {
 	if d == 0 || d == p.Lease {
-		if err := b.dropGrants(ctx, p, holder); err != nil {
+		if err := b.write(p, holder, "+"); err != nil {
 			return err
 		}
-		return b.write(p, holder, "+")
+		return b.dropGrants(ctx, p, holder)
 	}
 	if p.Once {
 		return backend.Unsupported("%s is for one connection: such a lease has no time of its own with iptables", p.Name)

@@ -57,7 +57,13 @@ func alive(grants []Grant, now time.Time) []Grant {
 	return kept
 }
 
-// ofFamily returns the grants whose holders are of the family.
-func ofFamily(grants []Grant, f protocol.Family) []Grant {
-	return slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool { return protocol.FamilyOf(g.Holder.Addr()) != f })
+// fitting returns the grants that are leases of the automaton's profiles as these are now:
+// one for a prefix of another length, or for a source that may not come any more, is none.
+func fitting(grants []Grant, a *protocol.Automaton) []Grant {
+	return slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool {
+		return !slices.ContainsFunc(a.Profiles, func(p *protocol.Profile) bool {
+			return p.Name == g.Profile && protocol.FamilyOf(g.Holder.Addr()) == a.Family && g.Holder.Bits() == p.Prefix(a.Family) &&
+				(len(p.From) == 0 || slices.ContainsFunc(p.From, g.Holder.Overlaps))
+		})
+	})
 }

@@ -34,7 +34,7 @@ func Keys() []Key {
 		{"signed.carrier", "", `signed = { carrier = "5000/udp" }`, "What carries the token: `icmp` or `PORT/udp`."},
 
 		{"open", "", `open = ["3306/tcp", "6000-6010/tcp"]`, "What the knocks open: ports or ranges, one or more."},
-		{"lease", `"1h"`, `lease = "8h"`, "How long new connections may be made, in whole seconds, at most 365d. \"0\" is until removed or evicted."},
+		{"lease", `"1h"`, `lease = "8h"`, "How long new connections may be made, in whole seconds, at most 49d. \"0\" is until removed or evicted."},
 		{"renew", "false", `renew = true`, "Each new connection starts the lease again."},
 		{"once", "false", `once = true`, "The first connection uses the lease up."},
 		{"cut", "false", `cut = true`, "Established connections end with the lease. By default they go on."},

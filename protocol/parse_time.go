@@ -11,9 +11,9 @@ import (
 
 const day = 24 * time.Hour
 
-// MaxLease is the longest lease: xt_recent counts it in jiffies, which at 1000
-// a second must fit 32 bits twice over.
-const MaxLease = 365 * day
+// MaxLease is the longest lease that ends: xt_recent makes jiffies of its seconds, up to
+// 1000 of each, and keeps 32 bits. What is longer would end within hours.
+const MaxLease = 49 * day
 
 // ParseDuration reads a length of time as a profile writes it: a Go duration,
 // with days as a unit before the others, as "90m", "1h", "2d", "1d12h" or "0".

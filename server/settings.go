@@ -29,8 +29,8 @@ func Backends() []string { return []string{"auto", "iptables", "nftables"} }
 // maxSettingsSize is far more than a settings file needs.
 const maxSettingsSize = 64 << 10
 
-// MaxBan is the longest time of a ban.
-const MaxBan = 365 * 24 * time.Hour
+// MaxBan is the longest time of a ban, for the reason of the longest lease.
+const MaxBan = protocol.MaxLease
 
 // ParseSettings reads knockd.toml. All its problems are reported in one run;
 // the settings are those of an empty file when any is an error.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 )
@@ -130,5 +131,23 @@ func TestALeaseForOneConnectionLetsAUDPFlowInBeforeItIsAnswered(t *testing.T) {
 			}
 		}
 		service.nothingFrom(s, other)
+	})
+}
+
+// A lease that is used starts again everywhere it is noted: in a recency table the oldest
+// entry makes room for a new one.
+func TestALeaseThatRenewsOutlivesThoseThatComeAfterIt(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		s.listen(3306)
+		s.install(article(t, "renew = true"))
+		const others = 150 // of which a table keeps 100, unless the machine is set to more
+		for i := range others {
+			s.send(lab.ForgedAddr4(i), ping, tcp(7), tcp(8000))
+			if i%20 == 0 {
+				s.expect("open", lab.ForgedAddr4(0), 3306)
+			}
+		}
+		s.expect("open", lab.ForgedAddr4(0), 3306)
 	})
 }

@@ -17,6 +17,7 @@ const (
 	chainBan      = "KNOCKD-BAN"
 	chainBanned   = "KNOCKD-BANNED"
 	chainStray    = "KNOCKD-STRAY"
+	chainLate     = "KNOCKD-LATE"
 	chainCut      = "KNOCKD-CUT"
 	prefixAt      = "KNOCKD-AT-"
 	prefixIn      = "KNOCKD-IN-"

@@ -21,6 +21,7 @@
 //	KNOCKD-SHUT-mysql          no lease: report it, then what `closed` says
 //	KNOCKD-CUT                 established connections of profiles with `cut`
 //	KNOCKD-STRAY               no event: at a gate like a connection without a lease
+//	KNOCKD-LATE                two packets at once, the slower one: no knock, but gates are asked
 //	KNOCKD-PRE, KNOCKD-PRE-…   in mangle: gates before destination NAT (place = "prerouting")
 //	KNOCKD-BANNED, KNOCKD-BAN, KNOCKD-FALL   with the setting `ban`
 //	KNOCKD-ABOUT               never jumped to: what is installed, and the tables

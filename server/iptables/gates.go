@@ -111,6 +111,7 @@ func (r *render) gates() {
 		r.shutOut(p)
 	}
 	r.shut(chainStray, everywhere, r.closedRules)
+	r.shut(chainLate, everywhere, r.gateRules)
 	if r.Policy.Ban != nil {
 		r.shut(chainBanned, everywhere, r.drop("banned"))
 	}
@@ -156,7 +157,11 @@ func (r *render) leaseRules(p *protocol.Profile) []rule {
 			}
 			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), note("%s: a lease, for one connection", p.Name)})
 		case p.Renew:
-			rules = append(rules, rule{from, lease.renew(p.Lease), note("%s: a lease, which starts again", p.Name)})
+			again := ""
+			if holders, ok := r.holders(p); ok { // or newer leases of others would evict it there
+				again = holders.set()
+			}
+			rules = append(rules, rule{from, lease.renew(p.Lease), again, note("%s: a lease, which starts again", p.Name)})
 		default:
 			rules = append(rules, rule{from, lease.within(p.Lease), note("%s: a lease", p.Name)})
 		}

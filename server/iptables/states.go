@@ -28,15 +28,15 @@ func timed(d time.Duration) string {
 
 // at fills KNOCKD-AT-…: what a source in state i may do next. All but a repeat of the
 // knock leaves the state, and one packet only: of two that come in the same moment on
-// two processors, the second finds the position gone. It is no event, as when a network
-// delivers a knock twice, and a gate is shut to it.
+// two processors, the second finds the position gone. It is no knock, as when a network
+// delivers one twice; at a gate it is a connection like any other.
 func (r *render) at(i int) {
 	s := &r.Automaton.States[i]
 	c := r.out.newChain(r.atChain(i))
 	for _, in := range scope(s.Scope) {
 		c.add(in, r.knock(s.Last()), note("%s: the same knock again", r.Automaton.StateName(i)), goTo+r.stayChain(i))
 	}
-	c.add(r.state(i).left(), note("%s: another packet was faster", r.Automaton.StateName(i)), goTo+chainStray)
+	c.add(r.state(i).left(), note("%s: another packet was faster", r.Automaton.StateName(i)), goTo+chainLate)
 	for _, e := range slices.Concat(s.Edges, s.Suffix) {
 		for _, in := range scope(r.Automaton.States[e.To].Scope) {
 			c.add(in, r.knock(e.Knock), note("right knock: %s", r.Automaton.StateName(e.To)), goTo+r.inChain(e.To))

@@ -76,7 +76,8 @@ func (b *Backend) rules(was *Saved, f protocol.Family, want backend.Want, grants
 }
 
 // carried returns the leases that another backend has granted, as given by hand:
-// an entry of a recency table cannot be dated. One without end lasts a year; that of a `once` profile is then for more than one connection.
+// an entry of a recency table cannot be dated. One without end lasts a year; that of
+// a `once` profile is then for more than one connection.
 func (b *Backend) carried(want backend.Want) []Grant {
 	var grants []Grant
 	for _, s := range want.Carried {

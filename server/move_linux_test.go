@@ -149,3 +149,32 @@ func TestALeaseGivenByHandEndsWhereItsProfileTakesItBack(t *testing.T) {
 		}
 	})
 }
+
+// A lease for a prefix is one for those of it who may come at all.
+func TestALeaseGivenByHandForAPrefixLetsNobodyInWhoMayNotCome(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		s.listen(3306)
+		s.install(article(t, `prefix = { ipv4 = 24 }
+from = ["10.9.0.0/28", "10.9.0.32/28", "10.9.8.0/24"]`))
+		s.do(func() error {
+			_, err := s.srv.Grant(t.Context(), "mysql", lab.ForgedAddr4(1), 2*time.Hour)
+			return err
+		})
+		for range 2 { // an install in between keeps it
+			for i, want := range map[int]string{1: "open", 15: "open", 16: "silent", 32: "open", 200: "silent"} {
+				s.expect(want, lab.ForgedAddr4(i), 3306)
+			}
+			if held := s.sources(); len(held) != 1 || held[0].Address.String() != "10.9.0.0/24" {
+				t.Errorf("held: %+v", held)
+			}
+			s.install(article(t, `prefix = { ipv4 = 24 }
+from = ["10.9.0.0/28", "10.9.0.32/28", "10.9.8.0/24"]`))
+		}
+		s.do(func() error {
+			_, _, err := s.srv.Revoke(t.Context(), "mysql", lab.ForgedAddr4(1), false)
+			return err
+		})
+		s.expect("silent", lab.ForgedAddr4(1), 3306)
+	})
+}

@@ -3,6 +3,7 @@ package iptables
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -100,7 +101,7 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 			}
 		}
 		if gate := r.Chain(chainName(prefixGate, p.Name, 0)); gate != nil {
-			in.Grants = append(in.Grants, readGrants(p.Name, gate)...)
+			in.Grants = append(in.Grants, readGrants(p, r.Family, gate)...)
 		}
 	}
 	return in, nil
@@ -131,11 +132,17 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 	return nil
 }
 
-func readGrants(profile string, gate *Chain) []Grant {
+// readGrants reads the leases given by hand. The rules of one may be narrower than it is.
+func readGrants(p *protocol.Profile, f protocol.Family, gate *Chain) []Grant {
 	var grants []Grant
 	for _, line := range gate.Rules {
-		if args, err := split(line); err == nil {
-			if g, ok := parseGrant(profile, args); ok {
+		args, err := split(line)
+		if err != nil {
+			continue
+		}
+		if g, ok := parseGrant(p.Name, args); ok {
+			g.Holder = netip.PrefixFrom(g.Holder.Addr(), p.Prefix(f)).Masked()
+			if !slices.Contains(grants, g) {
 				grants = append(grants, g)
 			}
 		}

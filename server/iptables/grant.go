@@ -20,8 +20,18 @@ type Grant struct {
 // still matches.
 const dateForm = "2006-01-02T15:04:05"
 
-func (g Grant) match() rule {
-	return rule{prefix("-s", g.Holder), "-m time --datestop " + g.Until.Add(-time.Second).UTC().Format(dateForm), note("%s: granted by hand", g.Profile)}
+// match returns the rules for who may come: the holder, or of a holder that is a prefix
+// what lies in one of the profile's sources.
+func (g Grant) match(sources []netip.Prefix) []rule {
+	who := []netip.Prefix{g.Holder}
+	if !slices.ContainsFunc(sources, func(s netip.Prefix) bool { return s.Bits() <= g.Holder.Bits() && s.Overlaps(g.Holder) }) && len(sources) > 0 {
+		who = slices.DeleteFunc(slices.Clone(sources), func(s netip.Prefix) bool { return !s.Overlaps(g.Holder) })
+	}
+	var rules []rule
+	for _, from := range who {
+		rules = append(rules, rule{prefix("-s", from), "-m time --datestop " + g.Until.Add(-time.Second).UTC().Format(dateForm), note("%s: granted by hand", g.Profile)})
+	}
+	return rules
 }
 
 // parseGrant reads the rule of a gate back.

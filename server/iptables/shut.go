@@ -57,10 +57,8 @@ func (r *render) cut(profiles []*protocol.Profile, proto protocol.Proto, verdict
 	}
 	for _, p := range profiles {
 		for _, in := range scope(p.ScopeIn(r.family)) {
-			for _, g := range r.Grants {
-				if g.Profile == p.Name {
-					rules = append(rules, g.match().with("-j RETURN"))
-				}
+			for _, grant := range r.grantRules(p) {
+				rules = append(rules, grant.with("-j RETURN"))
 			}
 			rules = append(rules, rule{in, r.lease(p).within(p.Lease), note("%s: the lease goes on", p.Name), "-j RETURN"})
 		}

@@ -56,23 +56,24 @@ func (b *Backend) read(ctx context.Context) (snapshot, error) {
 	return snap, nil
 }
 
-// rules renders one family, keeping the names and the hand-given leases that are there.
-func (b *Backend) rules(was *Saved, f protocol.Family, want backend.Want, grants func([]Grant) []Grant) (*Ruleset, error) {
+// installedOrNone reads what is installed. Where somebody changed the record, what is wanted is
+// still known; what is lost is only which table held which position.
+func installedOrNone(was *Saved) *Installed {
 	about, err := ReadAbout(was.Ours)
 	if err != nil {
-		// Somebody changed the record. What is wanted is still known; what is lost
-		// is only which table held which position.
-		about = &Installed{}
+		return &Installed{}
 	}
+	return about
+}
+
+// rules renders one family, keeping the names and the hand-given leases that are there.
+func (b *Backend) rules(about *Installed, f protocol.Family, want backend.Want) *Ruleset {
 	kept := append(alive(about.Grants, b.now()), b.carried(want)...)
-	if grants != nil {
-		kept = grants(kept)
-	}
 	in := Input{Automaton: want.Of(f), Policy: want.Policy, Known: about.Known, Grants: fitting(kept, want.Of(f))}
 	if want.Trial {
 		in.Spare = about.Spare
 	}
-	return Render(in), nil
+	return Render(in)
 }
 
 // carried returns the leases that another backend has granted, as given by hand:
@@ -110,10 +111,7 @@ func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text
 		if snap[f] == nil {
 			continue
 		}
-		rules, err := b.rules(snap[f], f, want, nil)
-		if err != nil {
-			return nil, err
-		}
+		rules := b.rules(installedOrNone(snap[f]), f, want)
 		texts = append(texts, backend.Text{Family: f, Tool: strings.Join(b.tool(f).restoreCommand(), " "), Text: Transaction(snap[f], rules)})
 	}
 	return texts, nil
@@ -122,10 +120,6 @@ func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text
 // Commit makes want what is installed: one transaction a family. When the second
 // one fails, the first is put back.
 func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
-	return b.commit(ctx, want, nil)
-}
-
-func (b *Backend) commit(ctx context.Context, want backend.Want, grants func([]Grant) []Grant) error {
 	snap, err := b.read(ctx)
 	if err != nil {
 		return err
@@ -135,13 +129,10 @@ func (b *Backend) commit(ctx context.Context, want backend.Want, grants func([]G
 	}
 	target := map[protocol.Family]*Ruleset{}
 	for f, saved := range snap {
-		if target[f], err = b.rules(saved, f, want, grants); err != nil {
-			return err
-		}
-		if about, err := ReadAbout(saved.Ours); err == nil {
-			if err := forgetEnded(ctx, f, about, want); err != nil {
-				return fmt.Errorf("forget what has ended: %w", err)
-			}
+		about := installedOrNone(saved)
+		target[f] = b.rules(about, f, want)
+		if err := forgetEnded(ctx, f, about, want); err != nil {
+			return fmt.Errorf("forget what has ended: %w", err)
 		}
 	}
 	return b.replace(ctx, snap, target)

@@ -25,8 +25,11 @@ func (t *tables) limits(policy protocol.Policy) map[string]time.Duration {
 // installed, where the wanted ones are longer. An entry has no end of its own, and would
 // count again: a lease that was over for weeks would open.
 func forgetEnded(ctx context.Context, f protocol.Family, is *Installed, want backend.Want) error {
+	if len(is.Profiles) == 0 {
+		return nil
+	}
 	a, err := protocol.Compile(is.Profiles, f)
-	if err != nil || len(is.Profiles) == 0 {
+	if err != nil {
 		return nil // nobody knows what the entries mean; status says so
 	}
 	var clock Clock
@@ -46,7 +49,7 @@ func forgetEnded(ctx context.Context, f protocol.Family, is *Installed, want bac
 			}
 		}
 		for _, e := range entries {
-			if clock.Age(e.LastSeen) <= was {
+			if !clock.over(e, was) {
 				continue
 			}
 			if err := writeTable(name, "-"+e.Addr.String()); err != nil {

@@ -23,9 +23,10 @@ const dateForm = "2006-01-02T15:04:05"
 // match returns the rules for who may come: the holder, or of a holder that is a prefix
 // what lies in one of the profile's sources.
 func (g Grant) match(sources []netip.Prefix) []rule {
-	who := []netip.Prefix{g.Holder}
-	if !slices.ContainsFunc(sources, func(s netip.Prefix) bool { return s.Bits() <= g.Holder.Bits() && s.Overlaps(g.Holder) }) && len(sources) > 0 {
-		who = slices.DeleteFunc(slices.Clone(sources), func(s netip.Prefix) bool { return !s.Overlaps(g.Holder) })
+	who := slices.DeleteFunc(slices.Clone(sources), func(s netip.Prefix) bool { return !s.Overlaps(g.Holder) })
+	wider := func(s netip.Prefix) bool { return s.Bits() <= g.Holder.Bits() }
+	if len(sources) == 0 || slices.ContainsFunc(who, wider) {
+		who = []netip.Prefix{g.Holder}
 	}
 	var rules []rule
 	for _, from := range who {

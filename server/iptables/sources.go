@@ -98,13 +98,12 @@ func (r *reader) add(name string, limit time.Duration, bits int, like backend.So
 		return
 	}
 	for _, e := range entries {
-		age := r.clock.Age(e.LastSeen)
-		if limit > 0 && age > limit {
+		if r.clock.over(e, limit) {
 			continue
 		}
 		s := like
 		s.Address = netip.PrefixFrom(e.Addr, bits)
-		s.Left, s.Unlimited = limit-age, limit == 0
+		s.Left, s.Unlimited = limit-r.clock.Age(e.LastSeen), limit == 0
 		r.found = append(r.found, s)
 	}
 }

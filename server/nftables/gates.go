@@ -144,7 +144,7 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 		lease := fmt.Sprintf("%s @%s", key(p, f), leaseSet(p, f))
 		switch {
 		case p.Once:
-			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), fmt.Sprintf("delete @%s { %s }", leaseSet(p, f), key(p, f)), open)
+			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(leaseSet(p, f), key(p, f)), open)
 		case p.Renew && p.Lease > 0:
 			c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", leaseSet(p, f), key(p, f), timeout(p.Lease)), open)
 		default:
@@ -231,7 +231,7 @@ func (r *render) backs() {
 			}
 		}
 		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), fmt.Sprintf("delete @%s { %s }", leaseSet(p, f), key(p, f)))
+			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(leaseSet(p, f), key(p, f)))
 			if p.Close.Proto == protocol.ICMP {
 				other.add("gives a lease back", echo(f), "jump "+c.Name)
 			}

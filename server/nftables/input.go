@@ -228,7 +228,7 @@ func (r *render) fall() {
 		for i := range ban.After - 1 {
 			set := fallSet(f, i+1)
 			c.add(fmt.Sprintf("fall %d", i+1), fmt.Sprintf("%s != @%s add @%s { %s%s } goto other", saddr(f), set, set, saddr(f), timeout(ban.For)))
-			b.add("count anew after the ban", fmt.Sprintf("delete @%s { %s }", set, saddr(f)))
+			b.add("count anew after the ban", remove(set, saddr(f)))
 		}
 	}
 	c.add(fmt.Sprintf("fall %d: ban", ban.After), "goto ban")

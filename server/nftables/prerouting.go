@@ -50,7 +50,7 @@ func (r *render) prerouting() {
 // the early gate, where it is noted. What NAT sends here may have met no gate on its way.
 func (r *render) passed(c *Chain, p *protocol.Profile, f protocol.Family, where, begins, open string) {
 	set := passedSet(p, f)
-	c.add(p.Name+": passed the gate before NAT", where, begins, saddr(f), "@"+set, fmt.Sprintf("delete @%s { %s }", set, saddr(f)), open)
+	c.add(p.Name+": passed the gate before NAT", where, begins, saddr(f), "@"+set, remove(set, saddr(f)), open)
 }
 
 // notePassed is what the early gate does for it.

@@ -59,7 +59,7 @@ func (r *render) enter(a *protocol.Automaton, i int) {
 			}
 			c.add("", match, report(backend.EventGrant, p.Name, 0))
 			if p.Once {
-				c.add(p.Name+": not taken yet", match, fmt.Sprintf("delete @%s { %s }", takenSet(p, a.Family), key(p, a.Family)))
+				c.add(p.Name+": not taken yet", match, remove(takenSet(p, a.Family), key(p, a.Family)))
 			}
 			c.add(p.Name+": opened", match, "update @"+leaseSet(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
 		}
@@ -154,6 +154,9 @@ func key(p *protocol.Profile, f protocol.Family) string {
 	}
 	return saddr(f) + " & " + f.Netmask(bits)
 }
+
+// remove takes a packet's key out of a set, whether or not it is there.
+func remove(set, key string) string { return fmt.Sprintf("delete @%s { %s }", set, key) }
 
 func inChain(a *protocol.Automaton, i int) string { return "in-" + stateLabel(a, i) }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"slices"
@@ -101,7 +102,8 @@ func load(c *cli.Context, name, typed string) (config.Entry, error) {
 		return config.Entry{}, err
 	}
 	entry, err := f.Load(name)
-	if _, notAddr := netip.ParseAddr(name); err != nil && notAddr == nil {
+	unknown := new(config.UnknownProfileError)
+	if _, notAddr := netip.ParseAddr(name); notAddr == nil && errors.As(err, &unknown) {
 		return entry, command.Usagef("without a profile, say where to knock: knock "+name+" 7000 8000:udp", "%w", err)
 	}
 	return entry, command.ProfileError(c, err, typed)

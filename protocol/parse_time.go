@@ -12,7 +12,7 @@ import (
 const day = 24 * time.Hour
 
 // MaxLease is the longest lease that ends: xt_recent makes jiffies of its seconds, up to
-// 1000 of each, and keeps 32 bits. What is longer would end within hours.
+// 1000 of each, and keeps 32 bits. What is longer could end much too early.
 const MaxLease = 49 * day
 
 // ParseDuration reads a length of time as a profile writes it: a Go duration,

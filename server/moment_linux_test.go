@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"knockkit/internal/lab"
-	"knockkit/protocol"
 )
 
 // Two processors handle two packets of a source in a position at the same moment. Both
@@ -22,19 +21,18 @@ func TestTwoConnectionsInTheSameMomentDoNotPassTheGate(t *testing.T) {
 				s.install(parse(t, "mysql", `
 					sequence = ["7/tcp", "8/tcp"]
 					open = ["3306/tcp"]`))
-				gate := protocol.Knock{Proto: protocol.TCP, Port: 3306}
 				const rounds = 400 // with rules that fall off their end for the slower packet, the first few let one through
 				for i := range rounds {
 					src := c.src(i)
-					s.send(src, protocol.Knock{Proto: protocol.TCP, Port: 7})
-					if err := s.wire.InjectAtOnce(s.packet(src, gate), s.packet(src, gate)); err != nil {
+					s.send(src, tcp(7))
+					if err := s.wire.InjectAtOnce(s.packet(src, tcp(3306)), s.packet(src, tcp(3306))); err != nil {
 						t.Fatal(err)
 					}
 					if answers := s.answers(); len(answers) > 0 {
 						t.Fatalf("round %d: %+v came through", i, answers[0])
 					}
 				}
-				if answers := s.send(c.src(rounds), protocol.Knock{Proto: protocol.TCP, Port: 9}); len(answers) != 1 {
+				if answers := s.send(c.src(rounds), tcp(9)); len(answers) != 1 {
 					t.Errorf("a port without a gate answered %d times, want once: would a packet that passed be seen?", len(answers))
 				}
 			})
@@ -50,12 +48,11 @@ func TestALeaseForOneConnectionLetsOneOfTwoIn(t *testing.T) {
 			sequence = ["7/tcp"]
 			open = ["3306/tcp"]
 			once = true`))
-		gate := protocol.Knock{Proto: protocol.TCP, Port: 3306}
 		const rounds = 400
 		for i := range rounds {
 			src := lab.ForgedAddr4(i)
-			s.send(src, protocol.Knock{Proto: protocol.TCP, Port: 7})
-			if err := s.wire.InjectAtOnce(s.packet(src, gate), s.packet(src, gate)); err != nil {
+			s.send(src, tcp(7))
+			if err := s.wire.InjectAtOnce(s.packet(src, tcp(3306)), s.packet(src, tcp(3306))); err != nil {
 				t.Fatal(err)
 			}
 			if answers := s.answers(); len(answers) != 1 {

@@ -155,8 +155,9 @@ func TestALeaseGivenByHandForAPrefixLetsNobodyInWhoMayNotCome(t *testing.T) {
 	eachBackend(t, func(t *testing.T, name string) {
 		s := newSite(t, name, strict())
 		s.listen(3306)
-		s.install(article(t, `prefix = { ipv4 = 24 }
-from = ["10.9.0.0/28", "10.9.0.32/28", "10.9.8.0/24"]`))
+		p := article(t, `prefix = { ipv4 = 24 }
+from = ["10.9.0.0/28", "10.9.0.32/28", "10.9.8.0/24"]`)
+		s.install(p)
 		s.do(func() error {
 			_, err := s.srv.Grant(t.Context(), "mysql", lab.ForgedAddr4(1), 2*time.Hour)
 			return err
@@ -168,8 +169,7 @@ from = ["10.9.0.0/28", "10.9.0.32/28", "10.9.8.0/24"]`))
 			if held := s.sources(); len(held) != 1 || held[0].Address.String() != "10.9.0.0/24" {
 				t.Errorf("held: %+v", held)
 			}
-			s.install(article(t, `prefix = { ipv4 = 24 }
-from = ["10.9.0.0/28", "10.9.0.32/28", "10.9.8.0/24"]`))
+			s.install(p)
 		}
 		s.do(func() error {
 			_, _, err := s.srv.Revoke(t.Context(), "mysql", lab.ForgedAddr4(1), false)

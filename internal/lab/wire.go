@@ -50,30 +50,23 @@ func (w *Wire) InjectAtOnce(one, other []byte) error {
 	if err != nil {
 		return err
 	}
-	var cpus unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &cpus); err != nil {
-		return fmt.Errorf("which processors are there: %w", err)
+	cpus, err := processors()
+	if err != nil {
+		return err
 	}
-	packets := [][]byte{one, other}
-	var errs [2]error
+	if len(cpus) < 2 {
+		return errors.Join(w.Inject(one), w.Inject(other))
+	}
+	packets := [...][]byte{one, other}
+	var errs [len(packets)]error
 	err = conn.Control(func(fd uintptr) {
 		var there atomic.Int32
 		var both sync.WaitGroup
-		next := 0
 		for i, packet := range packets {
-			if cpus.Count() > 1 {
-				for !cpus.IsSet(next) {
-					next++
-				}
-			}
-			cpu := next
-			next++
 			both.Go(func() {
 				lockedToThread(func() {
-					if cpus.Count() > 1 {
-						errs[i] = pin(cpu)
-						for there.Add(1); int(there.Load()) < len(packets); {
-						}
+					errs[i] = pin(cpus[i])
+					for there.Add(1); int(there.Load()) < len(packets); {
 					}
 					if _, err := unix.Write(int(fd), packet); err != nil {
 						errs[i] = errors.Join(errs[i], fmt.Errorf("write to %s of %s: %w", w.tun.name, w.tun.host.Name, err))
@@ -84,6 +77,21 @@ func (w *Wire) InjectAtOnce(one, other []byte) error {
 		both.Wait()
 	})
 	return errors.Join(err, errs[0], errs[1])
+}
+
+// processors lists those that the calling thread may run on.
+func processors() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("which processors are there: %w", err)
+	}
+	var all []int
+	for cpu := 0; len(all) < set.Count(); cpu++ {
+		if set.IsSet(cpu) {
+			all = append(all, cpu)
+		}
+	}
+	return all, nil
 }
 
 // pin keeps the calling thread on one processor.

@@ -57,8 +57,8 @@ func TestOfTwoPacketsInTheSameMomentOneLeavesThePosition(t *testing.T) {
 			if !raced || got.verdict != c.verdict {
 				t.Errorf("the second packet gets %q (raced: %t), want %q", got.verdict, raced, c.verdict)
 			}
-			if now := len(position); now > 0 && c.second != tcp(7) {
-				t.Errorf("the second packet leads to a position")
+			if now := len(position) > 0; now != (c.second == tcp(7)) {
+				t.Errorf("the source is in the position afterwards: %t", now)
 			}
 			if leases := tr.tables["mysql.open.KNOCKD4"]; len(leases) != 0 {
 				t.Errorf("a lease was granted to %v", leases)

@@ -4,20 +4,41 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"knockkit/bench/stage"
 	"knockkit/bench/stat"
+	"knockkit/protocol"
 )
 
 // counts are the numbers of profiles that are compared.
 func counts() []int { return []int{1, 10, 100, 1000} }
 
+// probe is one of the packets that are compared.
+type probe struct {
+	Kind   stage.Kind
+	Family protocol.Family
+}
+
+// probes lists what rules are measured with: over IPv6 too, where they are for it.
+func probes(rules stage.Rules) []probe {
+	var all []probe
+	for _, f := range protocol.Families() {
+		for _, kind := range stage.Kinds() {
+			if f == protocol.IPv4 || rules.IPv6 {
+				all = append(all, probe{kind, f})
+			}
+		}
+	}
+	return all
+}
+
 // packetCost says what a stranger's packet costs.
 type packetCost struct {
 	Rules    stage.Rules
-	Profiles int                         // 0 for rules that have none
-	NS       map[stage.Kind]*stat.Sample // nanoseconds a packet
+	Profiles int                    // 0 for rules that have none
+	NS       map[probe]*stat.Sample // nanoseconds a packet
 }
 
 // packets measures what a packet from a stranger costs, rules by rules.
@@ -54,51 +75,57 @@ func (b *bench) packets() ([]*packetCost, error) {
 			if !rules.Profiles {
 				n = 0
 			}
-			costs = append(costs, &packetCost{Rules: rules, Profiles: n, NS: map[stage.Kind]*stat.Sample{}})
+			costs = append(costs, &packetCost{Rules: rules, Profiles: n, NS: map[probe]*stat.Sample{}})
 		}
 	}
-	// Every host has the same address, so packets are made once for each number of
+	// Every host has the same addresses, so packets are made once for each number of
 	// profiles.
-	packets := map[stage.Kind]map[int][][]byte{}
-	for _, kind := range stage.Kinds() {
-		packets[kind] = map[int][][]byte{}
-		for _, n := range counts() {
-			packets[kind][n] = stage.Packets(kind, profiles[:n], sites[0].Host.Addr4, parts*size)
+	packets := map[probe]map[int][][]byte{}
+	to := map[protocol.Family]netip.Addr{protocol.IPv4: sites[0].Host.Addr4, protocol.IPv6: sites[0].Host.Addr6}
+	for _, c := range costs {
+		for _, p := range probes(c.Rules) {
+			n := max(1, c.Profiles)
+			if packets[p] == nil {
+				packets[p] = map[int][][]byte{}
+			}
+			if packets[p][n] == nil {
+				packets[p][n] = stage.Packets(p.Kind, profiles[:n], to[p.Family], parts*size)
+			}
 		}
 	}
-	values := map[stage.Kind][][]float64{}
-	for _, kind := range stage.Kinds() {
-		values[kind] = make([][]float64, len(costs))
-	}
+	values := make([]map[probe][]float64, len(costs))
 	err = b.turns(b.rounds(25, 3), len(costs), func(round, i int) error {
 		c, s := costs[i], sites[i]
 		from := round % parts * size
-		for _, kind := range stage.Kinds() {
+		if values[i] == nil {
+			values[i] = map[probe][]float64{}
+		}
+		for _, p := range probes(c.Rules) {
 			if err := c.Rules.Refresh(b, s.Host); err != nil {
 				return err
 			}
-			ns, err := burst.Inject(s.Wire, packets[kind][max(1, c.Profiles)][from:from+size])
+			ns, err := burst.Inject(s.Wire, packets[p][max(1, c.Profiles)][from:from+size])
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.Host, err)
 			}
-			values[kind][i] = append(values[kind][i], ns)
+			values[i][p] = append(values[i][p], ns)
 		}
 		return nil
 	})
 	for i, c := range costs {
-		for _, kind := range stage.Kinds() {
-			sample := stat.Of(values[kind][i]...)
-			c.NS[kind] = &sample
+		for p, ns := range values[i] {
+			sample := stat.Of(ns...)
+			c.NS[p] = &sample
 		}
 	}
 	return costs, err
 }
 
 // costOf returns a median in nanoseconds; ok is false where it was not measured.
-func costOf(costs []*packetCost, rules string, profiles int, kind stage.Kind) (ns float64, ok bool) {
+func costOf(costs []*packetCost, rules string, profiles int, p probe) (ns float64, ok bool) {
 	for _, c := range costs {
-		if c.Rules.Name == rules && c.Profiles == profiles {
-			return c.NS[kind].Median, true
+		if c.Rules.Name == rules && c.Profiles == profiles && c.NS[p] != nil {
+			return c.NS[p].Median, true
 		}
 	}
 	return 0, false

@@ -25,10 +25,10 @@ func measured() *page {
 			if !r.Profiles {
 				n = 0
 			}
-			c := &packetCost{Rules: r, Profiles: n, NS: map[stage.Kind]*stat.Sample{}}
-			for _, kind := range stage.Kinds() {
+			c := &packetCost{Rules: r, Profiles: n, NS: map[probe]*stat.Sample{}}
+			for _, pr := range probes(r) {
 				s := stat.Of(1000 + float64(n))
-				c.NS[kind] = &s
+				c.NS[pr] = &s
 			}
 			p.Packets = append(p.Packets, c)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"knockkit/bench/chart"
 	"knockkit/bench/stage"
+	"knockkit/protocol"
 )
 
 // plots returns the files beside the page, by name.
@@ -53,7 +54,7 @@ func (p *page) packetPlot(kind stage.Kind) []byte {
 			if !r.Profiles {
 				n = 0
 			}
-			s.Values = append(s.Values, orGap(costOf(p.Packets, r.Name, n, kind)))
+			s.Values = append(s.Values, orGap(costOf(p.Packets, r.Name, n, probe{kind, protocol.IPv4})))
 		}
 		l.Series = append(l.Series, s)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"knockkit/bench/stage"
+	"knockkit/protocol"
 )
 
 // ratio is one thing that the rules are meant to hold, and what was measured.
@@ -58,18 +59,28 @@ func (p *page) RatioTable() string {
 // ratios are those of the parts that were measured.
 func (p *page) ratios() []ratio {
 	var all []ratio
-	cost := func(rules string, profiles int, kind stage.Kind) float64 {
-		ns, _ := costOf(p.Packets, rules, profiles, kind)
+	cost := func(rules string, profiles int, pr probe) float64 {
+		ns, _ := costOf(p.Packets, rules, profiles, pr)
 		return ns
 	}
 	if p.Packets != nil {
-		for _, kind := range stage.Kinds() {
-			all = append(all, ratio{"nftables, 1,000 profiles to 1: " + string(kind), cost(stage.NFTables, 1000, kind) / cost(stage.NFTables, 1, kind), "", 1.3, true})
+		for _, g := range []struct {
+			rules, name string
+			profiles    int
+			limit       float64
+		}{{stage.NFTables, "nftables", 1000, 1.3}, {stage.IPTables, "iptables", 100, 1.5}} {
+			for _, f := range protocol.Families() {
+				for _, kind := range stage.Kinds() {
+					what := fmt.Sprintf("%s, %s profiles to 1: %s", g.name, thousands(g.profiles), kind)
+					if f == protocol.IPv6 {
+						what += ", over IPv6"
+					}
+					pr := probe{kind, f}
+					all = append(all, ratio{what, cost(g.rules, g.profiles, pr) / cost(g.rules, 1, pr), "", g.limit, true})
+				}
+			}
 		}
-		for _, kind := range stage.Kinds() {
-			all = append(all, ratio{"iptables, 100 profiles to 1: " + string(kind), cost(stage.IPTables, 100, kind) / cost(stage.IPTables, 1, kind), "", 1.5, true})
-		}
-		const kind = stage.Elsewhere
+		kind := probe{stage.Elsewhere, protocol.IPv4}
 		idle := cost(stage.DropRule, 0, kind)
 		for _, ours := range []string{stage.IPTables, stage.NFTables} {
 			all = append(all,

@@ -8,6 +8,7 @@ import (
 
 	"knockkit/bench/stage"
 	"knockkit/bench/stat"
+	"knockkit/protocol"
 )
 
 // notMeasured is what a table says of a program that is not installed.
@@ -38,10 +39,33 @@ func (p *page) PacketTable(kind stage.Kind) string {
 			if !r.Profiles {
 				n = 0
 			}
-			ns, ok := costOf(p.Packets, r.Name, n, kind)
+			ns, ok := costOf(p.Packets, r.Name, n, probe{kind, protocol.IPv4})
 			cells = append(cells, orNone(ok, thousands(int(ns))))
 		}
 		rows = append(rows, cells)
+	}
+	return markdown(header, rows)
+}
+
+// PacketTable6 shows what our rules cost over IPv6, as PacketTable does.
+func (p *page) PacketTable6() string {
+	header := []string{""}
+	for _, n := range counts() {
+		header = append(header, thousands(n))
+	}
+	var rows [][]string
+	for _, kind := range stage.Kinds() {
+		for _, r := range stage.AllRules() {
+			if !r.IPv6 {
+				continue
+			}
+			cells := []string{r.Name + ": " + string(kind)}
+			for _, n := range counts() {
+				ns, ok := costOf(p.Packets, r.Name, n, probe{kind, protocol.IPv6})
+				cells = append(cells, orNone(ok, thousands(int(ns))))
+			}
+			rows = append(rows, cells)
+		}
 	}
 	return markdown(header, rows)
 }
@@ -61,7 +85,7 @@ func (p *page) Spread() int {
 }
 
 // Rounds is how often each cost was measured.
-func (p *page) Rounds() int { return p.Packets[0].NS[stage.Elsewhere].Count }
+func (p *page) Rounds() int { return p.Packets[0].NS[probe{stage.Elsewhere, protocol.IPv4}].Count }
 
 // OpeningTable shows how long doors take to open, and what their daemons cost.
 func (p *page) OpeningTable() string {

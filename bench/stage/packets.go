@@ -31,7 +31,7 @@ const strangers = Forged / 2
 const Forged = 1 << 16
 
 // Packets returns SYNs of a kind, each a flow of its own, spread evenly over the
-// profiles' ports.
+// profiles' ports. They are of the address's family.
 func Packets(kind Kind, profiles []*protocol.Profile, to netip.Addr, n int) [][]byte {
 	packets := make([][]byte, n)
 	for i := range packets {
@@ -39,7 +39,11 @@ func Packets(kind Kind, profiles []*protocol.Profile, to netip.Addr, n int) [][]
 		if kind == First {
 			source += strangers
 		}
-		from := netip.AddrPortFrom(lab.ForgedAddr4(source), uint16(20_000+i%40_000))
+		addr := lab.ForgedAddr4(source)
+		if to.Is6() {
+			addr = lab.ForgedAddr6(source)
+		}
+		from := netip.AddrPortFrom(addr, uint16(20_000+i%40_000))
 		packets[i] = lab.SYN(from, netip.AddrPortFrom(to, port(kind, profiles, i)))
 	}
 	return packets

@@ -13,6 +13,7 @@ import (
 type Rules struct {
 	Name     string
 	Profiles bool // whether the rules grow with the profiles
+	IPv6     bool // whether they are for IPv6 too
 	Most     int  // with how many profiles they are still measured
 	apply    func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error
 	refresh  func(ctx context.Context, h *lab.Host) error // before each burst; nil: nothing to do
@@ -58,13 +59,13 @@ func AllRules() []Rules {
 		{Name: Article, Profiles: true, Most: 100, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
 			return run(ctx, h, articleRules(profiles), "iptables-restore", "--noflush")
 		}},
-		{Name: IPTables, Profiles: true, Most: 1000, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
+		{Name: IPTables, Profiles: true, IPv6: true, Most: 1000, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
 			return ApplyOurs(ctx, h, "iptables", profiles)
 		}},
-		{Name: NFTables, Profiles: true, Most: 1000, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
+		{Name: NFTables, Profiles: true, IPv6: true, Most: 1000, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
 			return ApplyOurs(ctx, h, "nftables", profiles)
 		}, refresh: func(ctx context.Context, h *lab.Host) error {
-			return run(ctx, h, "", "nft", "flush", "map", "inet", "knockd", "position4")
+			return run(ctx, h, "flush map inet knockd position4\nflush map inet knockd position6\n", "nft", "-f", "-")
 		}},
 	}
 }
@@ -82,6 +83,9 @@ func ApplyOurs(ctx context.Context, h *lab.Host, backend string, profiles []*pro
 }
 
 func dropByDefault(ctx context.Context, h *lab.Host) error {
+	if err := run(ctx, h, "", "ip6tables", "-P", "INPUT", "DROP"); err != nil {
+		return err
+	}
 	return run(ctx, h, "", "iptables", "-P", "INPUT", "DROP")
 }
 

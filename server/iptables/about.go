@@ -20,6 +20,7 @@ func (r *render) about() {
 	uses := r.hottest(r.Policy.Ban)
 	for _, u := range uses {
 		c.add(u.table.check(), note("%s%s", aboutTable, u.meaning))
+		r.out.heats = append(r.out.heats, u.heat)
 	}
 	for _, s := range r.Spare {
 		if !slices.ContainsFunc(uses, func(u tableUse) bool { return u.table == table(s) }) {
@@ -39,6 +40,9 @@ const (
 	aboutProfile  = "profile"
 )
 
+// askLease is the end of the comment where a lease is noted in the shared table.
+const askLease = ": ask for its lease"
+
 // record writes a text of any length as comments.
 func (c *Chain) record(kind, text string) {
 	for _, comment := range backend.Record(kind, text, maxRecord) {
@@ -54,6 +58,7 @@ type Installed struct {
 	Profiles []*protocol.Profile
 	Policy   protocol.Policy
 	Known    Known   // tables of positions
+	Holders  Holders // tables that profiles share
 	Grants   []Grant // that were alive when the rules were written
 	Spare    []Spare // all tables that the rules name, used or not
 }
@@ -71,7 +76,7 @@ const spareMeaning = "kept for a trial"
 // ReadAbout reads back what a commit wrote. An error means that the chain was
 // changed by somebody else.
 func ReadAbout(r *Ruleset) (*Installed, error) {
-	in := &Installed{Known: Known{}}
+	in := &Installed{Known: Known{}, Holders: ReadHolders(r)}
 	about := r.Chain(chainAbout)
 	if about == nil {
 		return in, nil
@@ -130,6 +135,26 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 		return fmt.Errorf("%s: %w", chainAbout, err)
 	}
 	return nil
+}
+
+// ReadHolders reads where a grant notes a lease besides the profile's own table.
+func ReadHolders(r *Ruleset) Holders {
+	shared := Holders{}
+	for _, c := range r.Chains {
+		if !strings.HasPrefix(c.Name, prefixIn) {
+			continue
+		}
+		for _, line := range c.Rules {
+			if !strings.Contains(line, askLease) {
+				continue
+			}
+			if args, err := split(line); err == nil {
+				profile, _ := strings.CutSuffix(argument(args, "--comment"), askLease)
+				shared[profile] = argument(args, "--name")
+			}
+		}
+	}
+	return shared
 }
 
 // readGrants reads the leases given by hand. The rules of one may be narrower than it is.

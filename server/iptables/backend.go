@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func (b *Backend) read(ctx context.Context) (snapshot, error) {
 func installedOrNone(was *Saved) *Installed {
 	about, err := ReadAbout(was.Ours)
 	if err != nil {
-		return &Installed{}
+		return &Installed{Holders: ReadHolders(was.Ours)}
 	}
 	return about
 }
@@ -69,7 +68,7 @@ func installedOrNone(was *Saved) *Installed {
 // rules renders one family, keeping the names and the hand-given leases that are there.
 func (b *Backend) rules(about *Installed, f protocol.Family, want backend.Want) *Ruleset {
 	kept := append(alive(about.Grants, b.now()), b.carried(want)...)
-	in := Input{Automaton: want.Of(f), Policy: want.Policy, Known: about.Known, Grants: fitting(kept, want.Of(f))}
+	in := Input{Automaton: want.Of(f), Policy: want.Policy, Known: about.Known, Holders: about.Holders, Grants: fitting(kept, want.Of(f))}
 	if want.Trial {
 		in.Spare = about.Spare
 	}
@@ -106,15 +105,26 @@ func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text
 	if err != nil {
 		return nil, err
 	}
-	var texts []backend.Text
-	for _, f := range protocol.Families() {
-		if snap[f] == nil {
-			continue
-		}
-		rules := b.rules(installedOrNone(snap[f]), f, want)
-		texts = append(texts, backend.Text{Family: f, Tool: strings.Join(b.tool(f).restoreCommand(), " "), Text: Transaction(snap[f], rules)})
+	target := map[protocol.Family]*Ruleset{}
+	for f, saved := range snap {
+		target[f] = b.rules(installedOrNone(saved), f, want)
 	}
-	return texts, nil
+	return transactions(snap, target), nil
+}
+
+// transactions returns the texts that make target of what is there, in their order.
+func transactions(was snapshot, target map[protocol.Family]*Ruleset) []backend.Text {
+	var texts []backend.Text
+	add := func(f protocol.Family, text string) {
+		texts = append(texts, backend.Text{Family: f, Tool: strings.Join(tool{family: f}.restoreCommand(), " "), Text: text})
+	}
+	prime(was, target, add)
+	for _, f := range protocol.Families() {
+		if was[f] != nil {
+			add(f, Transaction(was[f], target[f]))
+		}
+	}
+	return texts
 }
 
 // Commit makes want what is installed: one transaction a family. When the second
@@ -145,17 +155,19 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 			return err
 		}
 	}
-	for i, f := range families() {
-		err := b.tool(f).commit(ctx, Transaction(was[f], target[f]))
+	changed := map[protocol.Family]bool{}
+	for _, t := range transactions(was, target) {
+		err := b.tool(t.Family).commit(ctx, t.Text)
 		if err == nil {
+			changed[t.Family] = true
 			continue
 		}
-		for _, done := range families()[:i+1] { // this one too: it may be two transactions
-			if done == f && target[f].Chain(chainPre) == nil && was[f].Ours.Chain(chainPre) == nil {
-				continue
-			}
-			if undo := b.restoreFamily(context.WithoutCancel(ctx), done, was[done].Ours); undo != nil {
-				err = fmt.Errorf("%w; and %s could not be put back: %w", err, done, undo)
+		if strings.Count(t.Text, endOfTable) > 1 { // the first of them may be done
+			changed[t.Family] = true
+		}
+		for f := range changed {
+			if undo := b.restoreFamily(context.WithoutCancel(ctx), f, was[f].Ours); undo != nil {
+				err = fmt.Errorf("%w; and %s could not be put back: %w", err, f, undo)
 			}
 		}
 		return err
@@ -234,109 +246,4 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 	}
 	slices.SortFunc(in.Profiles, func(x, y *protocol.Profile) int { return cmp.Compare(x.Name, y.Name) })
 	return in, nil
-}
-
-// Grant gives a lease now, for the profile's own time (d = 0) or for d. The
-// holder has the profile's prefix length.
-func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.Prefix, d time.Duration) error {
-	if d == 0 || d == p.Lease {
-		if err := b.write(p, holder, "+"); err != nil {
-			return err
-		}
-		return b.dropGrants(ctx, p, holder)
-	}
-	if p.Once {
-		return backend.Unsupported("%s is for one connection: such a lease has no time of its own with iptables", p.Name)
-	}
-	until := b.now().Add(d).Round(time.Second)
-	if err := b.changeGrants(ctx, func(f protocol.Family, kept []Grant) []Grant {
-		kept = without(kept, p, holder)
-		if f == protocol.FamilyOf(holder.Addr()) {
-			kept = append(kept, Grant{p.Name, holder, until})
-		}
-		return kept
-	}); err != nil {
-		return err
-	}
-	return b.write(p, holder, "-") // or a lease of the profile's own time would outlast it
-}
-
-// Revoke ends the holder's lease, and reports whether there was one.
-func (b *Backend) Revoke(ctx context.Context, p *protocol.Profile, holder netip.Prefix) (bool, error) {
-	sources, err := b.Sources(ctx)
-	if err != nil {
-		return false, err
-	}
-	held := slices.ContainsFunc(sources, func(s backend.Source) bool {
-		return s.Profile == p.Name && s.State == backend.Open && s.Address == holder
-	})
-	if err := b.dropGrants(ctx, p, holder); err != nil {
-		return held, err
-	}
-	return held, b.write(p, holder, "-")
-}
-
-// write changes the profile's lease table, and adds to the one it shares.
-func (b *Backend) write(p *protocol.Profile, holder netip.Prefix, op string) error {
-	t := tables{d: dialect{protocol.FamilyOf(holder.Addr())}}
-	if shared, ok := t.holders(p); ok && op == "+" {
-		if err := writeTable(shared.name, op+holder.Addr().String()); err != nil {
-			return err
-		}
-	}
-	return writeTable(t.lease(p).name, op+holder.Addr().String())
-}
-
-func without(grants []Grant, p *protocol.Profile, holder netip.Prefix) []Grant {
-	return slices.DeleteFunc(grants, func(g Grant) bool { return g.Profile == p.Name && g.Holder == holder })
-}
-
-// dropGrants takes away the rules that were given to the holder by hand.
-func (b *Backend) dropGrants(ctx context.Context, p *protocol.Profile, holder netip.Prefix) error {
-	had, err := b.grants(ctx)
-	if err != nil {
-		return err
-	}
-	if len(without(slices.Clone(had), p, holder)) == len(had) {
-		return nil
-	}
-	return b.changeGrants(ctx, func(_ protocol.Family, kept []Grant) []Grant { return without(kept, p, holder) })
-}
-
-// grants lists the leases given by hand that are alive.
-func (b *Backend) grants(ctx context.Context) ([]Grant, error) {
-	snap, err := b.read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all []Grant
-	for _, f := range families() {
-		about, err := ReadAbout(snap[f].Ours)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, alive(about.Grants, b.now())...)
-	}
-	return all, nil
-}
-
-// changeGrants commits what is installed with other hand-given leases.
-func (b *Backend) changeGrants(ctx context.Context, change func(protocol.Family, []Grant) []Grant) error {
-	snap, err := b.read(ctx)
-	if err != nil {
-		return err
-	}
-	target := map[protocol.Family]*Ruleset{}
-	for f, saved := range snap {
-		about, err := ReadAbout(saved.Ours)
-		if err != nil {
-			return err
-		}
-		a, err := protocol.Compile(about.Profiles, f)
-		if err != nil {
-			return err
-		}
-		target[f] = Render(Input{Automaton: a, Policy: about.Policy, Known: about.Known, Grants: change(f, alive(about.Grants, b.now()))})
-	}
-	return b.replace(ctx, snap, target)
 }

@@ -27,6 +27,9 @@ func Transaction(was *Saved, want *Ruleset) string {
 	return b.String()
 }
 
+// endOfTable ends the transaction of one table of the kernel's.
+const endOfTable = "COMMIT\n"
+
 // replace writes the transaction for the base's table.
 func (at base) replace(b *strings.Builder, was *Saved, want *Ruleset) {
 	calls := *was.calls(at)
@@ -61,7 +64,7 @@ func (at base) replace(b *strings.Builder, was *Saved, want *Ruleset) {
 	for _, name := range gone {
 		fmt.Fprintf(b, "-X %s\n", name)
 	}
-	b.WriteString("COMMIT\n")
+	b.WriteString(endOfTable)
 }
 
 // call sees to it that the kernel's chain calls ours once, at the top, or not at all.

@@ -7,6 +7,7 @@ type Input struct {
 	Automaton *protocol.Automaton
 	Policy    protocol.Policy
 	Known     Known   // names of tables that are in the kernel; may be nil
+	Holders   Holders // likewise
 	Grants    []Grant // leases given by hand for a time of their own
 	Spare     []Spare // tables that are to live on without use
 }
@@ -25,7 +26,7 @@ func Render(in Input) *Ruleset {
 	r := &render{
 		Input:   in,
 		dialect: dialect{in.Automaton.Family},
-		tables:  newTables(in.Automaton, in.Known),
+		tables:  newTables(in.Automaton, in.Known, in.Holders),
 		out:     &Ruleset{Family: in.Automaton.Family},
 	}
 	if len(in.Automaton.Profiles) == 0 {

@@ -22,6 +22,7 @@ type Ruleset struct {
 	Family protocol.Family
 	Chains []*Chain
 	byName map[string]*Chain
+	heats  []heat // of the tables that KNOCKD-ABOUT begins with; nil: read, not rendered
 }
 
 // Chain returns the chain of that name, or nil.

@@ -49,7 +49,7 @@ func (b *Backend) sourcesOf(ctx context.Context, f protocol.Family, about *Insta
 	if err != nil {
 		return nil, err
 	}
-	t := newTables(a, about.Known)
+	t := newTables(a, about.Known, about.Holders)
 	r := reader{clock: clock}
 	for i := range a.States {
 		if t.states[i] == "" {

@@ -93,7 +93,7 @@ func (r *render) grant(c *Chain, p *protocol.Profile) {
 		c.add(from, report(backend.EventGrant, p.Name, 0))
 		c.add(from, r.lease(p).set(), note("%s: opened", p.Name))
 		if holders, ok := r.holders(p); ok {
-			c.add(from, holders.set(), note("%s: ask for its lease", p.Name))
+			c.add(from, holders.set(), note("%s%s", p.Name, askLease))
 		}
 	}
 }

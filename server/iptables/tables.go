@@ -2,7 +2,6 @@ package iptables
 
 import (
 	"fmt"
-	"hash/fnv"
 	"slices"
 
 	"knockkit/protocol"
@@ -22,14 +21,19 @@ import (
 type tables struct {
 	d        dialect
 	states   []string // state → name
+	shared   Holders
 	automata *protocol.Automaton
 }
 
 // Known maps the knocks of a position, as text, to the name of its table.
 type Known map[string]string
 
-func newTables(a *protocol.Automaton, known Known) *tables {
+// Holders maps a profile's name to that of the table in which its leases are also noted.
+type Holders map[string]string
+
+func newTables(a *protocol.Automaton, known Known, shared Holders) *tables {
 	t := &tables{d: dialect{a.Family}, states: make([]string, len(a.States)), automata: a}
+	t.share(shared)
 	taken := map[string]bool{}
 	for _, name := range known {
 		taken[name] = true
@@ -101,25 +105,62 @@ func (t *tables) passed(p *protocol.Profile) table { return t.plain(p.Name + ".p
 // One shared table would hold `ip_list_tot` addresses over all profiles, and one
 // crowded profile would shut the others' users out. A gate that asks only its own
 // table costs a stranger 1.5 to 1.9 times as much with 100 profiles as with 1,
-// since the table is far down the kernel's list. Sixteen are both small on the list
-// and, for the number of profiles that hosts have, about one a profile.
-const holderTables = 16
+// since the table is far down the kernel's list. Eight are small on the list, and up
+// to eight profiles share none.
+const holderTables = 8
+
+// share gives each profile its shared table: the one it has, or the one that the
+// fewest have.
+func (t *tables) share(had Holders) {
+	t.shared = Holders{}
+	var users [holderTables]int
+	name := func(i int) string { return t.plain(fmt.Sprintf("holders%d", i)).name }
+	count := func(table string) {
+		for i := range users {
+			if name(i) == table {
+				users[i]++
+			}
+		}
+	}
+	var rest []*protocol.Profile
+	for _, p := range t.automata.Profiles {
+		switch table, ok := had[p.Name]; {
+		case p.Prefix(t.d.family) != t.d.family.Bits(): // the table could not be asked by address
+		case ok:
+			t.shared[p.Name] = table
+			count(table)
+		default:
+			rest = append(rest, p)
+		}
+	}
+	for _, p := range rest {
+		i := slices.Index(users[:], slices.Min(users[:]))
+		t.shared[p.Name] = name(i)
+		users[i]++
+	}
+}
 
 // holders is the shared table that a lease of the profile is also noted in. Its
 // entries have no time: the profile's own table decides. A profile whose leases
-// cover more than an address has none, as the table could not be asked by address.
+// cover more than an address has none.
 func (t *tables) holders(p *protocol.Profile) (table, bool) {
-	if p.Prefix(t.d.family) != t.d.family.Bits() {
-		return table{}, false
-	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(p.Name)) // never fails
-	return t.plain(fmt.Sprintf("holders%d", h.Sum32()%holderTables)), true
+	name, ok := t.shared[p.Name]
+	return table{name, t.d.family.Netmask(t.d.family.Bits())}, ok
 }
+
+// heat says which packets ask a table.
+type heat int
+
+const (
+	hot  heat = iota // any that may be an event
+	warm             // a first knock
+	cold             // those of sources in a position, or with a lease
+)
 
 // tableUse says what a table is for.
 type tableUse struct {
 	table   table
+	heat    heat
 	meaning string
 }
 
@@ -127,32 +168,38 @@ type tableUse struct {
 // kernel's list: the ones that a stranger's packet asks first.
 func (t *tables) hottest(b *protocol.Ban) []tableUse {
 	var uses []tableUse
-	add := func(tab table, format string, args ...any) {
+	add := func(tab table, h heat, format string, args ...any) {
 		same := func(u tableUse) bool { return u.table == tab }
 		if !slices.ContainsFunc(uses, same) {
-			uses = append(uses, tableUse{tab, fmt.Sprintf(format, args...)})
+			uses = append(uses, tableUse{tab, h, fmt.Sprintf(format, args...)})
 		}
 	}
 	if b != nil {
-		add(t.banned(), "sources that are banned")
+		add(t.banned(), hot, "sources that are banned")
 	}
-	add(t.progress(), "sources in some position")
+	add(t.progress(), hot, "sources in some position")
 	for _, p := range t.automata.Profiles {
 		if tab, ok := t.holders(p); ok {
-			add(tab, "sources that may hold a lease")
+			add(tab, hot, "sources that may hold a lease")
 		}
 	}
-	t.eachState(func(i int) { add(t.state(i), "position %s", t.automata.StateName(i)) })
+	t.eachState(func(i int) {
+		h := cold
+		if len(t.automata.States[i].Path) == 1 {
+			h = warm
+		}
+		add(t.state(i), h, "position %s", t.automata.StateName(i))
+	})
 	for _, p := range t.automata.Profiles {
-		add(t.lease(p), "lease %s", p.Name)
+		add(t.lease(p), cold, "lease %s", p.Name)
 		if p.Once && early(p) {
-			add(t.passed(p), "connections of %s on their way to the input", p.Name)
+			add(t.passed(p), cold, "connections of %s on their way to the input", p.Name)
 		}
 	}
 	if b != nil {
-		add(t.fallen(), "sources that fell from a position")
+		add(t.fallen(), cold, "sources that fell from a position")
 	}
-	add(t.clock(), "the kernel's clock")
+	add(t.clock(), cold, "the kernel's clock")
 	return uses
 }
 

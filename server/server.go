@@ -26,7 +26,7 @@ type Backend interface {
 	Revoke(ctx context.Context, p *protocol.Profile, holder netip.Prefix) (held bool, err error)
 }
 
-// Saver is a backend whose rules can be put back as they were, byte for byte.
+// Saver is a backend whose rules can be put back as they were.
 type Saver interface {
 	Save(ctx context.Context) ([]backend.Text, error)
 	PutBack(ctx context.Context, texts []backend.Text) error

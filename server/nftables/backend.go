@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"knockkit/protocol"
@@ -31,16 +32,22 @@ func (b *Backend) Hold(f *os.File) { b.hold = f }
 // command is how a text is committed.
 const command = "nft -f -"
 
-// plan returns the transaction that makes want of what is there.
-func plan(was *Listing, want backend.Want) string {
+// installedOrNone reads what is installed. When somebody changed the record, what is wanted
+// is still known; what is lost is which number meant which position, so no number may be
+// used again.
+func installedOrNone(was *Listing) *Installed {
 	about, err := ReadAbout(was)
 	if err != nil {
-		// Somebody changed the record. What is wanted is still known; what is lost is
-		// which number meant which position, so no number may be used again.
-		about = &Installed{Next: highest(was) + 1}
+		return &Installed{Next: highest(was) + 1}
 	}
+	return about
+}
+
+// plan returns the transactions that make want of what is there.
+func plan(was *Listing, want backend.Want) []string {
+	about := installedOrNone(was)
 	rules := Render(Input{want, about.Known, about.Next})
-	return Transaction(was, rules, append(rewriteLeases(was, about.Profiles, want), carried(want)...))
+	return transactions(was, rules, append(rewriteLeases(was, about.Profiles, want), carried(want)...))
 }
 
 // highest returns the highest number of a position that any source is in.
@@ -69,10 +76,14 @@ func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text
 	if err != nil {
 		return nil, err
 	}
-	return []backend.Text{{Family: protocol.Both, Tool: command, Text: plan(was, want)}}, nil
+	var texts []backend.Text
+	for _, text := range plan(was, want) {
+		texts = append(texts, backend.Text{Family: protocol.Both, Tool: command, Text: text})
+	}
+	return texts, nil
 }
 
-// Commit makes want what is installed, in one transaction.
+// Commit makes want what is installed, in one transaction ([transactions] says when not).
 func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
 	if err := b.capable(ctx, want); err != nil {
 		return err
@@ -81,7 +92,22 @@ func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
 	if err != nil {
 		return err
 	}
-	return b.feed(ctx, plan(was, want))
+	return b.commit(ctx, plan(was, want))
+}
+
+// commit feeds transactions one after the other. When one fails, what the first did is
+// undone by the last.
+func (b *Backend) commit(ctx context.Context, texts []string) error {
+	for i, text := range texts {
+		err := b.feed(ctx, text)
+		if err != nil && i > 0 {
+			err = errors.Join(err, b.feed(context.WithoutCancel(ctx), texts[len(texts)-1]))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *Backend) feed(ctx context.Context, text string) error {
@@ -90,36 +116,6 @@ func (b *Backend) feed(ctx context.Context, text string) error {
 	}
 	_, err := b.run(ctx, text, "-f", "-")
 	return err
-}
-
-// Save returns what is installed as text that [Backend.PutBack] takes.
-func (b *Backend) Save(ctx context.Context) ([]backend.Text, error) {
-	was, err := b.list(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !was.Exists {
-		return []backend.Text{{Family: protocol.Both}}, nil
-	}
-	text, err := b.run(ctx, "", "list", "table", "inet", TableName)
-	return []backend.Text{{Family: protocol.Both, Text: text}}, err
-}
-
-// PutBack makes the table of an earlier Save what is installed, with the positions
-// and leases of then: the time that has passed since is part of the trial.
-func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
-	was, err := b.list(ctx)
-	if err != nil {
-		return err
-	}
-	text := ""
-	if was.Exists {
-		text = fmt.Sprintf("delete table inet %s\n", TableName)
-	}
-	for _, t := range texts {
-		text += t.Text
-	}
-	return b.feed(ctx, text)
 }
 
 // Installed reads what the kernel says is installed.
@@ -141,13 +137,20 @@ func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.P
 		d = p.Lease
 	}
 	set, addr := leaseSet(p, protocol.FamilyOf(holder.Addr())), holder.Addr().String()
-	return b.feed(ctx, forget(set, addr)+fmt.Sprintf("add element inet %s %s { %s%s }\n", TableName, set, addr, timeout(d)))
+	return b.feed(ctx, lines(append(forget(set, addr), element("add", set, addr+timeout(d)))))
+}
+
+// element is a command for one element of a set.
+func element(verb, set, text string) string {
+	return fmt.Sprintf("%s element inet %s %s { %s }", verb, TableName, set, text)
 }
 
 // forget deletes an element that may not be there: deleting what is not is an error.
-func forget(set, addr string) string {
-	return fmt.Sprintf("add element inet %[1]s %[2]s { %[3]s }\ndelete element inet %[1]s %[2]s { %[3]s }\n", TableName, set, addr)
+func forget(set, addr string) []string {
+	return []string{element("add", set, addr), element("delete", set, addr)}
 }
+
+func lines(all []string) string { return strings.Join(all, "\n") + "\n" }
 
 // Revoke ends the holder's lease, and reports whether there was one.
 func (b *Backend) Revoke(ctx context.Context, p *protocol.Profile, holder netip.Prefix) (bool, error) {
@@ -160,5 +163,5 @@ func (b *Backend) Revoke(ctx context.Context, p *protocol.Profile, holder netip.
 	if s := l.Set(set); s != nil {
 		held = slices.ContainsFunc(s.Elements, func(e Element) bool { return e.Key == holder.Addr().String() })
 	}
-	return held, b.feed(ctx, forget(set, holder.Addr().String()))
+	return held, b.feed(ctx, lines(forget(set, holder.Addr().String())))
 }

@@ -3,6 +3,7 @@ package nftables
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"knockkit/protocol"
@@ -46,8 +47,17 @@ type gateSegment struct {
 	proto protocol.Proto
 }
 
-// name is that of the chains for the segment.
-func (s gateSegment) name() string { return join(s.Uses) + "." + s.proto.String() }
+// name is that of the chains for the segment. It names the ports, not the profiles: so
+// an element that leads there stays when another profile comes to open the port.
+func (s gateSegment) name() string { return s.proto.String() + "-" + s.ports() }
+
+// ports is how a key of a map names them.
+func (s gateSegment) ports() string {
+	if s.First == s.Last {
+		return strconv.Itoa(int(s.First))
+	}
+	return fmt.Sprintf("%d-%d", s.First, s.Last)
+}
 
 func (r *render) segments(which func(*protocol.Profile) bool) []gateSegment {
 	var all []gateSegment
@@ -74,20 +84,23 @@ func (r *render) segments(which func(*protocol.Profile) bool) []gateSegment {
 func (r *render) portMap(c *Chain, mapName string, segments []gateSegment, chainOf func(gateSegment) string) {
 	var single, ranges []string
 	for _, s := range segments {
-		chain := chainOf(s)
+		element := fmt.Sprintf("%s . %s : goto %s", s.proto, s.ports(), chainOf(s))
 		if s.First == s.Last {
-			single = append(single, fmt.Sprintf("%s . %d : goto %s", s.proto, s.First, chain))
+			single = append(single, element)
 		} else {
-			ranges = append(ranges, fmt.Sprintf("%s . %d-%d : goto %s", s.proto, s.First, s.Last, chain))
+			ranges = append(ranges, element)
 		}
 	}
 	r.verdicts(mapName, byPort, "", single)
 	c.add("gated?", byPort, "vmap @"+mapName)
 	if len(ranges) > 0 {
-		r.verdicts(mapName+"-ranges", byPort, "interval", ranges)
-		c.add("gated, with a range of ports?", byPort, "vmap @"+mapName+"-ranges")
+		r.verdicts(mapName+rangesSuffix, byPort, "interval", ranges)
+		c.add("gated, with a range of ports?", byPort, "vmap @"+mapName+rangesSuffix)
 	}
 }
+
+// rangesSuffix ends the name of the map beside that of the single ports.
+const rangesSuffix = "-ranges"
 
 // gate fills the chain of the profiles that open a port: a holder of a lease goes
 // on, others are shut out. The prefix says at which of a profile's gates.

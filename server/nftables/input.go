@@ -198,13 +198,8 @@ func (r *render) over() {
 	for _, f := range r.families {
 		if r.Want.Policy.Ban == nil {
 			c.add("", "meta nfproto", f.String(), "goto first"+digit(f))
-			continue
-		}
-		c.add("a first knock?", "meta nfproto", f.String(), byPort, "vmap @starts"+digit(f))
-		for _, rule := range r.chains["first"+digit(f)].Rules {
-			if strings.HasPrefix(rule.Comment, "a first knock: ") {
-				c.Rules = append(c.Rules, rule)
-			}
+		} else {
+			r.startOver(c, r.Want.Of(f))
 		}
 	}
 	if r.Want.Policy.Ban != nil {
@@ -213,25 +208,49 @@ func (r *render) over() {
 	}
 }
 
+// startOver asks a source that has left its position for a first knock. One that came in
+// elsewhere than it should is a fall too, so what is asked for that is not left to the map
+// of first knocks, behind which strangers go on.
+func (r *render) startOver(c *Chain, a *protocol.Automaton) {
+	f := a.Family
+	for _, e := range a.Starts() {
+		match, where := fmt.Sprintf("meta nfproto %s %s dport %d", f, e.Knock.Proto, e.Knock.Port), scope(a.States[e.To].Scope, f)
+		if e.Knock.Proto == protocol.ICMP {
+			match = echo(f)
+		} else if where == "" {
+			continue
+		}
+		c.add("a first knock: "+name(a, e.To), match, where, "goto "+inChain(a, e.To))
+		if where != "" {
+			c.add(name(a, e.To)+": only here", match, "goto fall")
+		}
+	}
+	c.add("a first knock?", "meta nfproto", f.String(), byPort, "vmap @starts"+digit(f))
+}
+
 // fallSet is one of the sets that each hold one fall of a source.
 func fallSet(f protocol.Family, i int) string { return fmt.Sprintf("fall%s.%d", digit(f), i) }
 
 // fall counts a fall to the root (DESIGN 4.3). Each fall takes the first set that
 // does not hold the source, and leaves it after the ban's time; the fall that
-// finds none is one too many. So falls are counted over exactly that time.
+// finds it in all is one too many. So falls are counted over exactly that time.
+// Sets that others have filled count nothing.
 func (r *render) fall() {
 	ban := r.Want.Policy.Ban
 	c := r.chain("fall")
 	b := r.chain("ban")
 	b.add("", seldom, report(backend.EventBan, "", 0))
 	for _, f := range r.families {
+		var all []string
 		for i := range ban.After - 1 {
 			set := fallSet(f, i+1)
+			all = append(all, saddr(f)+" @"+set)
 			c.add(fmt.Sprintf("fall %d", i+1), fmt.Sprintf("%s != @%s add @%s { %s%s } goto other", saddr(f), set, set, saddr(f), timeout(ban.For)))
 			b.add("count anew after the ban", remove(set, saddr(f)))
 		}
+		c.add(fmt.Sprintf("fall %d: ban", ban.After), "meta nfproto", f.String(), strings.Join(all, " "), "goto ban")
 	}
-	c.add(fmt.Sprintf("fall %d: ban", ban.After), "goto ban")
+	c.add("", "goto other")
 	for _, f := range r.families {
 		b.add("banned from now on", fmt.Sprintf("update @banned%s { %s%s }", digit(f), saddr(f), timeout(ban.For)))
 	}

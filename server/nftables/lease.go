@@ -1,7 +1,6 @@
 package nftables
 
 import (
-	"fmt"
 	"time"
 
 	"knockkit/protocol"
@@ -46,7 +45,7 @@ func carried(want backend.Want) []string {
 				left := max(s.Left.Truncate(time.Millisecond), time.Millisecond)
 				times = timeout(max(p.Lease, left)) + " expires " + protocol.FormatDuration(left)
 			}
-			lines = append(lines, fmt.Sprintf("add element inet %s %s { %s%s }", TableName, leaseSet(p, f), s.Address.Addr(), times))
+			lines = append(lines, element("add", leaseSet(p, f), s.Address.Addr().String()+times))
 		}
 	}
 	return lines
@@ -63,13 +62,13 @@ func rewrite(s *ListedSet, was, will time.Duration) []string {
 		if was > 0 && will > 0 {
 			left = will - (was - e.Expires)
 		}
-		lines = append(lines, fmt.Sprintf("delete element inet %s %s { %s }", TableName, s.Name, e.Key))
+		lines = append(lines, forget(s.Name, e.Key)...) // it may have ended since it was listed
 		if left > 0 || will == 0 {
 			expires := ""
 			if will > 0 {
 				expires = " expires " + protocol.FormatDuration(left)
 			}
-			lines = append(lines, fmt.Sprintf("add element inet %s %s { %s%s%s }", TableName, s.Name, e.Key, timeout(will), expires))
+			lines = append(lines, element("add", s.Name, e.Key+timeout(will)+expires))
 		}
 	}
 	return lines

@@ -3,6 +3,7 @@ package nftables
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,12 +23,20 @@ type ListedSet struct {
 	Elements []Element
 }
 
-// Element is an element of a set that packets fill.
+// Element is an element of a set.
 type Element struct {
-	Key     string        // an address
-	Data    string        // of a map: the state, as "0:2"
+	Key     string        // an address; of a fixed set as in "tcp . 80-90", "" if we would write it otherwise
+	Data    string        // of a map: the state, as "0:2"; of a fixed one the verdict, as "goto gate-tcp-80"
 	Timeout time.Duration // 0: none
 	Expires time.Duration // whole seconds
+}
+
+// text is a fixed element as we write it.
+func (e Element) text() string {
+	if e.Data == "" {
+		return e.Key
+	}
+	return e.Key + " : " + e.Data
 }
 
 // ListedChain is a chain in the kernel, with the comments of its rules.
@@ -70,7 +79,7 @@ type jsonSet struct {
 	Elem  []json.RawMessage `json:"elem"`
 }
 
-// ParseListing reads the output of `nft -j list table inet knockd`.
+// ParseListing reads the output of `nft -j list table inet knockd`, or "": no table.
 func ParseListing(text string) (*Listing, error) {
 	var doc struct {
 		Nftables []struct {
@@ -86,10 +95,13 @@ func ParseListing(text string) (*Listing, error) {
 			} `json:"rule"`
 		} `json:"nftables"`
 	}
+	l := &Listing{}
+	if text == "" {
+		return l, nil
+	}
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, fmt.Errorf("nft -j: %w", err)
 	}
-	l := &Listing{}
 	index := map[string]int{}
 	for _, o := range doc.Nftables {
 		switch {
@@ -122,7 +134,7 @@ func listedSet(set, mapped *jsonSet) (ListedSet, error) {
 	s.Fixed = !strings.Contains(string(raw.Flags), `"timeout"`)
 	for _, e := range raw.Elem {
 		if s.Fixed {
-			s.Elements = append(s.Elements, Element{Key: string(e)}) // only counted
+			s.Elements = append(s.Elements, fixedElement(e, s.Map))
 			continue
 		}
 		element, err := parseElement(e, s.Map)
@@ -132,6 +144,52 @@ func listedSet(set, mapped *jsonSet) (ListedSet, error) {
 		s.Elements = append(s.Elements, element)
 	}
 	return s, nil
+}
+
+// fixedElement reads an element of the rules.
+func fixedElement(raw json.RawMessage, isMap bool) Element {
+	var e Element
+	key := raw
+	if isMap {
+		var pair []json.RawMessage
+		var verdict map[string]struct{ Target string }
+		if json.Unmarshal(raw, &pair) != nil || len(pair) != 2 || json.Unmarshal(pair[1], &verdict) != nil {
+			return e
+		}
+		for verb, to := range verdict {
+			e.Data = verb + " " + to.Target
+		}
+		key = pair[0]
+	}
+	var parts struct{ Concat []json.RawMessage }
+	if json.Unmarshal(key, &parts) != nil {
+		parts.Concat = []json.RawMessage{key}
+	}
+	var texts []string
+	for i, part := range parts.Concat {
+		text, ok := keyPart(part, i > 0 && i == len(parts.Concat)-1)
+		if !ok {
+			return e
+		}
+		texts = append(texts, text)
+	}
+	e.Key = strings.Join(texts, " . ")
+	return e
+}
+
+// keyPart reads a word of a key; a number is one only where ports are.
+func keyPart(raw json.RawMessage, isPort bool) (text string, ok bool) {
+	var port int
+	var ports struct{ Range []int }
+	switch {
+	case json.Unmarshal(raw, &text) == nil:
+		return text, true
+	case isPort && json.Unmarshal(raw, &port) == nil:
+		return strconv.Itoa(port), true
+	case isPort && json.Unmarshal(raw, &ports) == nil && len(ports.Range) == 2:
+		return fmt.Sprintf("%d-%d", ports.Range[0], ports.Range[1]), true
+	}
+	return "", false
 }
 
 // parseElement reads an element: a bare key, or an object with its times; of a map

@@ -1,8 +1,6 @@
 package nftables
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -46,23 +44,6 @@ func (n *numbers) of(path string) Number {
 	num := n.next
 	n.known[path], n.next = num, num+1
 	return num
-}
-
-// maxName is less than the kernel allows, for the reader's sake.
-const maxName = 100
-
-// join makes a name of profiles.
-func join(profiles []*protocol.Profile) string {
-	names := make([]string, len(profiles))
-	for i, p := range profiles {
-		names[i] = p.Name
-	}
-	name := strings.Join(names, "_")
-	if len(name) <= maxName {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return name[:maxName] + "." + hex.EncodeToString(sum[:4])
 }
 
 // leaseSet is the set of the holders of a lease. The prefix length is in its name

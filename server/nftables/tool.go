@@ -31,17 +31,23 @@ func said(stderr string) (what string, line int) {
 
 // list reads the table. No table is no error.
 func (b *Backend) list(ctx context.Context) (*Listing, error) {
-	text, err := b.run(ctx, "", "-j", "list", "table", "inet", TableName)
-	if tool := new(backend.ToolError); errors.As(err, &tool) {
-		switch {
-		case strings.Contains(tool.Output, "No such file or directory"):
-			return &Listing{}, nil
-		case strings.Contains(tool.Output, "JSON"):
-			return nil, backend.Unsupported("nft cannot print JSON (it was built without libjansson; Debian's and Fedora's packages have it): %w", err)
-		}
-	}
+	text, err := b.listText(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return ParseListing(text)
+}
+
+// listText returns the table as JSON, "" where there is none.
+func (b *Backend) listText(ctx context.Context) (string, error) {
+	text, err := b.run(ctx, "", "-j", "list", "table", "inet", TableName)
+	if tool := new(backend.ToolError); errors.As(err, &tool) {
+		switch {
+		case strings.Contains(tool.Output, "No such file or directory"):
+			return "", nil
+		case strings.Contains(tool.Output, "JSON"):
+			return "", backend.Unsupported("nft cannot print JSON (it was built without libjansson; Debian's and Fedora's packages have it): %w", err)
+		}
+	}
+	return text, err
 }

@@ -1,0 +1,90 @@
+package nftables
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// transactions returns the texts for `nft -f` that make want of what is there. It is
+// one, unless ports that stay gated get other keys in the maps of gates, as when a profile
+// comes to open a port in the middle of another's range. A packet that is under way while
+// the kernel changes over would find neither key, or a chain that is empty yet, and pass. So
+// a transaction before shuts such ports for everybody, and one behind lifts that.
+func transactions(was *Listing, want *Ruleset, extra []string) []string {
+	main := Transaction(was, want, extra)
+	var hold, release strings.Builder
+	for _, h := range []struct{ chain, gates, hook, where string }{
+		{"hold", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
+		{"hold-early", "early-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
+	} {
+		keys := contested(was, want, h.gates)
+		if len(keys) == 0 {
+			continue
+		}
+		c := Chain{Name: h.chain, Hook: h.hook}
+		c.add("", `iif "lo" return`)
+		c.add("", "ct state established,related return")
+		c.add("gates that are about to change", h.where, byPort, "{", strings.Join(keys, ", "), "} drop")
+		c.write(&hold)
+		fmt.Fprintf(&release, "flush chain inet %[1]s %[2]s\ndelete chain inet %[1]s %[2]s\n", TableName, h.chain)
+	}
+	if hold.Len() == 0 {
+		return []string{main}
+	}
+	return []string{"table inet " + TableName + " {\n" + hold.String() + "}\n", main, release.String()}
+}
+
+// contested returns the keys of a map of gates, and of that of its ranges, that go and
+// share a port with one that is wanted.
+func contested(was *Listing, want *Ruleset, gates string) []string {
+	var wanted, contested []string
+	for _, s := range want.Sets {
+		if s.Name == gates || s.Name == gates+rangesSuffix {
+			wanted = append(wanted, s.Elements...)
+		}
+	}
+	for _, name := range []string{gates, gates + rangesSuffix} {
+		s := was.Set(name)
+		if s == nil {
+			continue
+		}
+		for _, e := range s.Elements {
+			switch {
+			case e.Key == "": // not known, so it may be any
+				return keysOf(wanted)
+			case !slices.Contains(wanted, e.text()) && slices.ContainsFunc(keysOf(wanted), func(k string) bool { return overlap(k, e.Key) }):
+				contested = append(contested, e.Key)
+			}
+		}
+	}
+	return contested
+}
+
+// keysOf returns elements without their verdicts.
+func keysOf(elements []string) []string {
+	keys := make([]string, len(elements))
+	for i, e := range elements {
+		keys[i], _, _ = strings.Cut(e, " : ")
+	}
+	return keys
+}
+
+// overlap reports whether two keys, as "tcp . 80-90", share a port.
+func overlap(x, y string) bool {
+	protoX, firstX, lastX := portsOf(x)
+	protoY, firstY, lastY := portsOf(y)
+	return protoX == protoY && firstX <= lastY && firstY <= lastX
+}
+
+func portsOf(key string) (proto string, first, last int) {
+	proto, ports, _ := strings.Cut(key, " . ")
+	from, to, isRange := strings.Cut(ports, "-")
+	first, _ = strconv.Atoi(from) // we have written it
+	if !isRange {
+		return proto, first, first
+	}
+	last, _ = strconv.Atoi(to)
+	return proto, first, last
+}

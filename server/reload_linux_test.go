@@ -1,0 +1,268 @@
+package server_test
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"knockkit/internal/lab"
+	"knockkit/internal/lab/labtest"
+	"knockkit/protocol"
+	"knockkit/server"
+	"knockkit/server/backend"
+)
+
+// TestAGateStaysShutWhileOtherProfilesComeAndGo, and while a trial is undone.
+func TestAGateStaysShutWhileOtherProfilesComeAndGo(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		others := []*protocol.Profile{
+			parse(t, "other", "sequence = [\"7001/tcp\", \"8001/tcp\"]\nopen = [\"81/tcp\", \"5000-5010/tcp\"]"),
+			parse(t, "shared", "sequence = [\"7002/tcp\", \"8002/tcp\"]\nopen = [\"80/tcp\"]"),
+			parse(t, "inside", "sequence = [\"7004/tcp\", \"8004/tcp\"]\nopen = [\"6005/tcp\"]"),
+		}
+		s.shutMeanwhile(func() {
+			for range 8 {
+				s.install(others...)
+				s.do(func() error {
+					_, err := s.srv.Remove(t.Context(), []string{"other", "shared", "inside"})
+					return err
+				})
+			}
+			saver, ok := s.srv.Backend().(server.Saver)
+			if !ok {
+				t.Fatalf("%s saves nothing", name)
+			}
+			for range 3 {
+				var texts []backend.Text
+				s.do(func() (err error) {
+					texts, err = saver.Save(t.Context())
+					return err
+				})
+				s.install(others...)
+				s.do(func() error { return saver.PutBack(t.Context(), texts) })
+			}
+		})
+	})
+}
+
+func TestAGateStaysShutWhileTheBackendChanges(t *testing.T) {
+	labtest.NeedTUN(t)
+	labtest.NeedRoot(t)
+	for _, flavour := range lab.Flavours() {
+		t.Run(flavour.Name, func(t *testing.T) {
+			t.Setenv("PATH", labtest.PathOf(t, flavour)+":"+os.Getenv("PATH"))
+			s := newSite(t, "iptables", strict())
+			more := parse(t, "more", "sequence = [\"7001/tcp\", \"8001/tcp\"]\nopen = [\"81/tcp\"]")
+			s.shutMeanwhile(func() {
+				for i := range 6 {
+					b, _, err := server.OpenBackend(t.Context(), []string{"nftables", "iptables"}[i%2])
+					if err != nil {
+						t.Fatal(err)
+					}
+					s.srv = server.New(b, strict())
+					s.install(more)
+				}
+			})
+		})
+	}
+}
+
+// shutMeanwhile gates two ports and lets connections of strangers come in on one
+// processor all the while that change runs on the other. None may get an answer.
+func (s *site) shutMeanwhile(change func()) {
+	s.t.Helper()
+	s.install(parse(s.t, "web", "sequence = [\"7000/tcp\", \"8000/tcp\"]\nopen = [\"80/tcp\", \"6000-6010/tcp\"]"))
+	s.listen(80)
+	s.listen(6005)
+	ctx, stop := context.WithCancel(s.t.Context())
+	defer stop()
+	done := make(chan error, 1)
+	sent := 0
+	go func() {
+		for ctx.Err() == nil {
+			for _, port := range []uint16{80, 6005} {
+				for _, f := range protocol.Families() {
+					src := forged(f, 1000+sent%1000)
+					syn := lab.SYN(netip.AddrPortFrom(src, uint16(20_000+sent%40_000)), netip.AddrPortFrom(s.dest(src), port))
+					if err := s.wire.Inject(syn); err != nil {
+						done <- err
+						return
+					}
+					sent++
+				}
+			}
+		}
+		done <- nil
+	}()
+	change()
+	stop()
+	if err := <-done; err != nil {
+		s.t.Fatal(err)
+	}
+	for _, p := range s.answers() {
+		s.t.Errorf("one of %d strangers got an answer: %+v", sent, p)
+	}
+}
+
+// TestAnInstallWithNftablesDoesNotTouchTheGatesThatStay: between an element's going and
+// its coming back a packet may find neither.
+func TestAnInstallWithNftablesDoesNotTouchTheGatesThatStay(t *testing.T) {
+	s := newSite(t, "nftables", strict())
+	web := func(more string) *protocol.Profile {
+		return parse(t, "web", `sequence = ["7000/tcp", "8000/tcp"]
+close = "9000/tcp"
+open = ["80/tcp", "6000-6010/tcp"`+more+"]")
+	}
+	other := parse(t, "other", `sequence = ["7001/tcp", "8001/tcp"]
+open = ["81/tcp", "5000-5010/tcp"]`)
+	s.install(web(`, "443/tcp", "4000-4010/tcp"`))
+	var texts []backend.Text
+	s.do(func() (err error) {
+		texts, err = s.srv.Render(t.Context(), []*protocol.Profile{web(""), other})
+		return err
+	})
+	text := texts[0].Text
+	for _, gate := range []string{"tcp . 80 ", "tcp . 6000-6010 ", "tcp . 9000 ", "tcp . 7000 "} {
+		if strings.Contains(text, gate) {
+			t.Errorf("%q is written, and has not changed:\n%s", gate, text)
+		}
+	}
+	if m := regexp.MustCompile(`flush map.*`).FindString(text); m != "" {
+		t.Errorf("%s", m)
+	}
+	for _, line := range []string{
+		"delete element inet knockd gates { tcp . 443 }\n", "delete element inet knockd gates-ranges { tcp . 4000-4010 }\n",
+		"tcp . 81 : goto gate-tcp-81", "tcp . 5000-5010 : goto gate-tcp-5000-5010\n",
+	} {
+		if !strings.Contains(text, line) {
+			t.Errorf("the text lacks %q:\n%s", line, text)
+		}
+	}
+	s.install(web(""), other)
+	want := map[string][]string{
+		"gates":        {"tcp . 80 : goto gate-tcp-80", "tcp . 81 : goto gate-tcp-81"},
+		"gates-ranges": {"tcp . 6000-6010 : goto gate-tcp-6000-6010", "tcp . 5000-5010 : goto gate-tcp-5000-5010"},
+		"starts4":      {"tcp . 7000 : goto in-web.1", "tcp . 7001 : goto in-other.1"},
+		"backs":        {"tcp . 9000 : jump back-tcp-9000"},
+	}
+	for name, elements := range want {
+		listed := s.run("nft", "list", "map", "inet", "knockd", name)
+		for _, e := range elements {
+			if !strings.Contains(listed, e) {
+				t.Errorf("%s lacks %q:\n%s", name, e, listed)
+			}
+		}
+		if n := strings.Count(listed, " : goto ") + strings.Count(listed, " : jump "); n != len(elements) {
+			t.Errorf("%s has %d elements, not %d:\n%s", name, n, len(elements), listed)
+		}
+	}
+}
+
+// TestPortsThatGetAnotherKeyAreShutForAMoment: a profile comes to open a port in the
+// middle of another's range, which is cut in three.
+func TestPortsThatGetAnotherKeyAreShutForAMoment(t *testing.T) {
+	s := newSite(t, "nftables", strict())
+	web := parse(t, "web", "sequence = [\"7000/tcp\", \"8000/tcp\"]\nopen = [\"6000-6010/tcp\"]\nplace = \"prerouting\"")
+	inside := func(more string) *protocol.Profile {
+		return parse(t, "inside", "sequence = [\"7001/tcp\", \"8001/tcp\"]\nopen = [\"6005/tcp\"]\nplace = \"prerouting\"\n"+more)
+	}
+	s.install(web)
+	texts := s.texts([]*protocol.Profile{web, inside("")})
+	if len(texts) != 3 {
+		t.Fatalf("%d transactions, not three", len(texts))
+	}
+	for _, hook := range []string{"hook input priority filter - 11", "hook prerouting priority mangle - 1"} {
+		if !strings.Contains(texts[0].Text, hook) {
+			t.Errorf("nothing is shut at the %s:\n%s", hook, texts[0].Text)
+		}
+	}
+	if n := strings.Count(texts[0].Text, "{ tcp . 6000-6010 } drop"); n != 2 {
+		t.Errorf("the range is shut in %d places, not two:\n%s", n, texts[0].Text)
+	}
+	if err := s.refuse(web, inside("[opened]\nnftables = [\"no such words\"]")); err == nil {
+		t.Error("nft took anything")
+	}
+	s.install(inside(""))
+	for _, port := range []uint16{6004, 6005} {
+		s.listen(port)
+	}
+	s.grant("web", forged4(1), 0)
+	s.grant("inside", forged4(2), 0)
+	for src, want := range map[netip.Addr][2]string{forged4(1): {"open", "open"}, forged4(2): {"silent", "open"}, forged4(3): {"silent", "silent"}} {
+		s.expect(want[0], src, 6004)
+		s.expect(want[1], src, 6005)
+	}
+	if n := len(s.texts([]*protocol.Profile{web, inside("")})); n != 1 {
+		t.Errorf("an install that changes no key takes %d transactions", n)
+	}
+}
+
+// TestATrialWithNftablesThatIsUndoneBringsBackWhatItTookAway: leases and positions of
+// profiles that it removed, and leases that it made shorter; what came meanwhile stays.
+func TestATrialWithNftablesThatIsUndoneBringsBackWhatItTookAway(t *testing.T) {
+	s := newSite(t, "nftables", banning(time.Hour))
+	saver, ok := s.srv.Backend().(server.Saver)
+	if !ok {
+		t.Fatal("nftables saves nothing")
+	}
+	web := parse(t, "web", "sequence = [\"7001/tcp\", \"8001/tcp\"]\nopen = [\"80/tcp\"]\nlease = \"10m\"")
+	keeps := parse(t, "keeps", "sequence = [\"7002/tcp\", \"8002/tcp\"]\nopen = [\"81/tcp\"]\nlease = \"0\"")
+	for _, port := range []uint16{80, 81, 3306} {
+		s.listen(port)
+	}
+	s.install(article(t, "within = \"5m\""), web, keeps)
+	holder, knocker, later := forged4(1), forged4(2), forged4(3)
+	for _, name := range []string{"web", "keeps", "mysql"} {
+		s.grant(name, holder, 0)
+	}
+	s.send(knocker, ping, tcp(7))
+	before := s.run("nft", "-s", "list", "table", "inet", "knockd")
+	var texts []backend.Text
+	s.do(func() (err error) {
+		texts, err = saver.Save(t.Context())
+		return err
+	})
+	s.do(func() error {
+		_, err := s.srv.Install(t.Context(), []*protocol.Profile{
+			parse(t, "mysql", "sequence = [\"7003/tcp\", \"8003/tcp\"]\nopen = [\"3306/tcp\"]\nlease = \"2m\"")}, server.InstallOptions{Exactly: true})
+		return err
+	})
+	s.send(later, tcp(7003), tcp(8003))
+	s.do(func() error { return saver.PutBack(t.Context(), texts) })
+
+	for _, port := range []uint16{80, 81, 3306} {
+		s.expect("open", holder, port)
+	}
+	s.expect("open", later, 3306)
+	s.send(knocker, tcp(8000))
+	s.expect("open", knocker, 3306)
+	for _, x := range s.sources() {
+		if x.Profile == "web" && (x.Left > 10*time.Minute || x.Left < 9*time.Minute) {
+			t.Errorf("the lease of web has %s left, and was of ten minutes", x.Left)
+		}
+		if x.Profile == "mysql" && x.Left < 50*time.Minute {
+			t.Errorf("the lease of mysql has %s left, and was of an hour", x.Left)
+		}
+	}
+	if after := s.run("nft", "-s", "list", "table", "inet", "knockd"); sortedLines(withoutElements(after)) != sortedLines(withoutElements(before)) {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// withoutElements leaves out what packets have put into sets, and the count of positions.
+func withoutElements(table string) string {
+	table = regexp.MustCompile(`'next':\d+`).ReplaceAllString(table, "")
+	return regexp.MustCompile(`(?s)(flags dynamic,timeout\n)\t\telements = \{.*?\}\n`).ReplaceAllString(table, "$1")
+}
+
+func sortedLines(text string) string {
+	all := strings.Split(text, "\n")
+	slices.Sort(all)
+	return strings.Join(all, "\n")
+}

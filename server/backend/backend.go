@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"knockkit/protocol"
@@ -53,8 +54,9 @@ type Text struct {
 type Installed struct {
 	Profiles []*protocol.Profile // by name
 	Policy   protocol.Policy
-	Drift    []string // where the rules are not those that were committed; a sentence each
-	Foreign  []string // rules of others that jump into our chains
+	Families []protocol.Family // those whose record of it can be read: there the kernel has forgotten nobody
+	Drift    []string          // where the rules are not those that were committed; a sentence each
+	Foreign  []string          // rules of others that jump into our chains
 }
 
 // State says what a source is, as `status` words it.
@@ -83,6 +85,26 @@ type Fill struct {
 	Table   string // its name in the kernel
 	Entries int
 	Limit   int
+}
+
+// Sorted orders sources by address. Of two leases of a profile that one address has, one
+// given by hand and one from a knock, it leaves the one that lasts longer.
+func Sorted(sources []Source) []Source {
+	slices.SortStableFunc(sources, func(x, y Source) int { return x.Address.Addr().Compare(y.Address.Addr()) })
+	var all []Source
+next:
+	for _, s := range sources {
+		for i := len(all) - 1; i >= 0 && all[i].Address == s.Address; i-- {
+			if o := &all[i]; o.Profile == s.Profile && o.State == Open && s.State == Open {
+				if s.Unlimited || !o.Unlimited && s.Left > o.Left {
+					*o = s
+				}
+				continue next
+			}
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // What a caller branches on.

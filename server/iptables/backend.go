@@ -235,7 +235,7 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 			}
 		}
 		if len(about.Profiles) > 0 {
-			in.Policy = about.Policy
+			in.Policy, in.Families = about.Policy, append(in.Families, f)
 		}
 		in.Drift = append(in.Drift, drift(f, snap[f], about)...)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
-	"slices"
 	"time"
 
 	"knockkit/protocol"
@@ -33,8 +32,7 @@ func (b *Backend) Sources(ctx context.Context) ([]backend.Source, error) {
 		}
 		all = append(all, found...)
 	}
-	slices.SortStableFunc(all, func(x, y backend.Source) int { return x.Address.Addr().Compare(y.Address.Addr()) })
-	return all, nil
+	return backend.Sorted(all), nil
 }
 
 func (b *Backend) sourcesOf(ctx context.Context, f protocol.Family, about *Installed) ([]backend.Source, error) {

@@ -58,12 +58,18 @@ type Installed struct {
 	Policy   protocol.Policy
 	Known    map[string]Number // numbers of positions, by their knocks
 	Next     Number
+	Given    map[string]bool // sets of leases given by hand
 }
 
 // ReadAbout reads back what a commit wrote. An error means that the table was
 // changed by somebody else.
 func ReadAbout(l *Listing) (*Installed, error) {
-	in := &Installed{Known: map[string]Number{}, Next: 1}
+	in := &Installed{Known: map[string]Number{}, Next: 1, Given: map[string]bool{}}
+	for _, s := range l.Sets {
+		if strings.HasPrefix(s.Name, given) {
+			in.Given[s.Name] = true
+		}
+	}
 	about := l.Chain("about")
 	if about == nil {
 		return in, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -46,8 +47,21 @@ func installedOrNone(was *Listing) *Installed {
 // plan returns the transactions that make want of what is there.
 func plan(was *Listing, want backend.Want) []string {
 	about := installedOrNone(was)
-	rules := Render(Input{want, about.Known, about.Next})
-	return transactions(was, rules, append(rewriteLeases(was, about.Profiles, want), carried(want)...))
+	leases, given := carried(want)
+	maps.Copy(given, held(was, about.Given))
+	rules := Render(Input{want, about.Known, about.Next, given})
+	return transactions(was, rules, append(rewriteLeases(was, about.Profiles, want), leases...))
+}
+
+// held returns the sets that hold anybody.
+func held(l *Listing, sets map[string]bool) map[string]bool {
+	some := map[string]bool{}
+	for name := range sets {
+		if s := l.Set(name); s != nil && len(s.Elements) > 0 {
+			some[name] = true
+		}
+	}
+	return some
 }
 
 // highest returns the highest number of a position that any source is in.
@@ -128,16 +142,43 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 	if err != nil {
 		return backend.Installed{Drift: []string{err.Error()}}, nil
 	}
-	return backend.Installed{Profiles: about.Profiles, Policy: about.Policy, Drift: drift(l, about)}, nil
+	in := backend.Installed{Profiles: about.Profiles, Policy: about.Policy, Drift: drift(l, about)}
+	if len(in.Profiles) > 0 {
+		in.Families = protocol.Families()
+	}
+	return in, nil
 }
 
-// Grant gives a lease now, for the profile's own time (d = 0) or for d.
+// Grant gives a lease now, for the profile's own time (d = 0) or for d. One for a time of
+// its own is in a set of its own, or the next knock would change its end.
 func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.Prefix, d time.Duration) error {
-	if d == 0 {
-		d = p.Lease
+	was, err := b.list(ctx)
+	if err != nil {
+		return err
 	}
-	set, addr := leaseSet(p, protocol.FamilyOf(holder.Addr())), holder.Addr().String()
-	return b.feed(ctx, lines(append(forget(set, addr), element("add", set, addr+timeout(d)))))
+	set, elsewhere := leaseSet(p, protocol.FamilyOf(holder.Addr())), givenSet(p, protocol.FamilyOf(holder.Addr()))
+	switch {
+	case d == 0:
+		d = p.Lease
+	case d != p.Lease && !p.Once:
+		set, elsewhere = elsewhere, set
+	}
+	addr := holder.Addr().String()
+	commands := append(was.forget(set, addr), was.forget(elsewhere, addr)...)
+	commands = append(commands, element("add", set, addr+timeout(d)))
+	if was.Set(set) != nil {
+		return b.feed(ctx, lines(commands))
+	}
+	about, err := ReadAbout(was)
+	if err != nil {
+		return err
+	}
+	want, err := backend.Compile(about.Profiles, about.Policy)
+	if err != nil {
+		return err
+	}
+	about.Given[set] = true
+	return b.commit(ctx, transactions(was, Render(Input{want, about.Known, about.Next, about.Given}), commands))
 }
 
 // element is a command for one element of a set.
@@ -146,7 +187,10 @@ func element(verb, set, text string) string {
 }
 
 // forget deletes an element that may not be there: deleting what is not is an error.
-func forget(set, addr string) []string {
+func (l *Listing) forget(set, addr string) []string {
+	if l.Set(set) == nil {
+		return nil
+	}
 	return []string{element("add", set, addr), element("delete", set, addr)}
 }
 
@@ -158,10 +202,13 @@ func (b *Backend) Revoke(ctx context.Context, p *protocol.Profile, holder netip.
 	if err != nil {
 		return false, err
 	}
-	set := leaseSet(p, protocol.FamilyOf(holder.Addr()))
-	held := false
-	if s := l.Set(set); s != nil {
-		held = slices.ContainsFunc(s.Elements, func(e Element) bool { return e.Key == holder.Addr().String() })
+	held, addr := false, holder.Addr().String()
+	var commands []string
+	for _, set := range []string{leaseSet(p, protocol.FamilyOf(holder.Addr())), givenSet(p, protocol.FamilyOf(holder.Addr()))} {
+		if s := l.Set(set); s != nil && slices.ContainsFunc(s.Elements, func(e Element) bool { return e.Key == addr }) {
+			held = true
+		}
+		commands = append(commands, l.forget(set, addr)...)
 	}
-	return held, b.feed(ctx, lines(forget(set, holder.Addr().String())))
+	return held, b.feed(ctx, lines(commands))
 }

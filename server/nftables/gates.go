@@ -154,6 +154,9 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 			// used the lease up; the flow it belongs to is known since.
 			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), "ct status confirmed", begins, open)
 		}
+		if r.Given[givenSet(p, f)] {
+			c.add(p.Name+": a lease given by hand", where, match, begins, key(p, f), "@"+givenSet(p, f), open)
+		}
 		lease := fmt.Sprintf("%s @%s", key(p, f), leaseSet(p, f))
 		switch {
 		case p.Once:
@@ -245,6 +248,9 @@ func (r *render) backs() {
 		}
 		r.eachFamily(p, func(f protocol.Family) {
 			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(leaseSet(p, f), key(p, f)))
+			if r.Given[givenSet(p, f)] {
+				c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(givenSet(p, f), key(p, f)))
+			}
 			if p.Close.Proto == protocol.ICMP {
 				other.add("gives a lease back", echo(f), "jump "+c.Name)
 			}
@@ -266,6 +272,9 @@ func (r *render) cut(s gateSegment) string {
 	for _, p := range s.Uses {
 		r.eachFamily(p, func(f protocol.Family) {
 			c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+leaseSet(p, f), "return")
+			if r.Given[givenSet(p, f)] {
+				c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+givenSet(p, f), "return")
+			}
 		})
 	}
 	verdict := "drop"

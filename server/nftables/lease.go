@@ -31,24 +31,29 @@ func rewriteLeases(was *Listing, profiles []*protocol.Profile, want backend.Want
 	return lines
 }
 
-// carried returns the elements of leases that another backend has granted.
-func carried(want backend.Want) []string {
-	var lines []string
+// carried returns the elements of leases that another backend has granted, and the sets
+// that those need which have more left than the profile's own time.
+func carried(want backend.Want) (lines []string, given map[string]bool) {
+	given = map[string]bool{}
 	for _, s := range want.Carried {
 		f := protocol.FamilyOf(s.Address.Addr())
 		for _, p := range want.Of(f).Profiles {
 			if p.Name != s.Profile || s.State != backend.Open {
 				continue
 			}
-			times := ""
+			set, times := leaseSet(p, f), ""
 			if !s.Unlimited {
 				left := max(s.Left.Truncate(time.Millisecond), time.Millisecond)
 				times = timeout(max(p.Lease, left)) + " expires " + protocol.FormatDuration(left)
 			}
-			lines = append(lines, element("add", leaseSet(p, f), s.Address.Addr().String()+times))
+			if !s.Unlimited && s.Left > p.Lease && p.Lease > 0 && !p.Once {
+				set = givenSet(p, f)
+				given[set] = true
+			}
+			lines = append(lines, element("add", set, s.Address.Addr().String()+times))
 		}
 	}
-	return lines
+	return lines, given
 }
 
 func rewrite(s *ListedSet, was, will time.Duration) []string {
@@ -62,7 +67,7 @@ func rewrite(s *ListedSet, was, will time.Duration) []string {
 		if was > 0 && will > 0 {
 			left = will - (was - e.Expires)
 		}
-		lines = append(lines, forget(s.Name, e.Key)...) // it may have ended since it was listed
+		lines = append(lines, element("add", s.Name, e.Key), element("delete", s.Name, e.Key)) // it may have ended since it was listed
 		if left > 0 || will == 0 {
 			expires := ""
 			if will > 0 {

@@ -49,8 +49,17 @@ func (n *numbers) of(path string) Number {
 // leaseSet is the set of the holders of a lease. The prefix length is in its name
 // where a lease covers more than an address: elements of another length would
 // never match.
-func leaseSet(p *protocol.Profile, f protocol.Family) string {
-	name := "open" + digit(f) + "-" + p.Name
+func leaseSet(p *protocol.Profile, f protocol.Family) string { return holdersSet("open", p, f) }
+
+// givenSet is the set of those who were given a lease by hand for a time of its own,
+// which knocks leave alone. It is there as long as somebody has one.
+func givenSet(p *protocol.Profile, f protocol.Family) string { return holdersSet(given, p, f) }
+
+// given begins the names of such sets.
+const given = "given"
+
+func holdersSet(what string, p *protocol.Profile, f protocol.Family) string {
+	name := what + digit(f) + "-" + p.Name
 	if bits := p.Prefix(f); bits != f.Bits() {
 		name += "." + strconv.Itoa(bits)
 	}

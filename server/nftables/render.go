@@ -13,6 +13,7 @@ type Input struct {
 	Want  backend.Want
 	Known map[string]Number // numbers of positions in the kernel, by their knocks; may be nil
 	Next  Number            // the first number that was never used; at least 1
+	Given map[string]bool   // sets of leases given by hand that are to be there; may be nil
 }
 
 // render is one run of Render.

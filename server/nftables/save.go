@@ -52,7 +52,9 @@ func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
 		}
 		known := maps.Clone(then.Known) // no number has meant two positions
 		maps.Copy(known, now.Known)
-		rules := Render(Input{want, known, max(then.Next, now.Next)})
+		given := held(was, now.Given)
+		maps.Copy(given, held(saved, then.Given))
+		rules := Render(Input{want, known, max(then.Next, now.Next), given})
 		if err := b.commit(ctx, transactions(was, rules, append(rewriteLeases(was, now.Profiles, want), lost(was, saved)...))); err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"knockkit/protocol"
@@ -29,8 +28,7 @@ func (b *Backend) Sources(ctx context.Context) ([]backend.Source, error) {
 		}
 		all = append(all, found...)
 	}
-	slices.SortStableFunc(all, func(x, y backend.Source) int { return x.Address.Addr().Compare(y.Address.Addr()) })
-	return all, nil
+	return backend.Sorted(all), nil
 }
 
 func sourcesOf(l *Listing, about *Installed, f protocol.Family) ([]backend.Source, error) {
@@ -75,10 +73,12 @@ func sourcesOf(l *Listing, about *Installed, f protocol.Family) ([]backend.Sourc
 		return found
 	})
 	for _, p := range a.Profiles {
-		if err == nil {
-			err = add(leaseSet(p, f), p.Prefix(f), func(Element) []backend.Source {
-				return []backend.Source{{Profile: p.Name, State: backend.Open, Step: len(p.Sequence), Steps: len(p.Sequence)}}
-			})
+		for _, set := range []string{leaseSet(p, f), givenSet(p, f)} {
+			if err == nil {
+				err = add(set, p.Prefix(f), func(Element) []backend.Source {
+					return []backend.Source{{Profile: p.Name, State: backend.Open, Step: len(p.Sequence), Steps: len(p.Sequence)}}
+				})
+			}
 		}
 	}
 	if err == nil {

@@ -17,6 +17,7 @@ func (s *Server) Look(ctx context.Context) (backend.Installed, []backend.Source,
 		return backend.Installed{}, nil, err
 	}
 	if unread != nil && (len(is.Drift) > 0 || len(is.Profiles) == 0) {
+		is.Families = nil
 		return is, nil, nil
 	}
 	return is, sources, unread

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
 )
@@ -40,7 +41,7 @@ func (k *keeper) check(ctx context.Context) error {
 		giveBack()
 		return nil
 	}
-	kept, err := k.putRight(ctx, held)
+	kept, err := k.putRight(ctx, in, held)
 	if err != nil {
 		k.failure("the rules are not what they should be, and could not be put right", err)
 		return err
@@ -68,10 +69,20 @@ func (k *keeper) lost(held []backend.Source) []backend.Source {
 	return k.memory.lost(k.clock(), held, k.wanted.Profiles)
 }
 
+// flushed reports whether the kernel has forgotten the leases of a profile and family. It
+// has not where it still says that the profile is installed there: what is missing then was
+// used up, given back or revoked.
+func flushed(in backend.Installed, s backend.Source) bool {
+	there := slices.ContainsFunc(in.Profiles, func(p *protocol.Profile) bool { return p.Name == s.Profile })
+	return !there || !slices.Contains(in.Families, protocol.FamilyOf(s.Address.Addr()))
+}
+
 // putRight installs what is wanted, with the leases that the kernel has lost, and
 // returns how many there are. When a tool flushes again meanwhile, those that the kernel
 // still had are lost too, perhaps of one family only: so it is asked again.
-func (k *keeper) putRight(ctx context.Context, held []backend.Source) (kept int, err error) {
+func (k *keeper) putRight(ctx context.Context, in backend.Installed, held []backend.Source) (kept int, err error) {
+	ended := func(s backend.Source) bool { return !flushed(in, s) }
+	k.memory.replace(k.clock(), append(slices.DeleteFunc(k.lost(held), ended), held...))
 	for range flushes {
 		lost := k.lost(held)
 		if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {

@@ -43,6 +43,9 @@ func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
 	whole := backend.Installed{Profiles: profiles}
 	one, two := open("10.9.1.0/24", time.Hour), open("10.9.2.0/24", time.Hour)
 	both := []backend.Source{one, two}
+	drifted := func(records ...protocol.Family) backend.Installed {
+		return backend.Installed{Profiles: profiles, Families: records, Drift: []string{"a rule is gone"}}
+	}
 	for _, c := range []struct {
 		name    string
 		looks   []look
@@ -54,6 +57,10 @@ func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
 		{"a flush between sources and rules", []look{{backend.Installed{}, both}, {whole, nil}, {whole, both}}, []int{0, 2}, 2},
 		{"a lease was given back", []look{{whole, both[:1]}}, nil, 1},
 		{"a lease was given back, then a flush", []look{{backend.Installed{}, both[:1]}, {whole, both}}, []int{1}, 2}, // documented: it comes back
+		{"a lease was used up, then a rule is gone", []look{{drifted(protocol.Families()...), both[:1]}, {whole, both[:1]}}, []int{0}, 1},
+		{"a flush of the other family", []look{{drifted(protocol.IPv4), both[:1]}, {whole, both[:1]}}, []int{0}, 1},
+		{"a flush of this family", []look{{drifted(protocol.IPv6), nil}, {whole, both}}, []int{2}, 2},
+		{"a rule is gone, then a flush", []look{{drifted(protocol.Families()...), both}, {whole, nil}, {whole, both}}, []int{0, 2}, 2},
 		{"a second flush during the repair", []look{{backend.Installed{}, both[:1]}, {whole, both[1:]}, {whole, both}}, []int{1, 1}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {

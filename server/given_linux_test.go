@@ -75,7 +75,9 @@ func TestTheGateAsksForLeasesGivenByHandWhileSomebodyHasOne(t *testing.T) {
 	s.listen(3306)
 	mysql := article(t, "close = \"999/tcp\"")
 	s.install(mysql)
-	asks := func() bool { return strings.Contains(s.run("nft", "list", "table", "inet", "knockd"), "lease given by hand") }
+	asks := func() bool {
+		return strings.Contains(s.run("nft", "list", "table", "inet", "knockd"), "lease given by hand")
+	}
 	for _, f := range protocol.Families() {
 		one := forged(f, 1)
 		s.install(mysql)

@@ -74,3 +74,27 @@ func TestAMissingToolIsSaidAndNothingIsChanged(t *testing.T) {
 		}
 	})
 }
+
+// TestAnInstallThatTheSecondFamilyRefusesTakesNoLeaseAway: the kernel forgets a recency
+// table with the last rule that names it, so the first family must not be committed.
+func TestAnInstallThatTheSecondFamilyRefusesTakesNoLeaseAway(t *testing.T) {
+	eachFlavour(t, func(t *testing.T) {
+		s := newSite(t, "iptables", strict())
+		s.listen(80)
+		web := parse(t, "web", "sequence = [\"icmp\", \"1001/tcp\"]\nopen = [\"80/tcp\"]")
+		s.install(web, article(t, ""))
+		s.grant("web", forged4(1), 0)
+		before := s.saved()
+		err := s.host.Do(func() error {
+			_, err := s.srv.Install(t.Context(), []*protocol.Profile{article(t, "[opened]\nip6tables = [\"-m nosuchmatch -j LOG\"]")}, server.InstallOptions{Exactly: true})
+			return err
+		})
+		if err == nil {
+			t.Error("ip6tables took anything")
+		}
+		if after := s.saved(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+		s.expect("open", forged4(1), 80)
+	})
+}

@@ -155,8 +155,15 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 			return err
 		}
 	}
+	texts := transactions(was, target)
+	if last := texts[len(texts)-1]; len(was) > 1 && dropsTable(was[protocol.IPv4].Ours, target[protocol.IPv4]) {
+		// Rules could be put back, but not what was in the tables.
+		if err := b.tool(last.Family).try(ctx, last.Text); err != nil {
+			return err
+		}
+	}
 	changed := map[protocol.Family]bool{}
-	for _, t := range transactions(was, target) {
+	for _, t := range texts {
 		err := b.tool(t.Family).commit(ctx, t.Text)
 		if err == nil {
 			changed[t.Family] = true
@@ -173,6 +180,30 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 		return err
 	}
 	return nil
+}
+
+// dropsTable reports whether a recency table has no rule any more that names it.
+func dropsTable(was, will *Ruleset) bool {
+	stays := map[string]bool{}
+	for _, name := range tablesOf(will) {
+		stays[name] = true
+	}
+	return slices.ContainsFunc(tablesOf(was), func(name string) bool { return !stays[name] })
+}
+
+// tablesOf lists the recency tables that KNOCKD-ABOUT names.
+func tablesOf(r *Ruleset) []string {
+	about := r.Chain(chainAbout)
+	if about == nil {
+		return nil
+	}
+	var names []string
+	for _, line := range about.Rules {
+		if args, err := split(line); err == nil && argument(args, "--name") != "" {
+			names = append(names, argument(args, "--name"))
+		}
+	}
+	return names
 }
 
 func (b *Backend) restoreFamily(ctx context.Context, f protocol.Family, rules *Ruleset) error {

@@ -121,19 +121,7 @@ func (b *Backend) Fill(ctx context.Context) ([]backend.Fill, error) {
 	}
 	var fills []backend.Fill
 	for _, f := range families() {
-		about := snap[f].Ours.Chain(chainAbout)
-		if about == nil {
-			continue
-		}
-		for _, line := range about.Rules {
-			args, err := split(line)
-			if err != nil {
-				return nil, err
-			}
-			name := argument(args, "--name")
-			if name == "" {
-				continue
-			}
+		for _, name := range tablesOf(snap[f].Ours) {
 			entries, err := readTable(name)
 			if err != nil {
 				return nil, err

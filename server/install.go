@@ -32,8 +32,8 @@ type InstallOptions struct {
 	Carried []backend.Source                      // leases that the kernel has lost: they go into the same transaction
 }
 
-// Install commits the given profiles beside those that are installed. It is one
-// transaction for each address family; positions and leases are kept.
+// Install commits the given profiles beside those that are installed: all of it or
+// nothing. Positions and leases are kept.
 // Errors: a [*CheckError], a [*LockError], those of the backend.
 func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o InstallOptions) (Change, error) {
 	lock, err := s.lock(ctx)

@@ -212,13 +212,16 @@ func TestATrialWithNftablesThatIsUndoneBringsBackWhatItTookAway(t *testing.T) {
 		t.Fatal("nftables saves nothing")
 	}
 	web := parse(t, "web", "sequence = [\"7001/tcp\", \"8001/tcp\"]\nopen = [\"80/tcp\"]\nlease = \"10m\"")
+	short := func(lease string) *protocol.Profile {
+		return parse(t, "short", "sequence = [\"7005/tcp\", \"8005/tcp\"]\nopen = [\"82/tcp\"]\nlease = \""+lease+"\"")
+	}
 	keeps := parse(t, "keeps", "sequence = [\"7002/tcp\", \"8002/tcp\"]\nopen = [\"81/tcp\"]\nlease = \"0\"")
-	for _, port := range []uint16{80, 81, 3306} {
+	for _, port := range []uint16{80, 81, 82, 3306} {
 		s.listen(port)
 	}
-	s.install(article(t, "within = \"5m\""), web, keeps)
+	s.install(article(t, "within = \"5m\""), web, keeps, short("1h"))
 	holder, knocker, later := forged4(1), forged4(2), forged4(3)
-	for _, name := range []string{"web", "keeps", "mysql"} {
+	for _, name := range []string{"web", "keeps", "mysql", "short"} {
 		s.grant(name, holder, 0)
 	}
 	s.send(knocker, ping, tcp(7))
@@ -230,13 +233,14 @@ func TestATrialWithNftablesThatIsUndoneBringsBackWhatItTookAway(t *testing.T) {
 	})
 	s.do(func() error {
 		_, err := s.srv.Install(t.Context(), []*protocol.Profile{
-			parse(t, "mysql", "sequence = [\"7003/tcp\", \"8003/tcp\"]\nopen = [\"3306/tcp\"]\nlease = \"2m\"")}, server.InstallOptions{Exactly: true})
+			parse(t, "mysql", "sequence = [\"7003/tcp\", \"8003/tcp\"]\nopen = [\"3306/tcp\"]\nlease = \"2m\""), short("1s")}, server.InstallOptions{Exactly: true})
 		return err
 	})
 	s.send(later, tcp(7003), tcp(8003))
+	s.untilSilent(holder, 82)
 	s.do(func() error { return saver.PutBack(t.Context(), texts) })
 
-	for _, port := range []uint16{80, 81, 3306} {
+	for _, port := range []uint16{80, 81, 82, 3306} {
 		s.expect("open", holder, port)
 	}
 	s.expect("open", later, 3306)
@@ -265,4 +269,58 @@ func sortedLines(text string) string {
 	all := strings.Split(text, "\n")
 	slices.Sort(all)
 	return strings.Join(all, "\n")
+}
+
+// TestAHoldThatAKillLeftIsTakenAwayByTheNextCommit, whether or not that needs one itself,
+// and status says what it is.
+func TestAHoldThatAKillLeftIsTakenAwayByTheNextCommit(t *testing.T) {
+	s := newSite(t, "nftables", strict())
+	s.listen(6015)
+	web := parse(t, "web", "sequence = [\"7000/tcp\", \"8000/tcp\"]\nopen = [\"6000-6010/tcp\"]")
+	wide := parse(t, "wide", "sequence = [\"7001/tcp\", \"8001/tcp\"]\nopen = [\"6005-6020/tcp\"]")
+	for _, next := range []*protocol.Profile{web, wide} {
+		s.do(func() error {
+			_, err := s.srv.Install(t.Context(), []*protocol.Profile{web}, server.InstallOptions{Exactly: true})
+			return err
+		})
+		labtest.MustRun(t, s.host, s.texts([]*protocol.Profile{web, wide})[0].Text, "nft", "-f", "-")
+		if drift := strings.Join(s.installed().Drift, "\n"); !strings.Contains(drift, "chain hold is left of a commit that was interrupted") {
+			t.Errorf("status says %q", drift)
+		}
+		s.install(next)
+		if drift := s.installed().Drift; len(drift) > 0 {
+			t.Errorf("after an install: %q", drift)
+		}
+	}
+	s.grant("wide", forged4(1), 0)
+	s.expect("open", forged4(1), 6015)
+	s.expect("silent", forged4(2), 6015)
+}
+
+// TestALeaseThatEndsWhileItsTimeIsChangedIsPlannedAnew: the kernel refuses to delete what
+// is not there, and to delete what may not be there would bring a used lease back.
+func TestALeaseThatEndsWhileItsTimeIsChangedIsPlannedAnew(t *testing.T) {
+	s := newSite(t, "nftables", strict())
+	s.listen(80)
+	once := func(lease string) *protocol.Profile {
+		return parse(t, "once", "sequence = [\"7000/tcp\", \"8000/tcp\"]\nopen = [\"80/tcp\"]\nonce = true\nlease = \""+lease+"\"")
+	}
+	s.install(once("1h"))
+	for i := range 30 {
+		s.grant("once", forged4(1), 0)
+		s.grant("once", forged4(2), 0)
+		used := make(chan string)
+		go func() {
+			time.Sleep(time.Duration(i) * time.Millisecond) // some moment of the commit
+			used <- s.verdict(forged4(1), 80)
+		}()
+		s.install(once([]string{"30m", "1h"}[i%2]))
+		if got := <-used; got != "open" {
+			t.Fatalf("the lease opened nothing: %s", got)
+		}
+		if s.holds("once", forged4(1)) || !s.holds("once", forged4(2)) {
+			t.Fatalf("round %d: a lease that was used up is back, or another is gone: %+v", i, s.sources())
+		}
+		s.revoke("once", forged4(2), false)
+	}
 }

@@ -61,7 +61,7 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 			st.Profiles = append(st.Profiles, ProfileStatus{p, stateOf(p.Name, is.Profiles, files)})
 		}
 	}
-	for _, src := range sources {
+	for _, src := range backend.Longest(sources) {
 		if src.Profile == "" || asked(src.Profile) {
 			st.Sources = append(st.Sources, src)
 		}

@@ -54,7 +54,7 @@ type Text struct {
 type Installed struct {
 	Profiles []*protocol.Profile // by name
 	Policy   protocol.Policy
-	Families []protocol.Family // those whose record of it can be read: there the kernel has forgotten nobody
+	Families []protocol.Family // those whose record of it can be read
 	Drift    []string          // where the rules are not those that were committed; a sentence each
 	Foreign  []string          // rules of others that jump into our chains
 }
@@ -87,10 +87,14 @@ type Fill struct {
 	Limit   int
 }
 
-// Sorted orders sources by address. Of two leases of a profile that one address has, one
-// given by hand and one from a knock, it leaves the one that lasts longer.
-func Sorted(sources []Source) []Source {
+// Sort orders sources by address.
+func Sort(sources []Source) {
 	slices.SortStableFunc(sources, func(x, y Source) int { return x.Address.Addr().Compare(y.Address.Addr()) })
+}
+
+// Longest leaves, of two leases of a profile that an address has, one given by hand and
+// one from a knock, the one that lasts longer. The sources must be sorted.
+func Longest(sources []Source) []Source {
 	var all []Source
 next:
 	for _, s := range sources {

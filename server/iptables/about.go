@@ -40,8 +40,11 @@ const (
 	aboutProfile  = "profile"
 )
 
-// askLease is the end of the comment where a lease is noted in the shared table.
-const askLease = ": ask for its lease"
+// How comments end where a lease is noted in a shared table, and where that is asked.
+const (
+	askLease = ": ask for its lease"
+	aLease   = ": a lease?"
+)
 
 // record writes a text of any length as comments.
 func (c *Chain) record(kind, text string) {
@@ -137,20 +140,24 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 	return nil
 }
 
-// ReadHolders reads where a grant notes a lease besides the profile's own table.
+// ReadHolders reads which shared table each profile has: where a grant notes a lease, and
+// where a gate looks first. Either is enough, as somebody may have changed the rules.
 func ReadHolders(r *Ruleset) Holders {
 	shared := Holders{}
 	for _, c := range r.Chains {
-		if !strings.HasPrefix(c.Name, prefixIn) {
-			continue
-		}
 		for _, line := range c.Rules {
-			if !strings.Contains(line, askLease) {
-				continue
-			}
-			if args, err := split(line); err == nil {
-				profile, _ := strings.CutSuffix(argument(args, "--comment"), askLease)
-				shared[profile] = argument(args, "--name")
+			for _, end := range []string{askLease, aLease} {
+				if !strings.Contains(line, end) {
+					continue
+				}
+				args, err := split(line)
+				if err != nil {
+					continue
+				}
+				profile, ok := strings.CutSuffix(argument(args, "--comment"), end)
+				if table := argument(args, "--name"); ok && table != "" {
+					shared[profile] = table
+				}
 			}
 		}
 	}

@@ -56,7 +56,7 @@ func (b *Backend) read(ctx context.Context) (snapshot, error) {
 }
 
 // installedOrNone reads what is installed. Where somebody changed the record, what is wanted is
-// still known; what is lost is only which table held which position.
+// still known; what is lost is which table held which position, and leases given by hand.
 func installedOrNone(was *Saved) *Installed {
 	about, err := ReadAbout(was.Ours)
 	if err != nil {
@@ -127,8 +127,8 @@ func transactions(was snapshot, target map[protocol.Family]*Ruleset) []backend.T
 	return texts
 }
 
-// Commit makes want what is installed: one transaction a family. When the second
-// one fails, the first is put back.
+// Commit makes want what is installed: one transaction a family, after those that make many
+// tables in their order. When one fails, what was done before is put back.
 func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
 	snap, err := b.read(ctx)
 	if err != nil {

@@ -65,7 +65,7 @@ func (r *render) gateRules(profiles []*protocol.Profile, proto protocol.Proto) [
 	var rules []rule
 	for _, p := range profiles {
 		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, r.maybe(p), note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)})
+			rules = append(rules, rule{in, r.maybe(p), note("%s%s", p.Name, aLease), jump + chainName(prefixGate, p.Name, 0)})
 		}
 	}
 	for _, p := range byStrictness(profiles) {

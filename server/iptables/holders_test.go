@@ -45,8 +45,11 @@ func TestAProfileKeepsItsTableOfHolders(t *testing.T) {
 func TestATableOfHoldersIsKnownWithoutTheRecord(t *testing.T) {
 	rules := renderNamed(t, named(t, 3), nil)
 	for _, c := range rules.Chains {
-		if c.Name == "KNOCKD-ABOUT" {
+		switch c.Name {
+		case "KNOCKD-ABOUT":
 			c.Rules = []string{`-m comment --comment "profile 1/1 {"`}
+		case "KNOCKD-IN-p000.2": // where a grant names it
+			c.Rules = nil
 		}
 	}
 	saved, err := iptables.ParseSave(protocol.IPv4, rules.Text())

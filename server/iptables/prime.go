@@ -16,7 +16,8 @@ const fewTables = 40
 // all stand behind IPv4's on the kernel's list, and what a stranger's packet costs over IPv6
 // would grow with the profiles: 4.5 times as much at a gate with 100 as with one. So the
 // tables that packets ask most are made first, of both families in turn. No packet reaches
-// the chain that names them, and the family's own transaction replaces it.
+// the chain that names them, and the family's own transaction replaces it. Whoever is killed
+// before that leaves the chain: status asks to install again, which takes it up.
 func prime(was snapshot, target map[protocol.Family]*Ruleset, add func(protocol.Family, string)) {
 	for _, f := range protocol.Families() {
 		if was[f] == nil || !was[f].Ours.Empty() || len(target[f].heats) < fewTables {

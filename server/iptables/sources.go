@@ -32,7 +32,8 @@ func (b *Backend) Sources(ctx context.Context) ([]backend.Source, error) {
 		}
 		all = append(all, found...)
 	}
-	return backend.Sorted(all), nil
+	backend.Sort(all)
+	return all, nil
 }
 
 func (b *Backend) sourcesOf(ctx context.Context, f protocol.Family, about *Installed) ([]backend.Source, error) {

@@ -64,12 +64,7 @@ type Installed struct {
 // ReadAbout reads back what a commit wrote. An error means that the table was
 // changed by somebody else.
 func ReadAbout(l *Listing) (*Installed, error) {
-	in := &Installed{Known: map[string]Number{}, Next: 1, Given: map[string]bool{}}
-	for _, s := range l.Sets {
-		if strings.HasPrefix(s.Name, given) {
-			in.Given[s.Name] = true
-		}
-	}
+	in := &Installed{Known: map[string]Number{}, Next: 1, Given: givenSets(l)}
 	about := l.Chain("about")
 	if about == nil {
 		return in, nil
@@ -114,6 +109,17 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 		return fmt.Errorf("chain about: %w", err)
 	}
 	return nil
+}
+
+// givenSets lists the sets of leases given by hand.
+func givenSets(l *Listing) map[string]bool {
+	sets := map[string]bool{}
+	for _, s := range l.Sets {
+		if strings.HasPrefix(s.Name, given) {
+			sets[s.Name] = true
+		}
+	}
+	return sets
 }
 
 // positionsOf reads the numbers of positions from the comments of the rules that

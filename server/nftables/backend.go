@@ -39,7 +39,7 @@ const command = "nft -f -"
 func installedOrNone(was *Listing) *Installed {
 	about, err := ReadAbout(was)
 	if err != nil {
-		return &Installed{Next: highest(was) + 1}
+		return &Installed{Next: highest(was) + 1, Given: givenSets(was)}
 	}
 	return about
 }
@@ -102,19 +102,39 @@ func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
 	if err := b.capable(ctx, want); err != nil {
 		return err
 	}
-	was, err := b.list(ctx)
-	if err != nil {
-		return err
-	}
-	return b.commit(ctx, plan(was, want))
+	return b.change(ctx, func(was *Listing) ([]string, error) { return plan(was, want), nil })
 }
 
-// commit feeds transactions one after the other. When one fails, what the first did is
-// undone by the last.
+// tries is how often a commit is planned anew when a lease ended behind the plan's back.
+const tries = 5
+
+// change commits what is planned for the table that is there. A lease that is to get
+// another time may end meanwhile: then there is nothing to delete, and the kernel refuses
+// all of it. To delete what may not be there would bring back what was used up.
+func (b *Backend) change(ctx context.Context, plan func(was *Listing) ([]string, error)) error {
+	for try := 1; ; try++ {
+		was, err := b.list(ctx)
+		if err != nil {
+			return err
+		}
+		texts, err := plan(was)
+		if err != nil {
+			return err
+		}
+		err = b.commit(ctx, texts)
+		tool := new(backend.ToolError)
+		if try == tries || !errors.As(err, &tool) || !strings.Contains(tool.Output, "No such file or directory") {
+			return err
+		}
+	}
+}
+
+// commit feeds transactions one after the other. When one of several fails, the last
+// undoes what the first did.
 func (b *Backend) commit(ctx context.Context, texts []string) error {
-	for i, text := range texts {
+	for _, text := range texts {
 		err := b.feed(ctx, text)
-		if err != nil && i > 0 {
+		if err != nil && len(texts) > 1 {
 			err = errors.Join(err, b.feed(context.WithoutCancel(ctx), texts[len(texts)-1]))
 		}
 		if err != nil {

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"knockkit/server/backend"
@@ -29,7 +30,10 @@ func drift(l *Listing, about *Installed) []string {
 		}
 	}
 	for _, c := range l.Chains {
-		if !rules.hasChain(c.Name) {
+		switch isHold := slices.ContainsFunc(holds(), func(h hold) bool { return h.chain == c.Name }); {
+		case isHold:
+			say("chain %s is left of a commit that was interrupted, and shuts ports for everybody: install again", c.Name)
+		case !rules.hasChain(c.Name):
 			say("chain %s is not one that we made", c.Name)
 		}
 	}

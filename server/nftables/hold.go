@@ -12,13 +12,13 @@ import (
 // comes to open a port in the middle of another's range. A packet that is under way while
 // the kernel changes over would find neither key, or a chain that is empty yet, and pass. So
 // a transaction before shuts such ports for everybody, and one behind lifts that.
+//
+// A commit that was killed may have left such a chain: the one before makes it anew, and
+// the one behind takes it away whether or not it is there.
 func transactions(was *Listing, want *Ruleset, extra []string) []string {
-	main := Transaction(was, want, extra)
-	var hold, release strings.Builder
-	for _, h := range []struct{ chain, gates, hook, where string }{
-		{"hold", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
-		{"hold-early", "early-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
-	} {
+	var before, behind, chains strings.Builder
+	rest := *was
+	for _, h := range holds() {
 		keys := contested(was, want, h.gates)
 		if len(keys) == 0 {
 			continue
@@ -27,22 +27,41 @@ func transactions(was *Listing, want *Ruleset, extra []string) []string {
 		c.add("", `iif "lo" return`)
 		c.add("", "ct state established,related return")
 		c.add("gates that are about to change", h.where, byPort, "{", strings.Join(keys, ", "), "} drop")
-		c.write(&hold)
-		fmt.Fprintf(&release, "flush chain inet %[1]s %[2]s\ndelete chain inet %[1]s %[2]s\n", TableName, h.chain)
+		c.write(&chains)
+		gone := fmt.Sprintf("add chain inet %[1]s %[2]s\nflush chain inet %[1]s %[2]s\ndelete chain inet %[1]s %[2]s\n", TableName, h.chain)
+		before.WriteString(gone)
+		behind.WriteString(gone)
+		rest.Chains = slices.DeleteFunc(slices.Clone(rest.Chains), func(c ListedChain) bool { return c.Name == h.chain })
 	}
-	if hold.Len() == 0 {
+	main := Transaction(&rest, want, extra)
+	if chains.Len() == 0 {
 		return []string{main}
 	}
-	return []string{"table inet " + TableName + " {\n" + hold.String() + "}\n", main, release.String()}
+	return []string{before.String() + "table inet " + TableName + " {\n" + chains.String() + "}\n", main, behind.String()}
+}
+
+// hold is a chain that shuts ports while their gates change.
+type hold struct{ chain, gates, hook, where string }
+
+// holds are those in front of the gates of the input, and of those before destination NAT.
+func holds() []hold {
+	return []hold{
+		{"hold", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
+		{"hold-early", "early-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
+	}
 }
 
 // contested returns the keys of a map of gates, and of that of its ranges, that go and
 // share a port with one that is wanted.
 func contested(was *Listing, want *Ruleset, gates string) []string {
-	var wanted, contested []string
+	stays := map[string]bool{}
+	var keys, contested []string
 	for _, s := range want.Sets {
 		if s.Name == gates || s.Name == gates+rangesSuffix {
-			wanted = append(wanted, s.Elements...)
+			keys = append(keys, keysOf(s.Elements)...)
+			for _, e := range s.Elements {
+				stays[e] = true
+			}
 		}
 	}
 	for _, name := range []string{gates, gates + rangesSuffix} {
@@ -53,8 +72,8 @@ func contested(was *Listing, want *Ruleset, gates string) []string {
 		for _, e := range s.Elements {
 			switch {
 			case e.Key == "": // not known, so it may be any
-				return keysOf(wanted)
-			case !slices.Contains(wanted, e.text()) && slices.ContainsFunc(keysOf(wanted), func(k string) bool { return overlap(k, e.Key) }):
+				return keys
+			case !stays[e.text()] && slices.ContainsFunc(keys, func(k string) bool { return overlap(k, e.Key) }):
 				contested = append(contested, e.Key)
 			}
 		}

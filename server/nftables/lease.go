@@ -67,7 +67,7 @@ func rewrite(s *ListedSet, was, will time.Duration) []string {
 		if was > 0 && will > 0 {
 			left = will - (was - e.Expires)
 		}
-		lines = append(lines, element("add", s.Name, e.Key), element("delete", s.Name, e.Key)) // it may have ended since it was listed
+		lines = append(lines, element("delete", s.Name, e.Key))
 		if left > 0 || will == 0 {
 			expires := ""
 			if will > 0 {

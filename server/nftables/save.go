@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"knockkit/protocol"
@@ -34,13 +35,9 @@ func parseSaved(text string) (*Listing, *Installed, error) {
 
 // PutBack makes the profiles and settings of an earlier Save what is installed, by a
 // commit like any other: gates that both have stay shut meanwhile, positions and leases
-// are kept. Those of profiles that were taken away since come back as they were then.
+// are kept. Those that came to an end with a profile that was taken away since, or with
+// a shorter lease, come back as they were then.
 func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
-	was, err := b.list(ctx)
-	if err != nil {
-		return err
-	}
-	now := installedOrNone(was)
 	for _, t := range texts {
 		saved, then, err := parseSaved(t.Text)
 		if err != nil {
@@ -50,28 +47,42 @@ func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
 		if err != nil {
 			return err
 		}
-		known := maps.Clone(then.Known) // no number has meant two positions
-		maps.Copy(known, now.Known)
-		given := held(was, now.Given)
-		maps.Copy(given, held(saved, then.Given))
-		rules := Render(Input{want, known, max(then.Next, now.Next), given})
-		if err := b.commit(ctx, transactions(was, rules, append(rewriteLeases(was, now.Profiles, want), lost(was, saved)...))); err != nil {
+		if err := b.change(ctx, func(was *Listing) ([]string, error) {
+			now := installedOrNone(was)
+			known := maps.Clone(then.Known) // no number has meant two positions
+			maps.Copy(known, now.Known)
+			given := held(was, now.Given)
+			maps.Copy(given, held(saved, then.Given))
+			rules := Render(Input{want, known, max(then.Next, now.Next), given})
+			return transactions(was, rules, append(rewriteLeases(was, now.Profiles, want), lost(was, saved, now, then)...)), nil
+		}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// lost returns the elements of saved sets that are not there any more.
-func lost(was, saved *Listing) []string {
+// lost returns the elements of saved sets that are not there any more: of sets that have
+// gone, and of leases whose time was changed.
+func lost(was, saved *Listing, now, then *Installed) []string {
+	changed := map[string]bool{}
+	for _, p := range then.Profiles {
+		for _, q := range now.Profiles {
+			if p.Name == q.Name && p.Lease != q.Lease && !p.Once {
+				changed[leaseSet(p, protocol.IPv4)], changed[leaseSet(p, protocol.IPv6)] = true, true
+			}
+		}
+	}
 	var all []string
 	for _, s := range saved.Sets {
-		if s.Fixed || was.Set(s.Name) != nil {
+		is := was.Set(s.Name)
+		if s.Fixed || is != nil && !changed[s.Name] {
 			continue
 		}
 		for _, e := range s.Elements {
-			if e.Timeout > 0 && e.Expires < time.Second {
-				continue // it is about to end
+			still := is != nil && slices.ContainsFunc(is.Elements, func(o Element) bool { return o.Key == e.Key })
+			if still || e.Timeout > 0 && e.Expires < time.Second { // there, or about to end
+				continue
 			}
 			text := e.Key + timeout(e.Timeout)
 			if e.Timeout > 0 {

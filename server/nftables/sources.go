@@ -28,7 +28,8 @@ func (b *Backend) Sources(ctx context.Context) ([]backend.Source, error) {
 		}
 		all = append(all, found...)
 	}
-	return backend.Sorted(all), nil
+	backend.Sort(all)
+	return all, nil
 }
 
 func sourcesOf(l *Listing, about *Installed, f protocol.Family) ([]backend.Source, error) {

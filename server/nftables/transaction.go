@@ -70,11 +70,14 @@ func (s *ListedSet) change(b *strings.Builder, want *Set) *Set {
 		fmt.Fprintf(b, "flush %s inet %s %s\n", s.kind(), TableName, s.Name)
 		return want
 	}
-	had := map[string]bool{}
+	had, stays := map[string]bool{}, map[string]bool{}
+	for _, e := range want.Elements {
+		stays[e] = true
+	}
 	var gone []string
 	for _, e := range s.Elements {
 		had[e.text()] = true
-		if !slices.Contains(want.Elements, e.text()) {
+		if !stays[e.text()] {
 			gone = append(gone, e.Key)
 		}
 	}

@@ -69,20 +69,24 @@ func (k *keeper) lost(held []backend.Source) []backend.Source {
 	return k.memory.lost(k.clock(), held, k.wanted.Profiles)
 }
 
-// flushed reports whether the kernel has forgotten the leases of a profile and family. It
-// has not where it still says that the profile is installed there: what is missing then was
-// used up, given back or revoked.
-func flushed(in backend.Installed, s backend.Source) bool {
-	there := slices.ContainsFunc(in.Profiles, func(p *protocol.Profile) bool { return p.Name == s.Profile })
-	return !there || !slices.Contains(in.Families, protocol.FamilyOf(s.Address.Addr()))
+// usedUp reports whether a lease that is missing may have let its one connection in. A
+// record that can be read does not prove that no table was lost: so other leases are given
+// back, and of `once`, which must not open twice, only what the kernel surely forgot.
+func (k *keeper) usedUp(in backend.Installed, s backend.Source) bool {
+	for _, p := range k.wanted.Profiles {
+		if p.Name == s.Profile {
+			return p.Once && slices.Contains(in.Families, protocol.FamilyOf(s.Address.Addr()))
+		}
+	}
+	return false
 }
 
 // putRight installs what is wanted, with the leases that the kernel has lost, and
 // returns how many there are. When a tool flushes again meanwhile, those that the kernel
 // still had are lost too, perhaps of one family only: so it is asked again.
 func (k *keeper) putRight(ctx context.Context, in backend.Installed, held []backend.Source) (kept int, err error) {
-	ended := func(s backend.Source) bool { return !flushed(in, s) }
-	k.memory.replace(k.clock(), append(slices.DeleteFunc(k.lost(held), ended), held...))
+	usedUp := func(s backend.Source) bool { return k.usedUp(in, s) }
+	k.memory.replace(k.clock(), append(slices.DeleteFunc(k.lost(held), usedUp), held...))
 	for range flushes {
 		lost := k.lost(held)
 		if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {

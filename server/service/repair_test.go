@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,11 +57,12 @@ func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
 		{"a flush before the look", []look{{backend.Installed{}, nil}, {whole, both}}, []int{2}, 2},
 		{"a flush between sources and rules", []look{{backend.Installed{}, both}, {whole, nil}, {whole, both}}, []int{0, 2}, 2},
 		{"a lease was given back", []look{{whole, both[:1]}}, nil, 1},
-		{"a lease was given back, then a flush", []look{{backend.Installed{}, both[:1]}, {whole, both}}, []int{1}, 2}, // documented: it comes back
-		{"a lease was used up, then a rule is gone", []look{{drifted(protocol.Families()...), both[:1]}, {whole, both[:1]}}, []int{0}, 1},
-		{"a flush of the other family", []look{{drifted(protocol.IPv4), both[:1]}, {whole, both[:1]}}, []int{0}, 1},
-		{"a flush of this family", []look{{drifted(protocol.IPv6), nil}, {whole, both}}, []int{2}, 2},
-		{"a rule is gone, then a flush", []look{{drifted(protocol.Families()...), both}, {whole, nil}, {whole, both}}, []int{0, 2}, 2},
+		{"a lease was given back, then a flush", []look{{backend.Installed{}, both[:1]}, {whole, both}}, []int{1}, 2},               // documented: it comes back
+		{"a lease is missing, and a rule is gone", []look{{drifted(protocol.Families()...), both[:1]}, {whole, both}}, []int{1}, 2}, // a table may have been lost too
+		{"once: a lease was used up, then a rule is gone", []look{{drifted(protocol.Families()...), both[:1]}, {whole, both[:1]}}, []int{0}, 1},
+		{"once: a flush of the other family", []look{{drifted(protocol.IPv4), both[:1]}, {whole, both[:1]}}, []int{0}, 1},
+		{"once: a flush of this family", []look{{drifted(protocol.IPv6), nil}, {whole, both}}, []int{2}, 2},
+		{"once: a rule is gone, then a flush", []look{{drifted(protocol.Families()...), both}, {whole, nil}, {whole, both}}, []int{0, 2}, 2},
 		{"a second flush during the repair", []look{{backend.Installed{}, both[:1]}, {whole, both[1:]}, {whole, both}}, []int{1, 1}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -69,7 +71,10 @@ func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
 				Config: Config{Log: slog.New(slog.DiscardHandler)}, clock: func() events.Moment { return at(0) },
 				feed: events.NewFeed(nil), metrics: metrics.New(nil),
 			})
-			k.use(host, Wanted{Profiles: profiles})
+			wanted := mysql()
+			wanted.Once = strings.HasPrefix(c.name, "once: ")
+			whole.Profiles[0] = wanted // what the looks see
+			k.use(host, Wanted{Profiles: []*protocol.Profile{wanted}})
 			k.memory.replace(at(0), both)
 			if err := k.check(t.Context()); err != nil {
 				t.Fatal(err)

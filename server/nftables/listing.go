@@ -177,16 +177,17 @@ func fixedElement(raw json.RawMessage, isMap bool) Element {
 	return e
 }
 
-// keyPart reads a word of a key; a number is one only where ports are.
+// keyPart reads a part of a key: a word, or where ports are a number or a range.
 func keyPart(raw json.RawMessage, isPort bool) (text string, ok bool) {
 	var port int
 	var ports struct{ Range []int }
 	switch {
-	case json.Unmarshal(raw, &text) == nil:
-		return text, true
-	case isPort && json.Unmarshal(raw, &port) == nil:
+	case !isPort:
+		err := json.Unmarshal(raw, &text)
+		return text, err == nil
+	case json.Unmarshal(raw, &port) == nil:
 		return strconv.Itoa(port), true
-	case isPort && json.Unmarshal(raw, &ports) == nil && len(ports.Range) == 2:
+	case json.Unmarshal(raw, &ports) == nil && len(ports.Range) == 2:
 		return fmt.Sprintf("%d-%d", ports.Range[0], ports.Range[1]), true
 	}
 	return "", false

@@ -33,6 +33,10 @@ func (a *parser) bodies(f *tomldoc.Texts, check func(string) error) []string {
 		}
 		if err != nil {
 			a.text(item, err)
+		} else if verdict := returns(item.Value); verdict != "" {
+			at := strings.Index(item.Value, verdict)
+			a.doc.Warn(a.doc.Inside(item.At, item.Value, at, at+len(verdict)), verdict+" lets the packet in with nftables, and shuts it out with iptables",
+				"accept the packet, or turn the condition round")
 		}
 		bodies = append(bodies, item.Value)
 	}
@@ -71,17 +75,19 @@ func checkIPTables(body string) error {
 		if slices.Contains(commands, option) || len(w) > 2 && w[0] == '-' && w[1] != '-' && slices.Contains(commands, w[:2]) {
 			return wrong(body, w, `only what follows the chain's name belongs here, as "-j CONNMARK --set-mark 7"`, "%s is a command, not part of a rule", tomldoc.Quote(w))
 		}
-		if slices.Contains([]string{"RETURN", "-jRETURN", "--jump=RETURN"}, w) {
-			return undecided(body, w, `write "-j ACCEPT" to let the packet in, or turn the condition round`)
-		}
 	}
 	return nil
 }
 
-// undecided refuses what ends a profile's own rules early: where it leads to is the
-// affair of a backend, a gate's other rules with one and the host's own with the other.
-func undecided(body, verdict, hint string) error {
-	return wrong(body, verdict, hint, "%s leaves open whether the packet gets in", verdict)
+// returns finds the word by which a rule ends a profile's own rules early, or "". Where
+// that leads to is the affair of a backend: the host's own rules, or the gate's others.
+func returns(body string) string {
+	for _, w := range strings.Fields(unquote(body)) {
+		if slices.Contains([]string{"RETURN", "-jRETURN", "--jump=RETURN", "return"}, w) {
+			return w
+		}
+	}
+	return ""
 }
 
 // checkNFTables refuses commands, and what would end the statement early.
@@ -97,8 +103,6 @@ func checkNFTables(body string) error {
 		return wrong(body, ";", "write every rule as an item of its own", "a semicolon ends the rule")
 	case strings.Contains(bare, "#"):
 		return wrong(body, "#", "comments belong into the profile, outside of the string", "what follows # would be a comment")
-	case slices.Contains(words, "return"):
-		return undecided(body, "return", `write "accept" to let the packet in, or turn the condition round`)
 	case strings.Count(bare, "{") != strings.Count(bare, "}"):
 		return wrong(body, "", "", "the rule has a brace that is not closed")
 	}

@@ -120,7 +120,7 @@ func (s *Server) elsewhere(ctx context.Context) (before, error) {
 	if err != nil {
 		return before{}, fmt.Errorf("reading the leases of backend %s: %w", other.Name(), err)
 	}
-	leases := slices.DeleteFunc(sources, func(s backend.Source) bool { return s.State != backend.Open })
+	leases := slices.DeleteFunc(backend.Longest(sources), func(s backend.Source) bool { return s.State != backend.Open })
 	return before{other, is, leases}, nil
 }
 

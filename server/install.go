@@ -45,6 +45,9 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
+	if !o.Exactly && is.Unread != nil {
+		return Change{}, fmt.Errorf("what is installed beside this cannot be read and would be lost; name no profile, to install all: %w", is.Unread)
+	}
 	other, err := s.elsewhere(ctx)
 	if err != nil {
 		return Change{}, err

@@ -55,6 +55,7 @@ type Installed struct {
 	Profiles []*protocol.Profile // by name
 	Policy   protocol.Policy
 	Families []protocol.Family // those whose record of it can be read
+	Unread   error             // why the record of one cannot: somebody has changed it
 	Drift    []string          // where the rules are not those that were committed; a sentence each
 	Foreign  []string          // rules of others that jump into our chains
 }

@@ -76,10 +76,46 @@ type Spare struct {
 // spareMeaning is what KNOCKD-ABOUT says of a spare table.
 const spareMeaning = "kept for a trial"
 
+// keeping returns the ruleset with the tables that another names and it does not, as spare
+// ones. It is the same where there are none, or nothing is to be installed.
+func (r *Ruleset) keeping(was *Ruleset) *Ruleset {
+	own := tablesOf(r)
+	lost := slices.DeleteFunc(tablesOf(was), func(s Spare) bool {
+		return slices.ContainsFunc(own, func(o Spare) bool { return o.name == s.name })
+	})
+	if r.Empty() || len(lost) == 0 {
+		return r
+	}
+	with := &Ruleset{Family: r.Family, heats: r.heats}
+	for _, c := range r.Chains {
+		with.append(c.Name).Rules = c.Rules
+	}
+	var lines []string
+	for _, s := range lost {
+		lines = append(lines, rule{table(s).check(), note("%s%s", aboutTable, spareMeaning)}.String())
+	}
+	about := with.Chain(chainAbout)
+	about.Rules = slices.Insert(slices.Clone(about.Rules), len(own), lines...)
+	return with
+}
+
+// tablesOf lists the recency tables that KNOCKD-ABOUT begins with.
+func tablesOf(r *Ruleset) []Spare {
+	var tables []Spare
+	if about := r.Chain(chainAbout); about != nil {
+		for _, line := range about.Rules {
+			if args, err := split(line); err == nil && argument(args, "--name") != "" {
+				tables = append(tables, Spare{argument(args, "--name"), argument(args, "--mask")})
+			}
+		}
+	}
+	return tables
+}
+
 // ReadAbout reads back what a commit wrote. An error means that the chain was
 // changed by somebody else.
 func ReadAbout(r *Ruleset) (*Installed, error) {
-	in := &Installed{Known: Known{}, Holders: ReadHolders(r)}
+	in := &Installed{Known: Known{}, Holders: ReadHolders(r), Spare: tablesOf(r)}
 	about := r.Chain(chainAbout)
 	if about == nil {
 		return in, nil
@@ -92,9 +128,6 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 			return nil, err
 		}
 		comment := argument(args, "--comment")
-		if name := argument(args, "--name"); name != "" {
-			in.Spare = append(in.Spare, Spare{name, argument(args, "--mask")})
-		}
 		if meaning, ok := strings.CutPrefix(comment, aboutTable+"position "); ok {
 			first, _, _ := strings.Cut(meaning, ",")
 			positions[first] = argument(args, "--name")

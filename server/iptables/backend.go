@@ -148,22 +148,35 @@ func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
 	return b.replace(ctx, snap, target)
 }
 
-// replace commits the rulesets of both families, or none.
+// replace commits the rulesets of both families, or none. Rules can be put back, but not
+// what was in a table that no rule names any more: so tables that are to go are kept until
+// both families have taken the rules.
 func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol.Family]*Ruleset) error {
 	for _, f := range families() {
 		if err := was[f].refuseForeign(f, target[f]); err != nil {
 			return err
 		}
 	}
-	texts := transactions(was, target)
-	if last := texts[len(texts)-1]; len(was) > 1 && dropsTable(was[protocol.IPv4].Ours, target[protocol.IPv4]) {
-		// Rules could be put back, but not what was in the tables.
-		if err := b.tool(last.Family).try(ctx, last.Text); err != nil {
-			return err
-		}
+	first, keeps := map[protocol.Family]*Ruleset{}, false
+	for f := range was {
+		first[f] = target[f].keeping(was[f].Ours)
+		keeps = keeps || first[f] != target[f]
 	}
+	if err := b.feed(ctx, was, first); err != nil || !keeps {
+		return err
+	}
+	now, err := b.read(ctx)
+	if err != nil {
+		return err
+	}
+	return b.feed(ctx, now, target)
+}
+
+// feed commits the transactions of both families. When one fails, what was done before is
+// put back.
+func (b *Backend) feed(ctx context.Context, was snapshot, target map[protocol.Family]*Ruleset) error {
 	changed := map[protocol.Family]bool{}
-	for _, t := range texts {
+	for _, t := range transactions(was, target) {
 		err := b.tool(t.Family).commit(ctx, t.Text)
 		if err == nil {
 			changed[t.Family] = true
@@ -180,30 +193,6 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 		return err
 	}
 	return nil
-}
-
-// dropsTable reports whether a recency table has no rule any more that names it.
-func dropsTable(was, will *Ruleset) bool {
-	stays := map[string]bool{}
-	for _, name := range tablesOf(will) {
-		stays[name] = true
-	}
-	return slices.ContainsFunc(tablesOf(was), func(name string) bool { return !stays[name] })
-}
-
-// tablesOf lists the recency tables that KNOCKD-ABOUT names.
-func tablesOf(r *Ruleset) []string {
-	about := r.Chain(chainAbout)
-	if about == nil {
-		return nil
-	}
-	var names []string
-	for _, line := range about.Rules {
-		if args, err := split(line); err == nil && argument(args, "--name") != "" {
-			names = append(names, argument(args, "--name"))
-		}
-	}
-	return names
 }
 
 func (b *Backend) restoreFamily(ctx context.Context, f protocol.Family, rules *Ruleset) error {
@@ -256,7 +245,8 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 		in.Foreign = append(in.Foreign, foreign(f, snap[f])...)
 		about, err := ReadAbout(snap[f].Ours)
 		if err != nil {
-			in.Drift = append(in.Drift, fmt.Sprintf("%s: %v", f, err))
+			in.Unread = fmt.Errorf("%s: %w", f, err)
+			in.Drift = append(in.Drift, in.Unread.Error())
 			continue
 		}
 		records[f] = about

@@ -122,7 +122,8 @@ func (b *Backend) Fill(ctx context.Context) ([]backend.Fill, error) {
 	}
 	var fills []backend.Fill
 	for _, f := range families() {
-		for _, name := range tablesOf(snap[f].Ours) {
+		for _, t := range tablesOf(snap[f].Ours) {
+			name := t.name
 			entries, err := readTable(name)
 			if err != nil {
 				return nil, err

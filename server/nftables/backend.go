@@ -105,12 +105,11 @@ func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
 	return b.change(ctx, func(was *Listing) ([]string, error) { return plan(was, want), nil })
 }
 
-// tries is how often a commit is planned anew when a lease ended behind the plan's back.
+// tries is how often a commit is planned when leases end behind the plan's back.
 const tries = 5
 
-// change commits what is planned for the table that is there. A lease that is to get
-// another time may end meanwhile: then there is nothing to delete, and the kernel refuses
-// all of it. To delete what may not be there would bring back what was used up.
+// change commits what is planned for the table that is there, and plans again when the
+// kernel refuses because a lease has ended meanwhile ([rewrite]).
 func (b *Backend) change(ctx context.Context, plan func(was *Listing) ([]string, error)) error {
 	for try := 1; ; try++ {
 		was, err := b.list(ctx)
@@ -123,7 +122,7 @@ func (b *Backend) change(ctx context.Context, plan func(was *Listing) ([]string,
 		}
 		err = b.commit(ctx, texts)
 		tool := new(backend.ToolError)
-		if try == tries || !errors.As(err, &tool) || !strings.Contains(tool.Output, "No such file or directory") {
+		if try == tries || !errors.As(err, &tool) || !strings.HasPrefix(tool.Line, "delete element inet "+TableName+" open") {
 			return err
 		}
 	}
@@ -160,7 +159,7 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 	}
 	about, err := ReadAbout(l)
 	if err != nil {
-		return backend.Installed{Drift: []string{err.Error()}}, nil
+		return backend.Installed{Unread: err, Drift: []string{err.Error()}}, nil
 	}
 	in := backend.Installed{Profiles: about.Profiles, Policy: about.Policy, Drift: drift(l, about)}
 	if len(in.Profiles) > 0 {

@@ -7,6 +7,9 @@ import (
 	"knockkit/server/backend"
 )
 
+// aboutToEnd is a time in which a commit may be planned and done.
+const aboutToEnd = 2 * time.Second
+
 // rewriteLeases returns the elements that must change because a profile's lease
 // has: a running lease gets the new length, counted from when it was granted. One
 // that was given by hand for a time of its own has another length, and keeps it.
@@ -23,7 +26,7 @@ func rewriteLeases(was *Listing, profiles []*protocol.Profile, want backend.Want
 					continue
 				}
 				if s := was.Set(leaseSet(p, f)); s != nil {
-					lines = append(lines, rewrite(s, old.Lease, p.Lease)...)
+					lines = append(lines, rewrite(s, old.Lease, p)...)
 				}
 			}
 		}
@@ -56,11 +59,20 @@ func carried(want backend.Want) (lines []string, given map[string]bool) {
 	return lines, given
 }
 
-func rewrite(s *ListedSet, was, will time.Duration) []string {
+// rewrite gives the elements the time of p, where they have had the time was.
+//
+// To delete what is not there is refused, and an element may end meanwhile: it is added
+// first. A lease of `once` that is used up meanwhile would come back so; there the kernel
+// may refuse, and the commit is planned anew.
+func rewrite(s *ListedSet, was time.Duration, p *protocol.Profile) []string {
+	will := p.Lease
 	var lines []string
 	for _, e := range s.Elements {
-		if e.Timeout != was {
+		if e.Timeout != was || p.Once && was > 0 && e.Expires < aboutToEnd {
 			continue
+		}
+		if !p.Once {
+			lines = append(lines, element("add", s.Name, e.Key))
 		}
 		// When a lease without end was granted is not known: it begins now.
 		left := will

@@ -67,10 +67,9 @@ func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
 func lost(was, saved *Listing, now, then *Installed) []string {
 	changed := map[string]bool{}
 	for _, p := range then.Profiles {
-		for _, q := range now.Profiles {
-			if p.Name == q.Name && p.Lease != q.Lease && !p.Once {
-				changed[leaseSet(p, protocol.IPv4)], changed[leaseSet(p, protocol.IPv6)] = true, true
-			}
+		same := slices.ContainsFunc(now.Profiles, func(q *protocol.Profile) bool { return p.Name == q.Name && p.Lease == q.Lease })
+		if !same && !p.Once { // what was used up stays so
+			changed[leaseSet(p, protocol.IPv4)], changed[leaseSet(p, protocol.IPv6)] = true, true
 		}
 	}
 	var all []string

@@ -47,10 +47,13 @@ func (m *memory) granted(now events.Moment, profiles []*protocol.Profile, name, 
 	}
 }
 
+// put notes a lease. Of two, one given by hand and one from a knock, the longer counts.
 func (m *memory) put(h holding, until time.Duration) {
-	if len(m.leases) < maxRemembered {
-		m.leases[h] = until
+	had, ok := m.leases[h]
+	if ok && (had == 0 || until != 0 && until < had) || !ok && len(m.leases) >= maxRemembered {
+		return
 	}
+	m.leases[h] = until
 }
 
 // replace remembers exactly the leases that the kernel has.

@@ -24,8 +24,13 @@ func Record(kind, text string, size int) []string {
 	return comments
 }
 
-// Records puts the pieces of records together again.
-type Records map[string]*strings.Builder
+// Records puts the pieces of records together again: those that have begun, by kind.
+type Records map[string]*pieces
+
+type pieces struct {
+	text strings.Builder
+	n    int // how many have come
+}
 
 // Add takes the next comment. whole is the record's text once all of it is there,
 // else "". An error says that the comment is not a piece of a record.
@@ -36,14 +41,28 @@ func (r Records) Add(comment string) (kind, whole string, err error) {
 	if _, err := fmt.Sscanf(place, "%d/%d", &i, &n); err != nil {
 		return kind, "", fmt.Errorf("%q is not a piece of a record", comment)
 	}
-	if r[kind] == nil || i == 1 {
-		r[kind] = &strings.Builder{}
+	p := r[kind]
+	if p == nil {
+		p = &pieces{}
+		r[kind] = p
 	}
-	r[kind].WriteString(text)
+	if p.n++; i != p.n {
+		return kind, "", fmt.Errorf("%q is not the next piece of a record", comment)
+	}
+	p.text.WriteString(text)
 	if i < n {
 		return kind, "", nil
 	}
-	return kind, r[kind].String(), nil
+	delete(r, kind)
+	return kind, p.text.String(), nil
+}
+
+// Whole returns an error if the last piece of a record has not come.
+func (r Records) Whole() error {
+	for kind, p := range r {
+		return fmt.Errorf("a record %q ends after %d pieces", kind, p.n)
+	}
+	return nil
 }
 
 // PolicyRecord is the settings that the rules follow from, as one line of JSON has

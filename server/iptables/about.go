@@ -135,6 +135,9 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 			return nil, err
 		}
 	}
+	if err := records.Whole(); err != nil {
+		return nil, fmt.Errorf("%s: %w", chainAbout, err)
+	}
 	for _, p := range in.Profiles {
 		for i := range p.Sequence {
 			if name, ok := positions[protocol.Use{Profile: p, Step: i + 1}.String()]; ok {

@@ -75,6 +75,9 @@ func ReadAbout(l *Listing) (*Installed, error) {
 			return nil, err
 		}
 	}
+	if err := records.Whole(); err != nil {
+		return nil, fmt.Errorf("chain about: %w", err)
+	}
 	positions := positionsOf(l)
 	for _, p := range in.Profiles {
 		for i := range p.Sequence {

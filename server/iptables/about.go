@@ -76,29 +76,6 @@ type Spare struct {
 // spareMeaning is what KNOCKD-ABOUT says of a spare table.
 const spareMeaning = "kept for a trial"
 
-// keeping returns the ruleset with the tables that another names and it does not, as spare
-// ones. It is the same where there are none, or nothing is to be installed.
-func (r *Ruleset) keeping(was *Ruleset) *Ruleset {
-	own := tablesOf(r)
-	lost := slices.DeleteFunc(tablesOf(was), func(s Spare) bool {
-		return slices.ContainsFunc(own, func(o Spare) bool { return o.name == s.name })
-	})
-	if r.Empty() || len(lost) == 0 {
-		return r
-	}
-	with := &Ruleset{Family: r.Family, heats: r.heats}
-	for _, c := range r.Chains {
-		with.append(c.Name).Rules = c.Rules
-	}
-	var lines []string
-	for _, s := range lost {
-		lines = append(lines, rule{table(s).check(), note("%s%s", aboutTable, spareMeaning)}.String())
-	}
-	about := with.Chain(chainAbout)
-	about.Rules = slices.Insert(slices.Clone(about.Rules), len(own), lines...)
-	return with
-}
-
 // tablesOf lists the recency tables that KNOCKD-ABOUT begins with.
 func tablesOf(r *Ruleset) []Spare {
 	var tables []Spare

@@ -148,35 +148,24 @@ func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
 	return b.replace(ctx, snap, target)
 }
 
-// replace commits the rulesets of both families, or none. Rules can be put back, but not
-// what was in a table that no rule names any more: so tables that are to go are kept until
-// both families have taken the rules.
+// replace commits the rulesets of both families, or none.
 func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol.Family]*Ruleset) error {
 	for _, f := range families() {
 		if err := was[f].refuseForeign(f, target[f]); err != nil {
 			return err
 		}
 	}
-	first, keeps := map[protocol.Family]*Ruleset{}, false
-	for f := range was {
-		first[f] = target[f].keeping(was[f].Ours)
-		keeps = keeps || first[f] != target[f]
+	texts := transactions(was, target)
+	if slices.ContainsFunc(families(), func(f protocol.Family) bool { return dropsTable(was[f].Ours, target[f]) }) {
+		// Rules could be put back, but not what was in the tables.
+		for _, t := range texts {
+			if err := b.tool(t.Family).try(ctx, t.Text); err != nil {
+				return err
+			}
+		}
 	}
-	if err := b.feed(ctx, was, first); err != nil || !keeps {
-		return err
-	}
-	now, err := b.read(ctx)
-	if err != nil {
-		return err
-	}
-	return b.feed(ctx, now, target)
-}
-
-// feed commits the transactions of both families. When one fails, what was done before is
-// put back.
-func (b *Backend) feed(ctx context.Context, was snapshot, target map[protocol.Family]*Ruleset) error {
 	changed := map[protocol.Family]bool{}
-	for _, t := range transactions(was, target) {
+	for _, t := range texts {
 		err := b.tool(t.Family).commit(ctx, t.Text)
 		if err == nil {
 			changed[t.Family] = true
@@ -193,6 +182,14 @@ func (b *Backend) feed(ctx context.Context, was snapshot, target map[protocol.Fa
 		return err
 	}
 	return nil
+}
+
+// dropsTable reports whether a recency table has no rule any more that names it.
+func dropsTable(was, will *Ruleset) bool {
+	stays := tablesOf(will)
+	return slices.ContainsFunc(tablesOf(was), func(s Spare) bool {
+		return !slices.ContainsFunc(stays, func(o Spare) bool { return o.name == s.name })
+	})
 }
 
 func (b *Backend) restoreFamily(ctx context.Context, f protocol.Family, rules *Ruleset) error {

@@ -48,6 +48,16 @@ func (t tool) commit(ctx context.Context, text string) error {
 	return err
 }
 
+// try says what the tool would refuse, and changes nothing. The kernel is not asked.
+func (t tool) try(ctx context.Context, text string) error {
+	if text == "" {
+		return nil
+	}
+	cmd := append(t.restoreCommand(), "--test")
+	_, err := host(cmd[0], t.hold).Run(ctx, text, cmd[1:]...)
+	return err
+}
+
 // host is a tool of iptables.
 func host(name string, hold *os.File) hosttool.Tool {
 	return hosttool.Tool{Name: name, Package: "iptables", Hold: hold, Said: said}

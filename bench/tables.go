@@ -28,46 +28,46 @@ func markdown(header []string, rows [][]string) string {
 
 // PacketTable shows nanoseconds a packet of one kind, rules by number of profiles.
 func (p *page) PacketTable(kind stage.Kind) string {
-	header := []string{string(kind)}
+	var rows [][]string
+	for _, r := range stage.AllRules() {
+		rows = append(rows, p.costs(r.Name, r, probe{kind, protocol.IPv4}))
+	}
+	return markdown(byCount(string(kind)), rows)
+}
+
+// byCount is the header of a table by number of profiles.
+func byCount(first string) []string {
+	header := []string{first}
 	for _, n := range counts() {
 		header = append(header, thousands(n))
 	}
-	var rows [][]string
-	for _, r := range stage.AllRules() {
-		cells := []string{r.Name}
-		for _, n := range counts() {
-			if !r.Profiles {
-				n = 0
-			}
-			ns, ok := costOf(p.Packets, r.Name, n, probe{kind, protocol.IPv4})
-			cells = append(cells, orNone(ok, thousands(int(ns))))
+	return header
+}
+
+// costs is the row of one packet.
+func (p *page) costs(name string, r stage.Rules, pr probe) []string {
+	cells := []string{name}
+	for _, n := range counts() {
+		if !r.Profiles {
+			n = 0
 		}
-		rows = append(rows, cells)
+		ns, ok := costOf(p.Packets, r.Name, n, pr)
+		cells = append(cells, orNone(ok, thousands(int(ns))))
 	}
-	return markdown(header, rows)
+	return cells
 }
 
 // PacketTable6 shows what our rules cost over IPv6, as PacketTable does.
 func (p *page) PacketTable6() string {
-	header := []string{""}
-	for _, n := range counts() {
-		header = append(header, thousands(n))
-	}
 	var rows [][]string
 	for _, kind := range stage.Kinds() {
 		for _, r := range stage.AllRules() {
-			if !r.IPv6 {
-				continue
+			if r.IPv6 {
+				rows = append(rows, p.costs(r.Name+": "+string(kind), r, probe{kind, protocol.IPv6}))
 			}
-			cells := []string{r.Name + ": " + string(kind)}
-			for _, n := range counts() {
-				ns, ok := costOf(p.Packets, r.Name, n, probe{kind, protocol.IPv6})
-				cells = append(cells, orNone(ok, thousands(int(ns))))
-			}
-			rows = append(rows, cells)
 		}
 	}
-	return markdown(header, rows)
+	return markdown(byCount(""), rows)
 }
 
 // Kinds is for the template.
@@ -106,10 +106,6 @@ func (p *page) OpeningTable() string {
 
 // InstallTable shows how long changes take, backend by number of profiles.
 func (p *page) InstallTable() string {
-	header := []string{""}
-	for _, n := range counts() {
-		header = append(header, thousands(n))
-	}
 	var rows [][]string
 	for _, name := range []string{stage.IPTables, stage.NFTables} {
 		install, add := []string{name + ": install so many"}, []string{name + ": add one to so many"}
@@ -120,7 +116,7 @@ func (p *page) InstallTable() string {
 		}
 		rows = append(rows, install, add)
 	}
-	return markdown(header, rows)
+	return markdown(byCount(""), rows)
 }
 
 // FloodTable shows the share of visits that open, door by rate.

@@ -62,18 +62,24 @@ func (b *Backend) Revoke(ctx context.Context, p *protocol.Profile, holder netip.
 // records are what each family says is installed.
 type records map[protocol.Family]*Installed
 
+func (s snapshot) records() (records, error) {
+	is := records{}
+	for f, saved := range s {
+		about, err := ReadAbout(saved.Ours)
+		if err != nil {
+			return nil, err
+		}
+		is[f] = about
+	}
+	return is, nil
+}
+
 func (b *Backend) records(ctx context.Context) (records, error) {
 	snap, err := b.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	is := records{}
-	for f, saved := range snap {
-		if is[f], err = ReadAbout(saved.Ours); err != nil {
-			return nil, err
-		}
-	}
-	return is, nil
+	return snap.records()
 }
 
 // note gives a lease of the profile's own time.
@@ -119,12 +125,12 @@ func (b *Backend) changeGrants(ctx context.Context, change func(protocol.Family,
 	if err != nil {
 		return err
 	}
+	is, err := snap.records()
+	if err != nil {
+		return err
+	}
 	target := map[protocol.Family]*Ruleset{}
-	for f, saved := range snap {
-		about, err := ReadAbout(saved.Ours)
-		if err != nil {
-			return err
-		}
+	for f, about := range is {
 		a, err := protocol.Compile(about.Profiles, f)
 		if err != nil {
 			return err

@@ -123,13 +123,12 @@ func (b *Backend) Fill(ctx context.Context) ([]backend.Fill, error) {
 	var fills []backend.Fill
 	for _, f := range families() {
 		for _, t := range tablesOf(snap[f].Ours) {
-			name := t.name
-			entries, err := readTable(name)
+			entries, err := readTable(t.name)
 			if err != nil {
 				return nil, err
 			}
-			if len(entries) > 0 && name != (&tables{d: dialect{f}}).clock().name {
-				fills = append(fills, backend.Fill{Table: name, Entries: len(entries), Limit: limit})
+			if len(entries) > 0 && t.name != (&tables{d: dialect{f}}).clock().name {
+				fills = append(fills, backend.Fill{Table: t.name, Entries: len(entries), Limit: limit})
 			}
 		}
 	}

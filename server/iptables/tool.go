@@ -39,21 +39,16 @@ func (t tool) restoreCommand() []string {
 }
 
 // commit runs one transaction. Either all of it is done or nothing.
-func (t tool) commit(ctx context.Context, text string) error {
-	if text == "" {
-		return nil
-	}
-	cmd := t.restoreCommand()
-	_, err := host(cmd[0], t.hold).Run(ctx, text, cmd[1:]...)
-	return err
-}
+func (t tool) commit(ctx context.Context, text string) error { return t.restore(ctx, text) }
 
 // try says what the tool would refuse, and changes nothing. The kernel is not asked.
-func (t tool) try(ctx context.Context, text string) error {
+func (t tool) try(ctx context.Context, text string) error { return t.restore(ctx, text, "--test") }
+
+func (t tool) restore(ctx context.Context, text string, more ...string) error {
 	if text == "" {
 		return nil
 	}
-	cmd := append(t.restoreCommand(), "--test")
+	cmd := append(t.restoreCommand(), more...)
 	_, err := host(cmd[0], t.hold).Run(ctx, text, cmd[1:]...)
 	return err
 }

@@ -44,16 +44,16 @@ func carried(want backend.Want) (lines []string, given map[string]bool) {
 			if p.Name != s.Profile || s.State != backend.Open {
 				continue
 			}
-			set, times := leaseSet(p, f), ""
+			set, lasting := leaseSet(p, f), ""
 			if !s.Unlimited {
 				left := max(s.Left.Truncate(time.Millisecond), time.Millisecond)
-				times = timeout(max(p.Lease, left)) + " expires " + protocol.FormatDuration(left)
+				lasting = times(max(p.Lease, left), left)
 			}
 			if !s.Unlimited && s.Left > p.Lease && p.Lease > 0 && !p.Once {
 				set = givenSet(p, f)
 				given[set] = true
 			}
-			lines = append(lines, element("add", set, s.Address.Addr().String()+times))
+			lines = append(lines, element("add", set, s.Address.Addr().String()+lasting))
 		}
 	}
 	return lines, given
@@ -81,11 +81,7 @@ func rewrite(s *ListedSet, was time.Duration, p *protocol.Profile) []string {
 		}
 		lines = append(lines, element("delete", s.Name, e.Key))
 		if left > 0 || will == 0 {
-			expires := ""
-			if will > 0 {
-				expires = " expires " + protocol.FormatDuration(left)
-			}
-			lines = append(lines, element("add", s.Name, e.Key+timeout(will)+expires))
+			lines = append(lines, element("add", s.Name, e.Key+times(will, left)))
 		}
 	}
 	return lines

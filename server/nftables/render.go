@@ -140,6 +140,14 @@ func from(p *protocol.Profile, f protocol.Family) (match string, ok bool) {
 	return saddr(f) + " { " + strings.Join(all, ", ") + " }", len(all) > 0
 }
 
+// times is how long an element lives in all, and has left; "" is for ever.
+func times(whole, left time.Duration) string {
+	if whole == 0 {
+		return ""
+	}
+	return timeout(whole) + " expires " + protocol.FormatDuration(left)
+}
+
 // timeout is how long an element lives; "" is for ever.
 func timeout(d time.Duration) string {
 	if d == 0 {

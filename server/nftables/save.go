@@ -83,10 +83,7 @@ func lost(was, saved *Listing, now, then *Installed) []string {
 			if still || e.Timeout > 0 && e.Expires < time.Second { // there, or about to end
 				continue
 			}
-			text := e.Key + timeout(e.Timeout)
-			if e.Timeout > 0 {
-				text += " expires " + protocol.FormatDuration(e.Expires)
-			}
+			text := e.Key + times(e.Timeout, e.Expires)
 			if s.Map {
 				text += " : " + e.Data
 			}

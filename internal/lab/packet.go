@@ -18,14 +18,19 @@ func SYN(src, dst netip.AddrPort) []byte { return TCP(src, dst, FlagSYN, nil) }
 // TCP returns a segment with any flags. Its sequence number is fixed, so that a
 // second one like it looks like a retransmission.
 func TCP(src, dst netip.AddrPort, flags Flags, payload []byte) []byte {
+	return Segment(src, dst, flags, 1000, 2000, payload)
+}
+
+// Segment returns a segment of a conversation. ack counts with the flag ACK only.
+func Segment(src, dst netip.AddrPort, flags Flags, seq, ack uint32, payload []byte) []byte {
 	tcp := &layers.TCP{
 		SrcPort: layers.TCPPort(src.Port()), DstPort: layers.TCPPort(dst.Port()),
-		Seq: 1000, Window: 64240,
+		Seq: seq, Window: 64240,
 		FIN: flags.Has(FlagFIN), SYN: flags.Has(FlagSYN), RST: flags.Has(FlagRST), PSH: flags.Has(FlagPSH),
 		ACK: flags.Has(FlagACK), URG: flags.Has(FlagURG), ECE: flags.Has(FlagECE), CWR: flags.Has(FlagCWR),
 	}
 	if flags.Has(FlagACK) {
-		tcp.Ack = 2000
+		tcp.Ack = ack
 	}
 	if flags.Has(FlagSYN) {
 		tcp.Options = []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{0x05, 0xb4}}}

@@ -21,6 +21,7 @@ type Packet struct {
 
 	SrcPort, DstPort uint16 // TCP, UDP
 	Flags            Flags  // TCP
+	SeqNum, AckNum   uint32 // TCP
 	Window           uint16 // TCP
 
 	ICMPType, ICMPCode uint8  // as on the wire: they differ between ICMP and ICMPv6
@@ -77,7 +78,7 @@ func (p *Packet) read(layer gopacket.Layer) {
 		p.Src, p.Dst, p.TTL = addr(l.SrcIP), addr(l.DstIP), l.HopLimit
 	case *layers.TCP:
 		p.Proto, p.SrcPort, p.DstPort = protocol.TCP, uint16(l.SrcPort), uint16(l.DstPort)
-		p.Flags, p.Window, p.Payload = flagsOf(l), l.Window, l.Payload
+		p.Flags, p.SeqNum, p.AckNum, p.Window, p.Payload = flagsOf(l), l.Seq, l.Ack, l.Window, l.Payload
 	case *layers.UDP:
 		p.Proto, p.SrcPort, p.DstPort, p.Payload = protocol.UDP, uint16(l.SrcPort), uint16(l.DstPort), l.Payload
 	case *layers.ICMPv4:

@@ -12,12 +12,16 @@ var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 func (r *render) entry() {
 	c := r.out.newChain(chainTop)
 	c.add("-i lo", note("loopback is no event"), "-j RETURN")
-	if established := "-m conntrack --ctstate RELATED,ESTABLISHED"; r.anyCut(everywhere) {
-		c.add(established, note("established: only a gate with cut looks"), goTo+chainCut)
-	} else {
-		c.add(established, note("established: no event"), "-j RETURN")
+	for _, packet := range r.established() {
+		if r.anyCut(everywhere) {
+			c.add(packet, note("established: only a gate with cut looks"), goTo+chainCut)
+		} else {
+			c.add(packet, note("established: no event"), "-j RETURN")
+		}
 	}
-	c.add("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", note("not a SYN: no event"), goTo+chainStray)
+	r.related(c)
+	r.handshake(c, chainHandshake, chainStray)
+	c.add(notSYN, note("not a SYN: no event"), goTo+chainStray)
 	for _, proto := range protos[1:] { // a SYN to many is nothing that TCP knows
 		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", note("broadcast or multicast: no event"), goTo+chainStray)
 	}

@@ -153,7 +153,7 @@ func (r *render) leaseRules(p *protocol.Profile) []rule {
 			if p.Closed != protocol.ClosedContinue {
 				// Until it is answered, a connection's packets are all NEW. The first
 				// one used the lease up; the flow it belongs to is known since.
-				rules = append(rules, rule{"-m conntrack --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name)})
+				rules = append(rules, rule{"-m conntrack --ctstate NEW,RELATED --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name)})
 			}
 			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), note("%s: a lease, for one connection", p.Name)})
 		case p.Renew:

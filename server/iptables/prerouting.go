@@ -22,11 +22,17 @@ func (r *render) preroutingGates() {
 	c.add("-i lo", note("loopback is no event"), "-j RETURN")
 	if r.anyCut(early) {
 		// What is not translated meets its gate at INPUT, which can answer with a reset.
-		c.add("-m conntrack --ctstate ESTABLISHED", "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
+		for _, packet := range r.established() {
+			c.add(packet, "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
+		}
 	}
-	c.add("-m conntrack --ctstate RELATED,ESTABLISHED", note("established: no event"), "-j RETURN")
+	for _, packet := range r.established() {
+		c.add(packet, note("established: no event"), "-j RETURN")
+	}
+	r.related(c)
 	c.add("-m addrtype ! --dst-type LOCAL", note("not to an address of this host"), "-j RETURN")
-	c.add("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", note("not a SYN: no event"), goTo+chainPreStray)
+	r.handshake(c, chainPreHandshake, chainPreStray)
+	c.add(notSYN, note("not a SYN: no event"), goTo+chainPreStray)
 	if ban := r.Policy.Ban; ban != nil {
 		c.add(r.banned().within(ban.For), note("banned: shut out"), goTo+chainPreBanned)
 	}

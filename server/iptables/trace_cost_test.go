@@ -101,10 +101,11 @@ func TestPacketsThatAreNoEventsAskNoTable(t *testing.T) {
 		// 2000 ranges in chains of 8 are 8 halvings, of 2 rules each; strays and
 		// gates alone have 1000, so 7.
 		{"loopback", tracedPacket{iface: "lo", knock: tcp}, 1, "RETURN"},
-		{"established", tracedPacket{knock: tcp, established: true}, 2, "RETURN"},
-		{"a stray ACK", tracedPacket{knock: tcp, notSYN: true}, 3 + 1 + 2*7 + leafSize, "RETURN"},
-		{"a stray ACK to a gate", tracedPacket{knock: protocol.Knock{Proto: protocol.TCP, Port: 1000}, notSYN: true}, 3 + 1 + 2*7 + leafSize, "DROP"},
-		{"multicast", tracedPacket{knock: protocol.Knock{Proto: protocol.UDP, Port: 5353}, multicast: true}, 4 + 1, "RETURN"},
+		{"established", tracedPacket{knock: tcp, established: true, notSYN: true}, 2, "RETURN"},
+		{"an established flow of datagrams", tracedPacket{knock: protocol.Knock{Proto: protocol.UDP, Port: 53}, established: true}, 3, "RETURN"},
+		{"a stray ACK", tracedPacket{knock: tcp, notSYN: true}, 6 + 1 + 2*7 + leafSize, "RETURN"},
+		{"a stray ACK to a gate", tracedPacket{knock: protocol.Knock{Proto: protocol.TCP, Port: 1000}, notSYN: true}, 6 + 1 + 2*7 + leafSize, "DROP"},
+		{"multicast", tracedPacket{knock: protocol.Knock{Proto: protocol.UDP, Port: 5353}, multicast: true}, 7 + 1, "RETURN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.packet.src, c.packet.dst = netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("198.51.100.1")

@@ -163,11 +163,11 @@ func (p tracedPacket) match(key string, args []string) (bool, []string, error) {
 	case "--dst-type":
 		return !p.multicast, rest, nil
 	case "--ctstate":
-		return p.established, rest, nil
+		return p.established && value == "ESTABLISHED", rest, nil // nothing is related, nor NEW in an entry that is there
 	case "--ctstatus":
-		return false, rest, nil // CONFIRMED: the tracer sends each connection once
+		return p.established && value == "ASSURED", rest, nil
 	case "--ctdir":
-		return true, rest, nil
+		return value == "ORIGINAL", rest, nil
 	case "--limit":
 		return true, rest[2:], limitOf(seldom, args) // the tracer is never too fast
 	case "--comment":

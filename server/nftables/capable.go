@@ -22,7 +22,7 @@ type need struct {
 // change logs.
 var needs = [...]need{
 	{"tables of family inet (Linux 3.14)", "table inet knockd_probe { chain c { type filter hook input priority -10; }; }"},
-	{"conntrack matches (nf_conntrack, nft_ct)", "table inet knockd_probe { chain c { ct state established,related return; }; }"},
+	{"conntrack matches (nf_conntrack, nft_ct)", "table inet knockd_probe { chain c { ct state established ct status assured return; }; }"},
 	{"routing look-ups (nft_fib_inet, Linux 4.10)", "table inet knockd_probe { chain c { fib daddr type != local return; }; }"},
 	{"rejecting in family inet (nft_reject_inet)", "table inet knockd_probe { chain c { reject with icmpx type port-unreachable; }; }"},
 	{"named limits (Linux 4.14 and nft 0.8)", "table inet knockd_probe { limit l { rate 9/second burst 9 packets; }; chain c { limit name \"l\" return; }; }"},

@@ -152,7 +152,7 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 		if p.Once && p.Closed != protocol.ClosedContinue {
 			// Until it is answered, a connection's packets are all new. The first one
 			// used the lease up; the flow it belongs to is known since.
-			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), "ct status confirmed", begins, open)
+			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), "ct state new,related ct status confirmed", begins, open)
 		}
 		if r.Given[givenSet(p, f)] {
 			c.add(p.Name+": a lease given by hand", where, match, begins, key(p, f), "@"+givenSet(p, f), open)
@@ -179,7 +179,7 @@ func takeOnce(p *protocol.Profile, f protocol.Family) string {
 // event matches what begins a connection.
 func event(proto protocol.Proto) string {
 	if proto == protocol.TCP {
-		return "tcp flags & (fin | syn | rst | ack) == syn"
+		return isSYN
 	}
 	return "fib daddr type local"
 }

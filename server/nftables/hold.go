@@ -25,7 +25,10 @@ func transactions(was *Listing, want *Ruleset, extra []string) []string {
 		}
 		c := Chain{Name: h.chain, Hook: h.hook}
 		c.add("", `iif "lo" return`)
-		c.add("", "ct state established,related return")
+		for _, packet := range established() {
+			c.add("", packet, "return")
+		}
+		related(&c)
 		c.add("gates that are about to change", h.where, byPort, "{", strings.Join(keys, ", "), "} drop")
 		c.write(&chains)
 		gone := fmt.Sprintf("add chain inet %[1]s %[2]s\nflush chain inet %[1]s %[2]s\ndelete chain inet %[1]s %[2]s\n", TableName, h.chain)

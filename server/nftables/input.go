@@ -50,12 +50,16 @@ func (r *render) input() {
 	c := r.chain("input")
 	c.Hook = hook
 	c.add("loopback is no event", `iif "lo" return`)
-	if r.any(cuts) {
-		c.add("established: only a gate with cut looks", "ct state established,related goto cut")
-	} else {
-		c.add("established: no event", "ct state established,related return")
+	for _, packet := range established() {
+		if r.any(cuts) {
+			c.add("established: only a gate with cut looks", packet, "goto cut")
+		} else {
+			c.add("established: no event", packet, "return")
+		}
 	}
-	c.add("not a SYN: no event", "tcp flags & (fin | syn | rst | ack) != syn goto gate")
+	related(c)
+	r.handshake(c, "handshake")
+	c.add("not a SYN: no event", notSYN+" goto gate")
 	// A SYN to many is nothing that TCP knows, and the look-up costs something.
 	c.add("broadcast or multicast: no event", "meta l4proto != tcp fib daddr type != local goto gate")
 	for _, f := range r.families {

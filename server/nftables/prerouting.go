@@ -29,10 +29,16 @@ func (r *render) prerouting() {
 	cut := func(p *protocol.Profile) bool { return early(p) && p.Cut }
 	if r.any(cut) {
 		// What is not translated meets its gate at the input.
-		c.add("established and translated: only a gate with cut looks", "ct state established ct status dnat fib daddr type local goto early-cut")
+		for _, packet := range established() {
+			c.add("established and translated: only a gate with cut looks", packet, "ct status dnat fib daddr type local goto early-cut")
+		}
 	}
-	c.add("established: no event", "ct state established,related return")
+	for _, packet := range established() {
+		c.add("established: no event", packet, "return")
+	}
+	related(c)
 	c.add("not to an address of this host", "fib daddr type != local return")
+	r.handshake(c, "early-handshake")
 	r.portMap(c, "early-gates", r.segments(early), func(s gateSegment) string { return r.gate(earlyPrefix, s) })
 	for _, p := range r.profiles() {
 		if early(p) {

@@ -1,0 +1,322 @@
+package server_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	vnetlink "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"knockkit/internal/lab"
+	"knockkit/internal/lab/labtest"
+	"knockkit/protocol"
+)
+
+// conversation is one side of a TCP connection, segment by segment: the test is the client.
+type conversation struct {
+	s        *site
+	from, to netip.AddrPort
+	seq, ack uint32
+}
+
+// converse begins nothing yet: from a new port of the source.
+func (s *site) converse(src netip.Addr, port uint16) *conversation {
+	s.port++
+	return &conversation{s: s, from: netip.AddrPortFrom(src, s.port), to: netip.AddrPortFrom(s.dest(src), port), seq: 1000}
+}
+
+// say sends a segment, and says in words what comes back in this connection.
+func (c *conversation) say(flags lab.Flags, payload string) string {
+	c.s.t.Helper()
+	if err := c.s.wire.Inject(lab.Segment(c.from, c.to, flags, c.seq, c.ack, []byte(payload))); err != nil {
+		c.s.t.Fatal(err)
+	}
+	c.seq += uint32(len(payload))
+	if flags.Has(lab.FlagSYN) || flags.Has(lab.FlagFIN) {
+		c.seq++
+	}
+	return c.hear()
+}
+
+// again sends the SYN of the connection once more.
+func (c *conversation) again() string {
+	c.seq = 1000
+	return c.say(lab.FlagSYN, "")
+}
+
+// hear says what has come, "silence" if nothing, and takes note of how far it goes.
+func (c *conversation) hear() string {
+	c.s.t.Helper()
+	heard := "silence"
+	for _, p := range c.s.answers() {
+		if p.Proto == protocol.TCP && p.DstPort == c.from.Port() && p.Dst == c.from.Addr() {
+			heard, c.ack = p.Flags.String(), p.SeqNum+uint32(len(p.Payload))
+			if p.Flags.Has(lab.FlagSYN) || p.Flags.Has(lab.FlagFIN) {
+				c.ack++
+			}
+		}
+	}
+	return heard
+}
+
+// hears waits for an answer with the flags.
+func (c *conversation) hears(flags lab.Flags) {
+	c.s.t.Helper()
+	labtest.Eventually(c.s.t, soon, func() error {
+		if got := c.hear(); got != flags.String() {
+			return fmt.Errorf("%s came, not %s", got, flags)
+		}
+		return nil
+	})
+}
+
+// expect fails unless what was heard is what was wanted.
+func (c *conversation) expect(got, want, when string) {
+	c.s.t.Helper()
+	if got != want {
+		c.s.t.Errorf("%s gets %s, not %s", when, got, want)
+	}
+}
+
+// isTracked fails the test unless conntrack has an entry of the connection: without one it
+// would prove nothing.
+func (c *conversation) isTracked() {
+	c.s.t.Helper()
+	family := vnetlink.InetFamily(unix.AF_INET)
+	if c.from.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	c.s.do(func() error {
+		flows, err := vnetlink.ConntrackTableList(vnetlink.ConntrackTable, family)
+		if err == nil && !slices.ContainsFunc(flows, func(f *vnetlink.ConntrackFlow) bool { return f.Forward.SrcPort == c.from.Port() }) {
+			err = errors.New("conntrack has forgotten the connection")
+		}
+		return err
+	})
+}
+
+// serverHasForgotten waits until the host has no socket of the connection any more.
+func (c *conversation) serverHasForgotten() {
+	c.s.t.Helper()
+	labtest.Eventually(c.s.t, 2*soon, func() error {
+		var sockets []*vnetlink.Socket // one that listens for both families is of IPv6
+		c.s.do(func() (err error) { sockets, err = vnetlink.SocketDiagTCP(unix.AF_INET6); return err })
+		for _, s := range sockets {
+			if s.ID.DestinationPort == c.from.Port() {
+				return fmt.Errorf("the server's socket is in state %d", s.State)
+			}
+		}
+		return nil
+	})
+}
+
+// service listens on port 3306 of the site, one connection after another.
+type service struct {
+	t *testing.T
+	l net.Listener
+}
+
+func (s *site) service() service {
+	return service{s.t, labtest.Listen(s.t, s.host, "tcp", "[::]:3306")}
+}
+
+// accepts returns the connection that has come.
+func (v service) accepts() net.Conn {
+	v.t.Helper()
+	if err := v.l.(*net.TCPListener).SetDeadline(time.Now().Add(soon)); err != nil {
+		v.t.Fatal(err)
+	}
+	c, err := v.l.Accept()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// hasNothing fails if a connection has come: what was injected has been handled.
+func (v service) hasNothing() {
+	v.t.Helper()
+	if err := v.l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		v.t.Fatal(err)
+	}
+	if c, err := v.l.Accept(); err == nil {
+		c.Close()
+		v.t.Errorf("a connection came from %s", c.RemoteAddr())
+	}
+}
+
+// eachGate runs f on every backend, for gates at both places, with a source of each family.
+func eachGate(t *testing.T, more string, f func(s *site, v service, src netip.Addr)) {
+	t.Helper()
+	eachBackend(t, func(t *testing.T, name string) {
+		for _, place := range []string{"input", "prerouting"} {
+			t.Run(place, func(t *testing.T) {
+				s := newSite(t, name, strict())
+				if err := s.host.Sysctl("ipv4/tcp_fin_timeout", "1"); err != nil { // how long the server waits for a client's FIN
+					t.Fatal(err)
+				}
+				v := s.service()
+				s.install(article(t, fmt.Sprintf("place = %q\n%s", place, more)))
+				for _, src := range everyone() {
+					f(s, v, src)
+				}
+			})
+		}
+	})
+}
+
+// leftOpen makes a connection that the server closes and the client never does, so that
+// conntrack remembers it when the server has long forgotten.
+func leftOpen(s *site, v service, src netip.Addr) *conversation {
+	s.t.Helper()
+	s.send(src, ping, tcp(7), tcp(8000))
+	c := s.converse(src, 3306)
+	c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a lease holder's SYN")
+	c.say(lab.FlagACK, "")
+	v.accepts().Close()
+	c.hears(lab.FlagFIN | lab.FlagACK)
+	c.say(lab.FlagACK, "")
+	c.serverHasForgotten()
+	c.isTracked()
+	return c
+}
+
+// TestASYNInTheEntryOfAnOldConnectionNeedsALease: for conntrack it is ESTABLISHED.
+func TestASYNInTheEntryOfAnOldConnectionNeedsALease(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		t.Run(fmt.Sprintf("once=%v", once), func(t *testing.T) {
+			eachGate(t, fmt.Sprintf("once = %v", once), func(s *site, v service, src netip.Addr) {
+				c := leftOpen(s, v, src)
+				if !once {
+					c.seq += 1 << 20
+					c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a lease holder that uses a port again")
+					c = leftOpen(s, v, src)
+					s.do(func() error { _, _, err := s.srv.Revoke(t.Context(), "mysql", src, false); return err })
+				}
+				c.seq += 1 << 20
+				c.expect(c.say(lab.FlagSYN, ""), "silence", "who has no lease any more")
+				c.isTracked()
+			})
+		})
+	}
+}
+
+// TestASYNInTheEntryOfAnOldConnectionIsAnEvent: it starts over who is in a position, and is
+// the last knock of who knocks from the port of an old connection.
+func TestASYNInTheEntryOfAnOldConnectionIsAnEvent(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		if err := s.host.Sysctl("ipv4/tcp_fin_timeout", "1"); err != nil {
+			t.Fatal(err)
+		}
+		v := s.service()
+		s.install(parse(t, "web", "sequence = [\"7/tcp\", \"3306/tcp\"]\nopen = [\"80/tcp\"]"))
+		for _, src := range everyone() {
+			c := s.converse(src, 3306)
+			c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a SYN to a port without a gate")
+			c.say(lab.FlagACK, "")
+			v.accepts().Close()
+			c.hears(lab.FlagFIN | lab.FlagACK)
+			c.say(lab.FlagACK, "")
+			c.serverHasForgotten()
+			c.isTracked()
+			s.send(src, tcp(7))
+			c.seq += 1 << 20
+			c.say(lab.FlagSYN, "")
+			if !s.holds("web", src) {
+				t.Errorf("%s has no lease", src)
+			}
+		}
+	})
+}
+
+// TestAnAnswerThatIsLostBehindTheGateIsGivenAgain: the SYN that comes again is the one that
+// used the lease up. With SYN cookies the server remembers nothing, and the gate has to let
+// it through.
+func TestAnAnswerThatIsLostBehindTheGateIsGivenAgain(t *testing.T) {
+	for _, cookies := range []string{"0", "2"} { // never, always
+		t.Run("syncookies="+cookies, func(t *testing.T) {
+			eachGate(t, "once = true", func(s *site, v service, src netip.Addr) {
+				for name, value := range map[string]string{"tcp_syncookies": cookies, "tcp_invalid_ratelimit": "0"} { // answers at once
+					if err := s.host.Sysctl("ipv4/"+name, value); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.send(src, ping, tcp(7), tcp(8000))
+				c := s.converse(src, 3306)
+				c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "the first SYN")
+				for range 3 {
+					c.expect(c.again(), "syn+ack", "the same SYN again")
+				}
+				c.say(lab.FlagACK, "")
+				c.say(lab.FlagPSH|lab.FlagACK, "hello")
+				conn := v.accepts()
+				if err := conn.SetDeadline(time.Now().Add(soon)); err != nil {
+					t.Fatal(err)
+				}
+				if word, err := io.ReadAll(io.LimitReader(conn, 5)); string(word) != "hello" {
+					t.Errorf("the connection brings %q, %v", word, err)
+				}
+				other := s.converse(src, 3306)
+				other.expect(other.say(lab.FlagSYN, ""), "silence", "a second connection")
+			})
+		})
+	}
+}
+
+// TestAHandshakeIsNotCompletedBehindConntracksBack: a FIN in the place of the client's
+// first ACK would leave the entry for ever as one that is not established, in which a SYN
+// is the same one again.
+func TestAHandshakeIsNotCompletedBehindConntracksBack(t *testing.T) {
+	eachGate(t, "once = true", func(s *site, v service, src netip.Addr) {
+		s.send(src, ping, tcp(7), tcp(8000))
+		c := s.converse(src, 3306)
+		c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "the first SYN")
+		c.say(lab.FlagFIN|lab.FlagACK, "GET /")
+		c.say(lab.FlagACK, "")
+		c.say(lab.FlagPSH|lab.FlagACK, "GET /")
+		v.hasNothing()
+	})
+}
+
+// TestAConnectionThatAHelperExpectsNeedsALease: a server of FTP tells its client of a port,
+// and conntrack's helper expects a connection to it, whichever port that is.
+func TestAConnectionThatAHelperExpectsNeedsALease(t *testing.T) {
+	for _, more := range []string{"", "once = true"} {
+		t.Run(more, func(t *testing.T) {
+			eachGate(t, more, func(s *site, v service, src netip.Addr) {
+				ftp := service{s.t, labtest.Listen(s.t, s.host, "tcp", netip.AddrPortFrom(s.dest(src), 21).String())}
+				s.run("nft", `table inet helpers {
+					ct helper ftp { type "ftp" protocol tcp; }
+					chain c { type filter hook prerouting priority -160; tcp dport 21 ct helper set "ftp"; }
+				}`)
+				defer s.run("nft", "delete table inet helpers")
+				c := s.converse(src, 21)
+				c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a SYN to 21")
+				c.say(lab.FlagACK, "")
+				server := ftp.accepts()
+				passive := fmt.Sprintf("229 Entering Extended Passive Mode (|||%d|)\r\n", 3306)
+				ask := "EPSV\r\n"
+				if src.Is4() {
+					a := s.dest(src).As4()
+					ask, passive = "PASV\r\n", fmt.Sprintf("227 Entering Passive Mode (%d,%d,%d,%d,12,234)\r\n", a[0], a[1], a[2], a[3])
+				}
+				c.say(lab.FlagPSH|lab.FlagACK, ask)
+				if _, err := io.WriteString(server, passive); err != nil {
+					t.Fatal(err)
+				}
+				c.hears(lab.FlagPSH | lab.FlagACK)
+				c.say(lab.FlagACK, "")
+				data := s.converse(src, 3306)
+				data.expect(data.say(lab.FlagSYN, ""), "silence", "the connection that is expected")
+			})
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/server"
 )
 
 // conversation is one side of a TCP connection, segment by segment: the test is the client.
@@ -295,13 +297,17 @@ func TestAConnectionThatAHelperExpectsNeedsALease(t *testing.T) {
 				ftp := service{s.t, labtest.Listen(s.t, s.host, "tcp", netip.AddrPortFrom(s.dest(src), 21).String())}
 				s.run("nft", `table inet helpers {
 					ct helper ftp { type "ftp" protocol tcp; }
-					chain c { type filter hook prerouting priority -160; tcp dport 21 ct helper set "ftp"; }
+					chain c { type filter hook prerouting priority -160; tcp dport 21 ct helper set "ftp"; tcp dport 3306 ct state related counter; }
 				}`)
 				defer s.run("nft", "delete table inet helpers")
 				c := s.converse(src, 21)
 				c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a SYN to 21")
 				c.say(lab.FlagACK, "")
 				server := ftp.accepts()
+				if _, err := io.WriteString(server, "220 ready\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				c.hears(lab.FlagPSH | lab.FlagACK)
 				passive := fmt.Sprintf("229 Entering Extended Passive Mode (|||%d|)\r\n", 3306)
 				ask := "EPSV\r\n"
 				if src.Is4() {
@@ -316,7 +322,80 @@ func TestAConnectionThatAHelperExpectsNeedsALease(t *testing.T) {
 				c.say(lab.FlagACK, "")
 				data := s.converse(src, 3306)
 				data.expect(data.say(lab.FlagSYN, ""), "silence", "the connection that is expected")
+				if table := s.run("nft", "list table inet helpers"); !strings.Contains(table, "counter packets 1 ") {
+					t.Errorf("conntrack did not expect it:\n%s", table)
+				}
 			})
 		})
 	}
+}
+
+// TestASynproxyInFrontOfTheGateLetsOnlyLeaseHoldersIn: it answers everybody, and then sends
+// the client's SYN to the server over loopback, from the client's address.
+func TestASynproxyInFrontOfTheGateLetsOnlyLeaseHoldersIn(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		srv, client := labtest.NewHost(t, "server"), labtest.NewHost(t, "client")
+		labtest.Join(t, srv, client)
+		l := labtest.Listen(t, srv, "tcp", "[::]:3306")
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() { _, _ = io.Copy(c, c) }()
+			}
+		}()
+		if err := srv.Sysctl("netfilter/nf_conntrack_tcp_loose", "0"); err != nil { // as its manual asks for
+			t.Fatal(err)
+		}
+		labtest.MustRun(t, srv, "", "nft", `table inet proxy {
+			chain raw { type filter hook prerouting priority raw; iifname != "lo" tcp dport 3306 tcp flags & (fin | syn | rst | ack) == syn notrack; }
+			chain in { type filter hook input priority -20; tcp dport 3306 ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm; }
+		}`)
+		b, _, err := server.OpenBackend(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := server.New(b, strict())
+		inside := func(f func() error) {
+			t.Helper()
+			if err := srv.Do(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		inside(func() error {
+			_, err := s.Install(t.Context(), alone(t, "once = true"), server.InstallOptions{})
+			return err
+		})
+		isIn := func(to netip.Addr, patience time.Duration) bool {
+			c, err := client.Dial(t.Context(), "tcp", netip.AddrPortFrom(to, 3306).String())
+			if err != nil {
+				t.Fatalf("the proxy does not answer: %v", err)
+			}
+			defer c.Close()
+			if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.Write([]byte("x"))
+			n, _ := c.Read(make([]byte, 1))
+			return err == nil && n == 1
+		}
+		for _, to := range []netip.Addr{srv.Addr4, srv.Addr6} {
+			from := client.Addr4
+			if to.Is6() {
+				from = client.Addr6
+			}
+			if isIn(to, time.Second) {
+				t.Errorf("a stranger is in at %s", to)
+			}
+			inside(func() error { _, err := s.Grant(t.Context(), "mysql", from, 0); return err })
+			if !isIn(to, soon) {
+				t.Errorf("a lease holder is not in at %s", to)
+			}
+			if isIn(to, time.Second) {
+				t.Errorf("a lease for one connection lets a second in at %s", to)
+			}
+		}
+	})
 }

@@ -8,6 +8,10 @@ const (
 	notSYN = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
 )
 
+// loopback matches what this host says to itself. A proxy of handshakes (SYNPROXY) in front
+// of us sends the strangers' SYNs by the same way, with their own addresses.
+const loopback = "-i lo -m addrtype --src-type LOCAL"
+
 // established matches the packets of established connections, with one rule each for TCP
 // and for the rest. A SYN is not among them: conntrack keeps the entry of a connection
 // that the client never ended, and takes a new connection from the same port for part of

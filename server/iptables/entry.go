@@ -11,7 +11,7 @@ var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 // in a position from strangers.
 func (r *render) entry() {
 	c := r.out.newChain(chainTop)
-	c.add("-i lo", note("loopback is no event"), "-j RETURN")
+	c.add(loopback, note("loopback is no event"), "-j RETURN")
 	for _, packet := range r.established() {
 		if r.anyCut(everywhere) {
 			c.add(packet, note("established: only a gate with cut looks"), goTo+chainCut)

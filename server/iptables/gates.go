@@ -152,8 +152,13 @@ func (r *render) leaseRules(p *protocol.Profile) []rule {
 		case p.Once:
 			if p.Closed != protocol.ClosedContinue {
 				// Until it is answered, a connection's packets are all NEW. The first
-				// one used the lease up; the flow it belongs to is known since.
-				rules = append(rules, rule{"-m conntrack --ctstate NEW,RELATED --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name)})
+				// one used the lease up; the flow it belongs to is known since. What comes over
+				// loopback is known before it comes.
+				elsewhere := "! -i lo"
+				if p.Interface != "" {
+					elsewhere = "" // the rule has it, or the one that leads here
+				}
+				rules = append(rules, rule{elsewhere, "-m conntrack --ctstate NEW,RELATED --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name)})
 			}
 			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), note("%s: a lease, for one connection", p.Name)})
 		case p.Renew:

@@ -19,7 +19,7 @@ func (r *render) preroutingGates() {
 		return
 	}
 	c := r.out.newChain(chainPre)
-	c.add("-i lo", note("loopback is no event"), "-j RETURN")
+	c.add(loopback, note("loopback is no event"), "-j RETURN")
 	if r.anyCut(early) {
 		// What is not translated meets its gate at INPUT, which can answer with a reset.
 		for _, packet := range r.established() {

@@ -25,7 +25,7 @@ func (r rule) String() string {
 func rank(part string) int {
 	for i, flags := range [...][]string{{"-s "}, {"-d ", "-i "}, {"-p "}} {
 		for _, f := range flags {
-			if strings.HasPrefix(part, f) {
+			if strings.HasPrefix(strings.TrimPrefix(part, "! "), f) {
 				return i
 			}
 		}

@@ -160,6 +160,8 @@ func (p tracedPacket) match(key string, args []string) (bool, []string, error) {
 			return false, args[3:], nil // the tracer sends no resets
 		}
 		return !p.notSYN, args[3:], nil
+	case "--src-type":
+		return p.iface == "lo", rest, nil // the tracer forges no source there
 	case "--dst-type":
 		return !p.multicast, rest, nil
 	case "--ctstate":

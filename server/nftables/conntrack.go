@@ -6,6 +6,10 @@ const (
 	notSYN = "tcp flags & (fin | syn | rst | ack) != syn"
 )
 
+// loopback matches what this host says to itself. A proxy of handshakes (synproxy) in front
+// of us sends the strangers' SYNs by the same way, with their own addresses.
+const loopback = `iif "lo" fib saddr type local`
+
 // established matches the packets of established connections, with one rule each for TCP
 // and for the rest. A SYN is not among them: conntrack keeps the entry of a connection
 // that the client never ended, and takes a new connection from the same port for part of

@@ -151,8 +151,9 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 		}
 		if p.Once && p.Closed != protocol.ClosedContinue {
 			// Until it is answered, a connection's packets are all new. The first one
-			// used the lease up; the flow it belongs to is known since.
-			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), "ct state new,related ct status confirmed", begins, open)
+			// used the lease up; the flow it belongs to is known since. What comes over
+			// loopback is known before it comes.
+			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), `iif != "lo" ct state new,related ct status confirmed`, begins, open)
 		}
 		if r.Given[givenSet(p, f)] {
 			c.add(p.Name+": a lease given by hand", where, match, begins, key(p, f), "@"+givenSet(p, f), open)

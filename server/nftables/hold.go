@@ -24,7 +24,7 @@ func transactions(was *Listing, want *Ruleset, extra []string) []string {
 			continue
 		}
 		c := Chain{Name: h.chain, Hook: h.hook}
-		c.add("", `iif "lo" return`)
+		c.add("", loopback, "return")
 		for _, packet := range established() {
 			c.add("", packet, "return")
 		}

@@ -49,7 +49,7 @@ func (r *render) sets() {
 func (r *render) input() {
 	c := r.chain("input")
 	c.Hook = hook
-	c.add("loopback is no event", `iif "lo" return`)
+	c.add("loopback is no event", loopback, "return")
 	for _, packet := range established() {
 		if r.any(cuts) {
 			c.add("established: only a gate with cut looks", packet, "goto cut")

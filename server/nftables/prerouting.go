@@ -25,7 +25,7 @@ func (r *render) prerouting() {
 	}
 	c := r.chain("prerouting")
 	c.Hook = preroutingHook
-	c.add("loopback is no event", `iif "lo" return`)
+	c.add("loopback is no event", loopback, "return")
 	cut := func(p *protocol.Profile) bool { return early(p) && p.Cut }
 	if r.any(cut) {
 		// What is not translated meets its gate at the input.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server"
@@ -54,5 +55,31 @@ func (s *site) full(position string, f protocol.Family) bool {
 	})
 	return slices.ContainsFunc(st.Fill, func(x backend.Fill) bool {
 		return x.Table == name && x.Entries >= x.Limit
+	})
+}
+
+// TestAPositionEndsAlsoWithoutALimit is about nftables, where one map holds the positions of
+// all profiles: sources that never leave would fill it for ever.
+func TestAPositionEndsAlsoWithoutALimit(t *testing.T) {
+	eachBackend(t, func(t *testing.T, name string) {
+		if name != "nftables" {
+			return // a recency table forgets the oldest when it is full
+		}
+		s := newSite(t, name, strict())
+		s.install(article(t, `within = "0"`))
+		for _, src := range everyone() {
+			s.send(src, ping)
+		}
+		for _, x := range s.sources() {
+			if x.Unlimited || x.Left <= 23*time.Hour || x.Left > 24*time.Hour {
+				t.Errorf("%s has %s left, without end: %v", x.Address, x.Left, x.Unlimited)
+			}
+		}
+		// What a version before this one has left there goes with the next install.
+		s.run("nft", "flush map inet knockd position4; add element inet knockd position4 { 10.9.0.77 : 0:1 }")
+		s.install(article(t, `within = "0"`))
+		if left := s.sources(); len(left) != 1 || left[0].Address.Addr().Is4() {
+			t.Errorf("there are %v, not only the one of IPv6", left)
+		}
 	})
 }

@@ -50,7 +50,20 @@ func plan(was *Listing, want backend.Want) []string {
 	leases, given := carried(want)
 	maps.Copy(given, held(was, about.Given))
 	rules := Render(Input{want, about.Known, about.Next, given})
-	return transactions(was, rules, append(rewriteLeases(was, about.Profiles, want), leases...))
+	return transactions(was, rules, slices.Concat(endless(was, rules), rewriteLeases(was, about.Profiles, want), leases))
+}
+
+// endless returns the commands that empty a map of positions in which an older version of
+// us left some without an end.
+func endless(was *Listing, want *Ruleset) []string {
+	var commands []string
+	for _, s := range want.Sets {
+		old := was.Set(s.Name)
+		if strings.HasPrefix(s.Name, "position") && old != nil && slices.ContainsFunc(old.Elements, func(e Element) bool { return e.Timeout == 0 }) {
+			commands = append(commands, fmt.Sprintf("flush map inet %s %s", TableName, s.Name))
+		}
+	}
+	return commands
 }
 
 // held returns the sets that hold anybody.

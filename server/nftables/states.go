@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -82,13 +83,23 @@ func (r *render) note(c *Chain, a *protocol.Automaton, i int) {
 	}
 	n := r.number(a, keep)
 	comment := fmt.Sprintf("%s%s %s", noted, n, name(a, keep))
-	update := fmt.Sprintf("update @position%s { %s%s : %s }", digit(f), saddr(f), timeout(a.States[keep].Within), n)
+	update := fmt.Sprintf("update @position%s { %s%s : %s }", digit(f), saddr(f), timeout(stay(&a.States[keep])), n)
 	if keep != i {
 		c.add(comment, forget, update)
 		return
 	}
 	c.add("", forget)
 	r.chain(stayChain(a, i)).add(comment, update)
+}
+
+// stay is how long a source stays in a position. Where the profile sets no limit it is a
+// day: all positions are in one map, and a flood of sources that never leave would fill it
+// for ever.
+func stay(s *protocol.State) time.Duration {
+	if s.Within == 0 {
+		return protocol.MaxWithin
+	}
+	return s.Within
 }
 
 // noted begins the comment from which a position's number is read back.

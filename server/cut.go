@@ -3,69 +3,176 @@ package server
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
 
-	"github.com/vishvananda/netlink"
+	"github.com/mdlayher/netlink"
+	vnetlink "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"knockkit/protocol"
 )
 
-// endConnections ends the connections that the holder made to the profile's
-// ports, and returns how many there were. What conntrack forgets is a stranger's
-// stray packet at the gate. But with a packet of its own the server's side would make
-// conntrack pick the connection up again, from the other end: a local TCP socket is
-// closed besides, where the kernel can (INET_DIAG_DESTROY), and see [misdirect].
+// endConnections ends the connections that holders within the prefix made to the
+// profile's ports, and returns how many ended: those that had ended before, and those
+// that were never answered, are not among them. After an error some may go on.
+//
+// The sockets on this host are closed first. With a packet of its own a socket would
+// make conntrack pick up again what it has forgotten, from the other end. Then conntrack
+// forgets what the holders have begun, so that their next packet is a stray one at the
+// gate; for connections to containers see [misdirect].
 func endConnections(p *protocol.Profile, holder netip.Prefix) (int, error) {
-	flows := &flowsOf{profile: p, holder: holder}
-	family := netlink.InetFamily(unix.AF_INET)
-	if holder.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	n, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, flows)
+	ct, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
-		return int(n), fmt.Errorf("ending connections through conntrack: %w", err)
+		return 0, fmt.Errorf("ending connections: conntrack: %w", err)
 	}
-	for _, f := range flows.tcp {
-		// Behind destination NAT the server is where the answers come from.
-		server, client := addrPort(f.Reverse.SrcIP, f.Reverse.SrcPort), addrPort(f.Reverse.DstIP, f.Reverse.DstPort)
-		asked := addrPort(f.Forward.DstIP, f.Forward.DstPort)
-		err := destroySocket(server, client)
-		if errors.Is(err, unix.ENOENT) && server != asked {
-			err = misdirect(connection{client: server, server: client}, asked)
-		}
-		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
-			return int(n), fmt.Errorf("closing %s: %w", client, err)
-		}
+	defer ct.Close()
+	e := &ending{profile: p, holder: holder, ct: ct, closed: map[way]bool{}, here: map[netip.Addr]bool{}}
+	closed, err := e.closeSockets()
+	forgotten, err2 := e.forgetFlows()
+	if err = errors.Join(err, err2); err != nil {
+		err = fmt.Errorf("connections ended: %d, others may go on: %w", closed+forgotten, err)
 	}
-	return int(n), nil
+	return closed + forgotten, err
 }
 
-func addrPort(ip net.IP, port uint16) netip.AddrPort {
-	addr, _ := netip.AddrFromSlice(ip) // of conntrack: 4 or 16 bytes
-	return netip.AddrPortFrom(addr.Unmap(), port)
-}
-
-// flowsOf matches the connections of a holder to a profile's ports, and keeps the TCP ones.
-type flowsOf struct {
+// ending is the end of the connections of a profile's holders.
+type ending struct {
 	profile *protocol.Profile
 	holder  netip.Prefix
-	tcp     []*netlink.ConntrackFlow
+	ct      *netlink.Conn
+	closed  map[way]bool        // sockets that were closed: from this host to the holder
+	here    map[netip.Addr]bool // whether an address is this host's, if asked before
 }
 
-// MatchConntrackFlow implements netlink.CustomConntrackFilter.
-func (f *flowsOf) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
-	src, ok := netip.AddrFromSlice(flow.Forward.SrcIP)
-	if !ok || !f.holder.Contains(src.Unmap()) {
-		return false
+// closeSockets closes the holders' connections to sockets on this host, until it finds
+// none. It returns how many it closed.
+func (e *ending) closeSockets() (int, error) {
+	const looks = 3 // a connection may be on its way in when the lease ends
+	ended := map[[2]uint32]bool{}
+	for look := 0; ; look++ {
+		found, err := e.sockets()
+		if err != nil {
+			return len(ended), err
+		}
+		for _, s := range found {
+			delete(ended, s.ID.Cookie)
+		}
+		if len(found) == 0 {
+			return len(ended), nil
+		}
+		if look == looks {
+			return len(ended), fmt.Errorf("%s is still connected", found[0].to)
+		}
+		for _, s := range found {
+			err := s.destroy()
+			switch {
+			case err == nil:
+				e.closed[s.way] = true
+				if s.State != vnetlink.TCP_SYN_RECV {
+					ended[s.ID.Cookie] = true
+				}
+			case errors.Is(err, unix.EOPNOTSUPP):
+				return len(ended), errors.New("this kernel cannot close a socket (CONFIG_INET_DIAG_DESTROY is not set)")
+			case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESTALE): // gone by itself
+				return len(ended), fmt.Errorf("closing the connection of %s: %w", s.to, err)
+			}
+		}
 	}
-	proto := map[uint8]protocol.Proto{unix.IPPROTO_TCP: protocol.TCP, unix.IPPROTO_UDP: protocol.UDP}[flow.Forward.Protocol]
-	if !f.profile.Opens(protocol.Knock{Proto: proto, Port: flow.Forward.DstPort}) {
-		return false
+}
+
+// sockets returns the sockets of the holders' connections.
+func (e *ending) sockets() ([]socket, error) {
+	all, listens, err := socketsOf()
+	if err != nil {
+		return nil, err
 	}
-	if proto == protocol.TCP {
-		f.tcp = append(f.tcp, flow)
+	flows, err := flowsOf(e.ct, e.holder.Addr())
+	if err != nil {
+		return nil, err
 	}
-	return true
+	theirs, ours := map[way]way{}, map[way]bool{} // begun by the other end; by this host
+	for _, f := range flows {
+		if f.proto == unix.IPPROTO_TCP {
+			theirs[f.answer] = f.asked
+			ours[f.asked] = !f.pickedUp
+		}
+	}
+	var found []socket
+	for _, s := range all {
+		asked, known := theirs[s.way]
+		switch {
+		case known: // NAT may have changed both ends
+		case ours[s.way], !listens[s.from.Port()]:
+			continue // this host made the connection
+		default:
+			asked = way{s.to, s.from}
+		}
+		// The gate at the input asks for where NAT leads, an early one for what was addressed.
+		if e.holds(asked.from.Addr()) && (e.opens(protocol.TCP, asked.to) || e.opens(protocol.TCP, s.from)) {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
+
+// forgetFlows lets conntrack forget what holders have begun. It returns how many
+// connections to other hosts, such as containers, and flows of UDP ended by that.
+func (e *ending) forgetFlows() (int, error) {
+	flows, err := flowsOf(e.ct, e.holder.Addr())
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, f := range flows {
+		proto := map[byte]protocol.Proto{unix.IPPROTO_TCP: protocol.TCP, unix.IPPROTO_UDP: protocol.UDP}[f.proto]
+		if proto == 0 {
+			continue
+		}
+		theirs := e.holds(f.asked.from.Addr()) && e.opens(proto, f.asked.to) && e.isHere(f.asked.to.Addr())
+		left := proto == protocol.TCP && (e.closed[f.asked] || e.closed[f.answer]) // of a socket that was closed
+		if !theirs && !left {
+			continue
+		}
+		gone, err := f.forget(e.ct)
+		if err != nil {
+			return n, fmt.Errorf("conntrack does not forget %s: %w", f.asked.from, err)
+		}
+		if !gone || left {
+			continue
+		}
+		if proto == protocol.TCP {
+			// Behind destination NAT the server is where the answers come from.
+			if !f.connected() || e.isHere(f.answer.from.Addr()) {
+				continue
+			}
+			if err := misdirect(e.ct, f); err != nil {
+				return n, fmt.Errorf("ending the connection of %s: %w", f.asked.from, err)
+			}
+		}
+		n++
+	}
+	return n, nil
+}
+
+// holds reports whether the address is a holder's. This host itself is none: its packets
+// come in over loopback, which is not gated.
+func (e *ending) holds(addr netip.Addr) bool { return e.holder.Contains(addr) && !e.isHere(addr) }
+
+// opens reports whether the profile has a gate in front of an address of this host.
+func (e *ending) opens(proto protocol.Proto, at netip.AddrPort) bool {
+	p := e.profile
+	return p.Opens(protocol.Knock{Proto: proto, Port: at.Port()}) && p.In(protocol.FamilyOf(at.Addr())) &&
+		(len(p.To) == 0 || slices.ContainsFunc(p.To, func(to netip.Prefix) bool { return to.Contains(at.Addr()) }))
+}
+
+// isHere reports whether the address is one of this host's.
+func (e *ending) isHere(addr netip.Addr) bool {
+	is, known := e.here[addr]
+	if !known {
+		routes, err := vnetlink.RouteGet(addr.AsSlice())
+		is = err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
+		e.here[addr] = is
+	}
+	return is
 }

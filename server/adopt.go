@@ -47,10 +47,11 @@ func adopt(profiles []*protocol.Profile) error {
 
 // toAdopt returns the socket's connection if it is at a port of the profiles.
 func toAdopt(s socket, listens map[uint16]bool, profiles []*protocol.Profile) (connection, bool) {
-	if s.State != vnetlink.TCP_ESTABLISHED || s.to.Addr().IsLoopback() {
+	stage, ok := stageOf(s)
+	if !ok || s.to.Addr().IsLoopback() {
 		return connection{}, false
 	}
-	c := connection{client: s.to, server: s.from, stage: established}
+	c := connection{client: s.to, server: s.from, stage: stage}
 	if !listens[s.from.Port()] {
 		// This host made it. What comes back is no connection that a gate with `cut` ends.
 		c.client, c.server = c.server, c.client
@@ -61,4 +62,38 @@ func toAdopt(s socket, listens map[uint16]bool, profiles []*protocol.Profile) (c
 		}
 	}
 	return c, false
+}
+
+// retried is longer than a host waits before it sends again what was not acknowledged:
+// 2 minutes at most (TCP_RTO_MAX).
+const retried = 300
+
+// stageOf says how far the socket's connection is: what conntrack would know had it
+// seen all. The times are until the next packet; from there on conntrack's own hold.
+//
+// A side that has more to say may be silent for long, so a half-closed connection is
+// remembered like one that is not. Where something is to be acknowledged, a packet comes soon.
+// A handshake is adopted as well: to the client the connection exists when the host has
+// answered, and no packet but those of the same two ends passes by that.
+func stageOf(s socket) (stage, bool) {
+	at := established
+	switch s.State {
+	case vnetlink.TCP_ESTABLISHED:
+	case vnetlink.TCP_SYN_RECV:
+		at = stage{ctTCPSynRecv, ctStatusSeenReply | ctStatusConf, 60}
+	case vnetlink.TCP_CLOSE_WAIT:
+		at.state = ctTCPCloseWait
+	case vnetlink.TCP_FIN_WAIT2:
+		at.state = ctTCPCloseWait // of either end: the other has acknowledged the FIN
+		if s.INode == 0 {         // its process has gone, and the kernel waits tcp_fin_timeout for the client's FIN
+			at.timeout = retried
+		}
+	case vnetlink.TCP_FIN_WAIT1:
+		at.state, at.timeout = ctTCPFinWait, retried
+	case vnetlink.TCP_LAST_ACK, vnetlink.TCP_CLOSING:
+		at.state, at.timeout = ctTCPLastAck, retried
+	default: // the host connects to somebody, or the connection is over
+		return stage{}, false
+	}
+	return at, true
 }

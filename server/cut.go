@@ -31,7 +31,7 @@ func endConnections(p *protocol.Profile, holder netip.Prefix) (int, error) {
 	closed, err := e.closeSockets()
 	forgotten, err2 := e.forgetFlows()
 	if err = errors.Join(err, err2); err != nil {
-		err = fmt.Errorf("connections ended: %d, others may go on: %w", closed+forgotten, err)
+		err = fmt.Errorf("no lease is left; connections ended: %d, others may go on: %w", closed+forgotten, err)
 	}
 	return closed + forgotten, err
 }
@@ -109,7 +109,7 @@ func (e *ending) sockets() ([]socket, error) {
 			asked = way{s.to, s.from}
 		}
 		// The gate at the input asks for where NAT leads, an early one for what was addressed.
-		if e.holds(asked.from.Addr()) && (e.opens(protocol.TCP, asked.to) || e.opens(protocol.TCP, s.from)) {
+		if (e.opens(protocol.TCP, asked.to) || e.opens(protocol.TCP, s.from)) && e.holds(asked.from.Addr()) {
 			found = append(found, s)
 		}
 	}
@@ -129,7 +129,7 @@ func (e *ending) forgetFlows() (int, error) {
 		if proto == 0 {
 			continue
 		}
-		theirs := e.holds(f.asked.from.Addr()) && e.opens(proto, f.asked.to) && e.isHere(f.asked.to.Addr())
+		theirs := e.opens(proto, f.asked.to) && e.isHere(f.asked.to.Addr()) && e.holds(f.asked.from.Addr())
 		left := proto == protocol.TCP && (e.closed[f.asked] || e.closed[f.answer]) // of a socket that was closed
 		if !theirs && !left {
 			continue

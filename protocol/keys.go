@@ -45,8 +45,8 @@ func Keys() []Key {
 
 		{"family", `"both"`, `family = "ipv4"`, "`ipv4`, `ipv6` or `both`: where the profile has a gate at all."},
 		{"from", "", `from = ["198.51.100.0/24"]`, "Prefixes in which a source must lie to open the profile. The gate shuts out everybody else all the same."},
-		{"to", "", `to = ["198.51.100.7/32"]`, "Prefixes in which the destination must lie, for knocks and connections."},
-		{"interface", "", `interface = "eth0"`, "Where knocks and connections come in. What comes in elsewhere is not gated."},
+		{"to", "", `to = ["198.51.100.7/32"]`, "Prefixes in which the destination, an address of this host, must lie, for knocks and connections. What is sent to other addresses is not gated, and without a prefix of a family nothing of that family."},
+		{"interface", "", `interface = "eth0"`, "Where knocks and connections come in: the name that rules see, so the bridge and not its port. What comes in elsewhere is not gated."},
 		{"place", `"input"`, `place = "prerouting"`, "`prerouting` puts a gate before destination NAT too, in front of what containers publish: [containers](coexistence.md#containers)."},
 
 		{"reply", `"continue"`, `reply = "continue"`, "What happens to a right knock: `continue` (what the host's other rules do with it), `accept`, `drop`, `reject`. Anything but `continue` can tell a right knock from a wrong one."},

@@ -89,7 +89,7 @@ func (a *parser) checkInterface(f *tomldoc.Field[string]) {
 	case name == "":
 		a.doc.Error(f.At, "the name of the interface is empty", "leave `interface` out for any")
 	case len(name) > 15:
-		a.doc.Error(f.At, fmt.Sprintf("the interface's name has %d bytes; the kernel's have at most 15", len(name)), "")
+		a.doc.Error(f.At, fmt.Sprintf("the interface's name has %d bytes; the kernel's have at most 15", len(name)), "an interface's other names (altname) may be longer, and rules do not match them: write the one that `ip link` shows first")
 	case strings.ContainsAny(name, "*+"):
 		a.doc.Error(f.At, "an interface is given by its whole name, without patterns", "leave `interface` out and use `to` to choose addresses")
 	case odd != "" || name[0] == '-' || name == "." || name == "..":

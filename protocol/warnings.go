@@ -17,10 +17,25 @@ func (a *parser) warn() {
 		a.warnScanned()
 	}
 	a.warnTimes()
+	a.warnOneFamily()
 	if a.p.Reply != ReplyContinue {
 		a.doc.Warn(a.raw.Reply.At,
 			fmt.Sprintf("a right knock gets %q and a wrong one what the host's other rules say: the difference gives the sequence away, port by port", a.p.Reply),
 			`leave it at "continue", unless the host does the same with every closed port`)
+	}
+}
+
+// warnOneFamily tells what `to` leaves ungated: a family that it names no prefix of.
+func (a *parser) warnOneFamily() {
+	for _, f := range Families() {
+		if a.p.Family == Both && !a.p.In(f) {
+			other := IPv4
+			if f == IPv4 {
+				other = IPv6
+			}
+			a.doc.Warn(a.raw.To.At, fmt.Sprintf("no prefix here is of %s: over %s nothing is gated, and what the profile opens is open", f, f),
+				fmt.Sprintf("add the host's addresses of that family, or say family = \"%s\" if that is meant", other))
+		}
 	}
 }
 

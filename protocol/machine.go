@@ -19,6 +19,19 @@ type Ban struct {
 	For   time.Duration // whole seconds, more than 0
 }
 
+// Differs returns the keys of knockd.toml, "strict" and "ban", in which two policies
+// differ.
+func (p Policy) Differs(o Policy) []string {
+	var keys []string
+	if p.Strict != o.Strict {
+		keys = append(keys, "strict")
+	}
+	if (p.Ban == nil) != (o.Ban == nil) || p.Ban != nil && *p.Ban != *o.Ban {
+		keys = append(keys, "ban")
+	}
+	return keys
+}
+
 // MaxBanAfter is how many falls the kernel can count: fewer than the 32 time
 // stamps that xt_recent keeps for an address.
 const MaxBanAfter = 20

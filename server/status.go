@@ -23,8 +23,15 @@ const (
 
 // ProfileStatus is one profile of a [Status].
 type ProfileStatus struct {
-	Profile *protocol.Profile // as installed, else as in the file
+	Profile *protocol.Profile // as installed, else as in the file; of a file that cannot be used its name only
 	State   ProfileState
+	Enabled bool // there is a file, and it does not say enabled = false
+	Broken  bool // the file cannot be used
+}
+
+// Live reports whether the kernel runs the profile.
+func (p ProfileStatus) Live() bool {
+	return p.State == StateInstalled || p.State == StateChanged || p.State == StateNoFile
 }
 
 // Status is everything that there is to know about a host.
@@ -58,7 +65,8 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 	st := Status{Backend: s.backend.Name(), Policy: is.Policy, Drift: is.Drift, Foreign: is.Foreign}
 	for _, p := range merge(is.Profiles, without(files, is.Profiles)) {
 		if asked(p.Name) {
-			st.Profiles = append(st.Profiles, ProfileStatus{p, stateOf(p.Name, is.Profiles, files)})
+			enabled := slices.ContainsFunc(files, func(f *protocol.Profile) bool { return f.Name == p.Name && f.Enabled })
+			st.Profiles = append(st.Profiles, ProfileStatus{Profile: p, State: stateOf(p.Name, is.Profiles, files), Enabled: enabled})
 		}
 	}
 	for _, src := range backend.Longest(sources) {
@@ -70,6 +78,20 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 		st.Fill, err = filler.Fill(ctx)
 	}
 	return st, err
+}
+
+// AddBroken adds profiles whose files cannot be used. One that is installed is changed:
+// its file is not what it was.
+func (s *Status) AddBroken(names []string) {
+	for _, name := range names {
+		i := slices.IndexFunc(s.Profiles, func(p ProfileStatus) bool { return p.Profile.Name == name })
+		if i < 0 {
+			s.Profiles = append(s.Profiles, ProfileStatus{Profile: &protocol.Profile{Name: name}, State: StateNotInstalled, Enabled: true, Broken: true})
+			continue
+		}
+		s.Profiles[i].State, s.Profiles[i].Enabled, s.Profiles[i].Broken = StateChanged, true, true
+	}
+	slices.SortFunc(s.Profiles, func(x, y ProfileStatus) int { return strings.Compare(x.Profile.Name, y.Profile.Name) })
 }
 
 // without returns the profiles that have no namesake among others.
@@ -88,7 +110,7 @@ func stateOf(name string, installed, files []*protocol.Profile) ProfileState {
 		return StateNotInstalled
 	case f < 0:
 		return StateNoFile
-	case installed[i].Canonical() != files[f].Canonical():
+	case !files[f].Enabled || installed[i].Canonical() != files[f].Canonical():
 		return StateChanged
 	}
 	return StateInstalled

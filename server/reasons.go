@@ -1,0 +1,140 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ReasonKind says what a [Reason] is about.
+type ReasonKind string
+
+// The kinds of reasons.
+const (
+	ReasonInstalled ReasonKind = "installed" // the kernel and the files differ
+	ReasonDrift     ReasonKind = "drift"     // the rules are not those that were committed
+	ReasonForeign   ReasonKind = "foreign"   // a rule of others leads into our chains
+	ReasonInterface ReasonKind = "interface" // nothing comes in by the profile's `interface`
+	ReasonTo        ReasonKind = "to"        // a prefix of `to` has no address of the host
+	ReasonOthers    ReasonKind = "others"    // rules of others let strangers in, or shut holders out
+)
+
+// Reason is why an enabled profile is not in force.
+type Reason struct {
+	Kind    ReasonKind
+	Profile string // "": all that are installed
+	Found   string
+	Why     string // why it matters; "" where Found says it
+	Todo    string
+}
+
+// String is a sentence: what was found, and what to do.
+func (r Reason) String() string {
+	if r.Todo == "" {
+		return r.Found
+	}
+	return r.Found + ": " + r.Todo
+}
+
+// Reading is what [Reading.Reasons] judges by.
+type Reading struct {
+	Status   Status // of the profiles that are asked about
+	Settings Settings
+	Network  Network
+	Shadows  []string // which rules of others make gates useless, and what to do
+}
+
+// Reasons says why profiles that are enabled are not in force: none, if all are. A
+// profile whose file cannot be used counts as enabled, since what was meant is not known.
+// What is wrong with rules that all profiles share is said whichever are asked about.
+func (r Reading) Reasons() []Reason {
+	var all []Reason
+	holds := false
+	for _, p := range r.Status.Profiles {
+		if p.Enabled {
+			all = append(all, p.outdated()...)
+			all = append(all, r.Network.Misplaced(p.Profile)...)
+			holds = holds || p.Live()
+		}
+	}
+	if holds {
+		all = append(all, r.settings()...)
+	}
+	for _, d := range r.Status.Drift {
+		all = append(all, Reason{ReasonDrift, "", d, "another tool has changed the rules: gates may be open, or closed for good",
+			"knockd install (every enabled profile); then find the tool, and let it start before knockd"})
+	}
+	for _, rule := range r.Status.Foreign {
+		all = append(all, Reason{ReasonForeign, "", "a rule that is not ours leads into our chains: " + rule,
+			"it is another way to progress through a sequence", "delete it"})
+	}
+	for _, s := range r.Shadows {
+		all = append(all, Reason{Kind: ReasonOthers, Profile: r.concerned(s), Found: s})
+	}
+	return all
+}
+
+// outdated says how the kernel differs from the profile's file.
+func (p ProfileStatus) outdated() []Reason {
+	name := p.Profile.Name
+	why, todo := "the kernel works by the old version", "knockd install "+name
+	var found string
+	switch {
+	case p.Broken && p.State == StateNotInstalled:
+		found, why, todo = "the file of profile "+name+" has errors, and it is not installed", "the ports that it opens are not gated", "knockd profile check "+name
+	case p.Broken:
+		found, todo = "the file of profile "+name+" has errors since it was installed", "knockd profile check "+name
+	case p.State == StateChanged:
+		found = "profile " + name + " was edited since it was installed"
+	case p.State == StateNotInstalled:
+		found, why = "profile "+name+" is enabled and not installed", "the ports that it opens are not gated"
+	default:
+		return nil
+	}
+	return []Reason{{ReasonInstalled, name, found, why, todo}}
+}
+
+// Leftover says that the kernel runs a profile which no file enables.
+func (p ProfileStatus) Leftover() (r Reason, is bool) {
+	name := p.Profile.Name
+	switch {
+	case p.State == StateNoFile:
+		return Reason{ReasonInstalled, name, "profile " + name + " is installed and has no file",
+			"it is gone after the next boot", "put the file back, or knockd remove " + name}, true
+	case p.Live() && !p.Enabled:
+		return Reason{ReasonInstalled, name, "profile " + name + " is installed and its file says enabled = false",
+			"it is gone after the next boot", "knockd remove " + name}, true
+	}
+	return Reason{}, false
+}
+
+// settings compares those of knockd.toml with those that the rules were made with.
+func (r Reading) settings() []Reason {
+	const todo = "knockd install, or where knockd run looks after the host, start it again"
+	var all []Reason
+	if is, want := r.Status.Backend, r.Settings.Backend; want != "auto" && want != "" && want != is {
+		all = append(all, Reason{ReasonInstalled, "", fmt.Sprintf("the rules are those of backend %s, and knockd.toml says %s", is, want),
+			"what the other backend is wanted for is not so", todo})
+	}
+	if keys := r.Status.Policy.Differs(r.Settings.Policy); len(keys) > 0 {
+		all = append(all, Reason{ReasonInstalled, "", fmt.Sprintf("%s of knockd.toml changed since the rules were made", strings.Join(keys, " and ")),
+			"the kernel works by the old settings", todo})
+	}
+	return all
+}
+
+// concerned returns the profile that a sentence of [Reading.Shadows] names.
+func (r Reading) concerned(sentence string) string {
+	i := slices.IndexFunc(r.Status.Profiles, func(p ProfileStatus) bool {
+		return strings.Contains(sentence+" ", "profile "+p.Profile.Name+" ") || strings.Contains(sentence, "profile "+p.Profile.Name+":")
+	})
+	if i < 0 {
+		return ""
+	}
+	return r.Status.Profiles[i].Profile.Name
+}
+
+// About reports whether a reason is one for the profile.
+func (p ProfileStatus) About(r Reason) bool {
+	return r.Profile == p.Profile.Name || r.Profile == "" && p.Live()
+}

@@ -139,9 +139,11 @@ func (f *Facts) gatedElsewhere(k protocol.Knock, family protocol.Family) bool {
 
 // reachable reports whether the host has an address of the family that others reach.
 func (f *Facts) reachable(family protocol.Family) bool {
-	for _, a := range f.Addresses {
-		if protocol.FamilyOf(a) == family && !a.IsLinkLocalUnicast() {
-			return true
+	for _, l := range f.Network.Links {
+		for _, a := range l.Addrs {
+			if l.Up && !l.Loopback && protocol.FamilyOf(a) == family && !a.IsLinkLocalUnicast() {
+				return true
+			}
 		}
 	}
 	return false

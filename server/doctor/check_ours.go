@@ -51,31 +51,50 @@ func backends(f *Facts) []Finding {
 	return all
 }
 
-// installed compares the files with the kernel.
-func installed(f *Facts) []Finding {
+// notInForce is why profiles that are enabled are not in force, except for rules of
+// others: those are followed here further than `status` does ([Shadows]).
+func notInForce(f *Facts) []Finding {
+	reading := server.Reading{Status: f.Status, Settings: f.Settings, Network: f.Network}
+	seen := func(what string) bool {
+		return !slices.ContainsFunc(f.Unseen, func(u Unseen) bool { return u.What == what })
+	}
+	ids := map[server.ReasonKind]string{
+		server.ReasonInstalled: IDInstalled, server.ReasonDrift: IDDrift, server.ReasonForeign: IDForeignJump,
+		server.ReasonInterface: IDInterface, server.ReasonTo: IDTo,
+	}
 	var all []Finding
-	n := 0
+	for _, r := range reading.Reasons() {
+		place := r.Kind == server.ReasonInterface || r.Kind == server.ReasonTo
+		if place && !seen(whatNetwork) || !place && !seen(whatInstalled) {
+			continue
+		}
+		all = append(all, Finding{ids[r.Kind], Broken, r.Found, r.Why, r.Todo})
+	}
+	return all
+}
+
+// installed says what is, beside what [notInForce] says is not.
+func installed(f *Facts) (all []Finding) {
+	if slices.ContainsFunc(f.Unseen, func(u Unseen) bool { return u.What == whatInstalled }) {
+		for _, name := range f.Broken {
+			all = append(all, Finding{IDInstalled, Broken, "the file of profile " + name + " has errors", "it cannot be installed", "knockd profile check " + name})
+		}
+		return all
+	}
+	n, enabled := 0, 0
 	for _, p := range f.Status.Profiles {
-		name := p.Profile.Name
-		switch p.State {
-		case server.StateInstalled:
+		if p.Enabled {
+			enabled++
+		}
+		if p.Live() {
 			n++
-		case server.StateChanged:
-			n++
-			all = append(all, Finding{IDInstalled, Warning, "profile " + name + " was edited since it was installed",
-				"the kernel works by the old version", "knockd install " + name})
-		case server.StateNotInstalled:
-			all = append(all, Finding{IDInstalled, Warning, "profile " + name + " is enabled and not installed",
-				"the ports that it opens are not gated", "knockd install " + name})
-		case server.StateNoFile:
-			n++
-			all = append(all, Finding{IDInstalled, Note, "profile " + name + " is installed and has no file",
-				"it is gone after the next boot", "put the file back, or knockd remove " + name})
+		}
+		if r, is := p.Leftover(); is {
+			all = append(all, Finding{IDInstalled, Note, r.Found, r.Why, r.Todo})
 		}
 	}
-	unknown := slices.ContainsFunc(f.Unseen, func(u Unseen) bool { return u.What == whatInstalled })
 	switch {
-	case len(all) == 0 && n == 0 && !unknown:
+	case n == 0 && enabled == 0:
 		all = append(all, Finding{IDInstalled, Note, "no profile is installed, and none is enabled", "nothing is gated",
 			"knockd profile new NAME, then knockd install NAME"})
 	case n > 0:
@@ -85,24 +104,10 @@ func installed(f *Facts) []Finding {
 }
 
 func drift(f *Facts) []Finding {
-	var all []Finding
-	for _, d := range f.Status.Drift {
-		all = append(all, Finding{IDDrift, Broken, d, "another tool has changed the rules: gates may be open, or closed for good",
-			"knockd install (every enabled profile); then find the tool, and let it start before knockd"})
+	if len(f.Status.Drift) > 0 || !f.holds() {
+		return nil
 	}
-	if len(all) == 0 && f.holds() {
-		all = append(all, Finding{ID: IDDrift, Severity: OK, Found: "the rules are those that were committed"})
-	}
-	return all
-}
-
-func foreignJumps(f *Facts) []Finding {
-	var all []Finding
-	for _, rule := range f.Status.Foreign {
-		all = append(all, Finding{IDForeignJump, Warning, "a rule that is not ours leads into our chains: " + rule,
-			"it is another way to progress through a sequence", "delete it unless it is meant"})
-	}
-	return all
+	return []Finding{{ID: IDDrift, Severity: OK, Found: "the rules are those that were committed"}}
 }
 
 // flavours: both are asked for every packet, and a drop in one is final.

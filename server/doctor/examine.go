@@ -15,7 +15,7 @@ func Examine(ctx context.Context, in Input) ([]Finding, error) {
 // Check turns facts into findings, worst first. It touches nothing.
 func (f *Facts) Check() []Finding {
 	checks := []func(*Facts) []Finding{
-		unseen, backends, installed, drift, foreignJumps, flavours,
+		unseen, backends, installed, drift, notInForce, flavours,
 		gates, knocks, untracked, conntrack, otherFamily,
 		tableSize, tableFull, reversePaths, clock,
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"net/netip"
+	"slices"
 
 	"knockkit/protocol"
 	"knockkit/server"
@@ -11,6 +12,7 @@ import (
 type Input struct {
 	Settings server.Settings
 	Files    []*protocol.Profile // of the configuration folder, those that can be read
+	Broken   []string            // names of the profiles whose files cannot be used
 }
 
 // Facts is what there is on a host, as far as it could be looked at.
@@ -26,7 +28,7 @@ type Facts struct {
 	TableLimit  int // ip_list_tot; 0: not known
 	Conntrack   bool
 	Listeners   []Listener
-	Addresses   []netip.Addr // without loopback
+	Network     server.Network
 	ReversePath []Interface
 	Clock       Clock
 
@@ -68,13 +70,11 @@ type Unseen struct {
 func (f *Facts) profiles() []*protocol.Profile {
 	var live, files []*protocol.Profile
 	for _, p := range f.Status.Profiles {
-		switch p.State {
-		case server.StateInstalled, server.StateChanged, server.StateNoFile:
+		switch {
+		case p.Live():
 			live = append(live, p.Profile)
-		case server.StateNotInstalled:
-			if p.Profile.Enabled {
-				files = append(files, p.Profile)
-			}
+		case p.Enabled && !p.Broken:
+			files = append(files, p.Profile)
 		}
 	}
 	if len(live) > 0 {
@@ -85,10 +85,5 @@ func (f *Facts) profiles() []*protocol.Profile {
 
 // holds reports whether the kernel runs any profile.
 func (f *Facts) holds() bool {
-	for _, p := range f.Status.Profiles {
-		if p.State == server.StateInstalled || p.State == server.StateChanged || p.State == server.StateNoFile {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.Status.Profiles, server.ProfileStatus.Live)
 }

@@ -36,6 +36,8 @@ const (
 	IDInstalled   = "installed"    // files against the kernel
 	IDDrift       = "drift"        // the rules are not those that were committed
 	IDForeignJump = "foreign-jump" // rules of others lead into our chains
+	IDInterface   = "interface"    // nothing comes in by a profile's `interface`
+	IDTo          = "to"           // a prefix of `to` has no address of the host
 	IDFlavours    = "flavours"     // iptables-nft and iptables-legacy both have rules
 	IDTableSize   = "table-size"   // ip_list_tot
 	IDTableFull   = "table-full"

@@ -41,7 +41,7 @@ func TestARuleOfOthersThatLeadsIntoOurChainsIsFound(t *testing.T) {
 	p := admit(t, "iptables")
 	p.install(mysql(t, ""))
 	p.sh("iptables -A INPUT -p tcp --dport 9999 -j KNOCKD-IN-mysql.2")
-	p.finds(doctor.IDForeignJump, doctor.Warning, "-A INPUT -p tcp -m tcp --dport 9999 -j KNOCKD-IN-mysql.2")
+	p.finds(doctor.IDForeignJump, doctor.Broken, "-A INPUT -p tcp -m tcp --dport 9999 -j KNOCKD-IN-mysql.2")
 }
 
 func TestRulesThatAnotherToolChangedAreFound(t *testing.T) {
@@ -68,8 +68,8 @@ func TestFilesAndKernelThatDifferAreFound(t *testing.T) {
 		profile(t, "ssh", "sequence = [\"7441/tcp\", \"3192/udp\", \"9004/tcp\"]\nopen = [\"22/tcp\"]\n"),
 		profile(t, "off", "enabled = false\nsequence = [\"7451/tcp\", \"3193/udp\", \"9006/tcp\"]\nopen = [\"25/tcp\"]\n"),
 	}
-	p.finds(doctor.IDInstalled, doctor.Warning, "profile mysql was edited")
-	p.finds(doctor.IDInstalled, doctor.Warning, "profile ssh is enabled and not installed")
+	p.finds(doctor.IDInstalled, doctor.Broken, "profile mysql was edited")
+	p.finds(doctor.IDInstalled, doctor.Broken, "profile ssh is enabled and not installed")
 	p.finds(doctor.IDInstalled, doctor.Note, "profile web is installed and has no file")
 	p.finds(doctor.IDInstalled, doctor.OK, "profiles installed with iptables: 2")
 }

@@ -46,24 +46,22 @@ const whatInstalled = "what is installed"
 // lookAtOurs asks the backend that holds rules, or would hold them.
 func (f *Facts) lookAtOurs(ctx context.Context) {
 	b, _, err := server.OpenLive(ctx, f.Settings.Backend)
-	if err != nil {
-		f.miss(whatInstalled, err)
-		f.Status.Profiles = filesOnly(f.Files)
-		return
+	if err == nil {
+		f.Status, err = server.New(b, f.Settings).Status(ctx, f.Files, nil)
+		f.Status.Backend = b.Name()
 	}
-	f.Status, err = server.New(b, f.Settings).Status(ctx, f.Files, nil)
 	if err != nil {
 		f.Status.Profiles = filesOnly(f.Files)
 	}
-	f.Status.Backend = b.Name()
 	f.miss(whatInstalled, err)
+	f.Status.AddBroken(f.Broken)
 }
 
 func filesOnly(files []*protocol.Profile) []server.ProfileStatus {
 	var all []server.ProfileStatus
 	for _, p := range files {
 		if p.Enabled {
-			all = append(all, server.ProfileStatus{Profile: p, State: server.StateNotInstalled})
+			all = append(all, server.ProfileStatus{Profile: p, State: server.StateNotInstalled, Enabled: true})
 		}
 	}
 	return all

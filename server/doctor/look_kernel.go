@@ -3,13 +3,12 @@ package doctor
 import (
 	"errors"
 	"io/fs"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/server"
 	"knockkit/server/iptables"
 )
 
@@ -28,22 +27,17 @@ func (f *Facts) lookAtKernel() {
 	f.miss("the clock", err)
 	f.Clock = Clock{Known: err == nil, Synchronised: state != unix.TIME_ERROR && now.Status&unix.STA_UNSYNC == 0}
 
-	interfaces, err := net.Interfaces()
-	f.miss("the network interfaces", err)
-	for _, i := range interfaces {
-		if i.Flags&net.FlagLoopback != 0 || i.Flags&net.FlagUp == 0 {
-			continue
+	f.Network, err = server.ReadNetwork(f.profiles())
+	f.miss(whatNetwork, err)
+	for _, l := range f.Network.Links {
+		if l.Up && !l.Loopback {
+			f.ReversePath = append(f.ReversePath, reversePath(l.Name))
 		}
-		addrs, err := i.Addrs()
-		f.miss("the addresses of "+i.Name, err)
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				f.Addresses = append(f.Addresses, p.Addr())
-			}
-		}
-		f.ReversePath = append(f.ReversePath, reversePath(i.Name))
 	}
 }
+
+// whatNetwork is said where the interfaces could not be looked at.
+const whatNetwork = "the network interfaces"
 
 // reversePath reads the filter of an interface: the higher of its own value and that
 // of all (Documentation/networking/ip-sysctl.rst).

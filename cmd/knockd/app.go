@@ -54,6 +54,7 @@ type host struct {
 	c        *cli.Context
 	loaded   []config.Entry // what profiles has read
 	why      string         // this backend, where the settings leave it open
+	runs     string         // the backend that a service opened last
 }
 
 // open reads the configuration of the command line.
@@ -150,21 +151,44 @@ func (h *host) enabled() ([]*protocol.Profile, error) {
 	return all, nil
 }
 
-// files loads every profile that can be read, and warns about the others.
-func (h *host) files() ([]*protocol.Profile, error) {
+// files loads every profile that can be read, and returns the names of the others.
+func (h *host) files() (all []*protocol.Profile, broken []string, err error) {
 	entries, err := h.folders.List()
 	if err != nil {
-		return nil, usage(err)
+		return nil, nil, usage(err)
 	}
-	var all []*protocol.Profile
 	for _, e := range entries {
 		if e.Err != nil {
-			h.words.Warning("%v: see `knockd profile check %s`", e.Err, e.Name)
+			broken = append(broken, e.Name)
 			continue
 		}
 		all = append(all, e.Profile)
 	}
-	return all, nil
+	return all, broken, nil
+}
+
+// misplaced returns why `interface` and `to` of profiles match nothing on this host now.
+// What cannot be read is said.
+func (h *host) misplaced(profiles ...*protocol.Profile) []server.Reason {
+	network, err := server.ReadNetwork(profiles)
+	if err != nil {
+		h.words.Warning("whether `interface` and `to` are right is not known: %v", err)
+		return nil
+	}
+	var all []server.Reason
+	for _, p := range profiles {
+		all = append(all, network.Misplaced(p)...)
+	}
+	return all
+}
+
+// warnMisplaced warns of what misplaced returns, and reports whether there is any.
+func (h *host) warnMisplaced(profiles ...*protocol.Profile) bool {
+	reasons := h.misplaced(profiles...)
+	for _, r := range reasons {
+		h.words.Warning("%s", r)
+	}
+	return len(reasons) > 0
 }
 
 func (h *host) warn(e config.Entry) {

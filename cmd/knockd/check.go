@@ -25,7 +25,7 @@ func checkProfiles(c *cli.Context) error {
 		return err
 	}
 	broken := 0
-	var good []*protocol.Profile
+	var good, all []*protocol.Profile
 	for _, e := range entries {
 		if e.Err != nil {
 			broken++
@@ -38,10 +38,12 @@ func checkProfiles(c *cli.Context) error {
 			continue
 		}
 		h.warn(e)
+		all = append(all, e.Profile)
 		if e.Profile.Enabled {
 			good = append(good, e.Profile)
 		}
 	}
+	misplaced := h.warnMisplaced(all...)
 	problems := protocol.CheckTogether(good)
 	if _, err := backend.Compile(good, h.settings.Policy); err != nil {
 		problems = append(problems, err)
@@ -52,7 +54,9 @@ func checkProfiles(c *cli.Context) error {
 	if broken+len(problems) > 0 {
 		return &command.Error{Code: command.Usage}
 	}
-	h.words.Note("%s", checked(len(entries)))
+	if !misplaced { // which is no fault of the file elsewhere, or later
+		h.words.Note("%s", checked(len(entries)))
+	}
 	return nil
 }
 

@@ -31,11 +31,11 @@ func examine(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := h.files()
+	files, broken, err := h.files()
 	if err != nil {
 		return err
 	}
-	found, err := doctor.Examine(c.Context, doctor.Input{Settings: h.settings, Files: files})
+	found, err := doctor.Examine(c.Context, doctor.Input{Settings: h.settings, Files: files, Broken: broken})
 	if err != nil {
 		return err
 	}

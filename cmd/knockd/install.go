@@ -137,6 +137,7 @@ func install(c *cli.Context) error {
 		return explainError(err)
 	}
 	if o.DryRun {
+		h.warnMisplaced(profiles...)
 		return printTexts(c, change.Texts, protocol.Both)
 	}
 	if h.why != "" {
@@ -144,6 +145,9 @@ func install(c *cli.Context) error {
 	}
 	if change.From != "" {
 		h.words.Note("moved here from backend %s, with its leases", change.From)
+	}
+	for _, r := range h.misplaced(profiles...) {
+		change.Notes = append(change.Notes, r.String())
 	}
 	change.Notes = append(change.Notes, doctor.Shadows(c.Context, s.Backend().Name(), profiles)...)
 	h.report(change, s.Backend().Name())

@@ -233,6 +233,7 @@ func addProfile(c *cli.Context) error {
 		return h.profileError(e.Err, file)
 	}
 	h.warn(e)
+	h.warnMisplaced(e.Profile)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err

@@ -57,9 +57,12 @@ func runService(c *cli.Context) error {
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
 	conf := service.Config{
-		Folder:       h.folders[0],
-		Load:         func() (service.Wanted, error) { return loadWanted(c) },
-		Open:         h.openHost,
+		Folder: h.folders[0],
+		Load:   func() (service.Wanted, error) { return loadWanted(c) },
+		Open:   h.openHost,
+		Shadows: func(ctx context.Context, profiles []*protocol.Profile) []string {
+			return doctor.Shadows(ctx, h.runs, profiles)
+		},
 		Reload:       reload,
 		RemoveOnExit: c.Bool("remove-on-exit"),
 		Log:          h.logger(c.Bool("verbose")),
@@ -91,21 +94,8 @@ func (h *host) openHost(ctx context.Context, s server.Settings) (service.Host, e
 	if err != nil {
 		return nil, explainError(err)
 	}
-	h.why = why
-	return advised{server.New(b, s)}, nil
-}
-
-// advised is a server that looks, after an install, whether rules of others make it
-// useless: the log then says so at each repair, when the other tool has reloaded.
-type advised struct{ *server.Server }
-
-// Install is that of the server, with what was seen among the notes.
-func (a advised) Install(ctx context.Context, profiles []*protocol.Profile, o server.InstallOptions) (server.Change, error) {
-	change, err := a.Server.Install(ctx, profiles, o)
-	if err == nil {
-		change.Notes = append(change.Notes, doctor.Shadows(ctx, a.Backend().Name(), profiles)...)
-	}
-	return change, err
+	h.why, h.runs = why, b.Name()
+	return server.New(b, s), nil
 }
 
 // loadWanted reads the configuration folder anew.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,13 +19,19 @@ import (
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "status",
-		Usage:       "who is in a position, holds a lease or is banned, and whether the rules are still ours",
-		ArgsUsage:   "[NAME...]",
-		Description: "Example:\n  knockd status\n  knockd status --json | jq '.[] | select(.state == \"open\")'\n  knockd status --check    # exit 1 when the rules have drifted",
+		Name:      "status",
+		Usage:     "who is in a position, holds a lease or is banned, and whether the gates are in force",
+		ArgsUsage: "[NAME...]",
+		Description: `A profile is in force when the kernel runs it as its file says, where packets come in, and no
+rule of others undoes it. Why one is not stands below the table.
+
+Example:
+  knockd status
+  knockd status --json | jq '.[] | select(.state == "open")'
+  knockd status --check    # for monitoring`,
 		Flags: []cli.Flag{
 			jsonFlag(),
-			&cli.BoolFlag{Name: "check", Usage: "exit 1 when the installed rules are not those that were committed"},
+			&cli.BoolFlag{Name: "check", Usage: "exit 1 unless every enabled profile, of those named, is in force"},
 		},
 		Action: status,
 	}
@@ -45,7 +52,7 @@ func status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := h.files()
+	files, broken, err := h.files()
 	if err != nil {
 		return err
 	}
@@ -53,30 +60,66 @@ func status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	st, err := s.Status(c.Context, files, c.Args().Slice())
+	names := c.Args().Slice()
+	st, err := s.Status(c.Context, files, names)
 	if err != nil {
 		return explainError(err)
 	}
-	for _, name := range c.Args().Slice() {
+	st.AddBroken(slices.DeleteFunc(broken, func(name string) bool { return len(names) > 0 && !slices.Contains(names, name) }))
+	for _, name := range names {
 		if !st.Has(name) {
 			return command.Usagef("see: knockd status", "no profile %q, neither installed nor in %s", name, h.folders)
 		}
 	}
+	reasons, err := h.reasons(st)
+	if err != nil {
+		return err
+	}
+	to := c.App.Writer // reasons are part of the answer; beside JSON they are words
 	if c.Bool("json") {
-		err = printJSON(c, sourceLines(st.Sources))
-		h.drift(st, c.App.ErrWriter)
+		to, err = c.App.ErrWriter, printJSON(c, sourceLines(st.Sources))
 	} else {
-		err = printStatus(c, st)
-		h.drift(st, c.App.Writer)
+		err = printStatus(c, st, reasons)
 	}
 	if err != nil {
 		return err
 	}
+	printReasons(to, reasons)
 	h.problems(st)
-	if c.Bool("check") && len(st.Drift) > 0 {
+	if c.Bool("check") && len(reasons) > 0 {
 		return &command.Error{Code: command.Failed}
 	}
 	return nil
+}
+
+// reasons says why what is enabled is not in force.
+func (h *host) reasons(st server.Status) ([]server.Reason, error) {
+	var enabled, live []*protocol.Profile
+	for _, p := range st.Profiles {
+		if p.Enabled {
+			enabled = append(enabled, p.Profile)
+			if p.Live() {
+				live = append(live, p.Profile)
+			}
+		}
+	}
+	network, err := server.ReadNetwork(enabled)
+	if err != nil {
+		return nil, err
+	}
+	r := server.Reading{Status: st, Settings: h.settings, Network: network, Shadows: doctor.Shadows(h.c.Context, st.Backend, live)}
+	return r.Reasons(), nil
+}
+
+// printReasons writes a line for each: "drift: …" where rules are not as committed.
+func printReasons(to io.Writer, reasons []server.Reason) {
+	for _, r := range reasons {
+		if r.Kind == server.ReasonDrift {
+			fmt.Fprintln(to, say.Plain("drift: "+r.Found))
+			continue
+		}
+		fmt.Fprintln(to, say.Plain("not in force: "+r.String()))
+	}
 }
 
 func sourceLines(sources []backend.Source) []sourceLine {
@@ -100,18 +143,26 @@ func holder(s backend.Source) string {
 	return s.Address.String()
 }
 
-func printStatus(c *cli.Context, st server.Status) error {
+func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) error {
 	var rows [][]string
 	for _, p := range st.Profiles {
+		if p.Broken && !p.Live() { // what its file says is not known
+			rows = append(rows, []string{p.Profile.Name, string(p.State), "", "", "", ""})
+			continue
+		}
 		var opens []string
 		for _, o := range p.Profile.Open {
 			opens = append(opens, o.String())
 		}
 		live := ""
-		if p.State == server.StateInstalled || p.State == server.StateChanged || p.State == server.StateNoFile {
+		if p.Live() {
 			live = st.Backend
 		}
-		rows = append(rows, []string{p.Profile.Name, string(p.State), live, strings.Join(opens, " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})
+		state := string(p.State)
+		if p.State == server.StateInstalled && slices.ContainsFunc(reasons, p.About) {
+			state = "not in force"
+		}
+		rows = append(rows, []string{p.Profile.Name, state, live, strings.Join(opens, " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})
 	}
 	if err := say.Table(c.App.Writer, []string{"PROFILE", "STATE", "BACKEND", "OPENS", "LEASE", "NOW"}, rows); err != nil || len(st.Sources) == 0 {
 		return err
@@ -154,27 +205,17 @@ func timeLeft(s backend.Source) string {
 	return say.Duration(s.Left)
 }
 
-// drift writes a line "drift: …" for each difference: part of the answer, and so
-// on standard output unless that is JSON.
-func (h *host) drift(st server.Status, to io.Writer) {
-	for _, d := range st.Drift {
-		fmt.Fprintln(to, say.Plain("drift: "+d))
-	}
-}
-
-// problems says what is not as it should be.
+// problems says what else is not as it should be.
 func (h *host) problems(st server.Status) {
-	var live []*protocol.Profile
+	enabled := false
 	for _, p := range st.Profiles {
-		if p.State != server.StateNotInstalled && p.State != server.StateDisabled {
-			live = append(live, p.Profile)
+		enabled = enabled || p.Enabled
+		if r, is := p.Leftover(); is {
+			h.words.Warning("%s, %s: %s", r.Found, r.Why, r.Todo)
 		}
 	}
-	for _, shadow := range doctor.Shadows(h.c.Context, st.Backend, live) {
-		h.words.Warning("%s", shadow)
-	}
-	for _, f := range st.Foreign {
-		h.words.Warning("a rule that is not ours jumps into our chains, which is another way to progress: %s", f)
+	if !enabled {
+		h.words.Note("no profile is enabled%s: nothing has to be in force", map[bool]string{true: " of those named"}[h.c.NArg() > 0])
 	}
 	for _, f := range st.Fill {
 		if f.Entries >= f.Limit {

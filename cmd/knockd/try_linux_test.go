@@ -89,8 +89,11 @@ func TestATrialThatTakesProfilesAwayCanBringTheirLeasesBack(t *testing.T) {
 					t.Fatalf("exit %d: %s", out.Code, out.Stderr)
 				}
 				s.noOrphans()
-				s.must("status", "--check")
+				if out := s.must("status"); strings.Contains(out.Stdout, "drift: ") {
+					t.Errorf("status:\n%s", out.Stdout)
+				}
 				if c.code == 0 {
+					s.must("status", "--check")
 					s.must("install")
 					if rules := s.rules("iptables"); strings.Contains(rules, "kept for a trial") || strings.Contains(rules, "web") {
 						t.Errorf("the next install left something of the trial:\n%s", rules)

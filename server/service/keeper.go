@@ -39,6 +39,10 @@ type keeper struct {
 	cost   time.Duration // of the last check, in processor time
 	failed string        // the last failure that was logged, not to log it again and again
 
+	rulesChanged bool            // since the rules of others were read
+	shadows      []string        // what was seen then
+	told         []server.Reason // why profiles are not in force, as last logged
+
 	mu     sync.Mutex // look and status are called by other tasks
 	host   Host
 	wanted Wanted
@@ -94,6 +98,7 @@ func (k *keeper) run(ctx context.Context, from sources) error {
 		case <-again:
 			again = k.reload(ctx, "the last time failed")
 		case <-from.due:
+			k.rulesChanged = true
 			next.Reset(max(0, checkGap-time.Since(last)))
 		case who := <-from.asked:
 			check()

@@ -126,6 +126,7 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 	}
 	k.metrics.Installed(names(k.wanted.Profiles))
 	k.feed.Refresh()
+	k.wantLook() // whether what is installed is in force
 	k.manager.status("%s", k.summary())
 	giveBack()
 	return nil
@@ -133,12 +134,8 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 
 // same reports whether two readings of the folder want the same.
 func same(x, y Wanted) bool {
-	return sameProfiles(x.Profiles, y.Profiles) && samePolicy(x.Settings.Policy, y.Settings.Policy) &&
+	return sameProfiles(x.Profiles, y.Profiles) && len(x.Settings.Policy.Differs(y.Settings.Policy)) == 0 &&
 		x.Settings.Backend == y.Settings.Backend && x.Settings.Metrics == y.Settings.Metrics
-}
-
-func samePolicy(x, y protocol.Policy) bool {
-	return x.Strict == y.Strict && (x.Ban == nil) == (y.Ban == nil) && (x.Ban == nil || *x.Ban == *y.Ban)
 }
 
 func sameProfiles(x, y []*protocol.Profile) bool {

@@ -37,6 +37,7 @@ func (k *keeper) check(ctx context.Context) error {
 		k.memory.replace(began, held)
 		k.feed.Seen(began, in, held)
 		k.failed = ""
+		k.tellInForce(ctx, in)
 		k.manager.status("%s", k.summary())
 		giveBack()
 		return nil
@@ -110,7 +111,7 @@ func (k *keeper) wrong(in backend.Installed) []string {
 		wrong = append(wrong, "nothing is installed")
 	case !sameProfiles(in.Profiles, k.wanted.Profiles):
 		wrong = append(wrong, fmt.Sprintf("installed are the profiles %v, wanted are %v, or they are not as in their files", names(in.Profiles), names(k.wanted.Profiles)))
-	case len(in.Profiles) > 0 && !samePolicy(in.Policy, k.wanted.Settings.Policy):
+	case len(in.Profiles) > 0 && len(in.Policy.Differs(k.wanted.Settings.Policy)) > 0:
 		wrong = append(wrong, "installed with other settings than those of knockd.toml")
 	}
 	return wrong

@@ -7,7 +7,8 @@ import "strings"
 func (m *machine) warned(words ...string) {
 	m.t.Helper()
 	for _, command := range []string{"install", "status"} {
-		said := m.try("knockd", command).Stderr
+		out := m.try("knockd", command)
+		said := out.Stdout + out.Stderr
 		for _, w := range words {
 			if !strings.Contains(said, w) {
 				m.t.Errorf("knockd %s does not say %q but\n%s", command, w, said)

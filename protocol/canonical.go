@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf16"
 
+	"knockkit/internal/say"
 	"knockkit/internal/tomldoc"
 )
 
@@ -97,7 +97,7 @@ func (p *Profile) Canonical() string {
 	if err := e.Encode(c); err != nil {
 		panic(err) // strings, numbers and booleans always encode
 	}
-	return ascii(strings.TrimSuffix(b.String(), "\n"))
+	return say.Escaped(strings.TrimSuffix(b.String(), "\n"), func(r rune) bool { return r < 0x7f })
 }
 
 // ParseCanonical reads what [Profile.Canonical] wrote. Everything that a
@@ -151,23 +151,6 @@ func integers(v any) any {
 		}
 	}
 	return v
-}
-
-// ascii writes what is not printable ASCII as JSON's \u escapes.
-func ascii(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r < 0x7f:
-			b.WriteRune(r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
 }
 
 func texts[T fmt.Stringer](values []T) []string {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"knockkit/internal/say"
 	"knockkit/internal/tomldoc"
 )
 
@@ -32,7 +33,7 @@ type Diagnostic struct {
 	Line     int    // from 1; 0 for the file as a whole, which has no Column, Width and Text either
 	Column   int    // from 1, in characters
 	Width    int    // characters that the complaint is about, at least 1
-	Text     string // the line, safe to print: see Visible
+	Text     string // the line, safe to print: see say.Plain
 	Message  string // lower case, no full stop
 	Hint     string // what to do about it; may be empty
 }
@@ -54,13 +55,13 @@ func Diagnose(file string, doc *tomldoc.Document) Diagnostics {
 		if i == maxDiagnostics {
 			return append(ds, Diagnostic{File: file, Severity: worst(problems[i:]), Message: fmt.Sprintf("%d more problems are not shown", len(problems)-i)})
 		}
-		d := Diagnostic{File: file, Message: Visible(p.Message), Hint: Visible(p.Hint)}
+		d := Diagnostic{File: file, Message: say.Plain(p.Message), Hint: say.Plain(p.Hint)}
 		if p.Warning {
 			d.Severity = SeverityWarning
 		}
 		line, column, width, text := doc.Locate(p.At)
 		if _, seen := visible[line]; !seen {
-			visible[line] = Visible(text)
+			visible[line] = say.Plain(text)
 		}
 		d.Line, d.Column, d.Width, d.Text = line, column, width, visible[line]
 		ds = append(ds, d)

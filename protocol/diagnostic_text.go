@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"knockkit/internal/say"
 )
@@ -29,7 +28,7 @@ func (ds Diagnostics) Write(w io.Writer) error {
 
 // String renders the diagnostic, in one to four lines without the last line end.
 func (d Diagnostic) String() string {
-	file := Visible(d.File)
+	file := say.Plain(d.File)
 	if d.Line == 0 {
 		return d.withHint(fmt.Sprintf("%s: %s: %s", file, d.Severity, d.Message))
 	}
@@ -67,20 +66,4 @@ func (d Diagnostic) window() (before, marked, after string) {
 		after += "…"
 	}
 	return before, marked, after
-}
-
-// Visible makes text safe for one line of a terminal, character by character:
-// its columns stay the same. A tab becomes a space; control characters, invalid
-// UTF-8 and invisible characters (such as those that reverse the direction of
-// text) become "�".
-func Visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t', unicode.Is(unicode.Zs, r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
 }

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"time"
 
 	"knockkit/client"
@@ -37,8 +34,8 @@ type packetJSON struct {
 	AfterMS float64 `json:"after_ms"`
 }
 
-// writeJSON writes one object on one line, so that many hosts make JSON lines.
-func writeJSON(w io.Writer, o outcome, verbose bool) error {
+// ofHost returns a host's line.
+func ofHost(o outcome, verbose bool) hostJSON {
 	h := hostJSON{Profile: o.target.Profile.Name, Host: o.target.Host, State: string(o.result.State()), Results: []addrJSON{}}
 	if err := explain(o); err != nil {
 		h.Error = err.Error()
@@ -55,10 +52,7 @@ func writeJSON(w io.Writer, o outcome, verbose bool) error {
 		}
 		h.Results = append(h.Results, j)
 	}
-	if err := json.NewEncoder(w).Encode(h); err != nil {
-		return fmt.Errorf("write json: %w", err)
-	}
-	return nil
+	return h
 }
 
 func packet(p client.Packet) packetJSON {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"strings"
@@ -54,7 +53,7 @@ func listAction(c *cli.Context) error {
 		for i, e := range entries {
 			list[i] = toJSON(e)
 		}
-		return json.NewEncoder(c.App.Writer).Encode(list)
+		return say.JSON(c.App.Writer, "", list)
 	}
 	if len(entries) == 0 {
 		words.Note("there are no profiles in %s", f)

@@ -45,7 +45,7 @@ func (r *report) add(o outcome) {
 	r.last = o
 	verbose := r.c.Bool("verbose")
 	if r.c.Bool("json") {
-		r.broken = errors.Join(r.broken, writeJSON(r.c.App.Writer, o, verbose))
+		r.broken = errors.Join(r.broken, say.JSON(r.c.App.Writer, "", ofHost(o, verbose)))
 	}
 	if o.err == nil {
 		r.words.Note("%s", r.opened(o))
@@ -99,27 +99,26 @@ func (r *report) end(interrupted error) error {
 }
 
 // opened is the line for a host that went well.
-func (r *report) opened(o outcome) string {
-	var parts []string
-	for _, a := range o.result.Addrs {
-		state := string(a.State)
-		switch a.State {
-		case client.Open, client.Knocked:
-			state = r.words.Good(state)
-		default:
-			state = r.words.Bad(state)
-		}
-		text := fmt.Sprintf("%s %s after %s", a.Addr, state, say.Latency(a.Took))
-		if a.Attempts > 1 {
-			text += fmt.Sprintf(" and %d attempts", a.Attempts)
-		}
-		parts = append(parts, text)
-	}
-	name := o.target.Profile.Name
+func (r *report) opened(o outcome) say.Painted {
+	text := say.Text("%s", o.target.Profile.Name)
 	if r.all > 1 {
-		name += "@" + o.target.Host
+		text += say.Text("@%s", o.target.Host)
 	}
-	return name + ": " + strings.Join(parts, ", ")
+	text += ": "
+	for i, a := range o.result.Addrs {
+		if i > 0 {
+			text += ", "
+		}
+		paint := r.words.Bad
+		if a.State == client.Open || a.State == client.Knocked {
+			paint = r.words.Good
+		}
+		text += say.Text("%s %s after %s", a.Addr, paint(string(a.State)), say.Latency(a.Took))
+		if a.Attempts > 1 {
+			text += say.Text(" and %d attempts", a.Attempts)
+		}
+	}
+	return text
 }
 
 // details lists every packet: when it left, what came back after how long, and

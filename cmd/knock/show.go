@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -32,7 +31,7 @@ func showAction(c *cli.Context) error {
 		for _, s := range e.Profile.Sequence {
 			j.Sequence = append(j.Sequence, stepJSON{s.Knock.String(), s.Within.Seconds()})
 		}
-		return json.NewEncoder(c.App.Writer).Encode(j)
+		return say.JSON(c.App.Writer, "", j)
 	}
 	return say.Columns(c.App.Writer, append([][]string{{"file", e.File}}, lines(e.Profile)...))
 }

@@ -12,6 +12,7 @@ import (
 
 	"knockkit/client"
 	"knockkit/internal/lab"
+	"knockkit/internal/say"
 	"knockkit/protocol"
 )
 
@@ -48,7 +49,7 @@ func demoKnockCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return json.NewEncoder(c.App.Writer).Encode(report)
+			return say.JSON(c.App.Writer, "", report)
 		},
 	}
 }

@@ -29,7 +29,7 @@ func newNarrator(ctx context.Context, w io.Writer) *narrator {
 func (n *narrator) step(title string) {
 	if n.steps++; n.steps > 1 {
 		n.pause()
-		fmt.Fprintln(n.words.W)
+		_ = say.Print(n.words.W, "")
 	}
 	n.words.Block(fmt.Sprintf("%d. %s", n.steps, title))
 }
@@ -54,17 +54,17 @@ func (n *narrator) check(ok bool, format string, args ...any) {
 		n.failed++
 		mark = n.words.Bad("✗")
 	}
-	n.words.Block("   " + mark + " " + fmt.Sprintf(format, args...))
+	n.words.Detail(" %s %s", mark, say.Text(format, args...))
 	n.pauseFor(pace / 3)
 }
 
 func (n *narrator) end() error {
 	n.pause()
-	fmt.Fprintln(n.words.W)
+	_ = say.Print(n.words.W, "")
 	if n.failed > 0 {
 		return errDemo(n.failed, n.checks)
 	}
-	n.words.Block(n.words.Good(fmt.Sprintf("all %d checks are as they should be", n.checks)))
+	n.words.Detail(" %s", n.words.Good(fmt.Sprintf("all %d checks are as they should be", n.checks)))
 	n.words.Block("a profile of your own: knockd profile new NAME")
 	return nil
 }

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/say"
 	"knockkit/protocol"
 )
 
@@ -47,6 +46,5 @@ func graph(c *cli.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	_, err = fmt.Fprint(c.App.Writer, draw(a))
-	return err
+	return say.Data(c.App.Writer, draw(a))
 }

@@ -13,6 +13,7 @@ import (
 
 	"knockkit/internal/classic"
 	"knockkit/internal/command"
+	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server/backend"
 )
@@ -168,7 +169,7 @@ func (h *host) sayImport(im *classic.Import, dry bool) error {
 		if dry && i > 0 {
 			text = "\n" + text
 		}
-		if _, err := fmt.Fprintln(h.c.App.Writer, text); err != nil {
+		if err := say.Data(h.c.App.Writer, text+"\n"); err != nil {
 			return err
 		}
 	}

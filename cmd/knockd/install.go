@@ -79,7 +79,7 @@ func printTexts(c *cli.Context, texts []backend.Text, only protocol.Family) erro
 		if only != protocol.Both && t.Family != protocol.Both && t.Family != only {
 			continue
 		}
-		if _, err := fmt.Fprintf(c.App.Writer, "# %s\n%s", t.Tool, t.Text); err != nil {
+		if err := say.Data(c.App.Writer, "# "+t.Tool+"\n"+t.Text); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/big"
 	"os"
@@ -91,8 +89,7 @@ func newProfile(c *cli.Context) error {
 	}
 	// Whatever the profile is called: a name does not say which port is meant.
 	h.words.Note("it opens %s: for another port edit `open` before you install it", strings.Join(lineOf(e).Open, " "))
-	_, err = fmt.Fprintln(c.App.Writer, e.File)
-	return err
+	return say.Data(c.App.Writer, e.File+"\n")
 }
 
 // write makes a profile's file. The sequence is a secret: only the owner may read it.
@@ -200,9 +197,7 @@ func listProfiles(c *cli.Context) error {
 }
 
 func printJSON(c *cli.Context, v any) error {
-	enc := json.NewEncoder(c.App.Writer)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	return say.JSON(c.App.Writer, "  ", v)
 }
 
 func showProfile(c *cli.Context) error {

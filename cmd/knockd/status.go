@@ -115,10 +115,10 @@ func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 func printReasons(to io.Writer, reasons []server.Reason) {
 	for _, r := range reasons {
 		if r.Kind == server.ReasonDrift {
-			fmt.Fprintln(to, say.Plain("drift: "+r.Found))
+			_ = say.Print(to, "drift: %s", r.Found)
 			continue
 		}
-		fmt.Fprintln(to, say.Plain("not in force: "+r.String()))
+		_ = say.Print(to, "not in force: %s", r)
 	}
 }
 
@@ -171,7 +171,9 @@ func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) erro
 	for _, s := range st.Sources {
 		rows = append(rows, []string{holder(s), s.Profile, string(s.State), dots(s), timeLeft(s)})
 	}
-	fmt.Fprintln(c.App.Writer)
+	if err := say.Print(c.App.Writer, ""); err != nil {
+		return err
+	}
 	return say.Table(c.App.Writer, []string{"ADDRESS", "PROFILE", "STATE", "STEPS", "LEFT"}, rows)
 }
 

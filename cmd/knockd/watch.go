@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -107,8 +105,7 @@ func (h *host) plain(i events.Item) error {
 		h.words.Warning("%s", i)
 		return nil
 	}
-	_, err := fmt.Fprintf(h.c.App.Writer, "%s %s\n", i.Event.Time.Local().Format(time.TimeOnly), say.Plain(i.Event.String()))
-	return err
+	return say.Print(h.c.App.Writer, "%s %s", i.Event.Time.Local().Format(time.TimeOnly), i.Event)
 }
 
 // jsonLine shows an event as an object. Lost events are no events: they are said on
@@ -118,5 +115,5 @@ func (h *host) jsonLine(i events.Item) error {
 		h.words.Warning("%s", i)
 		return nil
 	}
-	return json.NewEncoder(h.c.App.Writer).Encode(i.Event)
+	return say.JSON(h.c.App.Writer, "", i.Event)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"knockkit/internal/say"
 	"knockkit/protocol"
 )
 
@@ -72,15 +73,15 @@ func (d *door) compose(file string) {
 
 func (d *door) write(file string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s.toml: from %s, line %d: %s\n", d.name, protocol.Visible(file), d.head.line, protocol.Visible(d.head.value()))
+	fmt.Fprintf(&b, "# %s.toml: from %s, line %d: %s\n", d.name, say.Plain(file), d.head.line, say.Plain(d.head.value()))
 	b.WriteString("# Server and client read the same file; each ignores what only the other needs.\n")
 	if len(d.troubles) > 0 {
 		b.WriteString("#\n# Not as it was:\n")
 	}
 	for _, t := range d.troubles {
-		fmt.Fprintf(&b, "# - line %d: %s\n", t.at.line, protocol.Visible(t.message))
+		fmt.Fprintf(&b, "# - line %d: %s\n", t.at.line, say.Plain(t.message))
 		if t.hint != "" {
-			fmt.Fprintf(&b, "#   %s\n", protocol.Visible(t.hint))
+			fmt.Fprintf(&b, "#   %s\n", say.Plain(t.hint))
 		}
 	}
 	b.WriteString("\n# host = \"db1.example.com\"         # for the client: a name, an address, or a list\n\n")

@@ -3,6 +3,7 @@ package classic
 import (
 	"unicode/utf8"
 
+	"knockkit/internal/say"
 	"knockkit/protocol"
 )
 
@@ -33,12 +34,12 @@ type trouble struct {
 func (t *trouble) Error() string { return t.message }
 
 func (t *trouble) diagnostic(file string) protocol.Diagnostic {
-	d := protocol.Diagnostic{File: file, Message: protocol.Visible(t.message), Hint: protocol.Visible(t.hint)}
+	d := protocol.Diagnostic{File: file, Message: say.Plain(t.message), Hint: say.Plain(t.hint)}
 	if t.mild {
 		d.Severity = protocol.SeverityWarning
 	}
 	if p := t.at; p.line > 0 {
-		d.Line, d.Text = p.line, protocol.Visible(p.text)
+		d.Line, d.Text = p.line, say.Plain(p.text)
 		d.Column = 1 + utf8.RuneCountInString(p.text[:p.start])
 		d.Width = max(1, utf8.RuneCountInString(p.value()))
 	}

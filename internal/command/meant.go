@@ -2,6 +2,7 @@ package command
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -42,9 +43,14 @@ func Corrected(c *cli.Context, wrong, right string) string {
 func Shell(args []string) string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
-		quoted[i] = a
-		if a == "" || strings.ContainsFunc(a, special) {
+		switch {
+		case a != "" && !strings.ContainsFunc(a, special):
+			quoted[i] = a
+		case say.Plain(a) == a:
 			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		default: // with the escapes that bash and zsh know, which are those of Go
+			q := strconv.QuoteToASCII(a)
+			quoted[i] = "$'" + strings.ReplaceAll(q[1:len(q)-1], "'", `\'`) + "'"
 		}
 	}
 	return strings.Join(quoted, " ")

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -31,8 +30,7 @@ func run(ctx context.Context, app *cli.App, args []string) error {
 	}
 	switch {
 	case l.version:
-		_, err := fmt.Fprintln(app.Writer, app.Name, app.Version)
-		return err
+		return say.Print(app.Writer, "%s %s", app.Name, app.Version)
 	case l.help:
 		return help(app, l, app.Writer)
 	case !l.here().acts:

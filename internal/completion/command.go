@@ -2,13 +2,13 @@ package completion
 
 import (
 	"embed"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/say"
 )
 
 // The scripts are those for knock: every "knock" in them is the program's name.
@@ -46,7 +46,14 @@ Example:
 					words = []string{""}
 				}
 				for _, candidate := range Candidates(c.App, words, arguments) {
-					if _, err := fmt.Fprintln(c.App.Writer, candidate); err != nil {
+					word, meaning, has := strings.Cut(candidate, "\t")
+					if command.Shell([]string{word}) != word {
+						continue // a file's name that a shell might act on
+					}
+					if has {
+						word += "\t" + say.Plain(meaning)
+					}
+					if err := say.Data(c.App.Writer, word+"\n"); err != nil {
 						return err
 					}
 				}
@@ -68,6 +75,5 @@ func writeScript(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(c.App.Writer, strings.ReplaceAll(string(text), "knock", c.App.Name))
-	return err
+	return say.Data(c.App.Writer, strings.ReplaceAll(string(text), "knock", c.App.Name))
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/say"
 )
 
 // Command is hidden in both programs: "knockd __reference markdown" prints the
@@ -15,16 +16,15 @@ func Command(section, seeAlso string) *cli.Command {
 		Hidden: true,
 		Action: func(c *cli.Context) error {
 			p := Read(c.App)
-			text := []byte(p.Markdown())
+			text := p.Markdown()
 			switch c.Args().First() {
 			case "markdown":
 			case "man":
-				text = p.Man(section, c.App.Version, seeAlso)
+				text = string(p.Man(section, c.App.Version, seeAlso))
 			default:
 				return command.Help(c)
 			}
-			_, err := c.App.Writer.Write(text)
-			return err
+			return say.Data(c.App.Writer, text)
 		},
 	}
 }

@@ -31,7 +31,7 @@ func (l *Line) Set(text string) {
 		return
 	}
 	l.last = text
-	fmt.Fprintf(l.p.W, "\r%s\x1b[K", Cut(oneLine(text), l.p.columns()-1))
+	fmt.Fprintf(l.p.W, "\r%s\x1b[K", Cut(Plain(text), l.p.columns()-1))
 }
 
 // Clear takes the line away and ends it: a later Set writes nothing.

@@ -33,35 +33,37 @@ func IsTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
-// Error writes "NAME: error: …". An error of several lines, as a diagnostic
-// with its caret, keeps them: they follow without a prefix.
-func (p *Printer) Error(err error) { p.line("error: ", red, err.Error()) }
+// Error writes "NAME: error: …". An error of several lines keeps them, but those that
+// follow are indented: what a tool or a file's name says cannot look like words of ours.
+func (p *Printer) Error(err error) {
+	p.line("error: ", red, Painted(strings.ReplaceAll(plainLines(err.Error()), "\n", "\n  ")))
+}
 
 // Hint writes "NAME: hint: …", once for each line of text; nothing for "".
 func (p *Printer) Hint(text string) {
 	for line := range strings.Lines(text) {
-		p.line("hint: ", cyan, strings.TrimRight(line, "\n"))
+		p.line("hint: ", cyan, Text("%s", strings.TrimRight(line, "\n")))
 	}
 }
 
 // Warning writes "NAME: warning: …" unless quiet.
 func (p *Printer) Warning(format string, args ...any) {
 	if !p.Quiet {
-		p.line("warning: ", yellow, fmt.Sprintf(format, args...))
+		p.line("warning: ", yellow, Text(format, args...))
 	}
 }
 
 // Note writes "NAME: …" unless quiet: what was done, for who watches.
 func (p *Printer) Note(format string, args ...any) {
 	if !p.Quiet {
-		p.line("", "", fmt.Sprintf(format, args...))
+		p.line("", "", Text(format, args...))
 	}
 }
 
 // Detail writes an indented line without the name, below a note, unless quiet.
 func (p *Printer) Detail(format string, args ...any) {
 	if !p.Quiet {
-		fmt.Fprintf(p.W, "  %s\n", Plain(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(p.W, "  %s\n", Text(format, args...))
 	}
 }
 
@@ -69,10 +71,10 @@ func (p *Printer) Detail(format string, args ...any) {
 // for "". It is what an error that follows is about.
 func (p *Printer) Block(text string) {
 	if text = strings.TrimSuffix(text, "\n"); text != "" {
-		fmt.Fprintln(p.W, Plain(text))
+		fmt.Fprintln(p.W, plainLines(text))
 	}
 }
 
-func (p *Printer) line(kind, color, text string) {
-	fmt.Fprintf(p.W, "%s: %s%s\n", p.Name, p.paint(color, kind), Plain(text))
+func (p *Printer) line(kind, color string, text Painted) {
+	fmt.Fprintf(p.W, "%s: %s%s\n", p.Name, p.paint(color, kind), text)
 }

@@ -2,10 +2,13 @@ package say
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -58,12 +61,89 @@ func TestAFileOrPipeIsNoTerminalAndGetsNoColour(t *testing.T) {
 	}
 }
 
+// hostile is what somebody may call a file, a section or a rule: colours of ours, the
+// terminal's title, its screen, C1 control characters, text that runs backwards or is not
+// seen, bytes that are no text, and a line that looks like one of ours.
+const hostile = "a\x1b[32mopen\x1b[0m\x1b]0;title\a\u009b2J\x7f\u202egpj\u2066\u200b\xff\r\nknock: all is well"
+
+// raw returns the first character of text that could drive a terminal, or -1.
+func raw(text string) rune {
+	for _, r := range text {
+		if r != '\n' && !unicode.IsPrint(r) {
+			return r
+		}
+	}
+	if !utf8.ValidString(text) {
+		return utf8.RuneError
+	}
+	return -1
+}
+
 func TestQuotedTextCannotDriveTheTerminal(t *testing.T) {
+	for name, write := range map[string]func(p *Printer) error{
+		"an error":    func(p *Printer) error { p.Error(errors.New(hostile)); return nil },
+		"a hint":      func(p *Printer) error { p.Hint(Plain(hostile)); return nil },
+		"a warning":   func(p *Printer) error { p.Warning("%s", hostile); return nil },
+		"a note":      func(p *Printer) error { p.Note("%v %-*s", errors.New(hostile), 9, hostile); return nil },
+		"a detail":    func(p *Printer) error { p.Detail("%s", hostile); return nil },
+		"a block":     func(p *Printer) error { p.Block(hostile); return nil },
+		"a table":     func(p *Printer) error { return Table(p.W, []string{hostile}, [][]string{{hostile}}) },
+		"a line":      func(p *Printer) error { return Print(p.W, "%s", hostile) },
+		"JSON":        func(p *Printer) error { return JSON(p.W, "  ", map[string]string{hostile: hostile}) },
+		"many names":  func(p *Printer) error { p.Hint(Names([]string{hostile, hostile})); return nil },
+		"what is bad": func(p *Printer) error { p.Note("%s", p.Bad(hostile)); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := write(&Printer{Name: "knock", W: &out, Color: name != "JSON"}); err != nil {
+				t.Fatal(err)
+			}
+			text := out.String()
+			for _, color := range []string{red + "error: ", yellow + "warning: ", cyan + "hint: ", red + "a", reset} {
+				text = strings.Replace(text, color, "", 1)
+			}
+			if r := raw(text); r >= 0 {
+				t.Errorf("%U in %q", r, text)
+			}
+			if strings.Contains(text, "\nknock: all is well") && name != "a block" {
+				t.Errorf("it looks like words of ours: %q", text)
+			}
+		})
+	}
+}
+
+func TestOurOwnColoursAreLeft(t *testing.T) {
 	var out bytes.Buffer
 	p := &Printer{Name: "knock", W: &out, Color: true}
-	p.Note("%s %s", p.Good("open"), "\x1b]0;title\a\x1b[2J")
-	if got := strings.Count(out.String(), "\x1b"); got != 2 { // the green's own start and end
-		t.Errorf("%d escapes in %q, want the two of the colour", got, out.String())
+	p.Note("%s %s", p.Good("open"), green+"open"+reset)
+	if want := "knock: " + green + "open" + reset + " �[32mopen�[0m\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+func TestDataIsExactForAPipeAndPlainOnATerminal(t *testing.T) {
+	var out bytes.Buffer
+	if err := Data(&out, hostile); err != nil || out.String() != hostile {
+		t.Errorf("a pipe got %q, error %v", out.String(), err)
+	}
+	terminal, shown := openTerminal(t)
+	if err := Data(terminal, "\tx"+hostile+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	text := shown()
+	if r := raw(strings.NewReplacer("\r\n", "\n", "\t", "").Replace(text)); r >= 0 || !strings.Contains(text, "x") {
+		t.Errorf("a terminal got %U in %q", r, text)
+	}
+}
+
+func TestJSONSaysTheSameWithItsEscapes(t *testing.T) {
+	var out bytes.Buffer
+	if err := JSON(&out, "", []string{hostile, "\U000e0041"}); err != nil {
+		t.Fatal(err)
+	}
+	var back []string
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back[0] != strings.ToValidUTF8(hostile, "\ufffd") || back[1] != "\U000e0041" {
+		t.Errorf("%s is read back as %q, error %v", out.String(), back, err)
 	}
 }
 
@@ -91,7 +171,7 @@ func TestTableColumnsAlignByWhatIsSeen(t *testing.T) {
 	var out bytes.Buffer
 	err := Table(&out, []string{"NAME", "OPENS"}, [][]string{
 		{"数据", "3306/tcp"}, // four columns, six bytes
-		{green + "ssh" + reset, "22/tcp"},
+		{"ssh", "22/tcp"},
 		{"two\nlines", ""},
 	})
 	if err != nil {
@@ -99,7 +179,7 @@ func TestTableColumnsAlignByWhatIsSeen(t *testing.T) {
 	}
 	want := "NAME       OPENS\n" +
 		"数据       3306/tcp\n" +
-		green + "ssh" + reset + "        22/tcp\n" +
+		"ssh        22/tcp\n" +
 		"two lines\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
@@ -115,7 +195,6 @@ func TestCutKeepsWithinTheWidth(t *testing.T) {
 		{"fits", "knock", 5, "knock"},
 		{"too long", "knocked", 5, "knoc…"},
 		{"wide letters count twice", "数据库", 5, "数据…"},
-		{"colour is ended", green + "knocked" + reset, 5, green + "knoc…" + reset},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := Cut(c.text, c.width); got != c.want {

@@ -1,7 +1,6 @@
 package say
 
 import (
-	"fmt"
 	"io"
 	"strings"
 )
@@ -21,24 +20,16 @@ func Columns(w io.Writer, lines [][]string) error {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], Width(oneLine(cell)))
+			widths[i] = max(widths[i], Width(Plain(cell)))
 		}
 	}
 	var b strings.Builder
 	for _, line := range lines {
 		var row strings.Builder
 		for i, cell := range line {
-			row.WriteString(Pad(oneLine(cell), widths[i]+2))
+			row.WriteString(Pad(Plain(cell), widths[i]+2))
 		}
 		b.WriteString(strings.TrimRight(row.String(), " ") + "\n")
 	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("write a table: %w", err)
-	}
-	return nil
-}
-
-// oneLine keeps a cell from breaking its row.
-func oneLine(cell string) string {
-	return Plain(strings.NewReplacer("\n", " ", "\t", " ").Replace(cell))
+	return write(w, b.String())
 }

@@ -3,22 +3,14 @@ package say
 import (
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
-// Width returns how many columns of a terminal text takes: none for our
-// colours and for marks that sit on the letter before, two for the wide
-// letters of East Asia and for emoji.
+// Width returns how many columns of a terminal plain text takes: none for marks that
+// sit on the letter before, two for the wide letters of East Asia and for emoji.
 func Width(text string) int {
 	w := 0
-	for i := 0; i < len(text); {
-		if n := ownColor(text[i:]); n > 0 {
-			i += n
-			continue
-		}
-		r, n := decode(text[i:])
+	for _, r := range text {
 		w += runeWidth(r)
-		i += n
 	}
 	return w
 }
@@ -28,28 +20,16 @@ func Pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-Width(text)))
 }
 
-// Cut shortens text to at most width columns, with "…" in place of its end.
+// Cut shortens plain text to at most width columns, with "…" in place of its end.
 func Cut(text string, width int) string {
 	if Width(text) <= width {
 		return text
 	}
-	w, colored := 0, false
-	for i := 0; i < len(text); {
-		if n := ownColor(text[i:]); n > 0 {
-			colored = !strings.HasPrefix(text[i:], reset)
-			i += n
-			continue
+	w := 0
+	for i, r := range text {
+		if w += runeWidth(r); w > width-1 {
+			return text[:i] + "…"
 		}
-		r, n := decode(text[i:])
-		if w+runeWidth(r) > width-1 {
-			text = text[:i] + "…"
-			break
-		}
-		w += runeWidth(r)
-		i += n
-	}
-	if colored {
-		text += reset
 	}
 	return text
 }
@@ -75,5 +55,3 @@ func wide(r rune) bool {
 		r >= 0x1f300 && r <= 0x1f64f || r >= 0x1f900 && r <= 0x1f9ff || // emoji
 		r >= 0x20000 && r <= 0x3fffd // CJK
 }
-
-func decode(text string) (rune, int) { return utf8.DecodeRuneInString(text) }

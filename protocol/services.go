@@ -2,15 +2,20 @@ package protocol
 
 import (
 	"bufio"
+	"bytes"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"knockkit/internal/files"
 )
 
 // servicesFile lists the names of ports on Unix systems.
 const servicesFile = "/etc/services"
+
+// maxServicesSize is ten times what the largest has.
+const maxServicesSize = 4 << 20
 
 // lookupService returns the port of a service. Our own list comes first, so that
 // a profile means the same port on the server and on every client: macOS,
@@ -20,12 +25,11 @@ func lookupService(name string, proto Proto) (port uint16, ok bool) {
 	if port, ok = findService(strings.NewReader(commonServices), name, proto); ok {
 		return port, true
 	}
-	f, err := os.Open(servicesFile)
+	text, err := files.Read(servicesFile, maxServicesSize)
 	if err != nil {
 		return 0, false
 	}
-	defer f.Close()
-	return findService(f, name, proto)
+	return findService(bytes.NewReader(text), name, proto)
 }
 
 // findService reads lines in the form of /etc/services: a name, "PORT/PROTO",

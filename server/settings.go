@@ -26,8 +26,8 @@ func DefaultSettings() Settings {
 // Backends are the values of the setting `backend`.
 func Backends() []string { return []string{"auto", "iptables", "nftables"} }
 
-// maxSettingsSize is far more than a settings file needs.
-const maxSettingsSize = 64 << 10
+// MaxSettingsSize is how many bytes of knockd.toml are read: far more than it needs.
+const MaxSettingsSize = 64 << 10
 
 // MaxBan is the longest time of a ban, for the reason of the longest lease.
 const MaxBan = protocol.MaxLease
@@ -35,7 +35,7 @@ const MaxBan = protocol.MaxLease
 // ParseSettings reads knockd.toml. All its problems are reported in one run;
 // the settings are those of an empty file when any is an error.
 func ParseSettings(file string, data []byte) (Settings, protocol.Diagnostics) {
-	doc := tomldoc.Parse(data, maxSettingsSize)
+	doc := tomldoc.Parse(data, MaxSettingsSize)
 	s := DefaultSettings()
 	if doc.Errors() == 0 {
 		s.read(doc)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestTheReferenceHasTheSettingsThatTheParserAsksFor(t *testing.T) {
-	doc := tomldoc.Parse([]byte("ban = {}\n"), maxSettingsSize)
+	doc := tomldoc.Parse([]byte("ban = {}\n"), MaxSettingsSize)
 	s := DefaultSettings()
 	s.read(doc)
 	var has []string

@@ -141,7 +141,7 @@ func folders(c *cli.Context, getenv func(string) string) (config.Folders, error)
 func foldersOf(dir string, getenv func(string) string) (config.Folders, error) {
 	f, err := config.Client(dir, getenv)
 	if err != nil {
-		return nil, &command.Error{Code: command.Usage, Err: err}
+		return f, &command.Error{Code: command.Usage, Err: err}
 	}
 	return f, nil
 }

@@ -2,29 +2,29 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"knockkit/internal/command"
+	"knockkit/internal/files"
 )
+
+// maxHostsSize is some 100,000 hosts.
+const maxHostsSize = 4 << 20
 
 // readHosts reads a file with a host on each line, "-" for in. What follows "#"
 // and empty lines are left out. A file without any host is a mistake: to knock
 // on the profile's host instead would not be what was meant.
-func readHosts(file string, in io.Reader) ([]string, error) {
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, &command.Error{Code: command.Usage, Err: fmt.Errorf("read hosts: %w", err)}
-		}
-		defer f.Close()
-		in = f
+func readHosts(ctx context.Context, file string) ([]string, error) {
+	text, err := files.Input(ctx, file, maxHostsSize)
+	if err != nil {
+		return nil, &command.Error{Code: command.Usage, Err: fmt.Errorf("read hosts: %w", err)}
 	}
 	var hosts []string
-	lines := bufio.NewScanner(in)
+	lines := bufio.NewScanner(bytes.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
 		text = strings.TrimSpace(text)

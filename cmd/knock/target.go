@@ -12,6 +12,7 @@ import (
 	"knockkit/client"
 	"knockkit/internal/command"
 	"knockkit/internal/config"
+	"knockkit/internal/files"
 	"knockkit/protocol"
 )
 
@@ -44,7 +45,7 @@ func targets(c *cli.Context, typed, instead string) ([]client.Target, error) {
 		hosts = append([]string{at}, hosts...)
 	}
 	if file := c.String("hosts-file"); file != "" {
-		listed, err := readHosts(file, os.Stdin)
+		listed, err := readHosts(c.Context, file)
 		if err != nil {
 			return nil, err
 		}
@@ -105,6 +106,11 @@ func load(c *cli.Context, name, typed string) (config.Entry, error) {
 	unknown := new(config.UnknownProfileError)
 	if _, notAddr := netip.ParseAddr(name); notAddr == nil && errors.As(err, &unknown) {
 		return entry, command.Usagef("without a profile, say where to knock: knock "+name+" 7000 8000:udp", "%w", err)
+	}
+	if exposed := new(files.ExposedError); errors.As(entry.Exposed, &exposed) {
+		words := printer(c)
+		words.Warning("%s", exposed)
+		words.Hint(exposed.Todo)
 	}
 	return entry, command.ProfileError(c, err, typed)
 }

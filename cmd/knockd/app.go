@@ -64,8 +64,7 @@ func open(c *cli.Context) (*host, error) {
 	if h.folders, err = config.Server(c.String("config"), os.Getenv); err != nil {
 		return nil, usage(err)
 	}
-	file := h.folders.File("knockd.toml")
-	text, err := os.ReadFile(file)
+	file, text, err := h.folders.Read("knockd.toml", server.MaxSettingsSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		h.settings = server.DefaultSettings()
 		return h, nil

@@ -34,6 +34,7 @@ func checkProfiles(c *cli.Context) error {
 				h.words.Block(fault.Diagnostics.Error())
 			} else {
 				h.words.Error(e.Err)
+				h.words.Hint(todo(e.Err))
 			}
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"knockkit/internal/command"
+	"knockkit/internal/files"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
@@ -23,7 +24,18 @@ func usage(err error) error {
 	if wrong := new(*protocol.SyntaxError); errors.As(err, wrong) {
 		e.Hint = (*wrong).Hint
 	}
+	if t := todo(err); t != "" {
+		e.Hint = t
+	}
 	return e
+}
+
+// todo is what mends a file that others can write, "" for another error.
+func todo(err error) string {
+	if exposed := new(files.ExposedError); errors.As(err, &exposed) {
+		return exposed.Todo
+	}
+	return ""
 }
 
 // asRoot is the hint to type the same again as root.

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +13,7 @@ import (
 
 	"knockkit/internal/classic"
 	"knockkit/internal/command"
+	"knockkit/internal/files"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -42,7 +43,7 @@ func importProfiles(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	im, err := readClassic(file)
+	im, err := readClassic(c.Context, file)
 	if err != nil {
 		return err
 	}
@@ -78,18 +79,16 @@ func titles(sections []classic.Section) string {
 	return strings.Join(all, " ")
 }
 
-func readClassic(file string) (*classic.Import, error) {
-	f, err := os.Open(file)
+func readClassic(ctx context.Context, file string) (*classic.Import, error) {
+	text, err := files.Input(ctx, file, classic.MaxSize)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, &command.Error{Code: command.Privilege, Err: err, Hint: "run it as root: " + command.Shell([]string{"sudo", "knockd", "import", file})}
 	}
 	if err != nil {
 		return nil, usage(err)
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, classic.MaxSize+1))
-	if err != nil {
-		return nil, usage(err)
+	if file == "-" {
+		file = "standard input"
 	}
 	im, err := classic.Read(file, text)
 	if err != nil {
@@ -146,7 +145,7 @@ func (h *host) writeAll(im *classic.Import) error {
 
 // newFile is where write makes the profile's file.
 func (h *host) newFile(name string) string {
-	return filepath.Join(h.folders[0], "profiles", name+".toml")
+	return filepath.Join(h.folders.Dirs[0], "profiles", name+".toml")
 }
 
 // sayImport prints the files, or what would be in them, and says what is not as it

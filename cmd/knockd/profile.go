@@ -95,11 +95,11 @@ func newProfile(c *cli.Context) error {
 // write makes a profile's file. The sequence is a secret: only the owner may read it.
 func (h *host) write(name string, text []byte, replace bool) error {
 	file := h.newFile(name)
+	if err := h.folders.Check(); err != nil {
+		return usage(err)
+	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return writeError(err)
-	}
-	if _, err := os.Stat(file); err == nil && !replace {
-		return command.Usagef("edit it, or remove it first: knockd profile remove "+name, "%s is there already", file)
 	}
 	// Written beside and renamed: a reader sees the whole file or none of it.
 	f, err := os.CreateTemp(filepath.Dir(file), "."+name+".*")
@@ -111,7 +111,14 @@ func (h *host) write(name string, text []byte, replace bool) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return writeError(err)
 	}
-	return writeError(os.Rename(f.Name(), file))
+	if replace {
+		return writeError(os.Rename(f.Name(), file))
+	}
+	err = os.Link(f.Name(), file) // which, unlike a renaming, replaces nothing
+	if errors.Is(err, fs.ErrExist) {
+		return command.Usagef("edit it, or remove it first: knockd profile remove "+name, "%s is there already", file)
+	}
+	return writeError(err)
 }
 
 func writeError(err error) error {
@@ -209,13 +216,8 @@ func showProfile(c *cli.Context) error {
 	if err != nil {
 		return h.profileError(err, name)
 	}
-	text, err := os.ReadFile(e.File)
-	if err != nil {
-		return err
-	}
 	h.words.Note("%s", e.File)
-	_, err = c.App.Writer.Write(text)
-	return err
+	return say.Data(c.App.Writer, string(e.Text))
 }
 
 func addProfile(c *cli.Context) error {
@@ -229,11 +231,7 @@ func addProfile(c *cli.Context) error {
 	}
 	h.warn(e)
 	h.warnMisplaced(e.Profile)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if err := h.write(e.Name, text, c.Bool("force")); err != nil {
+	if err := h.write(e.Name, e.Text, c.Bool("force")); err != nil {
 		return err
 	}
 	h.words.Note("profile %s added; install it with: knockd install %s", e.Name, e.Name)
@@ -246,7 +244,7 @@ func removeProfile(c *cli.Context) error {
 		return err
 	}
 	e, err := h.folders.Load(name)
-	if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
+	if e.File == "" { // there is none, or the folder cannot be read
 		return h.profileError(err, name)
 	}
 	if err := os.Remove(e.File); err != nil {

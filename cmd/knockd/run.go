@@ -57,7 +57,7 @@ func runService(c *cli.Context) error {
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
 	conf := service.Config{
-		Folder: h.folders[0],
+		Folder: h.folders.Dirs[0],
 		Load:   func() (service.Wanted, error) { return loadWanted(c) },
 		Open:   h.openHost,
 		Shadows: func(ctx context.Context, profiles []*protocol.Profile) []string {

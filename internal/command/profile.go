@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/config"
+	"knockkit/internal/files"
 	"knockkit/internal/say"
 )
 
@@ -20,6 +21,9 @@ func ProfileError(c *cli.Context, err error, typed string) error {
 	e := &Error{Code: Usage, Err: err}
 	if broken := new(*config.BrokenError); errors.As(err, broken) {
 		e.Detail = (*broken).Diagnostics.Error()
+	}
+	if exposed := new(*files.ExposedError); errors.As(err, exposed) {
+		e.Hint = (*exposed).Todo
 	}
 	if unknown := new(*config.UnknownProfileError); errors.As(err, unknown) {
 		e.Hint = unknownHint(c, *unknown, typed)

@@ -40,15 +40,15 @@ func TestWhereTheConfigurationIs(t *testing.T) {
 		env  map[string]string
 		want Folders
 	}{
-		{"server: the default", Server, "", nil, Folders{"/etc/knockd"}},
-		{"server: the environment", Server, "", map[string]string{"KNOCKD_CONFIG": named, "KNOCK_CONFIG": other}, Folders{named}},
-		{"server: the flag wins", Server, named, map[string]string{"KNOCKD_CONFIG": other}, Folders{named}},
-		{"client: the home, then the system", Client, "", map[string]string{"HOME": "/home/ann"}, Folders{"/home/ann/.config/knock", "/etc/knock"}},
-		{"client: XDG", Client, "", map[string]string{"HOME": "/home/ann", "XDG_CONFIG_HOME": "/cfg"}, Folders{"/cfg/knock", "/etc/knock"}},
-		{"client: a relative XDG is ignored", Client, "", map[string]string{"HOME": "/home/ann", "XDG_CONFIG_HOME": "cfg"}, Folders{"/home/ann/.config/knock", "/etc/knock"}},
-		{"client: no home", Client, "", nil, Folders{"/etc/knock"}},
-		{"client: the environment alone", Client, "", map[string]string{"HOME": "/home/ann", "KNOCK_CONFIG": named}, Folders{named}},
-		{"client: the flag alone", Client, named, map[string]string{"KNOCK_CONFIG": other}, Folders{named}},
+		{"server: the default", Server, "", nil, Folders{Dirs: []string{"/etc/knockd"}}},
+		{"server: the environment", Server, "", map[string]string{"KNOCKD_CONFIG": named, "KNOCK_CONFIG": other}, Folders{Dirs: []string{named}}},
+		{"server: the flag wins", Server, named, map[string]string{"KNOCKD_CONFIG": other}, Folders{Dirs: []string{named}}},
+		{"client: the home, then the system", Client, "", map[string]string{"HOME": "/home/ann"}, Folders{Dirs: []string{"/home/ann/.config/knock", "/etc/knock"}}},
+		{"client: XDG", Client, "", map[string]string{"HOME": "/home/ann", "XDG_CONFIG_HOME": "/cfg"}, Folders{Dirs: []string{"/cfg/knock", "/etc/knock"}}},
+		{"client: a relative XDG is ignored", Client, "", map[string]string{"HOME": "/home/ann", "XDG_CONFIG_HOME": "cfg"}, Folders{Dirs: []string{"/home/ann/.config/knock", "/etc/knock"}}},
+		{"client: no home", Client, "", nil, Folders{Dirs: []string{"/etc/knock"}}},
+		{"client: the environment alone", Client, "", map[string]string{"HOME": "/home/ann", "KNOCK_CONFIG": named}, Folders{Dirs: []string{named}, Lax: true}},
+		{"client: the flag alone", Client, named, map[string]string{"KNOCK_CONFIG": other}, Folders{Dirs: []string{named}, Lax: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.find(c.flag, func(name string) string { return c.env[name] })
@@ -82,7 +82,7 @@ func TestANamedFolderMustExist(t *testing.T) {
 func TestProfilesAreLoadedByName(t *testing.T) {
 	first := folder(t, map[string]string{"ssh.toml": "description = \"first\"\n" + good})
 	second := folder(t, map[string]string{"ssh.toml": "description = \"second\"\n" + good, "web.toml": good})
-	f := Folders{first, filepath.Join(first, "missing"), second}
+	f := Folders{Dirs: []string{first, filepath.Join(first, "missing"), second}}
 	e, err := f.Load("ssh")
 	if err != nil || e.Profile.Description != "first" {
 		t.Fatalf("%+v, error %v, want the earlier folder's", e, err)
@@ -93,7 +93,7 @@ func TestProfilesAreLoadedByName(t *testing.T) {
 }
 
 func TestAnUnknownProfileSaysWhatWasMeant(t *testing.T) {
-	f := Folders{folder(t, map[string]string{"mysql.toml": good, "ssh.toml": good})}
+	f := Folders{Dirs: []string{folder(t, map[string]string{"mysql.toml": good, "ssh.toml": good})}}
 	_, err := f.Load("mysq")
 	var unknown *UnknownProfileError
 	if !errors.As(err, &unknown) || unknown.Closest() != "mysql" || !cmp.Equal(unknown.Known, []string{"mysql", "ssh"}) {
@@ -105,7 +105,7 @@ func TestANameIsNeverAPath(t *testing.T) {
 	dir := folder(t, map[string]string{"ssh.toml": good})
 	var unknown *UnknownProfileError
 	for _, name := range []string{"", "../profiles/ssh", filepath.Join(dir, "profiles", "ssh"), "a\x00b"} {
-		if _, err := (Folders{dir}).Load(name); !errors.As(err, &unknown) {
+		if _, err := (Folders{Dirs: []string{dir}}).Load(name); !errors.As(err, &unknown) {
 			t.Errorf("Load(%q): error %v, want an unknown profile", name, err)
 		}
 	}
@@ -123,7 +123,7 @@ func TestABrokenProfileIsListedAndStopsNoOther(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "profiles", "pipe.toml"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := Folders{dir}.List()
+	entries, err := Folders{Dirs: []string{dir}}.List()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,13 +143,13 @@ func TestABrokenProfileIsListedAndStopsNoOther(t *testing.T) {
 		t.Error(diff)
 	}
 	var broken *BrokenError
-	if _, err := (Folders{dir}).Load("bad"); !errors.As(err, &broken) || !broken.Diagnostics.HasErrors() {
+	if _, err := (Folders{Dirs: []string{dir}}).Load("bad"); !errors.As(err, &broken) || !broken.Diagnostics.HasErrors() {
 		t.Errorf("error %v, want a BrokenError with its diagnostics", err)
 	}
 }
 
 func TestNoFolderMeansNoProfiles(t *testing.T) {
-	entries, err := Folders{filepath.Join(t.TempDir(), "missing")}.List()
+	entries, err := Folders{Dirs: []string{filepath.Join(t.TempDir(), "missing")}}.List()
 	if err != nil || len(entries) != 0 {
 		t.Errorf("%v, error %v, want neither", entries, err)
 	}
@@ -160,7 +160,7 @@ func TestOtherFilesAreFoundOrWouldBeInTheFirstFolder(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(b, "knockd.toml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := Folders{a, b}
+	f := Folders{Dirs: []string{a, b}}
 	if got := f.File("knockd.toml"); got != filepath.Join(b, "knockd.toml") {
 		t.Errorf("got %s, want the one that exists", got)
 	}

@@ -3,13 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"knockkit/internal/files"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 )
@@ -18,9 +18,11 @@ import (
 type Entry struct {
 	Name     string
 	File     string
+	Text     []byte               // what the file held when it was read
 	Profile  *protocol.Profile    // nil when the file is broken
 	Warnings protocol.Diagnostics // of a file that can be used
 	Err      error                // why the file is broken, as a [*BrokenError] if it was read
+	Exposed  error                // of lax folders: a [*files.ExposedError]; else that is Err
 }
 
 // BrokenError says that a profile's file cannot be used, and every reason.
@@ -64,7 +66,7 @@ func (f Folders) Load(name string) (Entry, error) {
 	if name == "" || strings.ContainsAny(name, `/\`+"\x00") { // a name, never a path
 		return Entry{}, unknown()
 	}
-	e := ReadProfile(f.ProfileFile(name))
+	e := f.read(name)
 	if errors.Is(e.Err, fs.ErrNotExist) {
 		return Entry{}, unknown()
 	}
@@ -79,7 +81,7 @@ func (f Folders) List() ([]Entry, error) {
 	}
 	entries := make([]Entry, len(names))
 	for i, name := range names {
-		entries[i] = ReadProfile(f.ProfileFile(name))
+		entries[i] = f.read(name)
 	}
 	return entries, nil
 }
@@ -87,12 +89,16 @@ func (f Folders) List() ([]Entry, error) {
 // names lists the profiles of all folders, sorted, each name once.
 func (f Folders) names() ([]string, error) {
 	var names []string
-	for _, dir := range f {
-		files, err := os.ReadDir(filepath.Join(dir, "profiles"))
+	for _, dir := range f.Dirs {
+		dir = filepath.Join(dir, "profiles")
+		inside, err := os.ReadDir(dir)
+		if err == nil && !f.Lax {
+			_, err = files.Check(dir)
+		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("list profiles: %w", err)
 		}
-		for _, file := range files {
+		for _, file := range inside {
 			name, isProfile := strings.CutSuffix(file.Name(), ".toml")
 			if isProfile && name != "" && !strings.HasPrefix(name, ".") { // editors' leftovers
 				names = append(names, name)
@@ -103,36 +109,35 @@ func (f Folders) names() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// ReadProfile reads one file. Of a file that is too large only as much is read
-// as shows that it is.
+// read reads a profile of the folders, unless others could have written it.
+func (f Folders) read(name string) Entry {
+	file := f.ProfileFile(name)
+	readable, exposed := files.Check(file)
+	if exposed != nil && !f.Lax {
+		return Entry{Name: name, File: file, Err: exposed}
+	}
+	e := ReadProfile(file)
+	if errors.As(exposed, new(*files.ExposedError)) {
+		e.Exposed = exposed
+	}
+	if e.Profile != nil && readable && len(e.Profile.Sequence) > 0 {
+		e.Warnings = append(e.Warnings, protocol.Diagnostic{Severity: protocol.SeverityWarning, File: file,
+			Message: "everybody on this host can read the sequence", Hint: "chmod go-r " + file})
+	}
+	return e
+}
+
+// ReadProfile reads one file, whoever can write it.
 func ReadProfile(file string) Entry {
-	e := Entry{Name: strings.TrimSuffix(filepath.Base(file), ".toml"), File: file}
-	data, err := read(file, protocol.MaxProfileSize+1)
-	if err != nil {
-		e.Err = err
+	e := Entry{Name: protocol.ProfileName(file), File: file}
+	if e.Text, e.Err = files.Read(file, protocol.MaxProfileSize); e.Err != nil {
 		return e
 	}
-	profile, diagnostics := protocol.ParseProfile(file, data)
+	profile, diagnostics := protocol.ParseProfile(file, e.Text)
 	if diagnostics.HasErrors() {
 		e.Err = &BrokenError{e.Name, diagnostics}
 		return e
 	}
 	e.Profile, e.Warnings = profile, diagnostics
 	return e
-}
-
-func read(file string, limit int64) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
-		return nil, fmt.Errorf("%s is not a regular file", file)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -20,7 +20,8 @@ const (
 )
 
 // folderTask says on changed when a .toml file in a folder, or in profiles/ below
-// it, was written, made, renamed or removed: since the call, not since Run.
+// it, was written, made, renamed, removed or given other rights: since the call, not
+// since Run.
 func folderTask(dir string, changed chan<- string, log *slog.Logger) Task {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -87,9 +88,6 @@ func (f *folder) run(ctx context.Context, changed chan<- string) error {
 
 // matters reports whether an event is about a file that is read, or about a folder.
 func (f *folder) matters(e fsnotify.Event) bool {
-	if e.Op == fsnotify.Chmod {
-		return false
-	}
 	name := filepath.Base(e.Name)
 	return e.Name == f.profiles || e.Name == f.dir || (strings.HasSuffix(name, ".toml") && !strings.HasPrefix(name, "."))
 }

@@ -100,8 +100,8 @@ func (p *Profile) Canonical() string {
 	return say.Escaped(strings.TrimSuffix(b.String(), "\n"), func(r rune) bool { return r < 0x7f })
 }
 
-// ParseCanonical reads what [Profile.Canonical] wrote. Everything that a
-// profile's file may not say is refused here too.
+// ParseCanonical reads what [Profile.Canonical] wrote. What a profile's file may not say
+// is refused here too, except in the bodies of extra rules.
 func ParseCanonical(s string) (*Profile, error) {
 	if len(s) > maxCanonical {
 		return nil, fmt.Errorf("canonical profile: %d bytes are more than %d", len(s), maxCanonical)

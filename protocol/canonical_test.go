@@ -133,3 +133,19 @@ func TestACanonicalFormThatNoProfileHasIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestARecordOfAnOlderProgramIsRead: what its parser took is in the kernel, and a record
+// that cannot be read is a host on which nothing can be changed.
+func TestARecordOfAnOlderProgramIsRead(t *testing.T) {
+	for _, body := range []string{`counter \`, `log prefix "a\" ; drop comment "x\"`, `comment "x"`, `-h`} {
+		p := &Profile{Name: "mysql", Enabled: true, Open: []PortRange{{TCP, 3306, 3306}}, Lease: DefaultLease, PrefixIPv4: 32, PrefixIPv6: 128,
+			Sequence: []Step{{Knock: Knock{TCP, 7421}}}, Client: Client{DefaultGap, DefaultAttempts, true}}
+		p.Opened.NFTables, p.Opened.IPTables = []string{body}, []string{body}
+		back, err := ParseCanonical(p.Canonical())
+		if err != nil {
+			t.Errorf("%q: %v", body, err)
+		} else if diff := same(p, back); diff != "" {
+			t.Errorf("%q (-written +read):\n%s", body, diff)
+		}
+	}
+}

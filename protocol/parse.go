@@ -54,12 +54,14 @@ type parser struct {
 	step []tomldoc.Span // where p's steps are written
 	wait []tomldoc.Span // and their times; zero where it is the default
 	open []tomldoc.Span // where p's ranges are written
+
+	written bool // a person wrote it; else it is read back from the kernel
 }
 
 // readProfile reads the document's values. Warnings are for people who write
 // files; a profile that is read back from the kernel has been warned about.
-func readProfile(name string, doc *tomldoc.Document, warn bool) *Profile {
-	a := &parser{doc: doc, raw: readRaw(doc.Root()), p: &Profile{Name: name}}
+func readProfile(name string, doc *tomldoc.Document, written bool) *Profile {
+	a := &parser{doc: doc, raw: readRaw(doc.Root()), p: &Profile{Name: name}, written: written}
 	a.general()
 	a.sequence()
 	a.signed()
@@ -69,7 +71,7 @@ func readProfile(name string, doc *tomldoc.Document, warn bool) *Profile {
 	a.scope()
 	a.opened()
 	a.client()
-	if warn && doc.Errors() == 0 {
+	if written && doc.Errors() == 0 {
 		a.warn()
 	}
 	return a.p

@@ -158,6 +158,9 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 func ReadHolders(r *Ruleset) Holders {
 	shared := Holders{}
 	for _, c := range r.Chains {
+		if strings.HasPrefix(c.Name, prefixOpen) || strings.HasPrefix(c.Name, prefixPreOpen) {
+			continue // a profile's own rules have comments of their own
+		}
 		for _, line := range c.Rules {
 			for _, end := range []string{askLease, aLease} {
 				if !strings.Contains(line, end) {

@@ -130,6 +130,9 @@ func givenSets(l *Listing) map[string]bool {
 func positionsOf(l *Listing) map[string]Number {
 	positions := map[string]Number{}
 	for _, c := range l.Chains {
+		if ownBodies(c.Name) {
+			continue // a profile's own rules have comments of their own
+		}
 		for _, comment := range c.Comments {
 			rest, ok := strings.CutPrefix(comment, noted)
 			if !ok {

@@ -51,7 +51,12 @@ func drift(l *Listing, about *Installed) []string {
 // ownRules reports whether a chain is that of a profile's extra rules, which may
 // have comments of their own, and has as many rules as it should.
 func ownRules(want *Chain, is *ListedChain) bool {
-	return (strings.HasPrefix(want.Name, openPrefix) || strings.HasPrefix(want.Name, earlyOpenPrefix)) && len(want.Rules) == len(is.Comments)
+	return ownBodies(want.Name) && len(want.Rules) == len(is.Comments)
+}
+
+// ownBodies reports whether a chain is for a profile's extra rules.
+func ownBodies(chain string) bool {
+	return strings.HasPrefix(chain, openPrefix) || strings.HasPrefix(chain, earlyOpenPrefix)
 }
 
 func difference(want *Chain, is *ListedChain) string {

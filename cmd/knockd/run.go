@@ -106,7 +106,7 @@ func loadWanted(c *cli.Context) (service.Wanted, error) {
 	}
 	entries, err := h.folders.List()
 	if err != nil {
-		return service.Wanted{}, err
+		return service.Wanted{}, usage(err)
 	}
 	w := service.Wanted{Settings: h.settings, Files: len(entries)}
 	for _, e := range entries {

@@ -42,7 +42,7 @@ func listAction(c *cli.Context) error {
 	}
 	entries, err := f.List()
 	if err != nil {
-		return err
+		return command.ProfileError(c, err, "")
 	}
 	words := printer(c)
 	for _, e := range entries {

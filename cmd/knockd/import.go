@@ -25,11 +25,13 @@ func importCommand() *cli.Command {
 		Usage:     "make profiles of another knock daemon's configuration: knockd.conf, csf.conf",
 		ArgsUsage: "FILE",
 		Description: `Says of each line what is not as it was, and makes no profile where it is not sure.
-It never replaces a profile. The exit code is 1 when sections were left.
+It never replaces a profile. The exit code is 1 when sections were left. FILE may be -
+for standard input.
 
 Example:
   knockd import /etc/knockd.conf --dry-run
-  knockd import /etc/knockd.conf`,
+  knockd import /etc/knockd.conf
+  ssh db1 cat /etc/knockd.conf | knockd import - --dry-run`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the profiles instead of writing them"},
 			jsonFlag(),

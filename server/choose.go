@@ -3,12 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
-	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"knockkit/internal/rights"
 	"knockkit/server/backend"
@@ -44,27 +40,13 @@ func iptablesLacks(ctx context.Context) string {
 			return tool + " is not installed"
 		}
 	}
-	const loaded = "/sys/module/xt_recent"
-	if _, err := os.Stat(loaded); err == nil || !mayLoadModules() {
+	if !rights.MayLoadModules() {
 		return "" // who may not load a module cannot tell: the commit will
 	}
-	_ = exec.CommandContext(ctx, "modprobe", "-q", "xt_recent").Run() // whether it helped is looked up
-	if _, err := os.Stat(loaded); err != nil {
+	if iptables.LoadModule(ctx); !iptables.ModuleLoaded() {
 		return "the kernel has no xt_recent"
 	}
 	return ""
-}
-
-// mayLoadModules reports whether the process is the machine's own root with all its
-// powers: that of a user namespace, or of a service that may not, loads modules only
-// by using them.
-func mayLoadModules() bool {
-	ids, err := os.ReadFile("/proc/self/uid_map")
-	fields := strings.Fields(string(ids))
-	if err != nil || len(fields) != 3 || fields[1] != "0" || fields[2] != "4294967295" {
-		return false
-	}
-	return rights.Has(unix.CAP_SYS_MODULE)
 }
 
 // OpenLive returns the backend that has something installed: the one that was

@@ -93,6 +93,9 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if other.backend != nil {
 		change.From = other.backend.Name()
 	}
+	if len(all) > 0 {
+		change.Notes = append(change.Notes, s.roomNotes(ctx)...)
+	}
 	return change, other.handOver(ctx)
 }
 

@@ -43,6 +43,7 @@ type Status struct {
 	Drift    []string
 	Foreign  []string
 	Fill     []backend.Fill
+	Advice   []Advice // about how full the tables are, and how much they hold
 }
 
 // Filler is a backend that can say how full the kernel's tables are.
@@ -75,7 +76,12 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 		}
 	}
 	if filler, ok := s.backend.(Filler); ok {
-		st.Fill, err = filler.Fill(ctx)
+		if st.Fill, err = filler.Fill(ctx); err != nil {
+			return st, err
+		}
+	}
+	if len(is.Profiles) > 0 {
+		st.Advice, err = s.tableAdvice(ctx, st.Fill)
 	}
 	return st, err
 }

@@ -61,6 +61,7 @@ func grant(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	pushedOut := s.PushedOut(c.Context, addr)
 	covered, err := s.Grant(c.Context, name, addr, d)
 	if err != nil {
 		return explainError(err)
@@ -71,6 +72,11 @@ func grant(c *cli.Context) error {
 		length = "for " + say.Duration(d)
 	}
 	h.words.Note("%s is open for %s %s", name, cover(covered), length)
+	if lost, some, err := pushedOut(); err != nil {
+		h.words.Warning("%v", err)
+	} else if some {
+		h.words.Warning("%s", lost)
+	}
 	return nil
 }
 

@@ -219,9 +219,7 @@ func (h *host) problems(st server.Status) {
 	if !enabled {
 		h.words.Note("no profile is enabled%s: nothing has to be in force", map[bool]string{true: " of those named"}[h.c.NArg() > 0])
 	}
-	for _, f := range st.Fill {
-		if f.Entries >= f.Limit {
-			h.words.Warning("table %s is full (%d addresses): the oldest is forgotten for each new one; raise xt_recent's ip_list_tot (kernel command line xt_recent.ip_list_tot=10000, or modprobe's option)", f.Table, f.Limit)
-		}
+	for _, a := range st.Advice {
+		h.words.Warning("%s", a)
 	}
 }

@@ -83,10 +83,20 @@ type Source struct {
 
 // Fill says how full the kernel's tables are.
 type Fill struct {
-	Table   string // its name in the kernel
+	Table string // its name in the kernel
+	Limit int    // addresses that it holds at most
+
+	// Entries counts the addresses that it holds. An entry of a recency table stays when
+	// its time is over: of a table that is nearly full, those that are over and would be
+	// forgotten before any that is not are left out.
 	Entries int
-	Limit   int
 }
+
+// Full reports whether the next address finds no room, or takes another's place.
+func (f Fill) Full() bool { return f.Limit > 0 && f.Entries >= f.Limit }
+
+// NearlyFull reports whether nine tenths of the room are taken.
+func (f Fill) NearlyFull() bool { return f.Limit > 0 && 10*f.Entries >= 9*f.Limit }
 
 // Sort orders sources by address.
 func Sort(sources []Source) {

@@ -1,43 +1,29 @@
 package doctor
 
 import (
-	"fmt"
 	"strings"
-)
 
-// roomy is a table size above which nobody is forgotten in everyday use.
-const roomy = 1000
+	"knockkit/server"
+)
 
 // tableSize is about the recency tables of the iptables backend.
 func tableSize(f *Facts) []Finding {
-	if f.Status.Backend != "iptables" || f.TableLimit == 0 {
+	if f.Status.Backend != "iptables" || f.Recent.Limit == 0 {
 		return nil
 	}
-	found := fmt.Sprintf("the kernel remembers %d addresses a table (ip_list_tot of xt_recent)", f.TableLimit)
-	if f.TableLimit >= roomy {
-		return []Finding{{ID: IDTableSize, Severity: OK, Found: found}}
+	a, small := server.SmallTables(f.Recent)
+	if !small {
+		return []Finding{{ID: IDTableSize, Severity: OK, Found: a.Found}}
 	}
-	return []Finding{{IDTableSize, Warning, found,
-		"one more pushes the oldest out without a word: a lease holder, or with forged first knocks everybody who is knocking", raise}}
+	return []Finding{{IDTableSize, Warning, a.Found, a.Why, a.Todo}}
 }
 
-const raise = "write `options xt_recent ip_list_tot=10000` into /etc/modprobe.d/knockd.conf and reboot; where xt_recent is built into the kernel, xt_recent.ip_list_tot=10000 on its command line; backend = \"nftables\" has room for 65,535"
-
 func tableFull(f *Facts) []Finding {
-	var full []string
-	for _, t := range f.Status.Fill {
-		if t.Limit > 0 && t.Entries >= t.Limit {
-			full = append(full, t.Table)
-		}
-	}
-	if len(full) == 0 {
+	a, full := server.FullTables(f.Status.Backend, f.Status.Fill, f.Recent)
+	if !full {
 		return nil
 	}
-	why, todo := "the oldest entry is forgotten for each new one", raise
-	if f.Status.Backend == "nftables" {
-		why, todo = "new knocks are refused until entries expire", "a flood of forged first knocks does that: a signed profile has no positions to fill"
-	}
-	return []Finding{{IDTableFull, Warning, "full: " + strings.Join(full, ", "), why, todo}}
+	return []Finding{{IDTableFull, Warning, a.Found, a.Why, a.Todo}}
 }
 
 // reversePaths: a strict filter drops what comes in by another interface than the

@@ -6,6 +6,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/iptables"
 )
 
 // Input is what the caller knows: the configuration.
@@ -25,7 +26,7 @@ type Facts struct {
 	Flavours []string
 	Us       site
 
-	TableLimit  int // ip_list_tot; 0: not known
+	Recent      iptables.Module
 	Conntrack   bool
 	Listeners   []Listener
 	Network     server.Network

@@ -28,7 +28,7 @@ func Look(ctx context.Context, in Input) (*Facts, error) {
 	}
 	f.lookAtOurs(ctx)
 	f.lookAtRules(ctx)
-	f.lookAtKernel()
+	f.lookAtKernel(ctx)
 	f.lookAtSockets()
 	return f, ctx.Err()
 }

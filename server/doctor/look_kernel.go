@@ -1,8 +1,7 @@
 package doctor
 
 import (
-	"errors"
-	"io/fs"
+	"context"
 	"os"
 	"strings"
 
@@ -13,12 +12,10 @@ import (
 )
 
 // lookAtKernel reads settings of the kernel, the interfaces and the clock.
-func (f *Facts) lookAtKernel() {
-	limit, err := iptables.TableLimit()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // not loaded: the trial tells
-		f.miss("ip_list_tot of xt_recent", err)
-	}
-	f.TableLimit = limit
+func (f *Facts) lookAtKernel(ctx context.Context) {
+	var err error
+	f.Recent, err = iptables.ReadModule(ctx) // where it is not loaded the trial tells
+	f.miss("xt_recent", err)
 	_, err = os.Stat("/proc/sys/net/netfilter/nf_conntrack_max")
 	f.Conntrack = err == nil
 

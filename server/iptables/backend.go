@@ -155,6 +155,9 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 			return err
 		}
 	}
+	if slices.ContainsFunc(families(), func(f protocol.Family) bool { return !target[f].Empty() }) {
+		LoadModule(ctx) // or the first rule would bring it in, with small tables
+	}
 	texts := transactions(was, target)
 	if slices.ContainsFunc(families(), func(f protocol.Family) bool { return dropsTable(was[f].Ours, target[f]) }) {
 		// Rules could be put back, but not what was in the tables.

@@ -108,9 +108,12 @@ func (r *render) preroutingShut(p *protocol.Profile) {
 	c.add(note("%s: closed", p.Name), "-j DROP")
 }
 
+// passedFor is the longest that a packet takes from the one gate to the other.
+const passedFor = time.Second
+
 // passedRules match, at INPUT, a connection that has just used up a lease of `once` at
 // the gate before destination NAT. Where that gate is missing they match nothing.
 func (r *render) passedRules(p *protocol.Profile) []rule {
 	passed := r.passed(p)
-	return []rule{{passed.within(time.Second), passed.remove(), note("%s: passed the gate before NAT", p.Name)}}
+	return []rule{{passed.within(passedFor), passed.remove(), note("%s: passed the gate before NAT", p.Name)}}
 }

@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"knockkit/protocol"
@@ -94,14 +92,4 @@ func tick(name string, f protocol.Family) (uint64, time.Time, error) {
 		}
 	}
 	return 0, time.Time{}, fmt.Errorf("%s: the kernel lost our own entry", name)
-}
-
-// TableLimit returns how many addresses a recency table holds before the oldest
-// is forgotten (the parameter ip_list_tot of xt_recent).
-func TableLimit() (int, error) {
-	text, err := os.ReadFile("/sys/module/xt_recent/parameters/ip_list_tot")
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(string(text)))
 }

@@ -3,8 +3,8 @@ package iptables
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net/netip"
+	"slices"
 	"time"
 
 	"knockkit/protocol"
@@ -64,7 +64,7 @@ func (b *Backend) sourcesOf(ctx context.Context, f protocol.Family, about *Insta
 	for _, p := range a.Profiles {
 		steps := len(p.Sequence)
 		open := backend.Source{Profile: p.Name, State: backend.Open, Step: steps, Steps: steps}
-		r.add(t.lease(p).name, p.Lease, p.Prefix(f), open)
+		r.addLeases(t, p, about, open)
 		for _, g := range alive(about.Grants, b.now()) {
 			if g.Profile == p.Name {
 				open.Address, open.Left = g.Holder, g.Until.Sub(b.now())
@@ -83,6 +83,29 @@ type reader struct {
 	clock Clock
 	found []backend.Source
 	err   error
+}
+
+// addLeases appends like once for each lease of the profile. The gate asks the shared table
+// first: who was pushed out of that one is not let in.
+func (r *reader) addLeases(t *tables, p *protocol.Profile, about *Installed, like backend.Source) {
+	n := len(r.found)
+	r.add(t.lease(p).name, p.Lease, p.Prefix(t.d.family), like)
+	shared, ok := t.holders(p)
+	asked := ok && !slices.ContainsFunc(about.Grants, func(g Grant) bool { return g.Profile == p.Name })
+	if r.err != nil || !asked || n == len(r.found) {
+		return
+	}
+	entries, err := readTable(shared.name)
+	if err != nil {
+		r.err = err
+		return
+	}
+	noted := map[netip.Addr]bool{}
+	for _, e := range entries {
+		noted[e.Addr] = true
+	}
+	leases := slices.DeleteFunc(slices.Clone(r.found[n:]), func(s backend.Source) bool { return !noted[s.Address.Addr()] })
+	r.found = append(r.found[:n], leases...)
 }
 
 // add appends like once for each entry of the table that is at most limit old
@@ -105,32 +128,4 @@ func (r *reader) add(name string, limit time.Duration, bits int, like backend.So
 		s.Left, s.Unlimited = limit-r.clock.Age(e.LastSeen), limit == 0
 		r.found = append(r.found, s)
 	}
-}
-
-// Fill says how full each table is that holds anybody.
-func (b *Backend) Fill(ctx context.Context) ([]backend.Fill, error) {
-	limit, err := TableLimit()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // xt_recent comes with the first rule that needs it
-	}
-	if err != nil {
-		return nil, err
-	}
-	snap, err := b.read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var fills []backend.Fill
-	for _, f := range families() {
-		for _, t := range tablesOf(snap[f].Ours) {
-			entries, err := readTable(t.name)
-			if err != nil {
-				return nil, err
-			}
-			if len(entries) > 0 && t.name != (&tables{d: dialect{f}}).clock().name {
-				fills = append(fills, backend.Fill{Table: t.name, Entries: len(entries), Limit: limit})
-			}
-		}
-	}
-	return fills, nil
 }

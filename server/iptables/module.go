@@ -1,0 +1,133 @@
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"knockkit/internal/rights"
+)
+
+// TableSize is how many addresses a recency table is to hold (ip_list_tot of xt_recent,
+// whose own default is 100): knockd and the packages load the module with it.
+//
+// A table's memory is twofold: its hash, taken at once, and 512 bytes for each address
+// that somebody has sent from, which a flood of first knocks fills for every profile.
+// Measured with 100 profiles: 20 MB and 100 MB more; with 4,000 it would be 79 MB and
+// 410 MB, with 10,000 nearly 320 MB and 1 GB.
+const TableSize = 1000
+
+// NFTablesSize is what the sets of the other backend hold.
+const NFTablesSize = "65,535"
+
+// moduleDir is there when xt_recent is loaded, or built into the kernel.
+const moduleDir = "/sys/module/xt_recent"
+
+// moduleAlias is the name by which the kernel itself asks for xt_recent. So an
+// operator's options apply by whichever name they are written, and a blacklist too.
+const moduleAlias = "ipt_recent"
+
+// sizeOption is how modprobe prints and takes ip_list_tot.
+var sizeOption = regexp.MustCompile(`\bip_list_tot=(\S+)`)
+
+// ModuleLoaded reports whether the kernel has xt_recent at the moment.
+func ModuleLoaded() bool {
+	_, err := os.Stat(moduleDir)
+	return err == nil
+}
+
+// LoadModule loads xt_recent with room for [TableSize] addresses a table, or for as
+// many as modprobe's configuration says: the operator's word, or that of the package's
+// file, is the last. Where the process may not load modules the kernel does, with that
+// configuration alone, when a rule first needs it. The caller looks whether it helped.
+func LoadModule(ctx context.Context) {
+	if ModuleLoaded() || !rights.MayLoadModules() {
+		return
+	}
+	args := []string{"-q", moduleAlias}
+	if size, err := configuredSize(ctx); err == nil && size == "" {
+		args = append(args, fmt.Sprintf("ip_list_tot=%d", TableSize))
+	}
+	_ = exec.CommandContext(ctx, "modprobe", args...).Run()
+}
+
+// configuredSize returns the ip_list_tot that modprobe would load xt_recent with, as it
+// is written; "": its configuration says none. Of several the kernel takes the last.
+func configuredSize(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "modprobe", "--show-depends", moduleAlias).Output()
+	if err != nil {
+		return "", err
+	}
+	size := ""
+	for _, found := range sizeOption.FindAllStringSubmatch(string(out), -1) {
+		size = found[1]
+	}
+	return size, nil
+}
+
+// TableLimit returns how many addresses a recency table holds before the oldest
+// is forgotten (the parameter ip_list_tot of xt_recent).
+func TableLimit() (int, error) {
+	text, err := os.ReadFile(moduleDir + "/parameters/ip_list_tot")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
+// Module is what the kernel has of xt_recent.
+type Module struct {
+	Limit   int  // addresses a table; 0: it is not loaded
+	BuiltIn bool // part of the kernel's image
+	Next    int  // the Limit that modprobe's configuration gives it when it is loaded again; 0: not said, or not known
+}
+
+// ReadModule looks at the kernel, and where its tables are small at modprobe's
+// configuration.
+func ReadModule(ctx context.Context) (Module, error) {
+	limit, err := TableLimit()
+	if errors.Is(err, fs.ErrNotExist) {
+		return Module{}, nil
+	}
+	if err != nil {
+		return Module{}, err
+	}
+	m := Module{Limit: limit, BuiltIn: true}
+	modules, err := os.ReadFile("/proc/modules")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without modules has no such file
+		return Module{}, err
+	}
+	for line := range strings.Lines(string(modules)) {
+		m.BuiltIn = m.BuiltIn && !strings.HasPrefix(line, "xt_recent ")
+	}
+	if m.Small() && !m.BuiltIn {
+		if size, err := configuredSize(ctx); err == nil {
+			next, _ := strconv.ParseUint(size, 0, 31) // as the kernel reads it; what it refuses is not known
+			m.Next = int(next)
+		}
+	}
+	return m, nil
+}
+
+// Small reports whether the tables hold fewer addresses than knockd asks for.
+func (m Module) Small() bool { return m.Limit > 0 && m.Limit < TableSize }
+
+// Raise says how this host gets larger tables.
+func (m Module) Raise() string {
+	other := fmt.Sprintf("; or set backend = \"nftables\" in knockd.toml, whose sets hold %s", NFTablesSize)
+	switch {
+	case !m.Small():
+		return "set a larger ip_list_tot, which takes memory (docs/doctor.md)" + other
+	case m.BuiltIn:
+		return fmt.Sprintf("put xt_recent.ip_list_tot=%d on the kernel's command line, as xt_recent is built into this kernel, and reboot", TableSize) + other
+	case m.Next >= TableSize:
+		return fmt.Sprintf("reboot: xt_recent was loaded before modprobe was told ip_list_tot=%d", m.Next) + other
+	}
+	return fmt.Sprintf("write `options xt_recent ip_list_tot=%d` into /etc/modprobe.d/knockd.conf, and reboot, as xt_recent is loaded already", TableSize) + other
+}

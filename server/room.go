@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"knockkit/server/backend"
+	"knockkit/server/iptables"
+)
+
+// Advice is something about a host that an operator should know.
+type Advice struct{ Found, Why, Todo string }
+
+func (a Advice) String() string { return a.Found + ": " + a.Why + "; " + a.Todo }
+
+// SmallTables is about recency tables that hold fewer addresses than knockd asks for.
+func SmallTables(m iptables.Module) (Advice, bool) {
+	return Advice{
+		fmt.Sprintf("the kernel remembers %d addresses a table (ip_list_tot of xt_recent)", m.Limit),
+		"one more pushes the oldest out without a word: a lease holder, or with forged first knocks everybody who is knocking",
+		m.Raise(),
+	}, m.Small()
+}
+
+// FullTables is about the tables of a backend that are full or nearly so. m is only
+// asked with iptables.
+func FullTables(backendName string, fills []backend.Fill, m iptables.Module) (Advice, bool) {
+	var all []string
+	for _, f := range fills {
+		if f.NearlyFull() {
+			all = append(all, fmt.Sprintf("%s (%d of %d)", f.Table, f.Entries, f.Limit))
+		}
+	}
+	a := Advice{
+		"full or nearly so: " + strings.Join(all, ", "),
+		"a full table forgets its oldest address, whose time is not over, for each new one",
+		m.Raise(),
+	}
+	if backendName == "nftables" {
+		a.Why = "a full set takes no new address until the time of another is over"
+		a.Todo = "positions end by `within`, and a flood of forged first knocks fills them again: narrow `from`; leases end by `lease`, or by knockd revoke"
+	}
+	return a, len(all) > 0
+}
+
+// tableAdvice says what is wrong with how much the kernel's tables hold, or are full of.
+func (s *Server) tableAdvice(ctx context.Context, fills []backend.Fill) ([]Advice, error) {
+	var m iptables.Module
+	if s.backend.Name() == "iptables" {
+		var err error
+		if m, err = iptables.ReadModule(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if a, ok := FullTables(s.backend.Name(), fills, m); ok {
+		return []Advice{a}, nil
+	}
+	if a, ok := SmallTables(m); ok {
+		return []Advice{a}, nil
+	}
+	return nil, nil
+}
+
+// roomNotes is the advice after an install. The sets of nftables are left to `status`: to
+// count them, nft would list every address in them.
+func (s *Server) roomNotes(ctx context.Context) []string {
+	b, ok := s.backend.(*iptables.Backend)
+	if !ok {
+		return nil
+	}
+	fills, err := b.Fill(ctx)
+	var all []Advice
+	if err == nil {
+		all, err = s.tableAdvice(ctx, fills)
+	}
+	if err != nil {
+		return []string{fmt.Sprintf("how much the kernel's tables hold could not be read: %v", err)}
+	}
+	var notes []string
+	for _, a := range all {
+		notes = append(notes, a.String())
+	}
+	return notes
+}

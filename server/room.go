@@ -17,8 +17,8 @@ func (a Advice) String() string { return a.Found + ": " + a.Why + "; " + a.Todo 
 // SmallTables is about recency tables that hold fewer addresses than knockd asks for.
 func SmallTables(m iptables.Module) (Advice, bool) {
 	return Advice{
-		fmt.Sprintf("the kernel remembers %d addresses a table (ip_list_tot of xt_recent)", m.Limit),
-		"one more pushes the oldest out without a word: a lease holder, or with forged first knocks everybody who is knocking",
+		fmt.Sprintf("xt_recent remembers %d addresses a table", m.Limit),
+		"one more pushes the oldest out, a lease holder too, and a flood of first knocks everybody who is knocking",
 		m.Raise(),
 	}, m.Small()
 }

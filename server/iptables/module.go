@@ -23,9 +23,6 @@ import (
 // 410 MB, with 10,000 nearly 320 MB and 1 GB.
 const TableSize = 1000
 
-// NFTablesSize is what the sets of the other backend hold.
-const NFTablesSize = "65,535"
-
 // moduleDir is there when xt_recent is loaded, or built into the kernel.
 const moduleDir = "/sys/module/xt_recent"
 
@@ -120,14 +117,14 @@ func (m Module) Small() bool { return m.Limit > 0 && m.Limit < TableSize }
 
 // Raise says how this host gets larger tables.
 func (m Module) Raise() string {
-	other := fmt.Sprintf("; or set backend = \"nftables\" in knockd.toml, whose sets hold %s", NFTablesSize)
+	do := fmt.Sprintf("write `options xt_recent ip_list_tot=%d` into /etc/modprobe.d/knockd.conf and reboot, as the module is loaded", TableSize)
 	switch {
 	case !m.Small():
-		return "set a larger ip_list_tot, which takes memory (docs/doctor.md)" + other
+		do = "set a larger ip_list_tot, which takes memory (docs/doctor.md)"
 	case m.BuiltIn:
-		return fmt.Sprintf("put xt_recent.ip_list_tot=%d on the kernel's command line, as xt_recent is built into this kernel, and reboot", TableSize) + other
+		do = fmt.Sprintf("put xt_recent.ip_list_tot=%d on the kernel's command line and reboot, as it is built into this kernel", TableSize)
 	case m.Next >= TableSize:
-		return fmt.Sprintf("reboot: xt_recent was loaded before modprobe was told ip_list_tot=%d", m.Next) + other
+		do = fmt.Sprintf("reboot, as it was loaded before modprobe was told ip_list_tot=%d", m.Next)
 	}
-	return fmt.Sprintf("write `options xt_recent ip_list_tot=%d` into /etc/modprobe.d/knockd.conf, and reboot, as xt_recent is loaded already", TableSize) + other
+	return do + `; or set backend = "nftables", whose sets hold 65,535`
 }

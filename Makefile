@@ -24,6 +24,9 @@ endif
 # "0" for root, else nothing.
 ROOT := $(filter 0,$(shell id -u))
 
+# The test of xt_recent as a module boots a kernel of its own where this is set.
+VM := $(if $(ROOT),$(filter amd64,$(shell go env GOARCH)))
+
 # Commands that must be there, and the Debian packages that have them.
 DEMO_TOOLS := iptables:iptables
 # Debian's knock and knockd are asked for by their paths: ours have the same names.
@@ -31,7 +34,8 @@ TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server maria
 	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish \
 	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc \
 	ufw:ufw firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban \
-	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container $(if $(ROOT),debootstrap:debootstrap)
+	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container $(if $(ROOT),debootstrap:debootstrap) \
+	$(if $(VM),qemu-system-x86_64:qemu-system-x86 busybox:busybox-static modprobe:kmod cpio:cpio)
 
 # The folders of system tools are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -113,7 +117,7 @@ demo-tools:
 # What takes time to make is made side by side: the one computes, the other downloads.
 test-tools:
 	@$(call need,$(TEST_TOOLS))
-	@$(MAKE) --no-print-directory -j2 $(NFPM) $(if $(ROOT),$(DEBIAN))
+	@$(MAKE) --no-print-directory -j2 $(NFPM) $(if $(ROOT),$(DEBIAN)) $(if $(VM),$(KERNEL))
 
 # A whole Debian for the test of the packages, made once: this machine's release, from
 # where this machine has it. Among its packages is the one that ours clashes with.
@@ -133,6 +137,18 @@ $(DEBIAN):
 	tar -C "$$tree" --exclude ./var/cache/apt --exclude ./var/lib/apt/lists --exclude './usr/share/doc/*' \
 		--exclude './usr/share/locale/*' --exclude './usr/share/zoneinfo/*' -cf $@.new .; \
 	mv $@.new $@
+
+# A kernel of Debian's, which is not installed: in it, xt_recent is a module.
+KERNEL := $(BIN)/kernel.deb
+KERNEL_PACKAGE := linux-image-cloud-amd64
+
+$(KERNEL):
+	@echo "making $@"
+	@set -e; mkdir -p $(@D); dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	apt-cache show $(KERNEL_PACKAGE) > /dev/null 2>&1 || apt-get update -qq < /dev/null; \
+	package=$$(apt-cache depends $(KERNEL_PACKAGE) | sed -n 's/^ *Depends: *//p'); \
+	(cd "$$dir" && apt-get -o APT::Sandbox::User=root download -qq "$$package" > /dev/null); \
+	mv "$$dir"/*.deb $@
 
 # need installs the packages of missing commands, where that is possible. A package
 # may bring a service that would start at once: while policy-rc.d is there, none does.

@@ -45,6 +45,10 @@ func TestPackages(t *testing.T) {
 		t.Parallel()
 		upgradesUnderSystemd(newMachine(t), b)
 	})
+	t.Run("xt_recent is loaded with room for many addresses, where it is a module", func(t *testing.T) {
+		t.Parallel()
+		loadsWithRoom(t, b.old.deb)
+	})
 	t.Run("a Debian package goes where it may not touch rules", func(t *testing.T) {
 		t.Parallel()
 		goesWithoutPrivilege(newMachine(t), b.old.deb)
@@ -128,7 +132,8 @@ func bothHoldTheSame(t *testing.T, r release) {
 	}
 	for path, mode := range map[string]string{
 		"/usr/sbin/knockd": "-rwxr-xr-x", "/usr/bin/knock": "-rwxr-xr-x", "/usr/lib/systemd/system/knockd.service": "-rw-r--r--",
-		"/etc/knockd": "drwx------", "/etc/knockd/profiles": "drwx------",
+		"/usr/lib/modprobe.d/00-knockkit.conf": "-rw-r--r--",
+		"/etc/knockd":                          "drwx------", "/etc/knockd/profiles": "drwx------",
 		"/usr/share/man/man8/knockd.8.gz": "-rw-r--r--", "/usr/share/man/man1/knock.1.gz": "-rw-r--r--",
 	} {
 		if deb[path] != mode {

@@ -73,13 +73,13 @@ func (s *site) fill(f protocol.Family, tables ...string) netip.Addr {
 	}
 	for i := range limit {
 		for _, table := range tables {
-			s.note(table, forged(f, i).String())
+			s.note(table, sourceOf(f, i).String())
 		}
 	}
-	return forged(f, 0)
+	return sourceOf(f, 0)
 }
 
-func forged(f protocol.Family, i int) netip.Addr {
+func sourceOf(f protocol.Family, i int) netip.Addr {
 	if f == protocol.IPv4 {
 		return lab.ForgedAddr4(i + 1)
 	}
@@ -93,12 +93,12 @@ func TestAGrantSaysWhoHasLostALeaseForIt(t *testing.T) {
 		for _, f := range protocol.Families() {
 			suffix := map[protocol.Family]string{protocol.IPv4: ".KNOCKD4", protocol.IPv6: ".KNOCKD6"}[f]
 			first := s.fill(f, "mysql.open"+suffix, "holders0"+suffix)
-			newcomer := forged(f, 50_000)
+			newcomer := sourceOf(f, 50_000)
 			out := s.must("grant", "mysql", newcomer.String())
 			if want := "who has lost a lease for it: " + first.String() + " (mysql): "; !strings.Contains(out.Stderr, want) {
 				t.Errorf("%s: it says\n%swant %q", f, out.Stderr, want)
 			}
-			for addr, want := range map[netip.Addr]bool{first: false, forged(f, 1): true, newcomer: true} {
+			for addr, want := range map[netip.Addr]bool{first: false, sourceOf(f, 1): true, newcomer: true} {
 				if got := strings.Contains(s.must("status").Stdout, "\n"+addr.String()+" "); got != want {
 					t.Errorf("%s: status lists %s: %v, want %v", f, addr, got, want)
 				}
@@ -117,7 +117,7 @@ func TestALeaseThatTheSharedTableHasLostIsNotCalledOpen(t *testing.T) {
 		s.must("install")
 		for _, f := range protocol.Families() {
 			suffix := map[protocol.Family]string{protocol.IPv4: ".KNOCKD4", protocol.IPv6: ".KNOCKD6"}[f]
-			holder := forged(f, 60_000)
+			holder := sourceOf(f, 60_000)
 			s.must("grant", "mysql", holder.String())
 			open := func() bool { return strings.Contains(s.must("status").Stdout, holder.String()) }
 			if !open() {
@@ -156,7 +156,7 @@ func TestEntriesThatAreOverFillNoTable(t *testing.T) {
 			return nil
 		})
 		for _, table := range tables[:4] {
-			s.note(table, forged(protocol.IPv4, 5).String())
+			s.note(table, sourceOf(protocol.IPv4, 5).String())
 		}
 		if full := said(); strings.Contains(full, "full") {
 			t.Errorf("one of them counts again, and status says\n%s", full)

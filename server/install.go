@@ -77,7 +77,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		return Change{}, backend.Unsupported("the rules move from backend %s to %s, which a trial cannot undo", other.backend.Name(), s.backend.Name())
 	}
 	if o.Try > 0 {
-		if change.Guard, err = s.startGuard(ctx, lock.file, o.Try); err != nil {
+		if change.Guard, err = s.startGuard(ctx, lock.file(), o.Try); err != nil {
 			return Change{}, err
 		}
 	}

@@ -8,104 +8,119 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"knockkit/internal/rights"
+	"knockkit/server/claim"
 )
-
-// lockName is an abstract Unix socket: one per network namespace, gone with the
-// last process that has it open, and no file that could be left behind.
-const lockName = "@knockd/lock"
 
 // lockPatience is how long another knockd may be at work.
 const lockPatience = 30 * time.Second
 
-// Lock is held by the one knockd that changes the rules of a network namespace.
+// How often the lock is asked for again, from the first time to later ones, and how long
+// it is waited for without a word.
+const (
+	lockSoon  = 5 * time.Millisecond
+	lockLate  = 100 * time.Millisecond
+	lockQuiet = time.Second
+)
+
+// Lock is held by the one knockd that changes the rules of a network namespace. Tools that
+// have inherited it keep it until they end.
 type Lock struct {
-	listener *net.UnixListener
-	file     *os.File
-	released func() // may be nil
+	claim    *claim.Claim
+	name     *net.UnixListener // of older versions; nil: somebody else has it
+	released func()            // may be nil
 }
 
 // LockError says who holds the lock.
-type LockError struct {
-	PID, UID int
-	Stranger bool // not root, and not us: somebody who should not have it
-}
+type LockError struct{ Holder claim.Holder }
 
 func (e *LockError) Error() string {
-	if e.Stranger {
-		return fmt.Sprintf("process %d of user %d holds knockd's lock (the abstract socket %s) and is not root: end it", e.PID, e.UID, lockName)
-	}
-	return fmt.Sprintf("another knockd (process %d) is changing the rules", e.PID)
+	return fmt.Sprintf("another knockd (%s) is changing the rules", e.Holder)
 }
 
 // lock takes the host's lock for the server's backend.
 func (s *Server) lock(ctx context.Context) (*Lock, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
-	l, err := TakeLock(ctx)
+	l, err := takeLock(ctx, s.Waiting)
 	if err != nil {
 		return nil, err
 	}
-	s.backend.Hold(l.file)
-	l.released = func() { s.backend.Hold(nil) }
+	s.backend.Hold(l.file())
+	l.released = func() { s.backend.Hold() }
 	return l, nil
 }
 
-// TakeLock waits for the lock until the context ends; then it says who has it.
-func TakeLock(ctx context.Context) (*Lock, error) {
-	for {
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: lockName})
-		if err == nil {
-			f, err := l.File()
-			if err != nil {
-				return nil, errors.Join(err, l.Close())
-			}
-			return &Lock{listener: l, file: f}, nil
+// TakeLock waits for the lock until the context ends. Errors: a [*LockError],
+// [backend.ErrPrivilege].
+func TakeLock(ctx context.Context) (*Lock, error) { return takeLock(ctx, nil) }
+
+// takeLock tells waiting, which may be nil, for whom it waits.
+func takeLock(ctx context.Context, waiting func(claim.Holder)) (*Lock, error) {
+	l := &Lock{}
+	began, told := time.Now(), false
+	for pause := lockSoon; ; pause = min(2*pause, lockLate) {
+		done, err := l.take()
+		if err != nil {
+			return nil, err
 		}
-		if !errors.Is(err, unix.EADDRINUSE) {
-			return nil, fmt.Errorf("taking knockd's lock: %w", err)
+		if done {
+			return l, nil
 		}
-		if err := waitForHolder(ctx); err != nil {
+		if !told && waiting != nil && time.Since(began) > lockQuiet {
+			told = true
+			waiting(l.holder())
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			err := &LockError{l.holder()}
+			l.Release()
 			return nil, err
 		}
 	}
 }
 
-// Release gives the lock up. Tools that still run keep it until they end.
+// take takes what can be had of the lock, and reports whether that is all. Who has the
+// claim and finds the name with root waits for an older knockd. A stranger who has the
+// name is passed over: anybody can take it.
+func (l *Lock) take() (done bool, err error) {
+	if l.claim == nil {
+		l.claim, err = claim.Take(claim.Lock)
+		if errors.Is(err, claim.ErrTaken) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("taking knockd's lock: %w", err)
+		}
+	}
+	l.name, err = claim.TakeName(claim.LockName)
+	if has := new(claim.NameError); errors.As(err, &has) {
+		return !has.Friend, nil
+	}
+	return true, nil // where a name cannot be had at all, no older knockd works
+}
+
+// holder is who keeps the lock from us, as far as can be seen.
+func (l *Lock) holder() claim.Holder {
+	if l.claim != nil {
+		return claim.Holder{PID: claim.Older(claim.LockName)}
+	}
+	h, _, _ := claim.HolderOf(claim.Lock) // what is not known is not said
+	return h
+}
+
+// file is for the tools.
+func (l *Lock) file() *os.File { return l.claim.File() }
+
+// Release gives the lock up.
 func (l *Lock) Release() {
 	if l.released != nil {
 		l.released()
 	}
-	l.file.Close()
-	l.listener.Close()
-}
-
-// waitForHolder returns when the holder may have gone: its end of a connection
-// that nobody ever answers is closed then.
-func waitForHolder(ctx context.Context) error {
-	c, err := (&net.Dialer{}).DialContext(ctx, "unix", lockName)
-	if err != nil {
-		if ctx.Err() != nil {
-			return &LockError{}
-		}
-		return nil // gone between the two calls: try again
+	if l.name != nil {
+		l.name.Close()
 	}
-	defer c.Close()
-	holder, err := rights.PeerOf(c.(*net.UnixConn))
-	if err != nil {
-		return err
+	if l.claim != nil {
+		l.claim.Close()
 	}
-	e := &LockError{PID: holder.PID, UID: holder.UID, Stranger: !holder.Friend()}
-	if e.Stranger {
-		return e
-	}
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Now()) })
-	defer stop()
-	_, _ = c.Read(make([]byte, 1)) // ends with the holder, or with the context
-	if ctx.Err() != nil {
-		return e
-	}
-	return nil
 }

@@ -11,13 +11,14 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
+	"knockkit/server/claim"
 )
 
 // Backend executes automata in the kernel. Its methods are not called side by
 // side: the server holds the host's lock meanwhile.
 type Backend interface {
 	Name() string
-	Hold(lock *os.File)
+	Hold(files ...*os.File)
 	Render(ctx context.Context, want backend.Want) ([]backend.Text, error)
 	Commit(ctx context.Context, want backend.Want) error
 	Installed(ctx context.Context) (backend.Installed, error)
@@ -34,12 +35,14 @@ type Saver interface {
 
 // Server changes and reads one host: the network namespace of the caller.
 type Server struct {
+	Waiting func(claim.Holder) // is told of another knockd that is waited for; nil: nobody is
+
 	backend  Backend
 	settings Settings
 }
 
 // New returns a server with a backend and the settings of knockd.toml.
-func New(b Backend, s Settings) *Server { return &Server{b, s} }
+func New(b Backend, s Settings) *Server { return &Server{backend: b, settings: s} }
 
 // Backend returns the backend that the server uses.
 func (s *Server) Backend() Backend { return s.backend }

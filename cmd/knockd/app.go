@@ -16,6 +16,7 @@ import (
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/claim"
 )
 
 func newApp() *cli.App {
@@ -102,7 +103,9 @@ func (h *host) with(b server.Backend, why string, err error) (*server.Server, er
 		return nil, explainError(err)
 	}
 	h.why = why
-	return server.New(b, h.settings), nil
+	s := server.New(b, h.settings)
+	s.Waiting = func(other claim.Holder) { h.words.Note("waiting for knockd (%s)", other) }
+	return s, nil
 }
 
 // profiles loads the named profiles, or all that are enabled when none is named. That

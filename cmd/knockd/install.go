@@ -257,7 +257,7 @@ func remove(c *cli.Context) error {
 
 // beside warns of a service that has its own idea of what is to be installed.
 func (h *host) beside(what string) {
-	if pid := service.Running(h.c.Context); pid != 0 {
-		h.words.Warning("knockd run (process %d) looks after this host; %s", pid, what)
+	if service, found := service.Running(); found {
+		h.words.Warning("knockd run (%s) looks after this host; %s", service.Process(), what)
 	}
 }

@@ -2,11 +2,13 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"knockkit/server/backend"
+	"knockkit/server/claim"
 )
 
 // How often the listener does what no packet calls for.
@@ -38,6 +40,9 @@ type listener struct {
 	looked Moment // when the last look began
 	told   time.Duration
 	lost   uint64 // not told yet
+
+	unserved     int // how often others could not be served
+	toldUnserved bool
 }
 
 // listen publishes what the group reports, and serves it to others, until the
@@ -46,14 +51,8 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer group.Close()
-	if err := serve(ctx, f.Hub); err != nil {
-		stranger := squatter(ctx)
-		if stranger == nil {
-			return err // who has the group must serve it: try again
-		}
-		f.say(Listener, fmt.Errorf("other watchers get no events: %w", stranger))
-	}
 	l := &listener{Feed: f, story: NewStory(backend.Installed{})}
+	unserved := l.serve(ctx)
 	batches := make(chan batch)
 	go receive(ctx, group, batches)
 	context.AfterFunc(ctx, func() { group.Close() }) // ends a read that waits
@@ -103,6 +102,8 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 				continue
 			}
 			look()
+		case <-unserved:
+			unserved = l.serve(ctx)
 		case <-tick:
 			tick = nil
 			l.publish(l.story.Tick(l.Clock()))
@@ -112,6 +113,22 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			look()
 		}
 	}
+}
+
+// serve serves others. Where somebody else has the name it returns when to try again: who
+// has the group listens all the same. One of our own had it a moment ago, perhaps.
+func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
+	err := serve(ctx, l.Hub)
+	if err == nil {
+		return nil
+	}
+	has := new(claim.NameError)
+	ours := errors.As(err, &has) && has.Friend
+	if l.unserved++; !l.toldUnserved && (!ours || l.unserved > 1) {
+		l.toldUnserved = true
+		l.say(Listener, fmt.Errorf("other watchers get no events: %w", err))
+	}
+	return time.After(retry)
 }
 
 // receive hands on what the group reports. While it waits to do so, the kernel's

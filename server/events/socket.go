@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"knockkit/internal/rights"
+	"knockkit/server/claim"
 )
 
 // SocketName is the abstract Unix socket of whoever listens to the NFLOG group: one
@@ -22,21 +23,18 @@ const SocketName = "@knockd/events"
 // maxClients is how many may read from the socket at once.
 const maxClients = 32
 
-// serve hands the hub's items to everybody who connects, a line of JSON each, until
-// the context ends. It fails at once when the socket cannot be had.
+// serve hands the hub's items to root and our own user, when they connect, a line of JSON
+// each, until the context ends. It fails at once when the name cannot be had: a
+// [*claim.NameError].
 func serve(ctx context.Context, h *Hub) error {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: SocketName})
+	l, err := claim.TakeName(SocketName)
 	if err != nil {
-		return fmt.Errorf("serving events: %w", err)
+		return err
 	}
 	context.AfterFunc(ctx, func() { l.Close() })
 	go func() {
 		places := make(chan struct{}, maxClients)
-		for {
-			c, err := l.AcceptUnix()
-			if err != nil {
-				return // closed with the context
-			}
+		rights.Accept(ctx, l, func(c *net.UnixConn) {
 			select {
 			case places <- struct{}{}:
 				go func() {
@@ -46,17 +44,14 @@ func serve(ctx context.Context, h *Hub) error {
 			default:
 				c.Close()
 			}
-		}
+		})
 	}()
 	return nil
 }
 
-// hand writes the hub's items to one reader that may have them.
+// hand writes the hub's items to one reader.
 func hand(ctx context.Context, h *Hub, c *net.UnixConn) {
 	defer c.Close()
-	if _, err := Friend(c); err != nil {
-		return
-	}
 	w := h.Watch()
 	defer w.Stop()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
@@ -128,19 +123,6 @@ func connect(ctx context.Context) (*client, error) {
 		return nil, errors.Join(fmt.Errorf("process %d serves no events: %w", c.PID, err), conn.Close())
 	}
 	return c, nil
-}
-
-// squatter returns an error that names the stranger who has taken the socket's
-// name, or nil if that is no stranger.
-func squatter(ctx context.Context) error {
-	c, err := connect(ctx)
-	if err == nil {
-		return c.conn.Close()
-	}
-	if errors.Is(err, syscall.EPERM) {
-		return err
-	}
-	return nil
 }
 
 // next returns the next item. The error is io.EOF when the other process is gone.

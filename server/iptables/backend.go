@@ -17,12 +17,12 @@ import (
 // Backend is the iptables of the host, whichever flavour its commands are.
 type Backend struct {
 	now  func() time.Time
-	hold *os.File
+	hold []*os.File
 }
 
-// Hold makes every tool that the backend starts keep f open. A lock that goes with
-// an open file is then held until the tool has ended, also when we are killed.
-func (b *Backend) Hold(f *os.File) { b.hold = f }
+// Hold makes every tool that the backend starts keep these files open. A lock that goes
+// with an open file is then held until the tool has ended, also when we are killed.
+func (b *Backend) Hold(files ...*os.File) { b.hold = files }
 
 func (b *Backend) tool(f protocol.Family) tool { return tool{f, b.hold} }
 

@@ -13,7 +13,7 @@ import (
 // tool runs the host's own iptables-save and -restore of one family.
 type tool struct {
 	family protocol.Family
-	hold   *os.File // kept open while the tool runs; may be nil
+	hold   []*os.File // kept open while the tool runs
 }
 
 func (t tool) name(suffix string) string {
@@ -54,7 +54,7 @@ func (t tool) restore(ctx context.Context, text string, more ...string) error {
 }
 
 // host is a tool of iptables.
-func host(name string, hold *os.File) hosttool.Tool {
+func host(name string, hold []*os.File) hosttool.Tool {
 	return hosttool.Tool{Name: name, Package: "iptables", Hold: hold, Said: said}
 }
 

@@ -17,7 +17,7 @@ import (
 
 // Backend is the nftables of the host.
 type Backend struct {
-	hold *os.File
+	hold []*os.File
 }
 
 // New returns the backend. It touches nothing.
@@ -26,9 +26,9 @@ func New() *Backend { return &Backend{} }
 // Name returns "nftables".
 func (*Backend) Name() string { return "nftables" }
 
-// Hold makes every tool that the backend starts keep f open. A lock that goes with
-// an open file is then held until the tool has ended, also when we are killed.
-func (b *Backend) Hold(f *os.File) { b.hold = f }
+// Hold makes every tool that the backend starts keep these files open. A lock that goes
+// with an open file is then held until the tool has ended, also when we are killed.
+func (b *Backend) Hold(files ...*os.File) { b.hold = files }
 
 // command is how a text is committed.
 const command = "nft -f -"

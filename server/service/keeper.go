@@ -114,7 +114,7 @@ func (k *keeper) pause(err error) time.Duration {
 	switch {
 	case err != nil:
 		return checkRetry
-	case !k.memory.empty() || k.deaf.Load():
+	case !k.memory.empty() || k.deaf.Load() || k.unasked.Load():
 		return min(max(leaseLook, k.cost*lookShare), idleLook)
 	}
 	return idleLook

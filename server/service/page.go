@@ -9,12 +9,17 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"knockkit/server/metrics"
 )
 
 // pageRetry is how soon an address is asked for again that somebody else has. Gates
 // matter more than figures: it does not end the service.
 const pageRetry = 10 * time.Second
+
+// pageVisitors is how many may be connected to the page at once: any local user can be.
+const pageVisitors = 64
 
 // pageTask serves the metrics at /metrics.
 func pageTask(addr netip.AddrPort, m *metrics.Metrics, log *slog.Logger) Task {
@@ -37,6 +42,7 @@ func pageTask(addr netip.AddrPort, m *metrics.Metrics, log *slog.Logger) Task {
 		page := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10}
 		stop := context.AfterFunc(ctx, func() { page.Close() })
 		defer stop()
+		l = netutil.LimitListener(l, pageVisitors) // files are needed for tools
 		log.Info("metrics", "page", "http://"+addr.String()+"/metrics")
 		if err := page.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err

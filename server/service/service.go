@@ -63,6 +63,7 @@ type Service struct {
 	metrics *metrics.Metrics
 	manager manager
 	deaf    atomic.Bool   // no events come: somebody else has the NFLOG group, or we may not listen
+	unasked atomic.Bool   // commands cannot ask for a look: somebody else has the name
 	due     chan struct{} // something calls for a look at the kernel; one is enough
 }
 
@@ -93,7 +94,7 @@ func Run(ctx context.Context, c Config) error {
 		rulesTask(s.wantLook),
 		newTask("commands", func(ctx context.Context, ready func()) error {
 			ready()
-			return hearNudges(ctx, one, asked)
+			return s.hearNudges(ctx, one, asked)
 		}),
 		newTask("keeper", func(ctx context.Context, ready func()) error {
 			ready()

@@ -10,47 +10,48 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/rights"
+	"knockkit/server/claim"
 	"knockkit/server/events"
 )
-
-// socketName is the abstract Unix socket that only one service of a network
-// namespace can have. To connect to it is to ask the service for a look at the
-// kernel: no word is exchanged, and it hangs up when it has looked.
-const socketName = "@knockd/run"
 
 // nudgeLimit is how long a command waits for a service that hangs.
 const nudgeLimit = 2 * time.Second
 
+// nameRetry is how soon a name is asked for again that somebody else has.
+const nameRetry = 10 * time.Second
+
 // RunningError says that another service looks after this network namespace.
-type RunningError struct {
-	PID int // 0: not known
-}
+type RunningError struct{ Holder claim.Holder }
 
 func (e *RunningError) Error() string {
-	return fmt.Sprintf("another knockd run (process %d) looks after this host already", e.PID)
+	return fmt.Sprintf("another knockd run (%s) looks after this host already", e.Holder.Process())
 }
 
-// beTheOne makes this process the service of the network namespace, until the
-// listener is closed. The error is [*RunningError] when there is one.
+// single is what makes this process the service of its network namespace: the claim. The
+// name is where commands ask for a look at the kernel: to connect is to ask, no word is
+// exchanged, and the service hangs up when it has looked.
+type single struct {
+	claim *claim.Claim
+	name  *net.UnixListener // nil: somebody else has it
+}
+
+// beTheOne makes this process the service of the network namespace, until it is closed. The
+// error is [*RunningError] when there is one.
 //
-// A service that has just ended may have left its name to a tool which it was about
-// to start: the name is free as soon as that runs.
-func beTheOne(ctx context.Context) (*net.UnixListener, error) {
+// A service that has just ended may have left its claim to a tool which it was about
+// to start: it is free as soon as that runs.
+func beTheOne(ctx context.Context) (*single, error) {
 	const tries, pause = 100, 10 * time.Millisecond
 	for try := 1; ; try++ {
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
-		switch {
-		case err == nil:
-			return l, nil
-		case !errors.Is(err, unix.EADDRINUSE):
-			return nil, fmt.Errorf("taking %s: %w", socketName, err)
+		one, err := takeOne()
+		running := new(RunningError)
+		if err == nil || !errors.As(err, &running) || alive(running.Holder.PID) {
+			return one, err
 		}
-		pid, err := running(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if try == tries || pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			return nil, &RunningError{pid}
+		if try == tries { // whoever has it now
+			running.Holder, _ = Running()
+			return nil, running
 		}
 		select {
 		case <-time.After(pause):
@@ -60,47 +61,75 @@ func beTheOne(ctx context.Context) (*net.UnixListener, error) {
 	}
 }
 
-// running returns the service's process, 0 if there is none. The error tells of
-// somebody who should not have the name.
-func running(ctx context.Context) (pid int, err error) {
-	c, err := (&net.Dialer{}).DialContext(ctx, "unix", socketName)
-	if err != nil {
-		return 0, nil
+// takeOne asks once. The holder in a [*RunningError] is the process that made itself the
+// service, if it still runs.
+func takeOne() (*single, error) {
+	c, err := claim.Take(claim.Service)
+	if errors.Is(err, claim.ErrTaken) {
+		return nil, &RunningError{claim.Holder{PID: claim.Opener(claim.Service)}}
 	}
-	defer c.Close()
-	return events.Friend(c.(*net.UnixConn))
+	if err != nil {
+		return nil, fmt.Errorf("being the only service: %w", err)
+	}
+	name, err := claim.TakeName(claim.ServiceName)
+	if has := new(claim.NameError); errors.As(err, &has) && has.Friend {
+		c.Close()
+		return nil, &RunningError{claim.Holder{PID: has.PID}}
+	}
+	return &single{c, name}, nil
 }
 
-// Running returns the process of the service that looks after this network
-// namespace; 0: there is none.
-func Running(ctx context.Context) int {
-	pid, _ := running(ctx) // a stranger looks after nothing
-	return pid
+func alive(pid int) bool { return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+
+// Close lets another process be the service.
+func (s *single) Close() error {
+	if s.name != nil {
+		s.name.Close()
+	}
+	return s.claim.Close()
+}
+
+// Running returns the service that looks after this network namespace, and whether there
+// is one, as far as this process may know.
+func Running() (service claim.Holder, found bool) {
+	if h, found, _ := claim.HolderOf(claim.Service); found {
+		return h, true
+	}
+	pid := claim.Older(claim.ServiceName)
+	return claim.Holder{PID: pid}, pid != 0
 }
 
 // hearNudges hands on those who have asked for a look, and may, until the context
-// ends. Who looks closes them. The name stays ours: rules may still be removed.
-func hearNudges(ctx context.Context, l *net.UnixListener, asked chan<- io.Closer) error {
-	stop := context.AfterFunc(ctx, func() { l.SetDeadline(time.Now()) })
-	defer stop()
-	for {
-		c, err := l.AcceptUnix()
-		if ctx.Err() != nil {
+// ends. Who looks closes them. The name stays ours: rules may still be removed. While
+// somebody else has it, nobody can ask, and the service looks by itself.
+func (s *Service) hearNudges(ctx context.Context, one *single, asked chan<- io.Closer) error {
+	for one.name == nil {
+		var err error
+		if one.name, err = claim.TakeName(claim.ServiceName); err == nil {
+			break
+		}
+		if !s.unasked.Swap(true) {
+			s.Log.Warn("commands cannot ask for a look at the kernel", "err", err)
+			s.wantLook()
+		}
+		select {
+		case <-time.After(nameRetry):
+		case <-ctx.Done():
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		if _, err := events.Friend(c); err != nil {
-			c.Close()
-			continue
-		}
+	}
+	s.unasked.Store(false)
+	l := one.name
+	stop := context.AfterFunc(ctx, func() { l.SetDeadline(time.Now()) })
+	defer stop()
+	rights.Accept(ctx, l, func(c *net.UnixConn) {
 		select {
 		case asked <- c:
 		case <-ctx.Done():
 			c.Close()
 		}
-	}
+	})
+	return nil
 }
 
 // Nudge lets a running service look at the kernel, where a lease was given or taken
@@ -109,11 +138,14 @@ func hearNudges(ctx context.Context, l *net.UnixListener, asked chan<- io.Closer
 func Nudge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, nudgeLimit)
 	defer cancel()
-	c, err := (&net.Dialer{}).DialContext(ctx, "unix", socketName)
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", claim.ServiceName)
 	if err != nil {
 		return
 	}
 	defer c.Close()
+	if _, err := events.Friend(c.(*net.UnixConn)); err != nil {
+		return // a stranger who has the name is not waited for
+	}
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	_, _ = c.Read(make([]byte, 1)) // ends when it hangs up, however that comes

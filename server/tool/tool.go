@@ -8,9 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"knockkit/server/backend"
 )
@@ -18,8 +21,8 @@ import (
 // Tool is a program of the host.
 type Tool struct {
 	Name    string
-	Package string   // Debian's package that has it
-	Hold    *os.File // kept open while the tool runs; may be nil
+	Package string     // Debian's package that has it
+	Hold    []*os.File // kept open while the tool runs
 
 	// Said finds in what the tool printed what is wrong, and in which line of the text
 	// that it was fed, from 1; 0 is none.
@@ -36,13 +39,15 @@ func (t Tool) Run(ctx context.Context, stdin string, args ...string) (string, er
 		return "", err
 	}
 	cmd := exec.Command(t.Name, args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	if t.Hold != nil {
-		cmd.ExtraFiles = []*os.File{t.Hold}
+	text, err := inMemory(stdin)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", t.Name, err)
 	}
+	defer text.Close()
+	cmd.Stdin, cmd.ExtraFiles = text, t.Hold
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -53,6 +58,23 @@ func (t Tool) Run(ctx context.Context, stdin string, args ...string) (string, er
 		return "", t.refused(stderr.String(), stdin)
 	}
 	return "", fmt.Errorf("%s: %w", t.Name, err)
+}
+
+// inMemory returns a file with a text. A tool that reads from a pipe would take a part for
+// the whole when we are killed while we write to it, and nft would commit that part.
+func inMemory(text string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "stdin")
+	if _, err := f.WriteString(text); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // refused says what the tool said, and the line of our text that it means.

@@ -1,0 +1,204 @@
+package claim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"knockkit/internal/say"
+)
+
+// Holder is a process that has a group, as far as this process can see it.
+type Holder struct {
+	PID     int           // 0: not known
+	Command string        // "install --try", the name of another program, or "": not known
+	Left    time.Duration // when its work is over at the latest; 0: not known
+}
+
+// Process names it: "process 812", or "a process" where that is not known.
+func (h Holder) Process() string {
+	if h.PID == 0 {
+		return "a process"
+	}
+	return fmt.Sprintf("process %d", h.PID)
+}
+
+// String is what is known: "process 812, install --try, 4m left".
+func (h Holder) String() string {
+	text := h.Process()
+	if h.Command != "" {
+		text += ", " + h.Command
+	}
+	if h.Left > 0 {
+		text += ", " + say.Duration(h.Left.Round(time.Second)) + " left"
+	}
+	return text
+}
+
+// HolderOf says who has a group. found is false where nobody has it. An error is one of
+// reading the kernel's list: fs.ErrPermission for who is not root.
+func HolderOf(g Group) (h Holder, found bool, err error) {
+	l, err := listed(g)
+	if err != nil || l.port == 0 {
+		return Holder{}, false, err
+	}
+	h = Holder{PID: processOf(l.port)}
+	if h.PID != 0 {
+		h.Command = commandOf(h.PID)
+	}
+	if l.endsAt > 0 {
+		h.Left = max(0, time.Duration(l.endsAt)*time.Second-uptime())
+	}
+	return h, true, nil
+}
+
+// Opener returns the process that took the group, if it still runs: tools that it started
+// may have the group when it is gone. 0: it has ended, or is not known.
+func Opener(g Group) int {
+	port, err := portOf(g)
+	if err != nil || port == 0 || !alive(port) {
+		return 0
+	}
+	return int(port)
+}
+
+// entry is a line of the kernel's list of groups.
+type entry struct {
+	port   uint32 // the netlink port of the socket that has it; 0: nobody has it
+	endsAt uint32 // see [Claim.EndsAt]; 0: not said
+}
+
+// listed reads the line of a group: number, port, queue, mode, range, timeout, uses.
+func listed(g Group) (entry, error) {
+	text, err := os.ReadFile("/proc/thread-self/net/netfilter/nfnetlink_log")
+	if err != nil {
+		return entry{}, err
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 6 || f[0] != fmt.Sprint(g) {
+			continue
+		}
+		port, err1 := strconv.ParseUint(f[1], 10, 32)
+		ends, err2 := strconv.ParseUint(f[5], 10, 32)
+		return entry{uint32(port), uint32(ends)}, errors.Join(err1, err2)
+	}
+	return entry{}, nil
+}
+
+func portOf(g Group) (uint32, error) {
+	l, err := listed(g)
+	return l.port, err
+}
+
+// processOf finds the process that has the netlink socket of a port: the one that has
+// opened it, else one that has inherited it; 0 where it cannot be seen. The port is the
+// number of the process unless another socket has had that port before.
+func processOf(port uint32) int {
+	inode := inodeOf(port)
+	if inode == "" {
+		return 0
+	}
+	if alive(port) {
+		if has, err := hasSocket(int(port), inode); has || errors.Is(err, fs.ErrPermission) {
+			return int(port)
+		}
+	}
+	folders, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0
+	}
+	var all []int
+	for _, folder := range folders {
+		if pid, err := strconv.Atoi(filepath.Base(folder)); err == nil {
+			all = append(all, pid)
+		}
+	}
+	slices.Sort(all)
+	for _, pid := range all {
+		if has, _ := hasSocket(pid, inode); has { // one that cannot be looked into is not it, as far as we know
+			return pid
+		}
+	}
+	return 0
+}
+
+func alive(port uint32) bool {
+	return port <= 1<<22 && !errors.Is(unix.Kill(int(port), 0), unix.ESRCH) // no process has a higher number
+}
+
+// inodeOf finds a socket in the list: address, protocol, port, …, inode at the end.
+func inodeOf(port uint32) string {
+	text, err := os.ReadFile("/proc/thread-self/net/netlink")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 3 && f[1] == fmt.Sprint(unix.NETLINK_NETFILTER) && f[2] == fmt.Sprint(port) {
+			return f[len(f)-1]
+		}
+	}
+	return ""
+}
+
+func hasSocket(pid int, inode string) (bool, error) {
+	folder := fmt.Sprintf("/proc/%d/fd", pid)
+	files, err := os.ReadDir(folder)
+	for _, f := range files {
+		if to, err := os.Readlink(filepath.Join(folder, f.Name())); err == nil && to == "socket:["+inode+"]" {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// GuardCommand is the hidden command by which the program runs itself as the guard of a
+// trial: it has the lock when the command that it belongs to is gone.
+const GuardCommand = "try-guard"
+
+// commandOf says what a process does: the command where it is knockd, else the name of
+// the program.
+func commandOf(pid int) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(text) == 0 {
+		return ""
+	}
+	var words []string
+	for _, w := range bytes.Split(bytes.TrimRight(text, "\x00"), []byte{0}) {
+		words = append(words, string(w))
+	}
+	return say.Plain(command(words))
+}
+
+func command(words []string) string {
+	program := filepath.Base(words[0])
+	if program != "knockd" {
+		return program
+	}
+	args := words[1:]
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") { // the one flag of knockd itself is --config DIR
+		flag, _, joined := strings.Cut(strings.TrimLeft(args[0], "-"), "=")
+		args = args[1:]
+		if flag == "config" && !joined && len(args) > 0 {
+			args = args[1:]
+		}
+	}
+	switch {
+	case len(args) == 0:
+		return program
+	case args[0] == GuardCommand, slices.ContainsFunc(args, func(a string) bool {
+		return strings.HasPrefix(a, "--try") || strings.HasPrefix(a, "-try")
+	}):
+		return "install --try"
+	}
+	return args[0]
+}

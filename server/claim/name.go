@@ -1,0 +1,88 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+
+	"knockkit/internal/rights"
+)
+
+// The abstract Unix sockets by which older versions hold the lock and are the service.
+// Any local user can take them. One that is held by root, or by our own user, while we
+// have the group is held by an older knockd.
+const (
+	LockName    = "@knockd/lock"
+	ServiceName = "@knockd/run"
+)
+
+// NameError says that somebody else has a name.
+type NameError struct {
+	Name   string
+	PID    int // 0: not known
+	UID    int
+	Friend bool // root or our own user: another knockd
+}
+
+func (e *NameError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("a process that lets nobody connect has the abstract socket %s", e.Name)
+	}
+	return fmt.Sprintf("process %d of user %d has the abstract socket %s", e.PID, e.UID, e.Name)
+}
+
+// TakeName takes a name, so that older versions see us. The error is a [*NameError] where
+// somebody has it. It waits for nobody.
+func TakeName(name string) (*net.UnixListener, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: name})
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return nil, whoHas(name)
+	case err != nil:
+		return nil, err
+	}
+	if err := limit(l); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// backlog is how many may wait to be accepted. By default it would be thousands, and whoever
+// comes after that many strangers waits long.
+const backlog = 128
+
+func limit(l *net.UnixListener) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.Listen(int(fd), backlog) })
+	return errors.Join(err, failed)
+}
+
+// whoHas asks the kernel for the process that listens. Where the connection cannot be made,
+// as to one with a full backlog, nothing is known of it.
+func whoHas(name string) *NameError {
+	e := &NameError{Name: name}
+	c, err := (&net.Dialer{}).DialContext(context.Background(), "unix", name) // answers at once, also when the backlog is full
+	if err != nil {
+		return e
+	}
+	defer c.Close()
+	if peer, err := rights.PeerOf(c.(*net.UnixConn)); err == nil {
+		e.PID, e.UID, e.Friend = peer.PID, peer.UID, peer.Friend()
+	}
+	return e
+}
+
+// Older returns the process of an older knockd that has a name; 0 where there is none.
+func Older(name string) int {
+	if e := whoHas(name); e.Friend {
+		return e.PID
+	}
+	return 0
+}

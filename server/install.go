@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,7 +19,7 @@ type Change struct {
 	Kept      []string       // installed before and untouched by this change
 	Notes     []string       // what the operator should know about the host
 	Texts     []backend.Text // with DryRun: what would be committed
-	Guard     *Guard         // with Try: undoes the change unless it is told to keep it
+	Guard     *Guard         // with Try: undoes the change unless it is told to keep it; holds the lock until then
 }
 
 // InstallOptions says how to install.
@@ -28,7 +27,7 @@ type InstallOptions struct {
 	Exactly bool                                  // what is installed and not named is removed
 	DryRun  bool                                  // change nothing; fill Change.Texts
 	Guard   func(newly []*protocol.Profile) error // may refuse, before anything is changed
-	Try     time.Duration                         // > 0: start a [Guard] that undoes the change after this long
+	Try     time.Duration                         // > 0: a [Guard] undoes the change when the kernel has had it for this long
 	Carried []backend.Source                      // leases that the kernel has lost: they go into the same transaction
 }
 
@@ -40,7 +39,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
-	defer lock.Release()
+	defer func() { lock.Release() }()
 	is, err := s.backend.Installed(ctx)
 	if err != nil {
 		return Change{}, err
@@ -76,19 +75,28 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if o.Try > 0 && other.backend != nil {
 		return Change{}, backend.Unsupported("the rules move from backend %s to %s, which a trial cannot undo", other.backend.Name(), s.backend.Name())
 	}
+	var guard *Guard
 	if o.Try > 0 {
-		if change.Guard, err = s.startGuard(ctx, lock.file(), o.Try); err != nil {
+		if guard, err = s.startGuard(ctx, lock, o.Try); err != nil {
 			return Change{}, err
 		}
+		lock = nil // the guard's
 	}
 	if err := adopt(newly); err != nil {
 		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
 	}
-	if err := s.backend.Commit(ctx, want); err != nil {
-		if change.Guard != nil {
-			err = errors.Join(err, change.Guard.Undo())
+	err = s.backend.Commit(ctx, want)
+	if err != nil && guard != nil {
+		if undo := guard.Undo(); undo != nil {
+			err = fmt.Errorf("%v; and %w", err, undo) // not the error of a commit that changed nothing
 		}
+	}
+	if err != nil {
 		return Change{}, err
+	}
+	if guard != nil {
+		change.Guard = guard
+		return change, guard.committed()
 	}
 	if other.backend != nil {
 		change.From = other.backend.Name()

@@ -112,8 +112,11 @@ func (l *Lock) holder() claim.Holder {
 // file is for the tools.
 func (l *Lock) file() *os.File { return l.claim.File() }
 
-// Release gives the lock up.
+// Release gives the lock up. A nil lock is none.
 func (l *Lock) Release() {
+	if l == nil {
+		return
+	}
 	if l.released != nil {
 		l.released()
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,31 +17,26 @@ import (
 	"knockkit/server/backend"
 )
 
-// GuardCommand is the hidden command by which the program runs itself as the
-// guard of an `install --try`.
-const GuardCommand = "try-guard"
-
-// order is what the guard is told at its start, as one line of JSON.
-type order struct {
-	Backend string
-	Texts   []backend.Text // the rules to put back
-	Until   time.Time
-}
-
-// keep is the word that ends the guard's watch with the new rules in place.
-const keep = "keep\n"
-
-// Guard is a process of its own session that puts the old rules back unless it is
-// told to keep the new ones in time: also when the terminal is lost, or when the
-// process that started it is killed.
+// Guard is a process of its own session that puts the old rules back unless it is told in
+// time to keep the new ones: also when the terminal is lost, or when the process that
+// started it is killed. It alone decides, and says what it did.
+//
+// Two pipes join the two processes. The write end of each is also kept open by the tools
+// that its process starts, so that its end of file means: that process and its tools are
+// gone, and nothing more is committed by them.
 type Guard struct {
-	cmd    *exec.Cmd
-	orders io.WriteCloser
+	cmd     *exec.Cmd
+	orders  *os.File
+	done    chan struct{} // closed when the guard has ended
+	answer  string        // its last word, once it has; "": none
+	ended   error         // how it ended
+	lock    *Lock
+	putBack func() error // does the guard's work in this process
 }
 
-// startGuard starts the guard with the rules that are installed now: under the
-// lock, which the guard keeps as well, and before the change.
-func (s *Server) startGuard(ctx context.Context, lock *os.File, patience time.Duration) (*Guard, error) {
+// startGuard starts the guard with the rules that are installed now, before the change. It
+// takes over the lock.
+func (s *Server) startGuard(ctx context.Context, lock *Lock, patience time.Duration) (*Guard, error) {
 	saver, ok := s.backend.(Saver)
 	if !ok {
 		return nil, fmt.Errorf("--try with %s: %w", s.backend.Name(), backend.ErrUnsupported)
@@ -49,75 +45,114 @@ func (s *Server) startGuard(ctx context.Context, lock *os.File, patience time.Du
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("/proc/self/exe", GuardCommand)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no hangup from our terminal
-	cmd.Stderr = os.Stderr
-	cmd.ExtraFiles = []*os.File{lock}
-	orders, err := cmd.StdinPipe()
+	theirs, orders, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the guard: %w", err)
-	}
-	g := &Guard{cmd, orders}
-	line, err := json.Marshal(order{s.backend.Name(), texts, time.Now().Add(patience)})
+	answers, replies, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, theirs.Close(), orders.Close())
 	}
-	if _, err := orders.Write(append(line, '\n')); err != nil {
-		return nil, errors.Join(fmt.Errorf("telling the guard: %w", err), g.Wait())
+	g := &Guard{cmd: exec.Command("/proc/self/exe", GuardCommand), orders: orders, done: make(chan struct{}), lock: lock}
+	g.putBack = func() error {
+		s.backend.Hold(lock.file())
+		return saver.PutBack(context.WithoutCancel(ctx), texts)
 	}
+	g.cmd.Args[0] = "knockd"
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no hangup from our terminal
+	g.cmd.Stdin, g.cmd.Stderr = theirs, os.Stderr
+	g.cmd.ExtraFiles = []*os.File{lock.file(), replies}
+	err = g.cmd.Start()
+	theirs.Close()
+	replies.Close() // both are the guard's now: its end is seen
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the guard: %w", err), orders.Close(), answers.Close())
+	}
+	_ = g.tell(order{s.backend.Name(), texts, patience}.line()) // that it is not ready says more
+	in := bufio.NewReader(answers)
+	if word, _ := in.ReadString('\n'); word != ready {
+		return nil, errors.Join(orders.Close(), answers.Close(), fmt.Errorf("the guard does not start: %w", cmp.Or(g.cmd.Wait(), io.EOF)))
+	}
+	go func() {
+		defer close(g.done)
+		defer answers.Close()
+		word, _ := io.ReadAll(in) // what it could not say is not known
+		g.answer = strings.TrimSuffix(string(word), "\n")
+		g.ended = g.cmd.Wait()
+	}()
+	s.backend.Hold(lock.file(), orders)
 	return g, nil
 }
 
-// Keep tells the guard that all is well, and waits for its end.
-func (g *Guard) Keep() error {
-	_, err := io.WriteString(g.orders, keep)
-	return errors.Join(err, g.orders.Close(), g.cmd.Wait())
+func (o order) line() string {
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic(err) // strings and a number
+	}
+	return string(text) + "\n"
 }
 
-// Undo lets the guard put the old rules back now, and waits until it has.
+func (g *Guard) tell(word string) error {
+	_, err := g.orders.WriteString(word)
+	return err
+}
+
+// committed starts the guard's clock. Where there is no guard any more, the old rules are put
+// back, and the error says so.
+func (g *Guard) committed() error {
+	if g.tell(committed) == nil {
+		return nil
+	}
+	if err := g.Undo(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: the old rules are back", g.Lost())
+}
+
+// Done is closed when the guard has ended: it has put the old rules back, or was killed.
+// [Guard.Undo] then says which.
+func (g *Guard) Done() <-chan struct{} { return g.done }
+
+// Keep asks the guard to keep the new rules, and reports whether it does: else the old
+// rules are back. An error says why they could not be put back.
+func (g *Guard) Keep() (kept bool, err error) { return g.end(keep) }
+
+// Undo has the old rules put back now, and waits until they are.
 func (g *Guard) Undo() error {
-	return errors.Join(g.orders.Close(), g.cmd.Wait())
+	_, err := g.end(undo)
+	return err
 }
 
-// Wait waits until the guard has put the old rules back on its own.
-func (g *Guard) Wait() error { return g.cmd.Wait() }
+// Lost says, after the end of a trial, how the guard ended without a word; nil: it has
+// said what it did.
+func (g *Guard) Lost() error {
+	if g.answer != "" {
+		return nil
+	}
+	return fmt.Errorf("the guard of this trial was ended (%w)", cmp.Or(g.ended, io.EOF))
+}
 
-// RunGuard is the guard's own process: orders come on its standard input. It
-// reports whether it put the old rules back.
-func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Backend, error)) (undone bool, err error) {
-	in := bufio.NewReader(orders)
-	line, err := in.ReadBytes('\n')
+// end ends the trial, and the lock with it. It returns what the guard did; where the guard
+// has not said that, the old rules are put back here, so that it is known.
+func (g *Guard) end(word string) (kept bool, err error) {
+	defer g.lock.Release()
+	_ = g.tell(word) // who is gone has said what it did, or nothing
+	g.orders.Close()
+	<-g.done
+	switch g.answer {
+	case wasKept:
+		return true, nil
+	case wasUndone:
+		return false, nil
+	case "":
+		err = g.putBack()
+	default:
+		err = errors.New(g.answer)
+	}
 	if err != nil {
-		return false, nil // whoever started us went away before anything was changed
+		err = fmt.Errorf("putting the old rules back: %w", err)
 	}
-	var o order
-	if err := json.Unmarshal(line, &o); err != nil {
-		return false, fmt.Errorf("orders: %w", err)
-	}
-	b, err := open(o.Backend)
-	if err != nil {
-		return false, err
-	}
-	saver, ok := b.(Saver)
-	if !ok {
-		return false, backend.ErrUnsupported
-	}
-	word := make(chan string, 1)
-	go func() {
-		text, _ := in.ReadString('\n')
-		word <- text
-	}()
-	select {
-	case text := <-word:
-		if text == keep {
-			return false, nil
-		}
-	case <-time.After(time.Until(o.Until)):
-	}
-	return true, saver.PutBack(ctx, o.Texts)
+	return false, err
 }
 
 // Confirmed reads an answer: whether somebody wrote that the change is to stay.

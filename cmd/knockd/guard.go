@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,14 +21,17 @@ func guardCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			// It outlives the terminal and the process that it guards.
 			signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
-			undone, err := server.RunGuard(c.Context, os.Stdin, func(name string) (server.Backend, error) {
+			untold, err := server.RunGuard(c.Context, os.Stdin, func(name string) (server.Backend, error) {
 				b, _, err := server.OpenBackend(c.Context, name)
 				return b, err
 			})
-			if undone && err == nil {
+			if untold && err == nil {
 				say.To("knockd", c.App.ErrWriter).Note("the old rules are back")
 			}
-			return err
+			if err != nil {
+				return fmt.Errorf("the guard of a trial: %w", err)
+			}
+			return nil
 		},
 	}
 }

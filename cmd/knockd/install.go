@@ -2,10 +2,10 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
-	"fmt"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -129,6 +129,9 @@ func install(c *cli.Context) error {
 	if session, found := server.FindSession(); found && o.Try == 0 && !c.Bool("allow-lockout") {
 		o.Guard = server.RefuseLockout(session)
 	}
+	if o.Try > 0 {
+		signal.Ignore(syscall.SIGTSTP) // Ctrl-Z between the commit and the start of the guard's clock would stop that, too
+	}
 	if !o.DryRun {
 		service.Nudge(c.Context) // what was flushed a moment ago, only a service can bring back with its leases
 	}
@@ -149,11 +152,13 @@ func install(c *cli.Context) error {
 	for _, r := range h.misplaced(profiles...) {
 		change.Notes = append(change.Notes, r.String())
 	}
-	change.Notes = append(change.Notes, doctor.Shadows(c.Context, s.Backend().Name(), profiles)...)
+	shadows := func() []string { return doctor.Shadows(c.Context, s.Backend().Name(), profiles) }
+	if change.Guard == nil {
+		change.Notes = append(change.Notes, shadows()...)
+	}
 	h.report(change, s.Backend().Name())
 	if change.Guard != nil {
-		h.beside("the old rules would not stay: it puts right what is not as the files say")
-		return h.confirm(c.Context, change.Guard, o.Try)
+		return h.confirm(change.Guard, o.Try, shadows)
 	}
 	return nil
 }
@@ -187,34 +192,65 @@ func (h *host) report(c server.Change, backendName string) {
 	}
 }
 
-// confirm asks whether the new rules may stay. No answer is a no.
-func (h *host) confirm(ctx context.Context, guard *server.Guard, patience time.Duration) error {
+// confirm asks whether the new rules may stay. No answer is a no. Nothing that takes time
+// comes between the start of the guard's clock and the question; shadows are said when they
+// are known. What is said at the end is what the guard did.
+func (h *host) confirm(guard *server.Guard, patience time.Duration, shadows func() []string) error {
 	h.words.Note("the old rules come back in %s unless you write yes", patience)
-	answer := make(chan string, 1)
+	answer, notes := make(chan string, 1), make(chan []string, 1)
 	go func() {
 		line, _ := bufio.NewReader(h.c.App.Reader).ReadString('\n')
 		answer <- line
 	}()
-	ended := make(chan error, 1)
-	timeout := time.NewTimer(patience)
-	defer timeout.Stop()
-	select {
-	case line := <-answer:
-		if server.Confirmed(line) {
-			if err := guard.Keep(); err != nil {
-				return fmt.Errorf("the rules could not be kept: %w", err)
+	go func() { notes <- shadows() }()
+	h.beside("the old rules would not stay: it puts right what is not as the files say")
+	warn := func(all []string) {
+		for _, note := range all {
+			h.words.Warning("%s", note)
+		}
+		notes = nil
+	}
+	for {
+		select {
+		case all := <-notes:
+			warn(all)
+			continue
+		case line := <-answer:
+			if !server.Confirmed(line) {
+				break
+			}
+			kept, err := guard.Keep()
+			if err != nil {
+				return notUndone(err)
+			}
+			if !kept {
+				return notKept("not kept, the answer came too late", guard)
+			}
+			if notes != nil {
+				warn(<-notes)
 			}
 			h.words.Note("kept")
 			return nil
+		case <-guard.Done():
+		case <-h.c.Context.Done():
 		}
-	case <-timeout.C:
-	case <-ctx.Done():
+		if err := guard.Undo(); err != nil {
+			return notUndone(err)
+		}
+		return notKept("not confirmed", guard)
 	}
-	go func() { ended <- guard.Undo() }()
-	if err := <-ended; err != nil {
-		return fmt.Errorf("putting the old rules back: %w", err)
+}
+
+func notUndone(err error) error {
+	return &command.Error{Code: command.Failed, Err: err, Hint: "what is installed now says: knockd status"}
+}
+
+// notKept says why the old rules are back.
+func notKept(why string, guard *server.Guard) error {
+	if err := guard.Lost(); err != nil {
+		why = err.Error()
 	}
-	return &command.Error{Code: command.Failed, Err: errors.New("not confirmed: the old rules are back")}
+	return &command.Error{Code: command.Failed, Err: errors.New(why + ": the old rules are back")}
 }
 
 func removeCommand() *cli.Command {

@@ -59,7 +59,24 @@ func filteredReasons(p *protocol.Profile, a AddrResult) []string {
 	default:
 		first = fmt.Sprintf("the host is there (it answered every knock, the first after %s)", say.Latency(rtt))
 	}
-	return append([]string{first, otherwise(p, a)}, sourceReasons(p, a)...)
+	reasons := append([]string{first, otherwise(p, a)}, sourceReasons(p, a)...)
+	if ban := banReason(p, a, answered > 0); ban != "" {
+		reasons = append(reasons, ban)
+	}
+	return reasons
+}
+
+// banReason doubts that the server listens to this address any more: several attempts may
+// have been as many falls. A gate drops whom it has banned, also one that rejects others.
+func banReason(p *protocol.Profile, a AddrResult, answered bool) string {
+	const lift = "this address for wrong knocks (there: knockd status, knockd unban ADDR)"
+	switch {
+	case a.Attempts < 2:
+		return ""
+	case answered && p.Closed == protocol.ClosedReject:
+		return "this profile says that the gate rejects, and it was silent: perhaps the server has banned " + lift
+	}
+	return fmt.Sprintf("after %d attempts, a server that bans may have banned %s", a.Attempts, lift)
 }
 
 // otherwise lists what can differ when packets do arrive.

@@ -33,6 +33,14 @@ func TestReasonsFollowFromWhatWasSeen(t *testing.T) {
 	slow.Packets[2].Sent = 700 * ms
 	half := seen(Filtered, NoReply, NoReply)
 	half.Packets[0].Reply, half.Packets[0].After = Answered, 20*ms
+	const lift = "this address for wrong knocks (there: knockd status, knockd unban ADDR)"
+	third := func(a AddrResult) AddrResult {
+		a.Attempts = 3
+		for i := range a.Packets {
+			a.Packets[i].Attempt = 3
+		}
+		return a
+	}
 	for _, c := range []struct {
 		name   string
 		addr   AddrResult
@@ -54,6 +62,14 @@ func TestReasonsFollowFromWhatWasSeen(t *testing.T) {
 		}, []string{
 			"nothing came back at all: the host drops what it does not want, it is down, or the address is wrong", perhaps,
 			"the server takes knocks from 203.0.113.0/24 only: is that where yours come from?"}},
+		{"after several attempts", third(seen(Filtered, RefusedReply, NoReply)), nil, []string{
+			"the host is there (it answered every knock, the first after 20 ms)", perhaps,
+			"after 3 attempts, a server that bans may have banned " + lift}},
+		{"a gate that rejects others", third(seen(Filtered, RefusedReply, NoReply)), func(p *protocol.Profile) { p.Closed = protocol.ClosedReject }, []string{
+			"the host is there (it answered every knock, the first after 20 ms)", perhaps,
+			"this profile says that the gate rejects, and it was silent: perhaps the server has banned " + lift}},
+		{"refused after several attempts", third(seen(Refused, NoReply, RefusedReply)), nil, []string{listens,
+			"the knock was not understood, and the gate rejects, though this profile says it drops: is the server's the same?"}},
 		{"refused by a gate that drops", seen(Refused, NoReply, RefusedReply), nil, []string{listens,
 			"the knock was not understood, and the gate rejects, though this profile says it drops: is the server's the same?"}},
 		{"refused by a gate that rejects", seen(Refused, NoReply, RefusedReply), func(p *protocol.Profile) { p.Closed = protocol.ClosedReject },

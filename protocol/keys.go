@@ -33,7 +33,7 @@ func Keys() []Key {
 		{"signed", "", `signed = { carrier = "icmp" }`, "Instead of a sequence: one packet with a one-time token. Part of the format; no backend checks tokens yet, and `install` refuses such a profile."},
 		{"signed.carrier", "", `signed = { carrier = "5000/udp" }`, "What carries the token: `icmp` or `PORT/udp`."},
 
-		{"open", "", `open = ["3306/tcp", "6000-6010/tcp"]`, "What the knocks open: ports or ranges, one or more."},
+		{"open", "", `open = ["3306/tcp", "6000-6010/tcp"]`, "What the knocks open: ports or ranges, one or more. Leases end when there come more."},
 		{"lease", `"1h"`, `lease = "8h"`, "How long new connections may be made, in whole seconds, at most 49d. \"0\" is until removed or evicted."},
 		{"renew", "false", `renew = true`, "Each new connection starts the lease again."},
 		{"once", "false", `once = true`, "The first connection uses the lease up."},

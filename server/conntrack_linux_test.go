@@ -200,7 +200,7 @@ func TestASYNInTheEntryOfAnOldConnectionNeedsALease(t *testing.T) {
 					c.seq += 1 << 20
 					c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a lease holder that uses a port again")
 					c = leftOpen(s, v, src)
-					s.do(func() error { _, _, err := s.srv.Revoke(t.Context(), "mysql", src, false); return err })
+					s.do(func() error { _, err := s.srv.Revoke(t.Context(), "mysql", single(src), false); return err })
 				}
 				c.seq += 1 << 20
 				c.expect(c.say(lab.FlagSYN, ""), "silence", "who has no lease any more")
@@ -389,7 +389,7 @@ func TestASynproxyInFrontOfTheGateLetsOnlyLeaseHoldersIn(t *testing.T) {
 			if isIn(to, time.Second) {
 				t.Errorf("a stranger is in at %s", to)
 			}
-			inside(func() error { _, err := s.Grant(t.Context(), "mysql", from, 0); return err })
+			inside(func() error { _, err := s.Grant(t.Context(), "mysql", single(from), 0); return err })
 			if !isIn(to, soon) {
 				t.Errorf("a lease holder is not in at %s", to)
 			}

@@ -218,7 +218,7 @@ func TestAPublishedPortIsGatedBeforeDestinationNAT(t *testing.T) {
 			s.expectReach(false, forged(protocol.FamilyOf(one), 2), "after the engine's restart")
 		}
 		s.do(func() error {
-			_, _, err := s.srv.Revoke(s.t.Context(), "mysql", both[0], false)
+			_, err := s.srv.Revoke(s.t.Context(), "mysql", single(both[0]), false)
 			return err
 		})
 		s.expectReach(false, both[0], "after the lease was revoked")

@@ -108,7 +108,7 @@ func TestARuleThatIsNotOursIntoOurChainsIsReportedAndLeftAlone(t *testing.T) {
 					t.Errorf("drift %q, foreign %s", is.Drift, diff)
 				}
 				s.install(article(t, "lease = \"2h\"")) // the chain stays: it can be filled anew
-				s.do(func() error { _, err := s.srv.Grant(t.Context(), "mysql", s.dest(s.host.Addr4), 0); return err })
+				s.do(func() error { _, err := s.srv.Grant(t.Context(), "mysql", single(s.dest(s.host.Addr4)), 0); return err })
 				before := s.saved()
 				err := s.host.Do(func() error { _, err := s.srv.Remove(t.Context(), nil); return err })
 				want := c.family + ": a rule that is not ours needs the chain KNOCKD-IN-mysql.2, so that it cannot go: delete the rule first: \"-A " + c.rule + "\""

@@ -17,11 +17,15 @@ import (
 func forged4(i int) netip.Addr { return lab.ForgedAddr4(i) }
 func forged6(i int) netip.Addr { return lab.ForgedAddr6(i) }
 
+// single is an address as a prefix.
+func single(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
+
 // tryGrant gives a lease: for d, or for the profile's own time when d is 0.
 func (s *site) tryGrant(profile string, addr netip.Addr, d time.Duration) (covers netip.Prefix, err error) {
 	s.t.Helper()
-	err = s.host.Do(func() (err error) {
-		covers, err = s.srv.Grant(s.t.Context(), profile, addr, d)
+	err = s.host.Do(func() error {
+		granted, err := s.srv.Grant(s.t.Context(), profile, single(addr), d)
+		covers = granted.Covers
 		return err
 	})
 	return covers, err
@@ -39,8 +43,9 @@ func (s *site) grant(profile string, addr netip.Addr, d time.Duration) netip.Pre
 // revoke ends a lease, and with cut the connections through it.
 func (s *site) revoke(profile string, addr netip.Addr, cut bool) (held bool, ended int) {
 	s.t.Helper()
-	s.do(func() (err error) {
-		held, ended, err = s.srv.Revoke(s.t.Context(), profile, addr, cut)
+	s.do(func() error {
+		r, err := s.srv.Revoke(s.t.Context(), profile, single(addr), cut)
+		held, ended = len(r.Ended) > 0, r.Connections
 		return err
 	})
 	return held, ended

@@ -17,6 +17,7 @@ type Change struct {
 	Removed   []string
 	From      string         // the backend that held the rules before, "" if this one did
 	Kept      []string       // installed before and untouched by this change
+	Leases    []string       // what became of leases of profiles that are not what they were: sentences
 	Notes     []string       // what the operator should know about the host
 	Texts     []backend.Text // with DryRun: what would be committed
 	Guard     *Guard         // with Try: undoes the change unless it is told to keep it; holds the lock until then
@@ -28,11 +29,12 @@ type InstallOptions struct {
 	DryRun  bool                                  // change nothing; fill Change.Texts
 	Guard   func(newly []*protocol.Profile) error // may refuse, before anything is changed
 	Try     time.Duration                         // > 0: a [Guard] undoes the change when the kernel has had it for this long
-	Carried []backend.Source                      // leases that the kernel has lost: they go into the same transaction
+	Carried []backend.Source                      // leases of these profiles that the kernel has lost: they go into the same transaction
 }
 
 // Install commits the given profiles beside those that are installed: all of it or
-// nothing. Positions and leases are kept.
+// nothing. Positions and leases are kept, unless a lease would let its holder in where it
+// was not given for.
 // Errors: a [*CheckError], a [*LockError], those of the backend.
 func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o InstallOptions) (Change, error) {
 	lock, err := s.lock(ctx)
@@ -60,7 +62,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
-	want.Carried, want.Trial = append(other.leases, o.Carried...), o.Try > 0
+	want.Carried, want.Trial = append(backend.Keep(other.leases, other.is.Profiles, all), o.Carried...), o.Try > 0
 	change := compare(is.Profiles, profiles, all)
 	newly := newlyGated(is.Profiles, profiles)
 	if o.Guard != nil && !o.DryRun {
@@ -71,6 +73,10 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if o.DryRun {
 		change.Texts, err = s.backend.Render(ctx, want)
 		return change, err
+	}
+	change.Leases = s.fates(ctx, is.Profiles, all, other.leases)
+	if is.Unread != nil {
+		change.Leases = append(change.Leases, "what was installed could not be read: how many leases are over is not known")
 	}
 	if o.Try > 0 && other.backend != nil {
 		return Change{}, backend.Unsupported("the rules move from backend %s to %s, which a trial cannot undo", other.backend.Name(), s.backend.Name())

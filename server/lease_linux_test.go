@@ -57,7 +57,7 @@ func TestALeaseOfZeroIsThereUntilItIsTakenAway(t *testing.T) {
 		for _, src := range everyone() {
 			s.expect("open", src, 3306)
 			s.do(func() error {
-				_, _, err := s.srv.Revoke(t.Context(), "mysql", src, false)
+				_, err := s.srv.Revoke(t.Context(), "mysql", single(src), false)
 				return err
 			})
 			s.expect("silent", src, 3306)

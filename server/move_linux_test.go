@@ -138,7 +138,7 @@ func TestALeaseGivenByHandEndsWhereItsProfileTakesItBack(t *testing.T) {
 			eachFamily(t, func(t *testing.T, one, _ netip.Addr) {
 				s.t = t
 				s.do(func() error {
-					_, err := s.srv.Grant(t.Context(), "mysql", one, 2*time.Hour)
+					_, err := s.srv.Grant(t.Context(), "mysql", single(one), 2*time.Hour)
 					return err
 				})
 				s.expect("open", one, 3306)
@@ -163,7 +163,7 @@ func TestALeaseGivenByHandForAPrefixLetsNobodyInWhoMayNotCome(t *testing.T) {
 from = ["10.9.0.0/28", "10.9.0.32/28", "10.9.8.0/24"]`)
 		s.install(p)
 		s.do(func() error {
-			_, err := s.srv.Grant(t.Context(), "mysql", lab.ForgedAddr4(1), 2*time.Hour)
+			_, err := s.srv.Grant(t.Context(), "mysql", single(lab.ForgedAddr4(1)), 2*time.Hour)
 			return err
 		})
 		for range 2 { // an install in between keeps it
@@ -176,7 +176,7 @@ from = ["10.9.0.0/28", "10.9.0.32/28", "10.9.8.0/24"]`)
 			s.install(p)
 		}
 		s.do(func() error {
-			_, _, err := s.srv.Revoke(t.Context(), "mysql", lab.ForgedAddr4(1), false)
+			_, err := s.srv.Revoke(t.Context(), "mysql", single(lab.ForgedAddr4(1)), false)
 			return err
 		})
 		s.expect("silent", lab.ForgedAddr4(1), 3306)

@@ -24,7 +24,8 @@ type Backend interface {
 	Installed(ctx context.Context) (backend.Installed, error)
 	Sources(ctx context.Context) ([]backend.Source, error)
 	Grant(ctx context.Context, p *protocol.Profile, holder netip.Prefix, d time.Duration) error
-	Revoke(ctx context.Context, p *protocol.Profile, holder netip.Prefix) (held bool, err error)
+	Revoke(ctx context.Context, p *protocol.Profile, which func(holder netip.Prefix) bool) (ended, left []netip.Prefix, err error)
+	Unban(ctx context.Context, which func(netip.Addr) bool) (lifted []netip.Addr, err error)
 }
 
 // Saver is a backend whose rules can be put back as they were.

@@ -151,7 +151,7 @@ func (s *site) rounds(ctx context.Context, n int, in io.Writer, out *bufio.Reade
 }
 
 func revoke(ctx context.Context, srv *server.Server, name string, from netip.Addr) error {
-	_, _, err := srv.Revoke(ctx, name, from, false)
+	_, err := srv.Revoke(ctx, name, netip.PrefixFrom(from, from.BitLen()), false)
 	return err
 }
 

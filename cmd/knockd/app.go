@@ -39,7 +39,7 @@ Exit codes: 0 done, 1 failed, 2 wrong words, profile or configuration, 4 needs a
 		Commands: []*cli.Command{
 			runCommand(), watchCommand(),
 			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
-			grantCommand(), revokeCommand(), explainCommand(), graphCommand(), importCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
+			grantCommand(), revokeCommand(), unbanCommand(), explainCommand(), graphCommand(), importCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
 			reference.Command("8", "knock(1)"),
 		},
 	}

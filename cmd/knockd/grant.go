@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -9,34 +11,67 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/server"
+	"knockkit/server/backend"
 	"knockkit/server/service"
 )
 
 func grantCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "grant",
-		Usage:       "give an address a lease without a knock",
-		ArgsUsage:   "NAME ADDR",
-		Description: "Example:\n  knockd grant mysql 198.51.100.7\n  knockd grant mysql 198.51.100.7 --for 30m",
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "for", Usage: "for `TIME` instead of the profile's lease, as 30m or 2d"}},
-		Action:      grant,
+		Name:      "grant",
+		Usage:     "give an address or a prefix a lease without a knock",
+		ArgsUsage: "NAME ADDR|PREFIX",
+		Description: `A ban of the address is lifted: a banned source gets in nowhere.
+
+Example:
+  knockd grant mysql 198.51.100.7
+  knockd grant mysql 198.51.100.0/24 --for 30m`,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "for", Usage: "for `TIME` instead of the profile's lease, as 30m or 2d"}},
+		Action: grant,
 	}
 }
 
-// nameAndAddress returns the two arguments of grant and revoke.
-func nameAndAddress(c *cli.Context) (string, netip.Addr, error) {
+// parseWho reads an address or a prefix.
+func parseWho(c *cli.Context, text string) (netip.Prefix, error) {
+	example := "for example: " + c.Command.HelpName
+	if c.Args().First() != text {
+		example += " " + c.Args().First()
+	}
+	if strings.Contains(text, "/") {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return p, command.Usagef(example+" 198.51.100.0/24", "%q is not a prefix", text)
+		}
+		if p != p.Masked() {
+			return p, command.Usagef("the prefix is "+p.Masked().String()+", and the address alone "+p.Addr().String(), "%s is an address in a prefix: which is meant?", text)
+		}
+		return p, nil
+	}
+	addr, err := netip.ParseAddr(text)
+	addr = addr.Unmap()
+	if err != nil || addr.Zone() != "" { // the kernel's rules know no zones
+		return netip.Prefix{}, command.Usagef(example+" 198.51.100.7", "%q is not an address", text)
+	}
+	return netip.PrefixFrom(addr, addr.BitLen()), nil
+}
+
+// nameAndWho returns the two arguments of grant and revoke; with --all the second is the
+// zero Prefix.
+func nameAndWho(c *cli.Context) (name string, who netip.Prefix, err error) {
 	if c.NArg() == 0 {
-		return "", netip.Addr{}, command.Help(c)
+		return "", who, command.Help(c)
 	}
 	see := "see " + c.Command.HelpName + " --help"
-	if c.NArg() != 2 {
-		return "", netip.Addr{}, command.Usagef(see, "%s takes a profile and an address", c.Command.HelpName)
+	switch {
+	case c.Bool("all") && c.NArg() == 2:
+		return "", who, command.Usagef(see, "--all and an address exclude each other")
+	case c.Bool("all") && c.NArg() == 1:
+		return c.Args().First(), who, nil
+	case c.NArg() != 2:
+		return "", who, command.Usagef(see, "%s takes a profile and an address or prefix", c.Command.HelpName)
 	}
-	addr, err := netip.ParseAddr(c.Args().Get(1))
-	if err != nil || addr.Zone() != "" { // the kernel's rules know no zones
-		return "", addr, command.Usagef("for example: "+c.Command.HelpName+" "+c.Args().First()+" 198.51.100.7", "%q is not an address", c.Args().Get(1))
-	}
-	return c.Args().First(), addr, nil
+	who, err = parseWho(c, c.Args().Get(1))
+	return c.Args().First(), who, err
 }
 
 func grant(c *cli.Context) error {
@@ -44,7 +79,7 @@ func grant(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	name, addr, err := nameAndAddress(c)
+	name, who, err := nameAndWho(c)
 	if err != nil {
 		return err
 	}
@@ -61,40 +96,61 @@ func grant(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	pushedOut := s.PushedOut(c.Context, addr)
-	covered, err := s.Grant(c.Context, name, addr, d)
+	pushedOut := s.PushedOut(c.Context, who.Addr())
+	granted, err := s.Grant(c.Context, name, who, d)
 	if err != nil {
 		return explainError(err)
 	}
+	lifted, err := s.Unban(c.Context, granted.Covers)
 	service.Nudge(c.Context)
+	if err != nil {
+		return explainError(err)
+	}
+	if len(lifted) > 0 {
+		h.words.Note("%s", unbanned(lifted))
+	}
 	length := "for the profile's lease"
 	if d > 0 {
 		length = "for " + say.Duration(d)
 	}
-	h.words.Note("%s is open for %s %s", name, cover(covered), length)
+	if granted.Once {
+		length += ", for one connection"
+	}
 	if lost, some, err := pushedOut(); err != nil {
 		h.words.Warning("%v", err)
 	} else if some {
 		h.words.Warning("%s", lost)
 	}
-	return nil
-}
-
-func cover(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
+	covers := backend.Holder(granted.Covers)
+	if len(granted.Drift) > 0 {
+		h.words.Warning("the rules are not as they were installed, so whether %s is open is not known: %s", name, granted.Drift[0])
+		h.words.Note("%s: a lease was given to %s %s", name, covers, length)
+		return nil
 	}
-	return p.String()
+	h.words.Note("%s is open for %s %s", name, covers, length)
+	if granted.Only != nil {
+		h.words.Note("of that the profile's `from` lets in %s only", backend.Holders(granted.Only))
+	}
+	return nil
 }
 
 func revokeCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "revoke",
-		Usage:       "end the lease of an address",
-		ArgsUsage:   "NAME ADDR",
-		Description: "Established connections go on, unless --cut ends them too.\n\nExample:\n  knockd revoke mysql 198.51.100.7 --cut",
-		Flags:       []cli.Flag{&cli.BoolFlag{Name: "cut", Usage: "end the connections that the lease opened"}},
-		Action:      revoke,
+		Name:      "revoke",
+		Usage:     "end the lease of an address, those inside a prefix, or all",
+		ArgsUsage: "NAME ADDR|PREFIX|--all",
+		Description: `Established connections go on, unless --cut ends them too. A lease that was given to a
+wider prefix goes on; then the exit code is 1.
+
+Example:
+  knockd revoke mysql 198.51.100.7 --cut
+  knockd revoke mysql 198.51.100.0/24
+  knockd revoke mysql --all`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "end all leases of the profile"},
+			&cli.BoolFlag{Name: "cut", Usage: "end the connections that the leases opened"},
+		},
+		Action: revoke,
 	}
 }
 
@@ -103,7 +159,7 @@ func revoke(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	name, addr, err := nameAndAddress(c)
+	name, who, err := nameAndWho(c)
 	if err != nil {
 		return err
 	}
@@ -111,18 +167,36 @@ func revoke(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	held, ended, err := s.Revoke(c.Context, name, addr, c.Bool("cut"))
-	if err != nil {
+	r, err := s.Revoke(c.Context, name, who, c.Bool("cut"))
+	if err != nil && len(r.Ended) == 0 {
 		return explainError(err)
 	}
 	service.Nudge(c.Context)
-	if held {
-		h.words.Note("the lease of %s for %s is over", addr, name)
-	} else {
-		h.words.Note("%s held no lease of %s", addr, name)
+	h.words.Note("%s", revoked(name, who, r))
+	if err != nil {
+		return explainError(err)
 	}
 	if c.Bool("cut") {
-		h.words.Note("connections ended: %d", ended)
+		h.words.Note("connections ended: %d", r.Connections)
+	}
+	if len(r.Wider) > 0 {
+		still := fmt.Errorf("%s goes on to be open for %s: it is in %s, which has a lease", name, backend.Holder(who), backend.Holder(r.Wider[0]))
+		return &command.Error{Code: command.Failed, Err: still, Hint: "to end that: knockd revoke " + name + " " + backend.Holder(r.Wider[0])}
 	}
 	return nil
+}
+
+// revoked says which leases are over.
+func revoked(name string, who netip.Prefix, r server.Revoked) string {
+	switch {
+	case !who.IsValid():
+		return fmt.Sprintf("leases of %s that are over: %d", name, len(r.Ended))
+	case len(r.Ended) == 1:
+		return fmt.Sprintf("the lease of %s for %s is over", backend.Holder(r.Ended[0]), name)
+	case !who.IsSingleIP():
+		return fmt.Sprintf("leases of %s inside %s that are over: %d", name, who, len(r.Ended))
+	case len(r.Wider) > 0:
+		return fmt.Sprintf("%s held no lease of %s of its own", backend.Holder(who), name)
+	}
+	return fmt.Sprintf("%s held no lease of %s", backend.Holder(who), name)
 }

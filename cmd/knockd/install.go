@@ -92,7 +92,8 @@ func installCommand() *cli.Command {
 		Usage:     "bring profiles into the kernel, beside those that are there",
 		ArgsUsage: "[NAME...]",
 		Description: `No name: every enabled profile, and no other: what is installed and has no enabled
-file any more is removed. Positions and leases are kept.
+file any more is removed. Positions and leases are kept; where a profile opens more than
+before, its leases end.
 
 Example:
   knockd install mysql --dry-run
@@ -187,6 +188,9 @@ func (h *host) report(c server.Change, backendName string) {
 	tell(c.Installed, "installed")
 	tell(c.Updated, "installed again")
 	tell(c.Removed, "removed")
+	for _, what := range c.Leases {
+		h.words.Note("%s", what)
+	}
 	for _, note := range c.Notes {
 		h.words.Warning("%s", note)
 	}

@@ -188,7 +188,7 @@ func TestWithoutThePrivilegeTheExitCodeIs4(t *testing.T) {
 			code int
 		}{
 			{[]string{"install"}, 4}, {[]string{"remove", "--all"}, 4}, {[]string{"status"}, 4}, {[]string{"status", "--check"}, 4},
-			{[]string{"grant", "mysql", "10.9.0.1"}, 4}, {[]string{"revoke", "mysql", "10.9.0.1"}, 4},
+			{[]string{"grant", "mysql", "10.9.0.1"}, 4}, {[]string{"revoke", "mysql", "10.9.0.1"}, 4}, {[]string{"unban", "10.9.0.1"}, 4},
 			{[]string{"profile", "new", "other"}, 4},
 			{[]string{"render", "mysql"}, 0}, {[]string{"profile", "check"}, 0}, {[]string{"explain", "mysql", "--", "icmp"}, 0},
 		} {

@@ -48,7 +48,7 @@ func Install(t testing.TB, h *lab.Host, name, text string) *Gate {
 func (g *Gate) Revoke(src netip.Addr) {
 	g.t.Helper()
 	g.do(func() error {
-		_, _, err := g.srv.Revoke(g.t.Context(), g.Profile.Name, src, false)
+		_, err := g.srv.Revoke(g.t.Context(), g.Profile.Name, netip.PrefixFrom(src, src.BitLen()), false)
 		return err
 	})
 }

@@ -33,6 +33,13 @@ func (w Want) Of(f protocol.Family) *protocol.Automaton {
 	return w.IPv6
 }
 
+// Once reports whether a lease is for one connection.
+func (w Want) Once(s Source) bool {
+	return slices.ContainsFunc(w.Of(protocol.FamilyOf(s.Address.Addr())).Profiles, func(p *protocol.Profile) bool {
+		return p.Name == s.Profile && p.Once
+	})
+}
+
 // Compile makes the automata of both families.
 func Compile(profiles []*protocol.Profile, policy protocol.Policy) (Want, error) {
 	v4, err4 := protocol.Compile(profiles, protocol.IPv4)

@@ -2,7 +2,6 @@ package events
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"knockkit/protocol"
@@ -94,13 +93,5 @@ func (s *Story) ended(now Moment, h holding, inTime bool) Event {
 	if p := s.views[protocol.FamilyOf(h.holder.Addr())].profile(h.profile); p != nil {
 		n = len(p.Sequence)
 	}
-	return Event{Time: now.Wall, Kind: Expire, Profile: h.profile, Address: holderText(h.holder), Step: n, Steps: n, Detail: over(inTime)}
-}
-
-// holderText is the address, or the prefix where a lease covers more than one.
-func holderText(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
+	return Event{Time: now.Wall, Kind: Expire, Profile: h.profile, Address: backend.Holder(h.holder), Step: n, Steps: n, Detail: over(inTime)}
 }

@@ -3,7 +3,6 @@ package iptables
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -40,6 +39,12 @@ const (
 	aboutProfile  = "profile"
 )
 
+// What the comment of a table says it holds, before it says of what.
+const (
+	positionMeaning = "position "
+	leaseMeaning    = "lease "
+)
+
 // How comments end where a lease is noted in a shared table, and where that is asked.
 const (
 	askLease = ": ask for its lease"
@@ -62,8 +67,14 @@ type Installed struct {
 	Policy   protocol.Policy
 	Known    Known   // tables of positions
 	Holders  Holders // tables that profiles share
+	Leases   Leases
 	Grants   []Grant // that were alive when the rules were written
 	Spare    []Spare // all tables that the rules name, used or not
+}
+
+// input is what the rules follow from as they are installed.
+func (in *Installed) input(a *protocol.Automaton) Input {
+	return Input{Automaton: a, Policy: in.Policy, Known: in.Known, Holders: in.Holders, Leases: in.Leases}
 }
 
 // Spare is a table that lives on although no packet asks it: during a trial, after
@@ -89,10 +100,32 @@ func tablesOf(r *Ruleset) []Spare {
 	return tables
 }
 
+// named lists the recency tables that any rule of ours names. Those of a chain
+// [chainAbout] that stands alone do not count: nothing has ever been written into them ([prime]).
+func named(r *Ruleset) []string {
+	var names []string
+	if len(r.Chains) == 1 && r.Chains[0].Name == chainAbout {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, c := range r.Chains {
+		for _, line := range c.Rules {
+			for _, piece := range strings.Split(line, " --name ")[1:] {
+				name, _, _ := strings.Cut(piece, " ")
+				if !seen[name] {
+					seen[name] = true
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	return names
+}
+
 // ReadAbout reads back what a commit wrote. An error means that the chain was
 // changed by somebody else.
 func ReadAbout(r *Ruleset) (*Installed, error) {
-	in := &Installed{Known: Known{}, Holders: ReadHolders(r), Spare: tablesOf(r)}
+	in := &Installed{Known: Known{}, Holders: ReadHolders(r), Leases: Leases{}, Spare: tablesOf(r)}
 	about := r.Chain(chainAbout)
 	if about == nil {
 		return in, nil
@@ -105,9 +138,11 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 			return nil, err
 		}
 		comment := argument(args, "--comment")
-		if meaning, ok := strings.CutPrefix(comment, aboutTable+"position "); ok {
+		if meaning, ok := strings.CutPrefix(comment, aboutTable+positionMeaning); ok {
 			first, _, _ := strings.Cut(meaning, ",")
 			positions[first] = argument(args, "--name")
+		} else if profile, ok := strings.CutPrefix(comment, aboutTable+leaseMeaning); ok {
+			in.Leases[profile] = argument(args, "--name")
 		} else if err := in.collect(records, comment); err != nil {
 			return nil, err
 		}
@@ -180,7 +215,7 @@ func ReadHolders(r *Ruleset) Holders {
 	return shared
 }
 
-// readGrants reads the leases given by hand. The rules of one may be narrower than it is.
+// readGrants reads the leases given by hand.
 func readGrants(p *protocol.Profile, f protocol.Family, gate *Chain) []Grant {
 	var grants []Grant
 	for _, line := range gate.Rules {
@@ -188,11 +223,8 @@ func readGrants(p *protocol.Profile, f protocol.Family, gate *Chain) []Grant {
 		if err != nil {
 			continue
 		}
-		if g, ok := parseGrant(p.Name, args); ok {
-			g.Holder = netip.PrefixFrom(g.Holder.Addr(), p.Prefix(f)).Masked()
-			if !slices.Contains(grants, g) {
-				grants = append(grants, g)
-			}
+		if g, ok := parseGrant(p, f, args); ok && !slices.Contains(grants, g) {
+			grants = append(grants, g)
 		}
 	}
 	return grants

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -56,7 +57,7 @@ func (b *Backend) read(ctx context.Context) (snapshot, error) {
 }
 
 // installedOrNone reads what is installed. Where somebody changed the record, what is wanted is
-// still known; what is lost is which table held which position, and leases given by hand.
+// still known; what is lost is which table held which position, and what leases were for.
 func installedOrNone(was *Saved) *Installed {
 	about, err := ReadAbout(was.Ours)
 	if err != nil {
@@ -65,31 +66,68 @@ func installedOrNone(was *Saved) *Installed {
 	return about
 }
 
-// rules renders one family, keeping the names and the hand-given leases that are there.
-func (b *Backend) rules(about *Installed, f protocol.Family, want backend.Want) *Ruleset {
-	kept := append(alive(about.Grants, b.now()), b.carried(want)...)
-	in := Input{Automaton: want.Of(f), Policy: want.Policy, Known: about.Known, Holders: about.Holders, Grants: fitting(kept, want.Of(f))}
+// rules renders one family, keeping the names and the hand-given leases that stay.
+func (b *Backend) rules(was *Saved, f protocol.Family, want backend.Want) (*Ruleset, error) {
+	about, a := installedOrNone(was), want.Of(f)
+	stay := backend.Staying(about.Profiles, a)
+	in := about.input(a)
+	in.Policy = want.Policy
+	in.Leases = maps.Clone(about.Leases)
+	maps.DeleteFunc(in.Leases, func(profile, _ string) bool { return !stay[profile] })
+	kept := slices.DeleteFunc(alive(about.Grants, b.now()), func(g Grant) bool { return !stay[g.Profile] })
+	in.Grants = fitting(append(kept, b.carried(want)...), a)
+	in.Taken = named(was.Ours)
 	if want.Trial {
 		in.Spare = about.Spare
 	}
-	return Render(in)
+	others, err := occupied(f, in.Taken)
+	in.Taken = append(in.Taken, others...)
+	return Render(in), err
 }
 
-// carried returns the leases that another backend has granted, as given by hand:
-// an entry of a recency table cannot be dated. One without end lasts a year; that of
-// a `once` profile is then for more than one connection.
+// carried returns the leases that another backend has granted, as given by hand: an entry
+// of a recency table cannot be dated. Those of `once` are not among them: such a rule lets
+// in more than one connection. [Backend.noteCarried] writes them.
 func (b *Backend) carried(want backend.Want) []Grant {
 	var grants []Grant
 	for _, s := range want.Carried {
-		left := s.Left
-		if s.Unlimited {
-			left = 365 * 24 * time.Hour
+		if s.State != backend.Open || want.Once(s) {
+			continue
 		}
-		if s.State == backend.Open {
-			grants = append(grants, Grant{s.Profile, s.Address, b.now().Add(left).Round(time.Second)})
+		g := Grant{Profile: s.Profile, Holder: s.Address}
+		if !s.Unlimited {
+			g.Until = b.now().Add(s.Left).Round(time.Second)
 		}
+		grants = append(grants, g)
 	}
 	return grants
+}
+
+// noteCarried writes the leases of `once` that another backend has granted into their
+// tables, for the profile's own time.
+func (b *Backend) noteCarried(ctx context.Context, want backend.Want) error {
+	once := slices.DeleteFunc(slices.Clone(want.Carried), func(s backend.Source) bool { return s.State != backend.Open || !want.Once(s) })
+	if len(once) == 0 {
+		return nil
+	}
+	is, err := b.records(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range once {
+		f := protocol.FamilyOf(s.Address.Addr())
+		if is[f] == nil {
+			continue
+		}
+		for _, p := range is[f].Profiles {
+			if p.Name == s.Profile && p.Prefix(f) == s.Address.Bits() {
+				if err := is.note(p, s.Address); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Render returns the texts that Commit would feed to the host's tools.
@@ -107,7 +145,9 @@ func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text
 	}
 	target := map[protocol.Family]*Ruleset{}
 	for f, saved := range snap {
-		target[f] = b.rules(installedOrNone(saved), f, want)
+		if target[f], err = b.rules(saved, f, want); err != nil {
+			return nil, err
+		}
 	}
 	return transactions(snap, target), nil
 }
@@ -139,13 +179,17 @@ func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
 	}
 	target := map[protocol.Family]*Ruleset{}
 	for f, saved := range snap {
-		about := installedOrNone(saved)
-		target[f] = b.rules(about, f, want)
-		if err := forgetEnded(ctx, f, about, want); err != nil {
+		if target[f], err = b.rules(saved, f, want); err != nil {
+			return err
+		}
+		if err := forgetEnded(ctx, f, installedOrNone(saved), want); err != nil {
 			return fmt.Errorf("forget what has ended: %w", err)
 		}
 	}
-	return b.replace(ctx, snap, target)
+	if err := b.replace(ctx, snap, target); err != nil {
+		return err
+	}
+	return b.noteCarried(ctx, want)
 }
 
 // replace commits the rulesets of both families, or none.
@@ -201,36 +245,6 @@ func (b *Backend) restoreFamily(ctx context.Context, f protocol.Family, rules *R
 		return err
 	}
 	return b.tool(f).commit(ctx, Transaction(now, rules))
-}
-
-// Save returns the installed rules of ours as text that [Backend.PutBack] takes.
-func (b *Backend) Save(ctx context.Context) ([]backend.Text, error) {
-	snap, err := b.read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var texts []backend.Text
-	for _, f := range families() {
-		texts = append(texts, backend.Text{Family: f, Text: snap[f].Ours.Text()})
-	}
-	return texts, nil
-}
-
-// PutBack makes the rules of an earlier Save what is installed.
-func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
-	snap, err := b.read(ctx)
-	if err != nil {
-		return err
-	}
-	target := map[protocol.Family]*Ruleset{}
-	for _, t := range texts {
-		saved, err := ParseSave(t.Family, t.Text)
-		if err != nil {
-			return err
-		}
-		target[t.Family] = saved.Ours
-	}
-	return b.replace(ctx, snap, target)
 }
 
 // Installed reads what the kernel says is installed.

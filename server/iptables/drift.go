@@ -41,7 +41,9 @@ func drift(f protocol.Family, s *Saved, about *Installed) []string {
 		say("the record of what is installed does not compile: %v", err)
 		return found
 	}
-	want := Render(Input{Automaton: a, Policy: about.Policy, Known: about.Known, Holders: about.Holders, Grants: about.Grants, Spare: about.Spare})
+	in := about.input(a)
+	in.Grants, in.Spare = about.Grants, about.Spare
+	want := Render(in)
 	for _, c := range want.Chains {
 		is := s.Ours.Chain(c.Name)
 		if is == nil {

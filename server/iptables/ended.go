@@ -33,8 +33,8 @@ func forgetEnded(ctx context.Context, f protocol.Family, is *Installed, want bac
 		return nil // nobody knows what the entries mean; status says so
 	}
 	var clock Clock
-	after := newTables(want.Of(f), is.Known, is.Holders).limits(want.Policy)
-	for name, was := range newTables(a, is.Known, is.Holders).limits(is.Policy) {
+	after := newTables(is.input(want.Of(f))).limits(want.Policy)
+	for name, was := range newTables(is.input(a)).limits(is.Policy) {
 		limit, stays := after[name]
 		if !stays || was == 0 || limit != 0 && limit <= was {
 			continue

@@ -84,7 +84,7 @@ func (b *Backend) meanings(ctx context.Context, f protocol.Family) (*meanings, e
 	if m.clock, err = readClock(ctx, f); err != nil {
 		return nil, err
 	}
-	t := newTables(a, about.Known, about.Holders)
+	t := newTables(about.input(a))
 	m.limits = t.limits(about.Policy)
 	m.limits[t.progress().name] = a.Longest()
 	if about.Policy.Ban != nil {

@@ -138,7 +138,7 @@ func (r *render) grantRules(p *protocol.Profile) []rule {
 	var rules []rule
 	for _, g := range r.Grants {
 		if g.Profile == p.Name {
-			rules = append(rules, g.match(p.From)...)
+			rules = append(rules, g.match(p)...)
 		}
 	}
 	return rules

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"knockkit/protocol"
@@ -32,6 +34,26 @@ func readTable(name string) ([]Entry, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return entries, nil
+}
+
+// occupied lists the tables of a family that hold somebody, or that cannot be read, beside
+// those that our rules name: a rule of somebody else's keeps a table after ours are gone.
+func occupied(f protocol.Family, named []string) ([]string, error) {
+	files, err := os.ReadDir(procDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var found []string
+	for _, file := range files {
+		name := file.Name()
+		if !strings.HasSuffix(name, (&tables{d: dialect{f}}).suffix()) || slices.Contains(named, name) {
+			continue
+		}
+		if entries, err := readTable(name); err != nil || len(entries) > 0 {
+			found = append(found, name)
+		}
+	}
+	return found, err
 }
 
 // writeTable adds ("+1.2.3.4"), removes ("-1.2.3.4") or clears ("/"). Only the

@@ -6,10 +6,12 @@ import "knockkit/protocol"
 type Input struct {
 	Automaton *protocol.Automaton
 	Policy    protocol.Policy
-	Known     Known   // names of tables that are in the kernel; may be nil
-	Holders   Holders // likewise
-	Grants    []Grant // leases given by hand for a time of their own
-	Spare     []Spare // tables that are to live on without use
+	Known     Known    // names of tables that are in the kernel; may be nil
+	Holders   Holders  // likewise
+	Leases    Leases   // likewise
+	Taken     []string // names that a new table may not have: others are in the kernel
+	Grants    []Grant  // leases given by hand for a time of their own
+	Spare     []Spare  // tables that are to live on without use
 }
 
 // render is one run of Render.
@@ -26,7 +28,7 @@ func Render(in Input) *Ruleset {
 	r := &render{
 		Input:   in,
 		dialect: dialect{in.Automaton.Family},
-		tables:  newTables(in.Automaton, in.Known, in.Holders),
+		tables:  newTables(in),
 		out:     &Ruleset{Family: in.Automaton.Family},
 	}
 	if len(in.Automaton.Profiles) == 0 {

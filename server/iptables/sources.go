@@ -48,7 +48,7 @@ func (b *Backend) sourcesOf(ctx context.Context, f protocol.Family, about *Insta
 	if err != nil {
 		return nil, err
 	}
-	t := newTables(a, about.Known, about.Holders)
+	t := newTables(about.input(a))
 	r := reader{clock: clock}
 	for i := range a.States {
 		if t.states[i] == "" {
@@ -67,7 +67,10 @@ func (b *Backend) sourcesOf(ctx context.Context, f protocol.Family, about *Insta
 		r.addLeases(t, p, about, open)
 		for _, g := range alive(about.Grants, b.now()) {
 			if g.Profile == p.Name {
-				open.Address, open.Left = g.Holder, g.Until.Sub(b.now())
+				open.Address, open.Left, open.Unlimited = g.Holder, 0, g.Until.IsZero()
+				if !open.Unlimited {
+					open.Left = g.Until.Sub(b.now())
+				}
 				r.found = append(r.found, open)
 			}
 		}

@@ -3,6 +3,7 @@ package iptables
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"knockkit/protocol"
 )
@@ -13,7 +14,9 @@ import (
 // keep its meaning: a position is named after the profile and the step where it
 // first came up, and keeps that name while its knocks are the same (known), also
 // when another profile comes to share it. A name whose knocks have changed is
-// left behind for a new one.
+// left behind for a new one. So is that of a profile's leases when they are none of it
+// any more ([backend.Beyond]): what the rules of before still write, and what they have
+// written, is in a table that the rules from now on do not ask.
 //
 // The part that differs comes first: the kernel finds a table by comparing names
 // along a list, and a shared beginning doubles the cost (measured: 7 ns a table
@@ -21,6 +24,7 @@ import (
 type tables struct {
 	d        dialect
 	states   []string // state → name
+	leases   Leases
 	shared   Holders
 	automata *protocol.Automaton
 }
@@ -28,37 +32,61 @@ type tables struct {
 // Known maps the knocks of a position, as text, to the name of its table.
 type Known map[string]string
 
+// Leases maps a profile's name to that of the table of its leases.
+type Leases map[string]string
+
 // Holders maps a profile's name to that of the table in which its leases are also noted.
 type Holders map[string]string
 
-func newTables(a *protocol.Automaton, known Known, shared Holders) *tables {
-	t := &tables{d: dialect{a.Family}, states: make([]string, len(a.States)), automata: a}
-	t.share(shared)
+func newTables(in Input) *tables {
+	a := in.Automaton
+	t := &tables{d: dialect{a.Family}, states: make([]string, len(a.States)), leases: Leases{}, automata: a}
+	t.share(in.Holders)
 	taken := map[string]bool{}
-	for _, name := range known {
+	for _, name := range in.Taken {
+		taken[name] = true
+	}
+	for _, name := range in.Known {
 		taken[name] = true
 	}
 	for i := range a.States {
 		if i == protocol.Root || !a.Stays(i) {
 			continue
 		}
-		name, ok := known[protocol.PathText(a.States[i].Path)]
+		name, ok := in.Known[protocol.PathText(a.States[i].Path)]
 		if !ok {
-			name = t.fresh(a.States[i].Users[0], taken)
-			taken[name] = true
+			u := a.States[i].Users[0]
+			name = t.fresh(fmt.Sprintf("%s.%d", u.Profile.Name, u.Step), taken)
 		}
 		t.states[i] = name
+	}
+	for _, p := range a.Profiles {
+		name, ok := in.Leases[p.Name]
+		if !ok {
+			name = t.fresh(p.Name+".open"+t.width(p), taken)
+		}
+		t.leases[p.Name] = name
 	}
 	return t
 }
 
-// fresh returns a name for the position after a step that no other position has or had.
-func (t *tables) fresh(u protocol.Use, taken map[string]bool) string {
-	name := fmt.Sprintf("%s.%d", u.Profile.Name, u.Step)
-	for version := 2; taken[name+t.suffix()]; version++ {
-		name = fmt.Sprintf("%s.%d.v%d", u.Profile.Name, u.Step, version)
+// fresh returns a name that no table has, and takes it.
+func (t *tables) fresh(base string, taken map[string]bool) string {
+	name := base + t.suffix()
+	for version := 2; taken[name]; version++ {
+		name = fmt.Sprintf("%s.v%d%s", base, version, t.suffix())
 	}
-	return name + t.suffix()
+	taken[name] = true
+	return name
+}
+
+// width is the prefix length of the profile's leases where that is not a single address:
+// a table keeps its mask for life.
+func (t *tables) width(p *protocol.Profile) string {
+	if bits := p.Prefix(t.d.family); bits != t.d.family.Bits() {
+		return strconv.Itoa(bits)
+	}
+	return ""
 }
 
 // suffix marks a table as ours and of one family: IPv4 and IPv6 never share one.
@@ -84,15 +112,9 @@ func (t *tables) fallen() table   { return t.plain("fallen") }
 // clock is written and read back to learn the kernel's time.
 func (t *tables) clock() table { return t.plain("clock") }
 
-// lease holds the sources with a lease of the profile. The name has the prefix
-// length in it where that is not a single address: a table keeps its mask for life.
+// lease holds the sources with a lease of the profile.
 func (t *tables) lease(p *protocol.Profile) table {
-	bits := p.Prefix(t.d.family)
-	name := p.Name + ".open"
-	if bits != t.d.family.Bits() {
-		name += fmt.Sprintf("%d", bits)
-	}
-	return table{name + t.suffix(), t.d.family.Netmask(bits)}
+	return table{t.leases[p.Name], t.d.family.Netmask(p.Prefix(t.d.family))}
 }
 
 // passed holds the sources whose connection has used up a lease of `once` at the gate
@@ -188,10 +210,10 @@ func (t *tables) hottest(b *protocol.Ban) []tableUse {
 		if len(t.automata.States[i].Path) == 1 {
 			h = warm
 		}
-		add(t.state(i), h, "position %s", t.automata.StateName(i))
+		add(t.state(i), h, positionMeaning+"%s", t.automata.StateName(i))
 	})
 	for _, p := range t.automata.Profiles {
-		add(t.lease(p), cold, "lease %s", p.Name)
+		add(t.lease(p), cold, leaseMeaning+"%s", p.Name)
 		if p.Once && early(p) {
 			add(t.passed(p), cold, "connections of %s on their way to the input", p.Name)
 		}

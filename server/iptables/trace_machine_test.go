@@ -166,7 +166,7 @@ func verdictOfReply(r protocol.Reply) string {
 
 func compareSources(t *testing.T, where string, tr *tracer, m *protocol.Machine, a *protocol.Automaton, sources []netip.Addr) {
 	t.Helper()
-	tab := newTables(a, nil, nil)
+	tab := newTables(Input{Automaton: a})
 	for _, src := range sources {
 		want, _ := m.Position(src, tr.now)
 		tab.eachState(func(i int) {

@@ -58,13 +58,19 @@ type Installed struct {
 	Policy   protocol.Policy
 	Known    map[string]Number // numbers of positions, by their knocks
 	Next     Number
+	Versions Versions
 	Given    map[string]bool // sets of leases given by hand
+}
+
+// input is what the table follows from as it is installed.
+func (in *Installed) input(want backend.Want) Input {
+	return Input{Want: want, Known: in.Known, Next: in.Next, Given: in.Given, Versions: in.Versions}
 }
 
 // ReadAbout reads back what a commit wrote. An error means that the table was
 // changed by somebody else.
 func ReadAbout(l *Listing) (*Installed, error) {
-	in := &Installed{Known: map[string]Number{}, Next: 1, Given: givenSets(l)}
+	in := &Installed{Known: map[string]Number{}, Next: 1, Versions: versionsOf(l), Given: givenSets(l)}
 	about := l.Chain("about")
 	if about == nil {
 		return in, nil
@@ -114,11 +120,22 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 	return nil
 }
 
+// versionsOf reads which sets of leases each profile has.
+func versionsOf(l *Listing) Versions {
+	v := Versions{}
+	for _, s := range l.Sets {
+		if set, ok := parseLeaseSet(s.Name); ok && set.what == opened {
+			v[set.holders] = set.version
+		}
+	}
+	return v
+}
+
 // givenSets lists the sets of leases given by hand.
 func givenSets(l *Listing) map[string]bool {
 	sets := map[string]bool{}
 	for _, s := range l.Sets {
-		if strings.HasPrefix(s.Name, given) {
+		if set, ok := parseLeaseSet(s.Name); ok && set.what == given {
 			sets[s.Name] = true
 		}
 	}

@@ -35,7 +35,7 @@ const command = "nft -f -"
 
 // installedOrNone reads what is installed. When somebody changed the record, what is wanted
 // is still known; what is lost is which number meant which position, so no number may be
-// used again.
+// used again, and what leases were for.
 func installedOrNone(was *Listing) *Installed {
 	about, err := ReadAbout(was)
 	if err != nil {
@@ -47,10 +47,11 @@ func installedOrNone(was *Listing) *Installed {
 // plan returns the transactions that make want of what is there.
 func plan(was *Listing, want backend.Want) []string {
 	about := installedOrNone(was)
-	leases, given := carried(want)
+	v := versions(was, about, want)
+	leases, given := carried(want, v)
 	maps.Copy(given, held(was, about.Given))
-	rules := Render(Input{want, about.Known, about.Next, given})
-	return transactions(was, rules, slices.Concat(endless(was, rules), rewriteLeases(was, about.Profiles, want), leases))
+	rules := Render(Input{Want: want, Known: about.Known, Next: about.Next, Given: given, Versions: v})
+	return transactions(was, rules, slices.Concat(endless(was, rules), rewriteLeases(was, about.Profiles, want, v), leases))
 }
 
 // endless returns the commands that empty a map of positions in which an older version of
@@ -181,36 +182,41 @@ func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
 	return in, nil
 }
 
-// Grant gives a lease now, for the profile's own time (d = 0) or for d. One for a time of
-// its own is in a set of its own, or the next knock would change its end.
+// Grant gives a lease now, for the profile's own time (d = 0) or for d. The holder has
+// the profile's prefix length, or is a wider prefix. One for a time of its own, or for a wider
+// prefix, is in a set of its own: the next knock would change its end.
 func (b *Backend) Grant(ctx context.Context, p *protocol.Profile, holder netip.Prefix, d time.Duration) error {
 	was, err := b.list(ctx)
 	if err != nil {
 		return err
 	}
-	set, elsewhere := leaseSet(p, protocol.FamilyOf(holder.Addr())), givenSet(p, protocol.FamilyOf(holder.Addr()))
-	switch {
-	case d == 0:
-		d = p.Lease
-	case d != p.Lease && !p.Once:
-		set, elsewhere = elsewhere, set
-	}
-	addr := holder.Addr().String()
-	commands := append(was.forget(set, addr), was.forget(elsewhere, addr)...)
-	commands = append(commands, element("add", set, addr+timeout(d)))
-	if was.Set(set) != nil {
-		return b.feed(ctx, lines(commands))
-	}
 	about, err := ReadAbout(was)
 	if err != nil {
 		return err
+	}
+	f, addr := protocol.FamilyOf(holder.Addr()), holder.Addr().String()
+	own, byHand := about.Versions.lease(p, f), about.Versions.given(p, f, holder.Bits())
+	set := own
+	if holder.Bits() < p.Prefix(f) || d != 0 && d != p.Lease && !p.Once {
+		set = byHand
+	}
+	if d == 0 {
+		d = p.Lease
+	}
+	commands := was.forget(byHand, addr)
+	if holder.Bits() == p.Prefix(f) {
+		commands = append(commands, was.forget(own, addr)...)
+	}
+	commands = append(commands, element("add", set, addr+timeout(d)))
+	if was.Set(set) != nil {
+		return b.feed(ctx, lines(commands))
 	}
 	want, err := backend.Compile(about.Profiles, about.Policy)
 	if err != nil {
 		return err
 	}
 	about.Given[set] = true
-	return b.commit(ctx, transactions(was, Render(Input{want, about.Known, about.Next, about.Given}), commands))
+	return b.commit(ctx, transactions(was, Render(about.input(want)), commands))
 }
 
 // element is a command for one element of a set.
@@ -226,21 +232,71 @@ func (l *Listing) forget(set, addr string) []string {
 	return []string{element("add", set, addr), element("delete", set, addr)}
 }
 
-func lines(all []string) string { return strings.Join(all, "\n") + "\n" }
+func lines(all []string) string {
+	if len(all) == 0 {
+		return ""
+	}
+	return strings.Join(all, "\n") + "\n"
+}
 
-// Revoke ends the holder's lease, and reports whether there was one.
-func (b *Backend) Revoke(ctx context.Context, p *protocol.Profile, holder netip.Prefix) (bool, error) {
+// Revoke ends the leases of the holders that which picks. It returns their holders, and
+// those of the profile's leases that go on.
+func (b *Backend) Revoke(ctx context.Context, p *protocol.Profile, which func(holder netip.Prefix) bool) (ended, left []netip.Prefix, err error) {
 	l, err := b.list(ctx)
 	if err != nil {
-		return false, err
+		return nil, nil, err
 	}
-	held, addr := false, holder.Addr().String()
 	var commands []string
-	for _, set := range []string{leaseSet(p, protocol.FamilyOf(holder.Addr())), givenSet(p, protocol.FamilyOf(holder.Addr()))} {
-		if s := l.Set(set); s != nil && slices.ContainsFunc(s.Elements, func(e Element) bool { return e.Key == addr }) {
-			held = true
+	sets, seen := leaseSets(l), map[netip.Prefix]bool{}
+	for _, f := range protocol.Families() {
+		for _, set := range sets[holders(p, f)] {
+			for _, e := range l.Set(set.String()).Elements {
+				addr, err := netip.ParseAddr(e.Key)
+				if err != nil {
+					return nil, nil, fmt.Errorf("%s: %w", set, err)
+				}
+				holder, to := netip.PrefixFrom(addr, set.bits), &left
+				if which(holder) {
+					commands, to = append(commands, l.forget(set.String(), e.Key)...), &ended
+				}
+				if !seen[holder] { // who has two has one
+					seen[holder] = true
+					*to = append(*to, holder)
+				}
+			}
 		}
-		commands = append(commands, l.forget(set, addr)...)
 	}
-	return held, b.feed(ctx, lines(commands))
+	return ended, left, b.feed(ctx, lines(commands))
+}
+
+// Unban lifts the bans of the sources that which picks, and forgets their falls. It
+// returns those that were banned.
+func (b *Backend) Unban(ctx context.Context, which func(netip.Addr) bool) (lifted []netip.Addr, err error) {
+	l, err := b.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var commands []string
+	for _, f := range protocol.Families() {
+		for _, s := range l.Sets {
+			banned := s.Name == "banned"+digit(f)
+			if !banned && !strings.HasPrefix(s.Name, "fall"+digit(f)+".") {
+				continue
+			}
+			for _, e := range s.Elements {
+				addr, err := netip.ParseAddr(e.Key)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", s.Name, err)
+				}
+				if !which(addr) {
+					continue
+				}
+				commands = append(commands, l.forget(s.Name, e.Key)...)
+				if banned {
+					lifted = append(lifted, addr)
+				}
+			}
+		}
+	}
+	return lifted, b.feed(ctx, lines(commands))
 }

@@ -18,7 +18,7 @@ func drift(l *Listing, about *Installed) []string {
 	}
 	var found []string
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
-	rules := Render(Input{want, about.Known, about.Next, about.Given})
+	rules := Render(about.input(want))
 	for _, c := range rules.Chains {
 		is := l.Chain(c.Name)
 		if is == nil {

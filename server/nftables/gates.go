@@ -155,15 +155,16 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 			// loopback is known before it comes.
 			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), `iif != "lo" ct state new,related ct status confirmed`, begins, open)
 		}
-		if r.Given[givenSet(p, f)] {
-			c.add(p.Name+": a lease given by hand", where, match, begins, key(p, f), "@"+givenSet(p, f), open)
+		for _, bits := range r.hand[holders(p, f)] {
+			c.add(p.Name+": a lease given by hand", where, match, begins, keyOf(bits, f), "@"+r.Versions.given(p, f, bits), open)
 		}
-		lease := fmt.Sprintf("%s @%s", key(p, f), leaseSet(p, f))
+		set := r.Versions.lease(p, f)
+		lease := fmt.Sprintf("%s @%s", key(p, f), set)
 		switch {
 		case p.Once:
-			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(leaseSet(p, f), key(p, f)), open)
+			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(set, key(p, f)), open)
 		case p.Renew && p.Lease > 0:
-			c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", leaseSet(p, f), key(p, f), timeout(p.Lease)), open)
+			c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", set, key(p, f), timeout(p.Lease)), open)
 		default:
 			c.add(p.Name+": a lease", where, match, begins, lease, open)
 		}
@@ -248,9 +249,9 @@ func (r *render) backs() {
 			}
 		}
 		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(leaseSet(p, f), key(p, f)))
-			if r.Given[givenSet(p, f)] {
-				c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(givenSet(p, f), key(p, f)))
+			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(r.Versions.lease(p, f), key(p, f)))
+			if slices.Contains(r.hand[holders(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too
+				c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(r.Versions.given(p, f, p.Prefix(f)), key(p, f)))
 			}
 			if p.Close.Proto == protocol.ICMP {
 				other.add("gives a lease back", echo(f), "jump "+c.Name)
@@ -272,9 +273,9 @@ func (r *render) cut(s gateSegment) string {
 	}
 	for _, p := range s.Uses {
 		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+leaseSet(p, f), "return")
-			if r.Given[givenSet(p, f)] {
-				c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+givenSet(p, f), "return")
+			c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+r.Versions.lease(p, f), "return")
+			for _, bits := range r.hand[holders(p, f)] {
+				c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), keyOf(bits, f), "@"+r.Versions.given(p, f, bits), "return")
 			}
 		})
 	}

@@ -31,9 +31,9 @@ func (r *render) sets() {
 			}
 		}
 		for _, p := range r.Want.Of(f).Profiles {
-			r.dynamic(leaseSet(p, f), saddr(f), 0)
-			if r.Given[givenSet(p, f)] {
-				r.dynamic(givenSet(p, f), saddr(f), 0)
+			r.dynamic(r.Versions.lease(p, f), saddr(f), 0)
+			for _, bits := range r.hand[holders(p, f)] {
+				r.dynamic(r.Versions.given(p, f, bits), saddr(f), 0)
 			}
 			if p.Once {
 				r.dynamic(takenSet(p, f), saddr(f), 0)

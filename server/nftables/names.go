@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -46,24 +47,90 @@ func (n *numbers) of(path string) Number {
 	return num
 }
 
-// leaseSet is the set of the holders of a lease. The prefix length is in its name
-// where a lease covers more than an address: elements of another length would
-// never match.
-func leaseSet(p *protocol.Profile, f protocol.Family) string { return holdersSet("open", p, f) }
+// holders names a profile in a family: what the names of its sets of leases have in common.
+func holders(p *protocol.Profile, f protocol.Family) string { return digit(f) + "-" + p.Name }
 
-// givenSet is the set of those who were given a lease by hand for a time of its own,
-// which knocks leave alone. It is there as long as somebody has one.
-func givenSet(p *protocol.Profile, f protocol.Family) string { return holdersSet(given, p, f) }
+// Versions says which of its sets of leases a profile has in a family, by [holders]; 0 and
+// 1 are the first. It gets another where its leases are none any more ([backend.Beyond]):
+// what the rules of before still write is then in a set that the rules from now on do not ask.
+type Versions map[string]int
 
-// given begins the names of such sets.
-const given = "given"
+// lease is the set of the holders of a lease. The prefix length is in its name where a
+// lease covers more than an address: elements of another length would never match.
+func (v Versions) lease(p *protocol.Profile, f protocol.Family) string {
+	return v.set(opened, p, f, p.Prefix(f))
+}
 
-func holdersSet(what string, p *protocol.Profile, f protocol.Family) string {
-	name := what + digit(f) + "-" + p.Name
-	if bits := p.Prefix(f); bits != f.Bits() {
-		name += "." + strconv.Itoa(bits)
+// given is the set of those who were given a lease by hand for a time of its own, or to a
+// prefix of that many bits. Knocks leave it alone. It is there as long as somebody has one.
+func (v Versions) given(p *protocol.Profile, f protocol.Family, bits int) string {
+	return v.set(given, p, f, bits)
+}
+
+// What the names of sets of leases begin with.
+const (
+	opened = "open"
+	given  = "given"
+)
+
+func (v Versions) set(what string, p *protocol.Profile, f protocol.Family, bits int) string {
+	return leaseSet{what, holders(p, f), bits, v[holders(p, f)]}.String()
+}
+
+// rename returns the name that a set of leases has in these versions; another's stays.
+func (v Versions) rename(name string) string {
+	s, ok := parseLeaseSet(name)
+	if !ok {
+		return name
+	}
+	s.version = v[s.holders]
+	return s.String()
+}
+
+// leaseSet is what the name of a set of leases says.
+type leaseSet struct {
+	what    string // opened or given
+	holders string
+	bits    int
+	version int
+}
+
+// String returns the name. What is usual is not in it.
+func (s leaseSet) String() string {
+	name := s.what + s.holders
+	if s.bits != addressBits(s.holders) {
+		name += "." + strconv.Itoa(s.bits)
+	}
+	if s.version > 1 {
+		name += ".v" + strconv.Itoa(s.version)
 	}
 	return name
+}
+
+// addressBits is the length of an address of the family that holders are of.
+func addressBits(holders string) int {
+	if strings.HasPrefix(holders, digit(protocol.IPv4)) {
+		return protocol.IPv4.Bits()
+	}
+	return protocol.IPv6.Bits()
+}
+
+var leaseName = regexp.MustCompile(`^(open|given)([46]-[a-z0-9-]+)(?:\.(\d+))?(?:\.v(\d+))?$`)
+
+// parseLeaseSet reads a name back; ok is false where it is that of another set.
+func parseLeaseSet(name string) (s leaseSet, ok bool) {
+	m := leaseName.FindStringSubmatch(name)
+	if m == nil {
+		return s, false
+	}
+	s = leaseSet{what: m[1], holders: m[2], bits: addressBits(m[2]), version: 1}
+	if m[3] != "" {
+		s.bits, _ = strconv.Atoi(m[3]) // digits that we have written, as below
+	}
+	if m[4] != "" {
+		s.version, _ = strconv.Atoi(m[4])
+	}
+	return s, true
 }
 
 // takenSet is the set of the sources that are taking a lease of a profile with `once`.

@@ -1,6 +1,8 @@
 package nftables
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +16,8 @@ type Input struct {
 	Known map[string]Number // numbers of positions in the kernel, by their knocks; may be nil
 	Next  Number            // the first number that was never used; at least 1
 	Given map[string]bool   // sets of leases given by hand that are to be there; may be nil
+
+	Versions Versions // may be nil
 }
 
 // render is one run of Render.
@@ -22,6 +26,7 @@ type render struct {
 	*builder
 	numbers  numbers
 	families []protocol.Family // that have profiles
+	hand     map[string][]int  // lengths of the prefixes that leases were given to by hand, by holders
 }
 
 // Render returns the table for the automata of both families. It is pure: the
@@ -46,6 +51,7 @@ func Render(in Input) *Ruleset {
 	for _, f := range r.families {
 		r.numberStates(f)
 	}
+	r.hand = r.handGiven()
 	r.out.Limits = []Limit{deniedLimit, firstLimit}
 	r.sets()
 	r.input()
@@ -58,6 +64,18 @@ func Render(in Input) *Ruleset {
 	r.prerouting()
 	r.about()
 	return r.out
+}
+
+// handGiven reads from the names of the sets that are to be there what was given by hand.
+// Sets of another version are to go.
+func (r *render) handGiven() map[string][]int {
+	bits := map[string][]int{}
+	for _, name := range slices.Sorted(maps.Keys(r.Given)) {
+		if s, ok := parseLeaseSet(name); ok && s.version == max(r.Versions[s.holders], 1) {
+			bits[s.holders] = append(bits[s.holders], s.bits)
+		}
+	}
+	return bits
 }
 
 // numberStates gives every position its number, in the order of the automaton.

@@ -51,10 +51,13 @@ func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
 			now := installedOrNone(was)
 			known := maps.Clone(then.Known) // no number has meant two positions
 			maps.Copy(known, now.Known)
+			v := versions(was, now, want)
 			given := held(was, now.Given)
-			maps.Copy(given, held(saved, then.Given))
-			rules := Render(Input{want, known, max(then.Next, now.Next), given})
-			return transactions(was, rules, append(rewriteLeases(was, now.Profiles, want), lost(was, saved, now, then)...)), nil
+			for name := range held(saved, then.Given) {
+				given[v.rename(name)] = true
+			}
+			rules := Render(Input{Want: want, Known: known, Next: max(then.Next, now.Next), Given: given, Versions: v})
+			return transactions(was, rules, append(rewriteLeases(was, now.Profiles, want, v), lost(was, saved, now, then, v)...)), nil
 		}); err != nil {
 			return err
 		}
@@ -63,19 +66,20 @@ func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
 }
 
 // lost returns the elements of saved sets that are not there any more: of sets that have
-// gone, and of leases whose time was changed.
-func lost(was, saved *Listing, now, then *Installed) []string {
+// gone, and of leases whose time was changed, or that were none of the profile meanwhile.
+func lost(was, saved *Listing, now, then *Installed, v Versions) []string {
 	changed := map[string]bool{}
 	for _, p := range then.Profiles {
 		same := slices.ContainsFunc(now.Profiles, func(q *protocol.Profile) bool { return p.Name == q.Name && p.Lease == q.Lease })
 		if !same && !p.Once { // what was used up stays so
-			changed[leaseSet(p, protocol.IPv4)], changed[leaseSet(p, protocol.IPv6)] = true, true
+			changed[then.Versions.lease(p, protocol.IPv4)], changed[then.Versions.lease(p, protocol.IPv6)] = true, true
 		}
 	}
 	var all []string
 	for _, s := range saved.Sets {
-		is := was.Set(s.Name)
-		if s.Fixed || is != nil && !changed[s.Name] {
+		name := v.rename(s.Name)
+		is := was.Set(name)
+		if s.Fixed || is != nil && name == s.Name && !changed[s.Name] {
 			continue
 		}
 		for _, e := range s.Elements {
@@ -87,7 +91,7 @@ func lost(was, saved *Listing, now, then *Installed) []string {
 			if s.Map {
 				text += " : " + e.Data
 			}
-			all = append(all, element("add", s.Name, text))
+			all = append(all, element("add", name, text))
 		}
 	}
 	return all

@@ -73,10 +73,11 @@ func sourcesOf(l *Listing, about *Installed, f protocol.Family) ([]backend.Sourc
 		}
 		return found
 	})
+	sets := leaseSets(l)
 	for _, p := range a.Profiles {
-		for _, set := range []string{leaseSet(p, f), givenSet(p, f)} {
-			if err == nil {
-				err = add(set, p.Prefix(f), func(Element) []backend.Source {
+		for _, set := range sets[holders(p, f)] {
+			if err == nil && set.version == max(about.Versions[set.holders], 1) {
+				err = add(set.String(), set.bits, func(Element) []backend.Source {
 					return []backend.Source{{Profile: p.Name, State: backend.Open, Step: len(p.Sequence), Steps: len(p.Sequence)}}
 				})
 			}
@@ -86,6 +87,17 @@ func sourcesOf(l *Listing, about *Installed, f protocol.Family) ([]backend.Sourc
 		err = add("banned"+digit(f), f.Bits(), func(Element) []backend.Source { return []backend.Source{{State: backend.Banned}} })
 	}
 	return all, err
+}
+
+// leaseSets lists the sets of leases, by whose they are.
+func leaseSets(l *Listing) map[string][]leaseSet {
+	all := map[string][]leaseSet{}
+	for _, s := range l.Sets {
+		if set, ok := parseLeaseSet(s.Name); ok {
+			all[set.holders] = append(all[set.holders], set)
+		}
+	}
+	return all
 }
 
 // Fill says how full each set is that holds anybody.

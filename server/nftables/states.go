@@ -62,7 +62,7 @@ func (r *render) enter(a *protocol.Automaton, i int) {
 			if p.Once {
 				c.add(p.Name+": not taken yet", match, remove(takenSet(p, a.Family), key(p, a.Family)))
 			}
-			c.add(p.Name+": opened", match, "update @"+leaseSet(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
+			c.add(p.Name+": opened", match, "update @"+r.Versions.lease(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
 		}
 	}
 	r.note(c, a, i)
@@ -158,8 +158,10 @@ func reject(proto protocol.Proto) string {
 }
 
 // key is the source as it stands in the profile's lease sets.
-func key(p *protocol.Profile, f protocol.Family) string {
-	bits := p.Prefix(f)
+func key(p *protocol.Profile, f protocol.Family) string { return keyOf(p.Prefix(f), f) }
+
+// keyOf is as much of the source.
+func keyOf(bits int, f protocol.Family) string {
 	if bits == f.Bits() {
 		return saddr(f)
 	}

@@ -35,7 +35,7 @@ func (k *keeper) keepTimes(ctx context.Context, by time.Duration, held []backend
 	changed := false
 	for _, s := range k.memory.moved(k.clock(), by, held) {
 		left := s.Left.Round(time.Second)
-		if _, err := k.host.Grant(ctx, s.Profile, s.Address.Addr(), left); err != nil {
+		if _, err := k.host.Grant(ctx, s.Profile, s.Address, left); err != nil {
 			k.Log.Warn("a lease has lost its time", "profile", s.Profile, "address", s.Address, "err", err)
 			continue
 		}

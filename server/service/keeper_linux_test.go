@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -98,14 +99,14 @@ func TestALeaseKeepsItsTimeWhenTheClockIsSet(t *testing.T) {
 			t.Run(by.String(), func(t *testing.T) {
 				k := newKept(t)
 				grant := func(d time.Duration) error {
-					_, err := k.host.Grant(t.Context(), "mysql", addr, d)
+					_, err := k.host.Grant(t.Context(), "mysql", netip.PrefixFrom(addr, addr.BitLen()), d)
 					return err
 				}
 				k.do(func() error { return errors.Join(grant(given), k.check(t.Context())) })
 				k.now.Wall = k.now.Wall.Add(by)
 				k.do(func() error {
 					if by >= given { // over: as good as gone
-						_, _, err := k.host.(*server.Server).Revoke(t.Context(), "mysql", addr, false)
+						_, err := k.host.(*server.Server).Revoke(t.Context(), "mysql", netip.PrefixFrom(addr, addr.BitLen()), false)
 						return err
 					}
 					return grant(given - by)
@@ -157,6 +158,49 @@ func TestAReloadThatTheHostKeptFromBeingDoneIsDoneAgain(t *testing.T) {
 		k.is.Broken = []BrokenFile{{"mysql", errors.New("wrong")}}
 		if k.reload(t.Context(), "test") != nil {
 			t.Error("a wrong file is read again and again")
+		}
+	})
+}
+
+// TestAFlushBringsBackNoLeaseThatAReloadHasEnded: the service remembers leases, and what
+// they were for.
+func TestAFlushBringsBackNoLeaseThatAReloadHasEnded(t *testing.T) {
+	eachIPTables(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name, open string
+			left       int
+		}{{"a port more", `"3306/tcp", "22/tcp"`, 0}, {"another sequence", `"3306/tcp"`, 2}} {
+			t.Run(c.name, func(t *testing.T) {
+				k := newKept(t)
+				k.do(func() error {
+					for _, addr := range []netip.Addr{lab.ForgedAddr4(1), lab.ForgedAddr6(1)} {
+						if _, err := k.host.Grant(t.Context(), "mysql", netip.PrefixFrom(addr, addr.BitLen()), 0); err != nil {
+							return err
+						}
+					}
+					return k.check(t.Context())
+				})
+				p, diagnostics := protocol.ParseProfile("mysql.toml", []byte("sequence = [\"icmp\", \"8000/tcp\"]\nopen = ["+c.open+"]\n"))
+				if diagnostics.HasErrors() {
+					t.Fatal(diagnostics)
+				}
+				k.is.Profiles = []*protocol.Profile{p}
+				k.do(func() error { k.reload(t.Context(), "test"); return nil })
+				for _, tool := range []string{"iptables", "ip6tables"} {
+					labtest.MustRun(t, k.on, "", tool, "-F")
+					labtest.MustRun(t, k.on, "", tool, "-X")
+				}
+				k.do(func() error {
+					if err := k.check(t.Context()); err != nil {
+						return err
+					}
+					in, held, err := k.host.Look(t.Context())
+					if len(in.Profiles) != 1 || len(in.Drift) > 0 || len(held) != c.left {
+						t.Errorf("%d profiles are installed, %d leases are there, not %d; drift: %q", len(in.Profiles), len(held), c.left, in.Drift)
+					}
+					return err
+				})
+			})
 		}
 	})
 }

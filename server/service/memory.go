@@ -1,6 +1,7 @@
 package service
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 
@@ -12,8 +13,8 @@ import (
 // maxRemembered bounds the memory: as many as a table of nftables holds.
 const maxRemembered = 65535
 
-// memory is who held a lease when the kernel was last seen in order: what a flush
-// by another tool would make the kernel forget.
+// memory is who held a lease of the wanted profiles when the kernel was last seen in
+// order: what a flush by another tool would make the kernel forget.
 type memory struct {
 	leases map[holding]time.Duration // → when it ends, by the clock that never steps; 0: never
 }
@@ -69,6 +70,14 @@ func (m *memory) replace(now events.Moment, sources []backend.Source) {
 		}
 		m.put(holding{s.Profile, s.Address}, until)
 	}
+}
+
+// keep forgets the leases that are none any more when other versions of the profiles
+// are wanted.
+func (m *memory) keep(was, will []*protocol.Profile) {
+	maps.DeleteFunc(m.leases, func(h holding, _ time.Duration) bool {
+		return len(backend.Keep([]backend.Source{{Profile: h.profile, Address: h.holder, State: backend.Open}}, was, will)) == 0
+	})
 }
 
 // lost returns the remembered leases that are not among the kernel's, and not over,

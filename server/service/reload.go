@@ -9,6 +9,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/backend"
 )
 
 // start does the first install. A file that is broken is reported, and does not keep
@@ -41,7 +42,7 @@ func (k *keeper) start(ctx context.Context) error {
 		w.Profiles = in.Profiles
 	}
 	k.use(h, w)
-	k.memory.replace(k.clock(), leases)
+	k.memory.replace(k.clock(), backend.Keep(leases, in.Profiles, w.Profiles))
 	k.metrics.Reloaded(time.Now(), len(w.Broken) == 0)
 	return k.install(ctx, server.InstallOptions{Exactly: true, Guard: k.Guard}, "installed")
 }
@@ -103,6 +104,7 @@ func (k *keeper) change(ctx context.Context, w Wanted) error {
 		k.use(beforeHost, was)
 		return err
 	}
+	k.memory.keep(was.Profiles, w.Profiles)
 	return nil
 }
 
@@ -121,7 +123,7 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 	for _, name := range change.Removed {
 		k.Log.Warn("no gate any more", "profile", name)
 	}
-	for _, note := range change.Notes {
+	for _, note := range slices.Concat(change.Leases, change.Notes) {
 		k.Log.Warn(note)
 	}
 	k.metrics.Installed(names(k.wanted.Profiles))

@@ -87,7 +87,11 @@ func (k *keeper) usedUp(in backend.Installed, s backend.Source) bool {
 // still had are lost too, perhaps of one family only: so it is asked again.
 func (k *keeper) putRight(ctx context.Context, in backend.Installed, held []backend.Source) (kept int, err error) {
 	usedUp := func(s backend.Source) bool { return k.usedUp(in, s) }
-	k.memory.replace(k.clock(), append(slices.DeleteFunc(k.lost(held), usedUp), held...))
+	kernels := held
+	if len(in.Profiles) > 0 { // or a flush came in between: what was there is what was wanted
+		kernels = backend.Keep(held, in.Profiles, k.wanted.Profiles)
+	}
+	k.memory.replace(k.clock(), append(slices.DeleteFunc(k.lost(held), usedUp), kernels...))
 	for range flushes {
 		lost := k.lost(held)
 		if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {

@@ -36,7 +36,7 @@ type Host interface {
 	Remove(ctx context.Context, names []string) (server.Change, error)
 	Status(ctx context.Context, files []*protocol.Profile, names []string) (server.Status, error)
 	Look(ctx context.Context) (backend.Installed, []backend.Source, error)
-	Grant(ctx context.Context, profile string, addr netip.Addr, d time.Duration) (netip.Prefix, error)
+	Grant(ctx context.Context, profile string, who netip.Prefix, d time.Duration) (server.Granted, error)
 }
 
 // Config is what a service needs from its caller.

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/server/backend"
+	"knockkit/server/service"
+)
+
+func unbanCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "unban",
+		Usage:       "lift the ban of an address, those inside a prefix, or all",
+		ArgsUsage:   "ADDR|PREFIX|--all",
+		Description: "The falls that were counted so far are forgotten too.\n\nExample:\n  knockd unban 198.51.100.7\n  knockd unban --all",
+		Flags:       []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "lift all bans"}},
+		Action:      unban,
+	}
+}
+
+func unban(c *cli.Context) error {
+	h, err := open(c)
+	if err != nil {
+		return err
+	}
+	var who netip.Prefix
+	switch all := c.Bool("all"); {
+	case c.NArg() == 0 && !all:
+		return command.Help(c)
+	case c.NArg() > 0 && all:
+		return command.Usagef("see knockd unban --help", "--all and an address exclude each other")
+	case c.NArg() > 1:
+		return command.Usagef("see knockd unban --help", "knockd unban takes one address or prefix")
+	case !all:
+		if who, err = parseWho(c, c.Args().First()); err != nil {
+			return err
+		}
+	}
+	s, err := h.live(c.Context)
+	if err != nil {
+		return err
+	}
+	lifted, err := s.Unban(c.Context, who)
+	if err != nil {
+		return explainError(err)
+	}
+	service.Nudge(c.Context)
+	if len(lifted) == 0 && who.IsValid() && who.IsSingleIP() {
+		h.words.Note("%s was not banned", backend.Holder(who))
+		return nil
+	}
+	h.words.Note("%s", unbanned(lifted))
+	return nil
+}
+
+// unbanned says whose bans are lifted.
+func unbanned(lifted []netip.Addr) string {
+	if len(lifted) == 1 {
+		return fmt.Sprintf("the ban of %s is lifted", lifted[0])
+	}
+	return fmt.Sprintf("bans lifted: %d", len(lifted))
+}

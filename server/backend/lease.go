@@ -1,0 +1,107 @@
+package backend
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"knockkit/protocol"
+)
+
+// Beyond says why the leases of one version of a profile are none of another: a phrase
+// such as "not given for 22/tcp", or "" where they stay. A lease is for what it was given for. So
+// it ends where it would open a port more, to more destinations or interfaces, or to more
+// connections. Who may come by a lease (the sequence, `from`) and for how long is asked
+// elsewhere.
+func Beyond(was, will *protocol.Profile, f protocol.Family) string {
+	var more []string // ports
+	for _, o := range will.Open {
+		if !inside(o, was.Open) {
+			more = append(more, o.String())
+		}
+	}
+	old, now := was.ScopeIn(f), will.ScopeIn(f)
+	switch {
+	case len(more) > 0:
+		return "not given for " + strings.Join(more, ", ")
+	case old.Interface != "" && old.Interface != now.Interface:
+		return fmt.Sprintf("given for interface %s only", old.Interface)
+	case len(old.To) > 0 && (len(now.To) == 0 || slices.ContainsFunc(now.To, func(p netip.Prefix) bool { return !Within(p, old.To) })):
+		return fmt.Sprintf("given for connections to %s only", Holders(old.To))
+	case was.Once && !will.Once:
+		return "given for one connection each"
+	case was.Prefix(f) != will.Prefix(f):
+		return "given for another `prefix`"
+	}
+	return ""
+}
+
+// Within reports whether all of a prefix lies in one of the others.
+func Within(p netip.Prefix, others []netip.Prefix) bool {
+	return slices.ContainsFunc(others, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) })
+}
+
+// inside reports whether all ports of a range are in others, perhaps in several of them.
+func inside(r protocol.PortRange, others []protocol.PortRange) bool {
+	for next := int(r.First); next <= int(r.Last); next++ {
+		i := slices.IndexFunc(others, func(o protocol.PortRange) bool {
+			return o.Contains(protocol.Knock{Proto: r.Proto, Port: uint16(next)})
+		})
+		if i < 0 {
+			return false
+		}
+		next = int(others[i].Last)
+	}
+	return true
+}
+
+// Staying returns which profiles of the automaton keep the leases that they have: those
+// that have a namesake among the profiles that are installed, and open no more than it.
+func Staying(was []*protocol.Profile, a *protocol.Automaton) map[string]bool {
+	stay := map[string]bool{}
+	for _, old := range was {
+		for _, p := range a.Profiles {
+			if p.Name == old.Name {
+				stay[p.Name] = Beyond(old, p, a.Family) == ""
+			}
+		}
+	}
+	return stay
+}
+
+// Keep returns the leases among sources that stay leases when other profiles, or other
+// versions of them, are installed than those they were given for.
+func Keep(sources []Source, was, will []*protocol.Profile) []Source {
+	named := func(all []*protocol.Profile, name string) *protocol.Profile {
+		if i := slices.IndexFunc(all, func(p *protocol.Profile) bool { return p.Name == name }); i >= 0 {
+			return all[i]
+		}
+		return nil
+	}
+	var kept []Source
+	for _, s := range sources {
+		old, now := named(was, s.Profile), named(will, s.Profile)
+		if s.State == Open && old != nil && now != nil && Beyond(old, now, protocol.FamilyOf(s.Address.Addr())) == "" {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// Holder is the text of what a lease covers: an address, or a prefix of several.
+func Holder(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+// Holders is the text of several.
+func Holders(all []netip.Prefix) string {
+	texts := make([]string, len(all))
+	for i, p := range all {
+		texts[i] = Holder(p)
+	}
+	return strings.Join(texts, ", ")
+}

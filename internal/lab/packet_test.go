@@ -18,11 +18,11 @@ func TestBuiltPacketsSayWhatWasAskedAndHaveRightChecksums(t *testing.T) {
 		echo, icmp uint8 // the type of an echo request, the protocol's number
 	}{{"ipv4", a4, b4, 8, 1}, {"ipv6", a6, b6, 128, 58}} {
 		src, dst := netip.AddrPortFrom(family.src, 4000), netip.AddrPortFrom(family.dst, 7)
-		transport := Packet{Src: family.src, Dst: family.dst, TTL: 64, SrcPort: 4000, DstPort: 7, Window: 64240, Proto: protocol.TCP}
+		transport := Packet{Src: family.src, Dst: family.dst, TTL: 64, SrcPort: 4000, DstPort: 7, SeqNum: 1000, Window: 64240, Proto: protocol.TCP}
 		syn, fin, datagram := transport, transport, transport
 		syn.Flags, syn.Payload = FlagSYN, []byte{}
-		fin.Flags, fin.Payload = FlagFIN|FlagACK, []byte("odd")
-		datagram.Proto, datagram.Window, datagram.Payload = protocol.UDP, 0, []byte("knock")
+		fin.Flags, fin.AckNum, fin.Payload = FlagFIN|FlagACK, 2000, []byte("odd")
+		datagram.Proto, datagram.SeqNum, datagram.Window, datagram.Payload = protocol.UDP, 0, 0, []byte("knock")
 		echo := Packet{Src: family.src, Dst: family.dst, TTL: 64, Proto: protocol.ICMP, ICMPType: family.echo, ID: 77, Seq: 3, Payload: []byte("sixteen bytes...")}
 		for _, test := range []struct {
 			name   string

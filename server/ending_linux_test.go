@@ -168,13 +168,13 @@ func TestEndingAllConnectionsOfAProfileEndsNoOthers(t *testing.T) {
 	})
 }
 
-// TestARevokeThatCutsEndsTheConnectionsOfThePrefixAndNoOthers has four hosts on one
+// TestARevokeThatCutsEndsTheConnectionsOfThePrefixAndNoOthers has three clients on one
 // Ethernet: two share a lease, and the third has one of its own.
 func TestARevokeThatCutsEndsTheConnectionsOfThePrefixAndNoOthers(t *testing.T) {
 	eachBackend(t, func(t *testing.T, name string) {
 		s := newSite(t, name, strict())
-		filler, one, two, outside := labtest.NewHost(t, "filler"), labtest.NewHost(t, "one"), labtest.NewHost(t, "two"), labtest.NewHost(t, "outside")
-		labtest.Network(t, s.host, one, two, outside, filler) // .1, then .2 and .3: a /31
+		one, two, outside := labtest.NewHost(t, "one"), labtest.NewHost(t, "two"), labtest.NewHost(t, "outside")
+		labtest.Network(t, s.host, one, two, outside) // .1, then .2 and .3: a /31
 		s.install(article(t, "prefix = { ipv4 = 31, ipv6 = 127 }"), parse(t, "web", "sequence = [\"1001/tcp\", \"1002/tcp\"]\nopen = [\"80/tcp\"]"))
 		mysql, web := labtest.Listen(t, s.host, "tcp", "[::]:3306"), labtest.Listen(t, s.host, "tcp", "[::]:80")
 		for _, of := range []func(*lab.Host) netip.Addr{func(h *lab.Host) netip.Addr { return h.Addr4 }, func(h *lab.Host) netip.Addr { return h.Addr6 }} {
@@ -336,8 +336,6 @@ func inState(h *lab.Host, state uint8) error {
 	})
 }
 
-// TestAContainersConnectionThatIsOverIsNotCounted, nor are those that conntrack alone
-// remembers taken for others.
 func TestAContainersConnectionThatIsOverIsNotCounted(t *testing.T) {
 	eachEngine(t, func(s *ship) {
 		s.install(article(s.t, `place = "prerouting"`))

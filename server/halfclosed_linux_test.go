@@ -172,78 +172,52 @@ func TestConnectionsThatAreHalfClosedGoOnWhenAGateIsInstalled(t *testing.T) {
 }
 
 // TestAnEndOrABeginningGoesOnWhenAGateIsInstalled loses what is to be acknowledged, so
-// that the connection is in the state when the gate comes.
+// that each connection is in its state when the gate comes.
 func TestAnEndOrABeginningGoesOnWhenAGateIsInstalled(t *testing.T) {
-	everything := func(from *lab.Host) func(*lab.Host, []byte) bool {
-		return func(h *lab.Host, _ []byte) bool { return h == from }
-	}
-	for _, c := range []struct {
-		name  string
-		state uint8
-		close func(h halves, loseFromServer func()) error
-		goOn  func(h halves) error
-	}{
-		{"the server's end is lost", netlink.TCP_FIN_WAIT1,
-			func(h halves, lose func()) error { lose(); return h.server.CloseWrite() },
-			func(h halves) error { return errors.Join(ends(h.client), carries(h.client, h.server)) }},
-		{"the server's end is lost, behind the client's", netlink.TCP_LAST_ACK,
-			func(h halves, lose func()) error {
-				err := errors.Join(h.client.CloseWrite(), ends(h.server))
-				lose()
-				return errors.Join(err, h.server.Close())
-			},
-			func(h halves) error { return ends(h.client) }},
-		{"the server's end is lost, before the client's", netlink.TCP_CLOSING,
-			func(h halves, lose func()) error {
-				lose()
-				return errors.Join(h.server.CloseWrite(), h.client.CloseWrite())
-			},
-			func(h halves) error { return errors.Join(ends(h.client), ends(h.server)) }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			eachFirstGate(t, "", func(t *testing.T, _, network string, at func(*lab.Host) netip.Addr, install func(*lab.Host)) {
-				srv, client := labtest.NewHost(t, "server"), labtest.NewHost(t, "client")
-				link := labtest.Connect(t, srv, client, lab.Conditions{})
-				h := halvesOf(t, client, plainListen(t, srv, network, ":3306"), at(srv))
-				if err := c.close(h, func() { link.Drop(everything(srv)) }); err != nil {
-					t.Fatal(err)
-				}
-				labtest.Eventually(t, soon, func() error { return inState(srv, c.state) })
-				install(srv)
-				link.Drop(nil)
-				if err := c.goOn(h); err != nil {
-					t.Error(err)
-				}
-				labtest.Eventually(t, 3*soon, func() error { return gone(srv) })
-			})
-		})
-	}
-	t.Run("the client's part of the handshake is lost", func(t *testing.T) {
-		eachFirstGate(t, "", func(t *testing.T, _, network string, at func(*lab.Host) netip.Addr, install func(*lab.Host)) {
-			srv, client := labtest.NewHost(t, "server"), labtest.NewHost(t, "client")
-			link := labtest.Connect(t, srv, client, lab.Conditions{})
-			service := plainListen(t, srv, network, ":3306")
-			link.Drop(sends(client, lab.FlagACK))
-			c, err := client.Dial(t.Context(), "tcp", netip.AddrPortFrom(at(srv), 3306).String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			labtest.Eventually(t, soon, func() error { return inState(srv, netlink.TCP_SYN_RECV) })
-			install(srv)
-			link.Drop(nil)
-			if err := service.(*net.TCPListener).SetDeadline(time.Now().Add(3 * soon)); err != nil {
-				t.Fatal(err)
-			}
-			served, err := service.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer served.Close()
-			if err := (&talk{c, served}).say("connected"); err != nil {
+	eachFirstGate(t, "", func(t *testing.T, _, network string, at func(*lab.Host) netip.Addr, install func(*lab.Host)) {
+		srv, client := labtest.NewHost(t, "server"), labtest.NewHost(t, "client")
+		link := labtest.Connect(t, srv, client, lab.Conditions{})
+		service := plainListen(t, srv, network, ":3306")
+		first, second, atOnce := halvesOf(t, client, service, at(srv)), halvesOf(t, client, service, at(srv)), halvesOf(t, client, service, at(srv))
+		if err := errors.Join(second.client.CloseWrite(), ends(second.server)); err != nil {
+			t.Fatal(err)
+		}
+		link.Drop(sends(client, lab.FlagACK))
+		begun, err := client.Dial(t.Context(), "tcp", netip.AddrPortFrom(at(srv), 3306).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer begun.Close()
+		link.Drop(func(h *lab.Host, _ []byte) bool { return h == srv })
+		if err := errors.Join(first.server.CloseWrite(), second.server.Close(), atOnce.server.CloseWrite(), atOnce.client.CloseWrite()); err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range []uint8{netlink.TCP_FIN_WAIT1, netlink.TCP_LAST_ACK, netlink.TCP_CLOSING, netlink.TCP_SYN_RECV} {
+			labtest.Eventually(t, soon, func() error { return inState(srv, state) })
+		}
+		install(srv)
+		link.Drop(nil)
+		if err := service.(*net.TCPListener).SetDeadline(time.Now().Add(3 * soon)); err != nil {
+			t.Fatal(err)
+		}
+		if served, err := service.Accept(); err != nil {
+			t.Errorf("the handshake: %v", err)
+		} else {
+			(&talk{begun, served}).goesOn(t, "the handshake")
+			if err := errors.Join(begun.Close(), served.Close()); err != nil {
 				t.Error(err)
 			}
-		})
+		}
+		for name, err := range map[string]error{
+			"the server ended first":      errors.Join(ends(first.client), carries(first.client, first.server)),
+			"the server ended second":     ends(second.client),
+			"both ended at the same time": errors.Join(ends(atOnce.client), ends(atOnce.server)),
+		} {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		labtest.Eventually(t, 3*soon, func() error { return gone(srv) })
 	})
 }
 

@@ -102,10 +102,12 @@ func (l *Lock) take() (done bool, err error) {
 
 // holder is who keeps the lock from us, as far as can be seen.
 func (l *Lock) holder() claim.Holder {
+	var h claim.Holder // what is not known is not said
 	if l.claim != nil {
-		return claim.Holder{PID: claim.Older(claim.LockName)}
+		h, _ = claim.Older(claim.LockName)
+	} else {
+		h, _, _ = claim.HolderOf(claim.Lock)
 	}
-	h, _, _ := claim.HolderOf(claim.Lock) // what is not known is not said
 	return h
 }
 

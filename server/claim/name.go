@@ -79,10 +79,11 @@ func whoHas(name string) *NameError {
 	return e
 }
 
-// Older returns the process of an older knockd that has a name; 0 where there is none.
-func Older(name string) int {
-	if e := whoHas(name); e.Friend {
-		return e.PID
+// Older returns the older knockd that has a name, and whether there is one.
+func Older(name string) (h Holder, found bool) {
+	e := whoHas(name)
+	if !e.Friend {
+		return Holder{}, false
 	}
-	return 0
+	return Holder{PID: e.PID, Command: commandOf(e.PID)}, true
 }

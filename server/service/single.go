@@ -95,8 +95,7 @@ func Running() (service claim.Holder, found bool) {
 	if h, found, _ := claim.HolderOf(claim.Service); found {
 		return h, true
 	}
-	pid := claim.Older(claim.ServiceName)
-	return claim.Holder{PID: pid}, pid != 0
+	return claim.Older(claim.ServiceName)
 }
 
 // hearNudges hands on those who have asked for a look, and may, until the context

@@ -139,7 +139,7 @@ func (m *vm) boots(script string) string {
 	if err != nil || len(image) != 1 {
 		m.t.Fatalf("the kernel is %v (%v)", image, err)
 	}
-	ctx, cancel := context.WithTimeout(m.t.Context(), 5*time.Minute) // 25 s where nothing else runs
+	ctx, cancel := context.WithTimeout(m.t.Context(), 7*time.Minute) // half a minute where nothing else runs
 	defer cancel()
 	// A slow emulator fails the kernel's own test of its timer.
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "1024", "-nodefaults", "-nic", "none", "-display", "none",

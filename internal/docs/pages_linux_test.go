@@ -2,6 +2,7 @@ package docs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"knockkit/internal/fence"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
+	"knockkit/server/iptables"
 )
 
 // runners says which test runs the commands of a page. A page with commands that is
@@ -145,7 +147,8 @@ func TestTheUnitIsEnabledByTheCommandsOfItsPage(t *testing.T) {
 	r := installed(t)
 	labtest.Need(t, "systemctl")
 	units := filepath.Join(r.dir, "etc/systemd/system")
-	if err := os.MkdirAll(units, 0o755); err != nil {
+	modprobe := filepath.Join(r.dir, "etc/modprobe.d")
+	if err := errors.Join(os.MkdirAll(units, 0o755), os.MkdirAll(modprobe, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	real, err := exec.LookPath("systemctl")
@@ -154,7 +157,7 @@ func TestTheUnitIsEnabledByTheCommandsOfItsPage(t *testing.T) {
 	}
 	r.stub("systemctl", fmt.Sprintf(`case "$*" in daemon-reload) ;; "enable --now "*) exec %s --root=%s enable "$3" ;; *) exit 9 ;; esac`, real, r.dir))
 	for _, b := range only(blocks(t, "docs/service-unit.md", "sh", "ini"), "sh") {
-		b.Text = strings.ReplaceAll(b.Text, "/etc/systemd", filepath.Join(r.dir, "etc/systemd"))
+		b.Text = strings.NewReplacer("/etc/systemd", filepath.Join(r.dir, "etc/systemd"), "/etc/modprobe.d", modprobe).Replace(b.Text)
 		r.run(r.server, b)
 	}
 	if links, err := filepath.Glob(units + "/*.wants/knockd.service"); err != nil || len(links) == 0 {
@@ -179,7 +182,7 @@ func TestTheCommandsOfTheDoctorsPageAreRight(t *testing.T) {
 			t.Errorf("the module's limit is %q", said)
 		}
 	}
-	if text := read(t, modprobe+"/knockd.conf"); text != "options xt_recent ip_list_tot=10000\n" {
-		t.Errorf("modprobe would read %q", text)
+	if text, want := read(t, modprobe+"/knockd.conf"), fmt.Sprintf("options xt_recent ip_list_tot=%d\n", iptables.TableSize); text != want {
+		t.Errorf("modprobe would read %q, want %q", text, want)
 	}
 }

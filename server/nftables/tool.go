@@ -19,6 +19,9 @@ func (b *Backend) run(ctx context.Context, stdin string, args ...string) (string
 // place is how nft names the place of an error: "/dev/stdin:12:3-9: Error: …".
 var place = regexp.MustCompile(`(?m)^\S*?:(\d+):\d+(?:-\d+)?: Error: (.*)$`)
 
+// noRoom is how nft words what the kernel says of a set that is full (ENFILE).
+const noRoom = "Too many open files in system"
+
 // said finds the first error that nft names a place for.
 func said(stderr string) (what string, line int) {
 	m := place.FindStringSubmatch(stderr)
@@ -26,6 +29,9 @@ func said(stderr string) (what string, line int) {
 		return stderr, 0
 	}
 	line, _ = strconv.Atoi(m[1]) // digits; none too large is a line
+	if strings.HasSuffix(m[2], noRoom) {
+		return "the set is full, and takes no new address until the time of another is over", line
+	}
 	return m[2], line
 }
 

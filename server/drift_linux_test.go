@@ -33,7 +33,7 @@ func TestWhateverSomebodyDoesToTheRulesIsDriftUntilTheNextInstall(t *testing.T) 
 	}{
 		{"all rules flushed", "-F", []string{noJump, noRecord}},
 		{"the entry flushed", "-F KNOCKD",
-			[]string{`ipv4: KNOCKD lacks the rule "-i lo -m comment --comment \"loopback is no event\" -j RETURN"`}},
+			[]string{`ipv4: KNOCKD lacks the rule "-i lo -m addrtype --src-type LOCAL -m comment --comment \"loopback is no event\" -j RETURN"`}},
 		{"the jump deleted", "-D INPUT -j KNOCKD", []string{noJump}},
 		{"a rule before the jump", "-I INPUT -p tcp --dport 22 -j ACCEPT",
 			[]string{`ipv4: INPUT jumps to KNOCKD at position 2, after "-p tcp -m tcp --dport 22 -j ACCEPT"`}},

@@ -185,13 +185,14 @@ func TestAnEndOrABeginningGoesOnWhenAGateIsInstalled(t *testing.T) {
 		if err := errors.Join(second.client.CloseWrite(), ends(second.server)); err != nil {
 			t.Fatal(err)
 		}
-		link.Drop(sends(client, lab.FlagACK))
+		lost := sends(client, lab.FlagACK)
+		link.Drop(lost)
 		begun, err := client.Dial(t.Context(), "tcp", netip.AddrPortFrom(at(srv), 3306).String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer begun.Close()
-		link.Drop(func(h *lab.Host, _ []byte) bool { return h == srv })
+		link.Drop(func(h *lab.Host, packet []byte) bool { return h == srv || lost(h, packet) })
 		if err := errors.Join(first.server.CloseWrite(), second.server.Close(), atOnce.server.CloseWrite(), atOnce.client.CloseWrite()); err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"knockkit/internal/lab/labtest"
+	"knockkit/server/iptables"
 )
 
 // manager brings packages to a machine, and takes ours away.
@@ -75,6 +76,11 @@ func live(m *machine, by manager, b built) {
 	m.says("knockd", b.old)
 	m.says("knock", b.old)
 	m.unchanged(before, "the installation")
+	const modprobe = "/usr/lib/modprobe.d/00-knockkit.conf"
+	m.inside("grep", "-qx", fmt.Sprintf("options xt_recent ip_list_tot=%d", iptables.TableSize), modprobe)
+	if conffiles := m.inside("dpkg-query", "--show", "--showformat", "${Conffiles}\n"); strings.Contains(conffiles, modprobe) {
+		m.t.Errorf("%s is a conffile: an operator's edit of it would be asked about, where a file in /etc wins", modprobe)
+	}
 	if _, err := os.Lstat(m.tree + "/etc/systemd/system/sysinit.target.wants/knockd.service"); err == nil {
 		m.t.Error("the installation has enabled the service")
 	}
@@ -90,6 +96,7 @@ func live(m *machine, by manager, b built) {
 
 	by.upgrade(b.new)
 	m.says("knockd", b.new)
+	m.inside("test", "-s", modprobe)
 	m.unchanged(installed, "the upgrade")
 	m.openForTheLaptopOnly("after the upgrade")
 	service.stop() // with systemd, the upgrade does this
@@ -111,6 +118,7 @@ func live(m *machine, by manager, b built) {
 	if out := m.try("knockd", "--version"); out.Code == 0 {
 		m.t.Error("after the removal there is still a knockd")
 	}
+	m.inside("test", "!", "-e", modprobe)
 	m.inside("test", "-s", "/etc/knockd/profiles/mysql.toml")
 }
 

@@ -13,9 +13,9 @@ import (
 // Numbers of linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h and
 // nf_conntrack_tcp.h.
 const (
-	ctMsgNew    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 0
-	ctMsgGet    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1
-	ctMsgDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
+	ctMsgNew    = unix.NFNL_SUBSYS_CTNETLINK << 8
+	ctMsgGet    = unix.NFNL_SUBSYS_CTNETLINK<<8 + 1
+	ctMsgDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 + 2
 
 	ctaTupleOrig, ctaTupleReply, ctaStatus, ctaProtoinfo, ctaNATSource, ctaTimeout = 1, 2, 3, 4, 6, 7
 

@@ -153,7 +153,7 @@ func install(c *cli.Context) error {
 	for _, r := range h.misplaced(profiles...) {
 		change.Notes = append(change.Notes, r.String())
 	}
-	shadows := func() []string { return doctor.Shadows(c.Context, s.Backend().Name(), profiles) }
+	shadows := func() []string { return slices.Concat(doctor.Shadows(c.Context, s.Backend().Name(), profiles)) }
 	if change.Guard == nil {
 		change.Notes = append(change.Notes, shadows()...)
 	}

@@ -26,6 +26,7 @@ type site struct {
 	t      *testing.T
 	host   *lab.Host
 	config string
+	path   string // PATH of what runs on it; "": as it is here
 }
 
 // eachFlavour runs a test on iptables-nft and iptables-legacy.
@@ -39,6 +40,28 @@ func eachFlavour(t *testing.T, f func(t *testing.T, s *site)) {
 			f(t, newSite(t))
 		})
 	}
+}
+
+// atOnce runs a test with iptables-nft, iptables-legacy and nftables, side by side: most
+// of the time they wait for tools.
+func atOnce(t *testing.T, f func(t *testing.T, s *site)) {
+	labtest.NeedRoot(t)
+	labtest.NeedTUN(t)
+	labtest.Need(t, "iptables-nft-restore", "iptables-legacy-restore", "nft")
+	program(t)
+	run := func(name, backend string, flavour lab.Flavour) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.path = labtest.PathOf(t, flavour) + ":" + os.Getenv("PATH")
+			s.settings(fmt.Sprintf("backend = %q\n", backend))
+			f(t, s)
+		})
+	}
+	for _, flavour := range lab.Flavours() {
+		run(flavour.Name, "iptables", flavour)
+	}
+	run("nftables", "nftables", lab.Flavours()[0])
 }
 
 func newSite(t *testing.T) *site {
@@ -89,7 +112,26 @@ var tableWords = regexp.MustCompile(`(?m)^knockd: warning: xt_recent remembers \
 // wholly runs the program to its end, and returns all that it says.
 func (s *site) wholly(args ...string) lab.Output {
 	s.t.Helper()
-	return labtest.Run(s.t, s.host, "", program(s.t), append([]string{"--config", s.config}, args...)...)
+	return s.try("", program(s.t), append([]string{"--config", s.config}, args...)...)
+}
+
+// try runs any program on the site to its end.
+func (s *site) try(stdin, name string, args ...string) lab.Output {
+	s.t.Helper()
+	if s.path != "" {
+		name, args = "env", append([]string{"PATH=" + s.path, name}, args...)
+	}
+	return labtest.Run(s.t, s.host, stdin, name, args...)
+}
+
+// tool is try that fails unless the program ends well.
+func (s *site) tool(stdin, name string, args ...string) string {
+	s.t.Helper()
+	out := s.try(stdin, name, args...)
+	if out.Code != 0 {
+		s.t.Fatalf("%s %q: exit %d\n%s%s", name, args, out.Code, out.Stdout, out.Stderr)
+	}
+	return out.Stdout
 }
 
 // must fails unless the program ends well.

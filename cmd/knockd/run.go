@@ -61,7 +61,8 @@ func runService(c *cli.Context) error {
 		Load:   func() (service.Wanted, error) { return loadWanted(c) },
 		Open:   h.openHost,
 		Shadows: func(ctx context.Context, profiles []*protocol.Profile) []string {
-			return doctor.Shadows(ctx, h.runs, profiles)
+			certain, _ := doctor.Shadows(ctx, h.runs, profiles)
+			return certain
 		},
 		Reload:       reload,
 		RemoveOnExit: c.Bool("remove-on-exit"),

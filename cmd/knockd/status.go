@@ -107,7 +107,11 @@ func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := server.Reading{Status: st, Settings: h.settings, Network: network, Shadows: doctor.Shadows(h.c.Context, st.Backend, live)}
+	certain, possible := doctor.Shadows(h.c.Context, st.Backend, live)
+	for _, sentence := range possible {
+		h.words.Warning("%s", sentence)
+	}
+	r := server.Reading{Status: st, Settings: h.settings, Network: network, Shadows: certain}
 	return r.Reasons(), nil
 }
 

@@ -3,45 +3,16 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"knockkit/protocol"
 )
 
-// Packet is the first packet of a connection, or a knock, from a stranger on the
-// network to an address of the host.
-type Packet struct {
-	Family protocol.Family
-	Knock  protocol.Knock
-}
-
-// answer says whether a match is true of a packet.
-type answer uint8
-
-// The answers. Perhaps stands for what depends on more than the packet's kind (its
-// source, its interface), and for what is not understood.
-const (
-	no answer = iota
-	perhaps
-	yes
-)
-
-func (a answer) not() answer { return yes - a }
-
-func sure(b bool) answer {
-	if b {
-		return yes
-	}
-	return no
-}
-
-// condition is one match of a rule.
-type condition func(Packet) answer
-
 // verdict is what a rule does with a packet that it matches.
 type verdict uint8
 
-// The verdicts. Divert is a destination of its own (DNAT, REDIRECT); ours is the way
+// The verdicts. Divert is another destination (DNAT, REDIRECT); ours is the way
 // into our chains; goOn is everything that is none, as a counter or a log.
 const (
 	goOn verdict = iota
@@ -60,16 +31,31 @@ type rule struct {
 	text       string // as its tool prints it
 	conditions []condition
 	verdict    verdict
-	target     string // of jump and jumpAway
+	target     string      // of jump and jumpAway
+	to         destination // of divert
+	handle     int         // of nft
 }
 
-// match is the weakest answer of the conditions.
-func (r *rule) match(p Packet) answer {
-	all := yes
+// destination is where a rule sends packets.
+type destination struct {
+	known bool
+	addr  netip.Addr // the zero Addr: this host
+	port  uint16     // 0: as it was
+}
+
+// match is the weakest answer of the conditions; where that is perhaps, the words of
+// those that make it so.
+func (r *rule) match(p Packet) (a answer, only []string) {
+	a = yes
 	for _, c := range r.conditions {
-		all = min(all, c(p))
+		switch c.is(p) {
+		case no:
+			return no, nil
+		case perhaps:
+			a, only = perhaps, append(only, c.words)
+		}
 	}
-	return all
+	return a, only
 }
 
 // place is where a chain is called from the kernel, in the order in which a packet
@@ -79,12 +65,23 @@ type place struct {
 	priority int
 }
 
-// The hooks that a packet to the host passes.
+// The hooks, in the order in which a packet passes those that it does.
 const (
 	noHook = iota
 	ingress
 	prerouting
 	input
+	forward
+	localOutput
+	postrouting
+	egress
+)
+
+// The ways past the hooks.
+var (
+	inwards  = []int{ingress, prerouting, input}
+	outwards = []int{localOutput, postrouting, egress}
+	through  = []int{ingress, prerouting, forward, postrouting, egress}
 )
 
 func (p place) compare(o place) int {
@@ -97,8 +94,10 @@ type chain struct {
 	family protocol.Family // Both for nft's inet
 	table  string          // with the family in front for nft: "inet filter"
 	name   string
-	place  place   // hook noHook: called by rules only
-	policy verdict // of a chain with a hook: accept or drop
+	place  place      // hook noHook: called by rules only
+	policy verdict    // of a chain with a hook: accept or drop
+	nat    bool       // it is asked for the first packet of a connection only
+	device *condition // of a chain that is called for some interfaces only; or nil
 	rules  []*rule
 }
 
@@ -128,11 +127,11 @@ func (h host) callee(c *chain, name string) *chain {
 	return h[i]
 }
 
-// stations returns the chains that a packet of the family passes, in its order.
-func (h host) stations(f protocol.Family) []*chain {
+// stations returns the chains that a packet passes at the hooks, in its order.
+func (h host) stations(p Packet, hooks []int) []*chain {
 	var all []*chain
 	for _, c := range h {
-		if c.place.hook != noHook && c.in(f) {
+		if slices.Contains(hooks, c.place.hook) && c.in(p.Family) && (p.stage == first || !c.nat) {
 			all = append(all, c)
 		}
 	}

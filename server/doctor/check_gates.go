@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -19,9 +20,12 @@ func gates(f *Facts) []Finding {
 			for _, open := range p.Open {
 				for _, port := range slices.Compact([]uint16{open.First, open.Last}) {
 					k := protocol.Knock{Proto: open.Proto, Port: port}
-					way := f.wayTo(p, Packet{family, k})
-					b.gate(p, k, way)
+					packet := f.packet(p, family, k)
+					way := f.wayTo(p, packet)
+					b.gate(f, p, packet, way)
 					b.after(f.Host, p, open, k, way.after)
+					b.connection(f, p, packet, way)
+					b.neighbours(f, p, packet)
 				}
 			}
 		}
@@ -35,23 +39,50 @@ func (f *Facts) wayTo(p *protocol.Profile, packet Packet) fate {
 	way := f.Host.follow(packet, f.Us)
 	if p.Place == protocol.PlacePrerouting {
 		early := f.Host.follow(packet, f.Us.early())
-		if early.diverted {
-			return fate{before: early.before}
+		if early.diverted != nil {
+			return fate{before: early.before, diverted: early.diverted}
 		}
-		// What goes elsewhere between the two gates has been asked by the first.
+		// What goes elsewhere between the two gates has been asked by the first, and what is
+		// accepted in front of one of them only, the other shuts out.
+		accepted := func(o outcome) bool { return o.verdict == accept }
 		diverted := func(o outcome) bool { return o.verdict == divert }
-		way.before = append(early.before, slices.DeleteFunc(way.before, diverted)...)
+		atBoth := slices.ContainsFunc(early.before, accepted)
+		if !slices.ContainsFunc(way.before, func(o outcome) bool { return accepted(o) || diverted(o) }) {
+			early.before = slices.DeleteFunc(early.before, accepted)
+		}
+		way.before = slices.DeleteFunc(way.before, func(o outcome) bool { return diverted(o) || accepted(o) && !atBoth })
+		way.before = append(early.before, way.before...)
 	}
+	// What is sent to another port of this host comes to the gate of that port.
+	gated := func(o outcome) bool { return o.verdict == divert && f.gatesLocal(packet, o.rule.to) }
+	way.before = slices.DeleteFunc(way.before, gated)
 	return way
 }
 
-func (b *book) gate(p *protocol.Profile, k protocol.Knock, way fate) {
+// gatesLocal reports whether a rule sends the packet to a port of this host that has a
+// gate of its own at the input.
+func (f *Facts) gatesLocal(packet Packet, to destination) bool {
+	k := packet.Knock
+	if to.port != 0 {
+		k.Port = to.port
+	}
+	return f.isLocal(to) && slices.ContainsFunc(f.profiles(), func(p *protocol.Profile) bool {
+		return p.In(packet.Family) && opens(p, k) && p.Interface == "" && len(p.To) == 0
+	})
+}
+
+func (f *Facts) isLocal(to destination) bool {
+	return to.known && (!to.addr.IsValid() || to.addr.IsLoopback() || f.here(to.addr))
+}
+
+func (b *book) gate(f *Facts, p *protocol.Profile, packet Packet, way fate) {
+	k := packet.Knock
 	for _, o := range way.before {
 		switch {
 		case o.verdict == divert:
-			b.note(o.severity(), IDPublished, p, k, o, "%s of profile %s goes elsewhere before the gate, by %s",
-				"the packets do not pass INPUT, so no knock is needed: this is how containers publish ports",
-				`set place = "prerouting" in the profile, so that the gate stands in front of that rule; or publish the port on 127.0.0.1 only (docker run -p 127.0.0.1:PORT:PORT)`)
+			why, todo := f.published(o)
+			// Also where some strangers' packets go elsewhere: to them the port is open.
+			b.note(Broken, IDPublished, p, k, o, "%s of profile %s goes elsewhere before the gate, by %s", why, todo)
 		case o.verdict == accept:
 			b.note(o.severity(), IDBypass, p, k, o, "%s of profile %s is accepted before the gate, by %s",
 				"who matches that rule needs no knock",
@@ -68,11 +99,46 @@ func (b *book) gate(p *protocol.Profile, k protocol.Knock, way fate) {
 	}
 }
 
+// neighbours is about a port that is published on 127.0.0.1. Destination NAT comes
+// before the kernel drops what may not come in with that address (over IPv6 it looks
+// first), so who is on the same network can send it.
+func (b *book) neighbours(f *Facts, p *protocol.Profile, packet Packet) {
+	if packet.Family != protocol.IPv4 || p.Place == protocol.PlacePrerouting || len(p.To) > 0 {
+		return
+	}
+	before := func(to ...netip.Addr) []outcome {
+		packet.network.addresses, packet.network.aside = to, nil
+		return f.Host.follow(packet, f.Us).before
+	}
+	strangers := packet.network.addresses
+	for _, o := range before(netip.AddrFrom4([4]byte{127, 0, 0, 1})) {
+		switch {
+		case o.verdict == drop && o.certain:
+			return
+		case o.verdict == divert && !f.isLocal(o.rule.to) && !slices.ContainsFunc(before(strangers...), o.same):
+			b.note(Note, IDPublished, p, packet.Knock, o, "%s of profile %s is published on 127.0.0.1, by %s",
+				"a neighbour on the same network who sends packets for 127.0.0.1 to this host needs no knock: the rule is asked before the kernel drops them",
+				`where neighbours are strangers, set place = "prerouting" in the profile; Docker 28 and later drops such packets itself`)
+		}
+	}
+}
+
+// published says why a port that goes elsewhere matters, and what to do.
+func (f *Facts) published(o outcome) (why, todo string) {
+	why = "the packets do not pass INPUT, so no knock is needed: this is how containers publish ports"
+	todo = `set place = "prerouting" in the profile, so that the gate stands in front of that rule; or publish the port on 127.0.0.1 only (docker run -p 127.0.0.1:PORT:PORT)`
+	if f.isLocal(o.rule.to) {
+		why = "the packets come to INPUT with a port that has no gate, so no knock is needed"
+		todo = `set place = "prerouting" in the profile, so that the gate stands in front of that rule; or open the other port in the profile too`
+	}
+	return why, todo
+}
+
 // after is about what a packet meets that we let in.
 func (b *book) after(h host, p *protocol.Profile, open protocol.PortRange, k protocol.Knock, met []outcome) {
 	for _, o := range met {
 		m := h.manager(o.chain)
-		by := o.String()
+		by := o.String() + o.terms.String()
 		if m != nobody {
 			by = fmt.Sprintf("%s: %s", m, by)
 		}
@@ -129,7 +195,7 @@ type entry struct {
 func (b *book) note(s Severity, id string, p *protocol.Profile, k protocol.Knock, o outcome, format, why, todo string) {
 	by := ""
 	if o.chain != nil {
-		by = o.String()
+		by = o.String() + o.terms.String()
 	}
 	b.noteBy(by, s, id, p, k, format, why, todo)
 }
@@ -157,9 +223,6 @@ func (b *book) findings() []Finding {
 			args = append(args, e.by)
 		}
 		e.finding.Found = fmt.Sprintf(e.format, args...)
-		if e.finding.Severity == Warning && e.finding.ID != IDUnheard {
-			e.finding.Found += " (for some packets)"
-		}
 		all = append(all, e.finding)
 	}
 	return all

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"strings"
 
 	"knockkit/protocol"
 )
@@ -15,7 +16,7 @@ func knocks(f *Facts) []Finding {
 				continue
 			}
 			for _, k := range knocksOf(p) {
-				for _, o := range f.Host.follow(Packet{family, k}, f.Us).before {
+				for _, o := range f.Host.follow(f.packet(p, family, k), f.Us).before {
 					switch {
 					case o.tie:
 						b.note(Warning, IDUnheard, p, k, o, "the knock %s of profile %s is heard only while our rules are in front of %s",
@@ -53,7 +54,8 @@ func knocksOf(p *protocol.Profile) []protocol.Knock {
 	return all
 }
 
-// untracked: without conntrack an established connection is not known as one.
+// untracked: without conntrack an established connection is not known as one. To the
+// gate a later packet of TCP is a stray one, and a later datagram a first one.
 func untracked(f *Facts) []Finding {
 	var b book
 	for _, p := range f.profiles() {
@@ -63,15 +65,35 @@ func untracked(f *Facts) []Finding {
 			}
 			for _, open := range p.Open {
 				k := protocol.Knock{Proto: open.Proto, Port: open.First}
-				for _, o := range f.Host.follow(Packet{family, k}, f.Us).untracked {
-					b.note(Warning, IDUntracked, p, k, o, "connections to %s of profile %s are not tracked, by %s",
-						"conntrack does not know them, so connections that exist end with the lease, whatever the profile says",
-						"take the port out of that rule")
+				for _, o := range f.Host.follow(f.packet(p, family, k), f.Us).untracked {
+					const found, todo = "connections to %s of profile %s are not tracked, by %s", "take the port out of that rule"
+					switch {
+					case k.Proto == protocol.UDP:
+						b.note(Warning, IDUntracked, p, k, o, found, "conntrack does not know them, so they end with the lease, whatever the profile says", todo)
+					case f.Host.synproxies():
+						b.note(Warning, IDUntracked, p, k, o, found, "conntrack does not know them, and only what SYNPROXY takes in front of our rules gets in", todo)
+					default:
+						b.note(o.severity(), IDUntracked, p, k, o, found,
+							"conntrack does not know them, so the gate takes their second packet for a stray one and drops it: `knock` says open, and the connection hangs", todo)
+					}
 				}
 			}
 		}
 	}
 	return b.findings()
+}
+
+// synproxies reports whether any rule answers SYNs in the place of servers: then it is
+// meant that those are not tracked.
+func (h host) synproxies() bool {
+	for _, c := range h {
+		for _, r := range c.rules {
+			if strings.Contains(r.text, "SYNPROXY") || strings.Contains(r.text, "synproxy") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func conntrack(f *Facts) []Finding {
@@ -98,7 +120,7 @@ func otherFamily(f *Facts) []Finding {
 				if !opens(p, l.Knock) || !answers(l, family) || f.gatedElsewhere(l.Knock, family) {
 					continue
 				}
-				if closes(f.Host.follow(Packet{family, l.Knock}, f.Us)) {
+				if closes(f.Host.follow(f.packet(p, family, l.Knock), f.Us)) {
 					continue
 				}
 				b.note(Broken, IDOtherFamily, p, l.Knock, outcome{}, "%s is open over "+family.String()+": profile %s does not gate it there",

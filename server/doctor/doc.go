@@ -1,14 +1,16 @@
 // Package doctor looks at a host and says what keeps gates from doing their work:
 // what it found, why that matters, and what to do.
 //
-// It has three parts, and only the first touches the host:
+// It has these parts, and only the first touches the host:
 //
 //	look.go, look_*.go    what there is: rules, tables, sockets, settings ([Facts])
 //	chain.go, walk.go     rules of others as chains, and what becomes of a packet in them
+//	packet.go             the packets that are followed, and what is known of them
+//	condition.go          what a match asks of a packet, as an answer and in words
 //	check_*.go            from facts to findings, one idea each
 //
 // Rules are read from iptables-save (both flavours) and `nft -j list ruleset`. A match
-// that is not understood counts as "perhaps": it makes a finding weaker, and never
-// makes one up. Nothing on the host is changed; what a backend needs is tried in an
+// that is not understood counts as "perhaps": what depends on it is said to be possible,
+// and of which packets. Nothing on the host is changed; what a backend needs is tried in an
 // empty network namespace.
 package doctor

@@ -25,11 +25,13 @@ type Facts struct {
 	Host     host // the chains of others
 	Flavours []string
 	Us       site
+	active   string // the tool that `iptables` is here
 
 	Recent      iptables.Module
 	Conntrack   bool
 	Listeners   []Listener
 	Network     server.Network
+	network     [protocol.IPv6 + 1]network // of each family
 	ReversePath []Interface
 	Clock       Clock
 

@@ -44,6 +44,28 @@ func TestAPortThatAnotherRuleAcceptsBeforeUsIsFound(t *testing.T) {
 			p.finds(doctor.IDBypass, c.severity, "3306/tcp of profile mysql is accepted before the gate", "table filter (iptables-")
 		})
 	}
+	t.Run("not where one of two gates shuts it", func(t *testing.T) {
+		eachBackend(t, func(t *testing.T, p *patient) {
+			p.install(mysql(t, `place = "prerouting"`))
+			p.serve()
+			const input, early = "INPUT -p tcp --dport 3306 -j ACCEPT", "PREROUTING -p tcp --dport 3306 -j ACCEPT"
+			p.sh("iptables -I " + input)
+			p.expect(silent)
+			p.findsNo(doctor.IDBypass)
+			p.sh("iptables -D "+input, "iptables -t mangle -I "+early)
+			p.expect(silent)
+			p.findsNo(doctor.IDBypass)
+			p.sh("iptables -I " + input)
+			if p.settings.Backend == "nftables" {
+				p.expect(silent)
+				p.findsNo(doctor.IDBypass)
+				return
+			}
+			p.expect(open)
+			p.finds(doctor.IDBypass, doctor.Broken, "3306/tcp of profile mysql is accepted before the gate", "table mangle")
+			p.finds(doctor.IDBypass, doctor.Broken, "3306/tcp of profile mysql is accepted before the gate", "table filter")
+		})
+	})
 	t.Run("not another port, nor what exists, nor loopback", func(t *testing.T) {
 		p := admit(t, "iptables")
 		p.install(mysql(t, ""))
@@ -77,7 +99,7 @@ func TestAPortThatContainersPublishIsFound(t *testing.T) {
 			rule := "iptables -t nat -A PREROUTING -s 10.9.0.0/16 -p tcp -m tcp --dport 3306 -j DNAT --to-destination 10.9.0.2:3306"
 			p.sh(rule)
 			p.install(mysql(t, ""))
-			p.finds(doctor.IDPublished, doctor.Warning, "3306/tcp of profile mysql")
+			p.finds(doctor.IDPublished, doctor.Broken, "3306/tcp of profile mysql")
 			p.install(mysql(t, `place = "prerouting"`))
 			p.findsNo(doctor.IDPublished)
 		})
@@ -115,7 +137,7 @@ func TestAPortThatIsDroppedBehindTheGateIsFound(t *testing.T) {
 		p.nft("add rule inet firewall in tcp dport { 3300-3310 } accept")
 		p.findsNo(doctor.IDDropped)
 		p.nft("flush chain inet firewall in\nadd rule inet firewall in ip saddr 10.9.0.0/16 accept")
-		p.finds(doctor.IDDropped, doctor.Warning, "(for some packets)")
+		p.finds(doctor.IDDropped, doctor.Warning, "except packets that come from 10.9.0.0/16")
 	})
 	t.Run("by an iptables policy, with nftables", func(t *testing.T) {
 		p := admit(t, "nftables")
@@ -126,7 +148,7 @@ func TestAPortThatIsDroppedBehindTheGateIsFound(t *testing.T) {
 	t.Run("not by our own policy, with iptables", func(t *testing.T) {
 		p := admit(t, "iptables")
 		p.install(mysql(t, ""))
-		p.sh("iptables -P INPUT DROP")
+		p.sh("iptables -P INPUT DROP", "iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT")
 		p.findsNo(doctor.IDDropped)
 	})
 }
@@ -136,6 +158,18 @@ func TestAPortThatIsDroppedBeforeTheGateIsFound(t *testing.T) {
 		p.install(mysql(t, ""))
 		p.sh("iptables -t mangle -A PREROUTING -p tcp --dport 3306 -j DROP")
 		p.finds(doctor.IDDropped, doctor.Broken, "3306/tcp of profile mysql is dropped before the gate", "chain PREROUTING of table mangle")
+	})
+	t.Run("by a chain of an interface", func(t *testing.T) {
+		p := admit(t, "nftables")
+		p.install(mysql(t, "closed = \"continue\"\n"))
+		p.serve()
+		p.expect(open)
+		p.nft("table netdev fast { chain in { type filter hook ingress device eth0 priority 0; tcp dport 3306 drop; }; }")
+		p.expect(silent)
+		p.finds(doctor.IDDropped, doctor.Broken, "3306/tcp of profile mysql is dropped before the gate", "chain in of table netdev fast (nft)")
+		labtest.Join(t, p.host, labtest.NewHost(t, "other")) // another way in
+		p.found = nil
+		p.findsNo(doctor.IDDropped)
 	})
 }
 
@@ -188,16 +222,17 @@ func TestKnocksThatDoNotReachTheRulesAreFound(t *testing.T) {
 
 func TestConnectionsThatAreNotTrackedAreFound(t *testing.T) {
 	eachBackend(t, func(t *testing.T, p *patient) {
-		p.install(mysql(t, ""))
+		p.install(mysql(t, ""), profile(t, "vpn", "sequence = [\"7461/tcp\", \"3196/udp\", \"9008/tcp\"]\nopen = [\"1194/udp\"]\n"))
 		p.findsNo(doctor.IDUntracked)
-		p.sh("iptables -t raw -A PREROUTING -p tcp --dport 3306 -j CT --notrack")
-		p.finds(doctor.IDUntracked, doctor.Warning, "3306/tcp of profile mysql", "table raw")
+		p.sh("iptables -t raw -A PREROUTING -p tcp --dport 3306 -j CT --notrack", "iptables -t raw -A PREROUTING -p udp --dport 1194 -j CT --notrack")
+		p.finds(doctor.IDUntracked, doctor.Broken, "3306/tcp of profile mysql", "table raw")
+		p.finds(doctor.IDUntracked, doctor.Warning, "1194/udp of profile vpn", "table raw")
 	})
 	t.Run("by nft", func(t *testing.T) {
 		p := admit(t, "nftables")
 		p.install(mysql(t, ""))
-		p.nft("table inet fast { chain pre { type filter hook prerouting priority raw; meta l4proto { tcp, udp } notrack; }; }")
-		p.finds(doctor.IDUntracked, doctor.Warning, "table inet fast")
+		p.nft(`table inet fast { chain pre { type filter hook prerouting priority raw; meta l4proto { tcp, udp } notrack; }; }`)
+		p.finds(doctor.IDUntracked, doctor.Broken, "table inet fast")
 	})
 }
 

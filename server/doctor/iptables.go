@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"knockkit/protocol"
@@ -12,17 +14,25 @@ import (
 // builtin is where the kernel calls the chains of iptables' tables
 // (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h).
 func builtin(table, name string) place {
-	priority, known := map[string]int{"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}[table]
+	priority, known := map[string]int{"raw": -300, "mangle": -150, "nat": 0, "filter": 0, "security": 50}[table]
+	hook := map[string]int{"PREROUTING": prerouting, "INPUT": input, "FORWARD": forward, "OUTPUT": localOutput, "POSTROUTING": postrouting}[name]
 	switch {
-	case !known:
-	case name == "PREROUTING":
-		return place{prerouting, priority}
-	case name == "INPUT" && table == "nat":
-		return place{input, 100}
-	case name == "INPUT":
-		return place{input, priority}
+	case !known || hook == noHook:
+		return place{}
+	case table == "nat":
+		return place{hook: hook}.nat()
 	}
-	return place{}
+	return place{hook, priority}
+}
+
+// nat is where the kernel asks chains of type nat at a hook: when it comes to NAT,
+// whatever their own priority is.
+func (p place) nat() place {
+	p.priority = -100
+	if p.hook == input || p.hook == postrouting {
+		p.priority = 100
+	}
+	return p
 }
 
 // parseSave reads the output of iptables-save.
@@ -42,7 +52,7 @@ func parseSave(tool string, family protocol.Family, text string) (host, error) {
 			if iptables.Ours(fields[0]) {
 				continue // there may be thousands, and every packet's way looks at all chains
 			}
-			c := &chain{tool: tool, family: family, table: table, name: fields[0], place: builtin(table, fields[0]), policy: accept}
+			c := &chain{tool: tool, family: family, table: table, name: fields[0], place: builtin(table, fields[0]), policy: accept, nat: table == "nat"}
 			if fields[1] == "DROP" {
 				c.policy = drop
 			}
@@ -88,14 +98,24 @@ func parseRule(text string) (*rule, error) {
 			values = append(values, args[i])
 			i++
 		}
+		if flag == "--comment" {
+			i += 1 - len(values) // a comment may begin with a dash
+			continue
+		}
 		if flag == "-j" || flag == "-g" {
 			r.target = strings.Join(values, " ")
 			r.verdict = target(r.target, flag, args[i:])
+			if r.verdict == divert {
+				r.to = destinationOf(r.target, args[i:])
+			}
+			if r.target == "NFQUEUE" {
+				r.conditions = append(r.conditions, always(perhaps, "a program accepts (NFQUEUE)"))
+			}
 			break // the rest are the target's own
 		}
-		if c := iptablesCondition(flag, values); c != nil {
+		if c, ok := iptablesCondition(flag, values); ok {
 			if negated {
-				c = notThat(flag == "-i", c)
+				c = c.not()
 			}
 			r.conditions = append(r.conditions, c)
 		}
@@ -103,16 +123,17 @@ func parseRule(text string) (*rule, error) {
 	return r, nil
 }
 
-// target says what a target does. Those that are not known let the packet go on.
+// target says what a target does. Those that are not known let the packet go on. What
+// TPROXY hands to a socket comes to INPUT as it is, and of NFQUEUE a program decides.
 func target(name, flag string, options []string) verdict {
 	switch name {
-	case "ACCEPT":
+	case "ACCEPT", "TPROXY", "NFQUEUE":
 		return accept
 	case "DROP", "REJECT", "TARPIT":
 		return drop
 	case "RETURN":
 		return back
-	case "DNAT", "REDIRECT", "TPROXY":
+	case "DNAT", "REDIRECT", "NETMAP", "DNPT":
 		return divert
 	case "NOTRACK":
 		return untrack
@@ -131,11 +152,41 @@ func target(name, flag string, options []string) verdict {
 	return jump
 }
 
-// notThat turns a condition round. Strangers come in by interfaces that face them, so
-// "not by docker0" is true of them, and "not by lo" of course.
-func notThat(isInterface bool, c condition) condition {
-	if isInterface {
-		return always(yes)
+// destinationOf reads where DNAT and REDIRECT lead: one address, one port, or both.
+func destinationOf(target string, options []string) destination {
+	value := func(flag string) string {
+		if i := slices.Index(options, flag); i >= 0 && i+1 < len(options) {
+			return options[i+1]
+		}
+		return ""
 	}
-	return func(p Packet) answer { return c(p).not() }
+	switch target {
+	case "REDIRECT":
+		return parseDestination("", value("--to-ports"))
+	case "DNAT":
+		text := value("--to-destination")
+		if a, err := netip.ParseAddr(text); err == nil {
+			return destination{known: true, addr: a}
+		}
+		i := strings.LastIndex(text, ":")
+		if i < 0 {
+			return destination{}
+		}
+		return parseDestination(strings.Trim(text[:i], "[]"), text[i+1:])
+	}
+	return destination{}
+}
+
+// parseDestination reads an address and a port; "": as it was.
+func parseDestination(addr, port string) (to destination) {
+	var errAddr, errPort error
+	var number uint64
+	if addr != "" {
+		to.addr, errAddr = netip.ParseAddr(addr)
+	}
+	if port != "" {
+		number, errPort = strconv.ParseUint(port, 10, 16)
+	}
+	to.port, to.known = uint16(number), errAddr == nil && errPort == nil
+	return to
 }

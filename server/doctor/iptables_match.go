@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,37 +8,53 @@ import (
 	"knockkit/protocol"
 )
 
-// iptablesCondition returns what a match asks, or nil where it asks nothing of a
-// stranger's first packet.
-func iptablesCondition(flag string, values []string) condition {
+// iptablesCondition returns what a match asks. ok is false where it asks nothing.
+func iptablesCondition(flag string, values []string) (c condition, ok bool) {
 	value := strings.Join(values, " ")
+	list := strings.Split(value, ",")
+	text := strings.TrimSpace(flag + " " + value)
+	c = always(perhaps, matching(text))
 	switch flag {
-	case "-m", "--comment", "--dst-type", "--icmp-type", "--icmpv6-type":
-		if flag == "--dst-type" {
-			return always(sure(slices.Contains(strings.Split(value, ","), "LOCAL")))
-		}
-		if flag == "--icmp-type" || flag == "--icmpv6-type" {
-			return func(p Packet) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, value)) }
-		}
-		return nil
+	case "-m":
+		return c, slices.Contains(bare, value)
 	case "-p":
-		return protoIs(value)
+		c.is = protoIs(value)
 	case "-i":
-		return interfaceIs(value)
+		c = interfaceIs(value, false)
+	case "-o":
+		c = interfaceIs(value, true)
+	case "-s", "--src-range":
+		c = addressIs(values, true)
+	case "-d", "--dst-range":
+		c = addressIs(values, false)
+	case "--sport", "--source-port", "--sports", "--source-ports":
+		c = portIs(value, ":", true)
 	case "--dport", "--destination-port", "--dports", "--destination-ports":
-		return portIn(parsePorts(value, ":"))
+		c = portIs(value, ":", false)
+	case "--dst-type":
+		c.is = func(p Packet) answer { return typeIs(p, p.stage != reply, list) }
+	case "--src-type":
+		c.is = func(p Packet) answer { return typeIs(p, p.stage == reply, list) }
+	case "--icmp-type", "--icmpv6-type":
+		c.is = func(p Packet) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, value)) }
 	case "--ctstate", "--state":
-		return always(sure(slices.Contains(strings.Split(value, ","), "NEW")))
+		c.is = func(p Packet) answer { return stateIs(p, list) }
+	case "--ctdir":
+		c.is = func(p Packet) answer { return sure((value == "REPLY") == (p.stage == reply)) }
 	case "--tcp-flags":
 		if len(values) == 2 {
-			mask, set := strings.Split(values[0], ","), strings.Split(values[1], ",")
-			return always(sure(slices.Contains(set, "SYN") == slices.Contains(mask, "SYN") && (len(set) == 1 && (set[0] == "SYN" || set[0] == "NONE"))))
+			c.is = func(p Packet) answer {
+				return flagsAre(p, strings.Split(values[0], ","), strings.Split(values[1], ","))
+			}
 		}
+	case "-f":
+		c.is = func(Packet) answer { return no }
 	}
-	return always(perhaps)
+	return c, true
 }
 
-func always(a answer) condition { return func(Packet) answer { return a } }
+// bare are the matches that ask something without any option.
+var bare = []string{"socket", "rpfilter", "eui64", "ah", "esp", "frag", "hbh", "dst", "rt", "mh", "srh"}
 
 // isEcho reports whether an ICMP type, as a number or a name, is the echo request.
 func isEcho(f protocol.Family, kind string) bool {
@@ -51,39 +66,92 @@ func isEcho(f protocol.Family, kind string) bool {
 }
 
 // protoIs compares with a protocol's name or number.
-func protoIs(name string) condition {
+func protoIs(name string) func(Packet) answer {
+	names := map[protocol.Proto][]string{protocol.TCP: {"tcp", "6"}, protocol.UDP: {"udp", "17"}, protocol.ICMP: {"icmp", "1"}}
+	is := func(proto protocol.Proto) bool { return name == "all" || slices.Contains(names[proto], name) }
+	tcp, udp, icmp := is(protocol.TCP), is(protocol.UDP), is(protocol.ICMP)
+	icmp6 := slices.Contains([]string{"all", "icmpv6", "ipv6-icmp", "58"}, name)
 	return func(p Packet) answer {
-		names := []string{p.Knock.Proto.String(), map[protocol.Proto]string{protocol.ICMP: "1", protocol.TCP: "6", protocol.UDP: "17"}[p.Knock.Proto]}
-		if p.Knock.Proto == protocol.ICMP && p.Family == protocol.IPv6 {
-			names = []string{"icmpv6", "ipv6-icmp", "58"}
+		switch {
+		case p.Knock.Proto == protocol.TCP:
+			return sure(tcp)
+		case p.Knock.Proto == protocol.UDP:
+			return sure(udp)
+		case p.Family == protocol.IPv6:
+			return sure(icmp6)
 		}
-		return sure(name == "all" || slices.Contains(names, name))
+		return sure(icmp)
 	}
 }
 
-// interfaceIs: a stranger does not come in by loopback, nor from a container, and
-// perhaps by any other.
-func interfaceIs(name string) condition {
-	if name == "lo" || container.MatchString(name) {
-		return always(no)
+// interfaceIs compares where a packet comes in, or goes out, with a name, at whose end
+// "+" (nft: "*") stands for anything. Packets of this host come in nowhere, those to it
+// go out nowhere; what faces a container is not known.
+func interfaceIs(name string, out bool) condition {
+	prefix, pattern := strings.CutSuffix(strings.ReplaceAll(name, "*", "+"), "+")
+	matches := func(other string) bool { return other == prefix || pattern && strings.HasPrefix(other, prefix) }
+	inner := name == "lo" || container.MatchString(name)
+	words := "come in by " + name
+	if out {
+		words = "go out by " + name
 	}
-	return always(perhaps)
+	return condition{func(p Packet) answer {
+		switch {
+		case pattern && prefix == "":
+			return yes
+		case out == (p.stage == reply):
+			return p.comesBy(matches, inner)
+		}
+		return min(sure(p.routed && name != "lo"), perhaps)
+	}, words}
 }
 
-// container matches the bridges behind which containers are, by the names that
-// Docker, Podman, CNI and libvirt give them.
-var container = regexp.MustCompile(`^(docker|podman|cni|virbr|lxcbr|veth)|^br-[0-9a-f]{12}$`)
+// addressIs compares a packet's source or destination.
+func addressIs(values []string, source bool) condition {
+	ranges, ok := parseAddresses(values)
+	words := "go to " + some(values)
+	if source {
+		words = "come from " + some(values)
+	}
+	return condition{func(p Packet) answer {
+		switch {
+		case !ok:
+			return perhaps
+		case source == (p.stage != reply):
+			return p.isStranger(ranges)
+		}
+		return p.isHost(ranges)
+	}, words}
+}
 
-// portIn is true of TCP and UDP to one of the ports.
-func portIn(ports []protocol.PortRange, ok bool) condition {
-	if !ok {
-		return always(perhaps)
+// some names the first few of what may be thousands.
+func some(values []string) string {
+	const few = 4
+	if len(values) > few {
+		return strings.Join(values[:few], ", ") + ", …"
 	}
-	return func(p Packet) answer {
-		return sure(p.Knock.Proto != protocol.ICMP && slices.ContainsFunc(ports, func(r protocol.PortRange) bool {
-			return r.First <= p.Knock.Port && p.Knock.Port <= r.Last
-		}))
+	return strings.Join(values, ", ")
+}
+
+// portIs compares the source or destination port of TCP and UDP. Between the ends of a
+// range is the given sign.
+func portIs(text, between string, source bool) condition {
+	ports, ok := parsePorts(text, between)
+	words := "go to port " + text
+	if source {
+		words = "come from port " + text
 	}
+	return condition{func(p Packet) answer {
+		switch {
+		case p.Knock.Proto == protocol.ICMP:
+			return no
+		case !ok:
+			return perhaps
+		case source == (p.stage != reply):
+			return p.isStrangerPort(ports)
+		}
+		return p.isHostPort(ports)
+	}, words}
 }
 
 // parsePorts reads "22", "22,80", and "6000:6010" with the given sign between.
@@ -107,4 +175,41 @@ func parsePorts(text, between string) (ports []protocol.PortRange, ok bool) {
 		ports = append(ports, protocol.PortRange{First: uint16(a), Last: uint16(b)})
 	}
 	return ports, true
+}
+
+// typeIs compares the kind of address (addrtype, fib) of one end: the host's own is
+// local, unless the packet is forwarded.
+func typeIs(p Packet, host bool, kinds []string) answer {
+	local := named(kinds, "local")
+	if host && !p.routed {
+		return sure(local)
+	}
+	return min(sure(!local || len(kinds) > 1), perhaps)
+}
+
+// stateIs compares with conntrack's states.
+func stateIs(p Packet, states []string) answer {
+	if named(states, "dnat") && p.routed {
+		return yes
+	}
+	if named(states, "snat") {
+		return perhaps
+	}
+	return sure(named(states, p.state()))
+}
+
+// flagsAre compares those flags of TCP that are in the mask.
+func flagsAre(p Packet, mask, set []string) answer {
+	for _, flag := range []string{"fin", "syn", "rst", "psh", "ack", "urg"} {
+		asked := named(mask, flag) || named(mask, "all")
+		if asked && named(p.flags(), flag) != named(set, flag) {
+			return no
+		}
+	}
+	return sure(p.Knock.Proto == protocol.TCP)
+}
+
+// named looks a word up, in whatever case.
+func named(words []string, word string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, word) })
 }

@@ -29,6 +29,7 @@ func Look(ctx context.Context, in Input) (*Facts, error) {
 	f.lookAtOurs(ctx)
 	f.lookAtRules(ctx)
 	f.lookAtKernel(ctx)
+	f.lookAtNetwork()
 	f.lookAtSockets()
 	return f, ctx.Err()
 }
@@ -74,6 +75,7 @@ func (f *Facts) lookAtRules(ctx context.Context) {
 	if flavour, err := iptables.Flavour(ctx); err == nil {
 		active = toolName(flavour)
 	}
+	f.active = active
 	for _, tool := range []string{"iptables-nft", "iptables-legacy"} {
 		seen := false
 		for _, family := range protocol.Families() {

@@ -7,11 +7,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"knockkit/server"
 	"knockkit/server/iptables"
 )
 
-// lookAtKernel reads settings of the kernel, the interfaces and the clock.
+// lookAtKernel reads settings of the kernel and the clock.
 func (f *Facts) lookAtKernel(ctx context.Context) {
 	var err error
 	f.Recent, err = iptables.ReadModule(ctx) // where it is not loaded the trial tells
@@ -23,18 +22,7 @@ func (f *Facts) lookAtKernel(ctx context.Context) {
 	state, err := unix.Adjtimex(&now)
 	f.miss("the clock", err)
 	f.Clock = Clock{Known: err == nil, Synchronised: state != unix.TIME_ERROR && now.Status&unix.STA_UNSYNC == 0}
-
-	f.Network, err = server.ReadNetwork(f.profiles())
-	f.miss(whatNetwork, err)
-	for _, l := range f.Network.Links {
-		if l.Up && !l.Loopback {
-			f.ReversePath = append(f.ReversePath, reversePath(l.Name))
-		}
-	}
 }
-
-// whatNetwork is said where the interfaces could not be looked at.
-const whatNetwork = "the network interfaces"
 
 // reversePath reads the filter of an interface: the higher of its own value and that
 // of all (Documentation/networking/ip-sysctl.rst).

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"knockkit/protocol"
@@ -37,19 +39,51 @@ func nftChains(ctx context.Context, shown map[string]bool) (host, error) {
 		if err != nil {
 			return all, err
 		}
+		if slices.ContainsFunc(chains, (*chain).ofDevice) {
+			text, err := output(ctx, "nft", "list", "table", words[1], words[2])
+			if err != nil {
+				return all, err
+			}
+			chains.findDevices(text)
+		}
 		all = append(all, chains...)
 	}
 	return all, nil
 }
 
+// ofDevice reports whether the kernel calls a chain for some interfaces only.
+func (c *chain) ofDevice() bool { return c.place.hook == ingress || c.place.hook == egress }
+
+// findDevices reads the interfaces of chains from nft's text: its JSON has none in
+// older versions (1.0.6). What is not found is not known.
+func (h host) findDevices(text string) {
+	for _, c := range h {
+		if !c.ofDevice() {
+			continue
+		}
+		key := map[int]string{ingress: "meta iifname", egress: "meta oifname"}[c.place.hook]
+		c.device = &condition{always(perhaps, "").is, "pass the interface of that chain"}
+		_, body, _ := strings.Cut(text, "\tchain "+c.name+" {")
+		if m := devices.FindStringSubmatch(body); m != nil {
+			names := strings.FieldsFunc(m[1], func(r rune) bool { return strings.ContainsRune("{}, \"", r) })
+			c.device = &condition{nftEqual(key, names), nftWords(key, names)}
+		}
+	}
+}
+
+// devices finds them in `type filter hook ingress device "eth0" priority 0`, or
+// `devices = { eth0, eth1 }`.
+var devices = regexp.MustCompile(`^\s*type \w+ hook \w+ devices?(?: =)? (\{[^}]*\}|\S+) priority`)
+
 // jsonRuleset is `nft -j list table` (libnftables-json(5)), as far as we look.
 type jsonRuleset struct {
 	Nftables []struct {
 		Chain *struct {
-			Family, Table, Name, Hook, Policy string
-			Prio                              int
+			Family, Table, Name, Type, Hook, Policy string
+			Prio                                    int
 		} `json:"chain"`
-		Rule *struct {
+		Set, Map *nftSet
+		Rule     *struct {
 			Family, Table, Chain, Comment string
 			Handle                        int
 			Expr                          []json.RawMessage
@@ -57,11 +91,25 @@ type jsonRuleset struct {
 	} `json:"nftables"`
 }
 
+// nftSet is a set or a map with a name, and what is in it now.
+type nftSet struct {
+	Name string
+	Elem []json.RawMessage
+}
+
 // parseNFT reads the output of `nft -j list table`.
 func parseNFT(text string) (host, error) {
 	var doc jsonRuleset
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, fmt.Errorf("nft -j: %w", err)
+	}
+	sets := nftSets{}
+	for _, o := range doc.Nftables {
+		for _, s := range []*nftSet{o.Set, o.Map} {
+			if s != nil {
+				sets[s.Name] = s.Elem
+			}
+		}
 	}
 	var all host
 	for _, o := range doc.Nftables {
@@ -71,8 +119,11 @@ func parseNFT(text string) (host, error) {
 			if !ok {
 				continue
 			}
-			c := &chain{tool: nftTool, family: family, table: o.Chain.Family + " " + o.Chain.Table, name: o.Chain.Name, policy: accept}
-			c.place = place{map[string]int{"ingress": ingress, "prerouting": prerouting, "input": input}[o.Chain.Hook], o.Chain.Prio}
+			c := &chain{tool: nftTool, family: family, table: o.Chain.Family + " " + o.Chain.Table, name: o.Chain.Name, policy: accept, nat: o.Chain.Type == "nat"}
+			c.place = place{nftHooks[o.Chain.Hook], o.Chain.Prio}
+			if c.nat {
+				c.place = c.place.nat()
+			}
 			if o.Chain.Policy == "drop" {
 				c.policy = drop
 			}
@@ -86,14 +137,17 @@ func parseNFT(text string) (host, error) {
 			if text == "" {
 				text = fmt.Sprintf("handle %d", o.Rule.Handle)
 			}
-			for _, r := range nftRules(o.Rule.Expr) {
-				r.text = text + ": " + r.text
+			for _, r := range sets.rules(o.Rule.Expr) {
+				r.text, r.handle = text+": "+r.text, o.Rule.Handle
 				c.add(r)
 			}
 		}
 	}
 	return all, nil
 }
+
+var nftHooks = map[string]int{"ingress": ingress, "prerouting": prerouting, "input": input, "forward": forward,
+	"output": localOutput, "postrouting": postrouting, "egress": egress}
 
 func nftFamily(name string) (protocol.Family, bool) {
 	f, ok := map[string]protocol.Family{"ip": protocol.IPv4, "ip6": protocol.IPv6, "inet": protocol.Both, "netdev": protocol.Both}[name]
@@ -109,37 +163,87 @@ func (h host) find(table, name string) *chain {
 	return nil
 }
 
-// nftRules turns a rule into ours. A map of verdicts becomes a rule for each of its
+// rules turns a rule into ours. A map of verdicts becomes a rule for each of its
 // elements; statements behind a verdict never run.
-func nftRules(expr []json.RawMessage) []*rule {
+func (sets nftSets) rules(expr []json.RawMessage) []*rule {
 	var conditions []condition
 	var words []string
 	var all []*rule
+	decides := func(v verdict, more []condition, text, target string) *rule {
+		r := &rule{verdict: v, target: target, conditions: append(conditions[:len(conditions):len(conditions)], more...)}
+		r.text = strings.TrimSpace(strings.Join(words, " ") + " " + strings.TrimSpace(text))
+		all = append(all, r)
+		return r
+	}
 	for _, statement := range expr {
 		for name, raw := range nftStatement(statement) {
 			switch name {
 			case "match":
-				c, text := nftMatch(raw)
+				c, text := sets.match(raw)
 				conditions, words = append(conditions, c), append(words, text)
 			case "vmap":
-				for _, e := range nftElements(raw) {
-					r := &rule{verdict: e.verdict, target: e.target, conditions: append(conditions[:len(conditions):len(conditions)], e.condition)}
-					r.text = strings.Join(append(words[:len(words):len(words)], e.text), " ")
-					all = append(all, r)
+				for _, e := range sets.elements(raw) {
+					decides(e.verdict, []condition{e.condition}, e.text, e.target)
 				}
-			case "xt", "limit", "quota", "connlimit", "socket":
-				// "xt" is a match or target of iptables: what it asks is not shown.
-				conditions, words = append(conditions, always(perhaps)), append(words, name)
+			case "limit", "quota", "ct count", "socket", "connlimit":
+				conditions, words = append(conditions, always(perhaps, matching(name))), append(words, name)
+			case "queue":
+				decides(accept, []condition{always(perhaps, "a program accepts (queue)")}, name, "")
+			case "xt":
+				// A match or target of iptables, of which only the name is shown.
+				var xt struct{ Type, Name string }
+				if json.Unmarshal(raw, &xt) == nil && xt.Type == "target" {
+					if v := target(xt.Name, "", nil); v != jump {
+						decides(v, nil, xt.Name, "")
+					}
+					continue
+				}
+				conditions, words = append(conditions, always(perhaps, matching(strings.TrimSpace("xt "+xt.Name)))), append(words, name)
+			case "synproxy":
+				decides(goOn, nil, name, "")
+			case "dnat", "redirect":
+				to, more := sets.destination(raw)
+				decides(divert, more, name, "").to = to
 			default:
 				if v, target, ok := nftVerdict(name, raw); ok {
-					r := &rule{verdict: v, target: target, conditions: conditions[:len(conditions):len(conditions)]}
-					r.text = strings.TrimSpace(strings.Join(words, " ") + " " + strings.TrimSpace(name+" "+target))
-					all = append(all, r)
+					decides(v, nil, name+" "+target, target)
 				}
 			}
 		}
 	}
 	return all
+}
+
+// destination reads where a statement of destination NAT leads, and what it needs for
+// that: in a table of both families its own, and that its map has the packet's key.
+func (sets nftSets) destination(raw json.RawMessage) (to destination, needs []condition) {
+	var nat struct {
+		Family     string
+		Addr, Port json.RawMessage
+	}
+	if len(raw) > 0 && json.Unmarshal(raw, &nat) != nil {
+		return to, nil
+	}
+	if f, ok := nftFamily(nat.Family); ok && f != protocol.Both {
+		needs = append(needs, condition{func(p Packet) answer { return sure(p.Family == f) }, ""})
+	}
+	var parts [2]string
+	known := true
+	for i, part := range []json.RawMessage{nat.Addr, nat.Port} {
+		if len(part) == 0 || string(part) == "null" {
+			continue
+		}
+		values, ok := sets.values(part)
+		known = known && ok && len(values) == 1
+		if known {
+			parts[i] = values[0]
+		}
+		needs = append(needs, sets.keys(part)...)
+	}
+	if known {
+		to = parseDestination(parts[0], parts[1])
+	}
+	return to, needs
 }
 
 // nftStatement reads {"accept": null}; a few are only a name, as "notrack".
@@ -160,14 +264,12 @@ func nftVerdict(name string, raw json.RawMessage) (v verdict, target string, ok 
 	switch name {
 	case "accept":
 		return accept, "", true
-	case "drop", "reject":
+	case "drop", "reject", "fwd":
 		return drop, "", true
 	case "return":
 		return back, "", true
 	case "notrack":
 		return untrack, "", true
-	case "dnat", "redirect", "tproxy":
-		return divert, "", true
 	case "jump", "goto":
 		var to struct{ Target string }
 		if json.Unmarshal(raw, &to) != nil {

@@ -8,12 +8,12 @@ import (
 	"knockkit/server"
 )
 
-// Shadows says which rules of others make gates of these profiles useless, and what to
-// do, a sentence each. It asks less than [Examine] and is quick: for an install. What
-// it cannot look at it leaves out.
-func Shadows(ctx context.Context, backend string, profiles []*protocol.Profile) []string {
+// Shadows says which rules of others make gates of these profiles useless, and which let
+// strangers past them perhaps, or in some cases: a sentence each, with what to do. It asks
+// less than [Examine] and is quick: for an install. What it cannot look at it leaves out.
+func Shadows(ctx context.Context, backend string, profiles []*protocol.Profile) (certain, possible []string) {
 	if len(profiles) == 0 {
-		return nil
+		return nil, nil
 	}
 	f := &Facts{}
 	f.Status.Backend = backend
@@ -21,11 +21,15 @@ func Shadows(ctx context.Context, backend string, profiles []*protocol.Profile) 
 		f.Status.Profiles = append(f.Status.Profiles, server.ProfileStatus{Profile: p, State: server.StateInstalled})
 	}
 	f.lookAtRules(ctx)
-	var all []string
-	for _, found := range slices.Concat(gates(f), knocks(f)) {
-		if found.Severity == Broken || found.ID == IDUnheard {
-			all = append(all, found.Found+": "+found.Todo)
+	f.lookAtNetwork()
+	for _, found := range slices.Concat(gates(f), knocks(f), untracked(f)) {
+		sentence := found.Found + ": " + found.Todo
+		switch {
+		case found.Severity == Broken:
+			certain = append(certain, sentence)
+		case found.Severity == Warning && slices.Contains([]string{IDUnheard, IDBypass}, found.ID):
+			possible = append(possible, sentence)
 		}
 	}
-	return all
+	return certain, possible
 }

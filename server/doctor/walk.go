@@ -3,11 +3,13 @@ package doctor
 import "slices"
 
 // outcome is what a chain does with a packet. Not certain means: with some packets
-// of that kind.
+// of that kind, which the terms tell.
 type outcome struct {
 	verdict verdict // accept, drop, divert, untrack or ours
 	chain   *chain
 	rule    *rule // nil: the chain's policy
+	place   place // of the chain that the kernel called
+	terms   terms
 	certain bool
 	tie     bool // only if this chain comes before ours, which has the same place
 }
@@ -19,8 +21,20 @@ const maxDepth = 32
 // the certain one: what happens unless one of those before it did.
 func (h host) walk(c *chain, p Packet) []outcome {
 	w := walker{host: h, packet: p}
-	if !w.through(c, true, 0) {
-		w.found = append(w.found, outcome{verdict: c.policy, chain: c, certain: true})
+	var come terms
+	if c.device != nil {
+		switch c.device.is(p) {
+		case no:
+			return nil
+		case perhaps:
+			come.only = []string{c.device.words}
+		}
+	}
+	if !w.through(c, come, 0) {
+		w.add(c, nil, c.policy, come)
+	}
+	for i := range w.found {
+		w.found[i].place = c.place
 	}
 	return w.found
 }
@@ -31,45 +45,57 @@ type walker struct {
 	found  []outcome
 }
 
-// through follows the packet through a chain that it has come to for certain or
-// perhaps. It reports whether a packet that comes here never leaves.
-func (w *walker) through(c *chain, certain bool, depth int) (ends bool) {
-	here := true // the packet is still in this chain for certain, if it came at all
+func (w *walker) add(c *chain, r *rule, v verdict, t terms) {
+	w.found = append(w.found, outcome{verdict: v, chain: c, rule: r, terms: t, certain: t.certain()})
+}
+
+// through follows the packet through a chain that it has come to on some terms. It
+// reports whether a packet that comes here never leaves.
+func (w *walker) through(c *chain, come terms, depth int) (ends bool) {
+	here, all := come, true // all that came here are still in this chain
 	for _, r := range c.rules {
-		a := r.match(w.packet)
+		a, only := r.match(w.packet)
 		if a == no {
 			continue
 		}
-		is := here && a == yes
+		on := here.and(only)
 		switch r.verdict {
 		case goOn:
 		case untrack:
-			w.found = append(w.found, outcome{verdict: r.verdict, chain: c, rule: r, certain: certain && is})
-		case accept, drop, divert, ours:
-			w.found = append(w.found, outcome{verdict: r.verdict, chain: c, rule: r, certain: certain && is})
-			if is {
-				return true
+			w.add(c, r, r.verdict, on)
+		case ours:
+			if w.packet.stage != first {
+				continue // our rules return what is established
+			}
+			w.add(c, r, r.verdict, on)
+			if a == yes {
+				return all
+			}
+		case accept, drop, divert:
+			w.add(c, r, r.verdict, on)
+			if a == yes {
+				return all
 			}
 		case back:
-			if is {
+			if a == yes {
 				return false
 			}
-			here = false
+			here, all = here.without(terms{only: only}), false
 		case jump, jumpAway:
 			callee := w.host.callee(c, r.target)
 			if callee == nil {
 				continue // a target that decides nothing, as LOG
 			}
 			if depth == maxDepth {
-				here = false
+				here, all = here.without(terms{only: []string{"go round in " + r.target}}), false
 				continue
 			}
-			ended := w.through(callee, certain && is, depth+1)
+			ended := w.through(callee, on, depth+1)
 			switch {
-			case is && (ended || r.verdict == jumpAway):
-				return ended
+			case a == yes && (ended || r.verdict == jumpAway):
+				return ended && all
 			case r.verdict == jumpAway:
-				here = false
+				here, all = here.without(terms{only: only}), false
 			}
 		}
 	}
@@ -82,7 +108,7 @@ type fate struct {
 	after     []outcome // what a packet that we accept meets: the last of each chain is its end
 	rest      []outcome // what a packet that we let go on meets in the same chain
 	untracked []outcome
-	diverted  bool // behind us it goes elsewhere, for certain, before it comes to the input
+	diverted  *outcome // what sends it elsewhere behind us, for certain, before it comes to the input
 }
 
 // site is where our rules are.
@@ -99,7 +125,7 @@ func (s site) early() site { return site{s.tool, "mangle", builtin("mangle", "PR
 // where an install would put them: first in their chain.
 func (h host) follow(p Packet, us site) fate {
 	var f fate
-	for _, c := range h.stations(p.Family) {
+	for _, c := range h.stations(p, inwards) {
 		own := us.tool != nftTool && c.tool == us.tool && c.table == us.table && c.place == us.place
 		found := h.walk(c, p)
 		for _, o := range found {
@@ -118,10 +144,22 @@ func (h host) follow(p Packet, us site) fate {
 			f.after = append(f.after, ends(found)...)
 		default:
 			f.after = append(f.after, ends(found)...)
-			f.diverted = f.diverted || slices.ContainsFunc(found, func(o outcome) bool { return o.verdict == divert && o.certain })
+			if i := slices.IndexFunc(found, func(o outcome) bool { return o.verdict == divert && o.certain }); i >= 0 && f.diverted == nil {
+				f.diverted = &found[i]
+			}
 		}
 	}
 	return f
+}
+
+// stops returns what drops a packet on its way past the hooks. What our rules do with it
+// is not asked.
+func (h host) stops(p Packet, hooks []int) []outcome {
+	var all []outcome
+	for _, c := range h.stations(p, hooks) {
+		all = append(all, ends(h.walk(c, p))...)
+	}
+	return all
 }
 
 // beforeUs returns the outcomes of rules in front of our jump: an accept there is the
@@ -166,17 +204,25 @@ func (h host) walkBehind(c *chain, p Packet) []outcome {
 // the way through that chain only.
 func keepsAway(found []outcome) []outcome {
 	var all []outcome
-	weak := false
+	var accepted []terms
 	for _, o := range found {
 		switch o.verdict {
 		case accept:
-			weak = true
+			accepted = append(accepted, o.terms)
 		case drop, divert:
-			o.certain = o.certain && !weak
-			all = append(all, o)
+			all = append(all, o.but(accepted))
 		}
 	}
 	return all
+}
+
+// but weakens an outcome by what rules before it have accepted on some terms.
+func (o outcome) but(accepted []terms) outcome {
+	for _, t := range accepted {
+		o.terms = o.terms.without(t)
+		o.certain = false
+	}
+	return o
 }
 
 // tied returns the certain outcomes, as those of a chain that perhaps comes first: the
@@ -195,14 +241,13 @@ func tied(found []outcome) []outcome {
 // ends returns a chain's certain end, where that is a drop: weaker when a rule before
 // it accepts some packets.
 func ends(found []outcome) []outcome {
-	weak := false
+	var accepted []terms
 	for _, o := range found {
 		if o.verdict == accept && !o.certain {
-			weak = true
+			accepted = append(accepted, o.terms)
 		}
 		if o.certain && o.verdict == drop {
-			o.certain = !weak
-			return []outcome{o}
+			return []outcome{o.but(accepted)}
 		}
 	}
 	return nil

@@ -1,0 +1,130 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"knockkit/protocol"
+)
+
+// connection follows what comes after the first packet of a lease holder's connection.
+// Our rules let that one in and leave the others, which conntrack calls established,
+// to the host's: where those drop them, `knock` says open and the connection hangs.
+func (b *book) connection(f *Facts, p *protocol.Profile, packet Packet, way fate) {
+	isDrop := func(o outcome) bool { return o.verdict == drop && o.certain }
+	if slices.ContainsFunc(way.before, isDrop) {
+		return // nobody gets as far
+	}
+	k, hooks := packet.Knock, inwards
+	if way.diverted != nil {
+		b.forwarded(f, p, packet, *way.diverted)
+		hooks = []int{ingress, prerouting}
+	}
+	for _, o := range f.Host.stops(packet.at(next), hooks) {
+		if slices.ContainsFunc(way.after, o.same) {
+			continue // what lets the port through there lets these through
+		}
+		b.established(f, p, k, o, "connections to %s of profile %s are dropped from their second packet on, by %s")
+	}
+	if way.diverted != nil {
+		return
+	}
+	for _, o := range f.Host.stops(packet.at(reply), outwards) {
+		b.established(f, p, k, o, "answers from %s of profile %s are dropped, by %s")
+	}
+}
+
+// forwarded follows a connection to a container whose gate is in front of destination
+// NAT. By which interface it goes there is not known, so only what is certain counts.
+func (b *book) forwarded(f *Facts, p *protocol.Profile, packet Packet, o outcome) {
+	to := o.rule.to
+	if !to.known || f.isLocal(to) {
+		return
+	}
+	k, inside := packet.Knock, packet.translated(to)
+	var said []outcome
+	for _, way := range []struct {
+		packet Packet
+		format string
+	}{
+		{inside, "%s of profile %s is dropped behind the gate, by %s"},
+		{inside.at(next), "connections to %s of profile %s are dropped from their second packet on, by %s"},
+		{inside.at(reply), "answers from %s of profile %s are dropped, by %s"},
+	} {
+		hooks := []int{forward, postrouting, egress}
+		if way.packet.stage == reply {
+			hooks = through
+		}
+		stops := slices.DeleteFunc(f.Host.stops(way.packet, hooks), func(o outcome) bool { return !o.certain })
+		if way.packet.stage == first && len(stops) > 0 {
+			port := protocol.PortRange{Proto: k.Proto, First: inside.Knock.Port, Last: inside.Knock.Port}
+			b.after(f.Host, p, port, k, stops)
+			return
+		}
+		for _, o := range stops {
+			if slices.ContainsFunc(said, o.same) {
+				continue
+			}
+			said = append(said, o)
+			b.established(f, p, k, o, way.format)
+		}
+	}
+}
+
+// same reports whether the same rule or policy decided.
+func (o outcome) same(other outcome) bool { return o.chain == other.chain && o.rule == other.rule }
+
+// established notes a rule that drops what belongs to a connection.
+func (b *book) established(f *Facts, p *protocol.Profile, k protocol.Knock, o outcome, format string) {
+	by := o.String() + o.terms.String()
+	if m := f.Host.manager(o.chain); m != nobody {
+		by = fmt.Sprintf("%s: %s", m, by)
+	}
+	b.noteBy(by, o.severity(), IDDropped, p, k, format,
+		"our rules let in the first packet of a connection and leave the others to the host's: `knock` says open, and the connection hangs",
+		f.letEstablished(o))
+}
+
+// tracked reports whether conntrack has looked at packets that come to a place: its own
+// priority is NF_IP_PRI_CONNTRACK, -200.
+func (p place) tracked() bool {
+	return p.hook != ingress && (p.hook != prerouting && p.hook != localOutput || p.priority > -200)
+}
+
+// letEstablished says the line that lets packets of connections that exist past a rule
+// or policy that drops them.
+func (f *Facts) letEstablished(o outcome) string {
+	c := o.chain
+	var line string
+	switch {
+	case !o.place.tracked():
+		return "let these packets pass there: the chain comes before conntrack, so no rule in it can ask for what is established"
+	case c.tool == nftTool && o.rule == nil:
+		line = fmt.Sprintf("nft add rule %s %s ct state established accept", c.table, c.name)
+	case c.tool == nftTool:
+		line = fmt.Sprintf("nft insert rule %s %s handle %d ct state established accept", c.table, c.name, o.rule.handle)
+	default:
+		where := "-A " + c.name
+		if o.rule != nil {
+			where = fmt.Sprintf("-I %s %d", c.name, slices.Index(c.rules, o.rule)+1)
+		}
+		if c.table != "filter" {
+			where = "-t " + c.table + " " + where
+		}
+		line = fmt.Sprintf("%s %s -m conntrack --ctstate ESTABLISHED -j ACCEPT", f.command(c), where)
+	}
+	return fmt.Sprintf("`%s`, and the same in the file that the rules come from", line)
+}
+
+// command is what to type for a chain of iptables.
+func (f *Facts) command(c *chain) string {
+	name := c.tool
+	if c.tool == f.active {
+		name = "iptables"
+	}
+	if c.family == protocol.IPv6 {
+		name = strings.Replace(name, "ip", "ip6", 1)
+	}
+	return name
+}

@@ -1,0 +1,100 @@
+package doctor
+
+import (
+	"slices"
+	"strings"
+)
+
+// answer says whether a match is true of a packet.
+type answer uint8
+
+// The answers. Perhaps stands for what depends on more than the packet's kind (its
+// source, a mark), and for what is not understood.
+const (
+	no answer = iota
+	perhaps
+	yes
+)
+
+func (a answer) not() answer { return yes - a }
+
+func sure(b bool) answer {
+	if b {
+		return yes
+	}
+	return no
+}
+
+// condition is one match of a rule.
+type condition struct {
+	is    func(Packet) answer
+	words string // what is true of the packets that it matches: "come in by eth0"
+}
+
+// not turns a condition round.
+func (c condition) not() condition {
+	words, negated := strings.CutPrefix(c.words, "do not ")
+	if !negated {
+		words = "do not " + words
+	}
+	return condition{func(p Packet) answer { return c.is(p).not() }, words}
+}
+
+func always(a answer, words string) condition {
+	return condition{func(Packet) answer { return a }, words}
+}
+
+// matching is the words for a match that has none of its own.
+func matching(text string) string { return "match `" + text + "`" }
+
+// terms say which of the packets of a kind something happens to: those that are all
+// of the first, and none of the second. None of both: to every packet.
+type terms struct {
+	only, unless []string
+}
+
+// and narrows the terms to packets of which more is true.
+func (t terms) and(only []string) terms {
+	return terms{joined(t.only, only), t.unless}
+}
+
+// without narrows them to those that are not left by packets of other terms.
+func (t terms) without(gone terms) terms {
+	if len(gone.only) == 0 {
+		return t.and(gone.unless)
+	}
+	those := gone.only
+	for _, u := range gone.unless {
+		those = joined(those, []string{condition{words: u}.not().words})
+	}
+	return terms{t.only, joined(t.unless, []string{strings.Join(those, " and ")})}
+}
+
+// joined returns both lists as one, each text once.
+func joined(a, b []string) []string {
+	all := a[:len(a):len(a)]
+	for _, text := range b {
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+func (t terms) certain() bool { return len(t.only) == 0 && len(t.unless) == 0 }
+
+// String is ", for packets that come in by eth0, except those that come from 10.0.0.0/8".
+func (t terms) String() string {
+	text := ""
+	if len(t.only) > 0 {
+		text = ", for packets that " + strings.Join(t.only, " and ")
+	}
+	if len(t.unless) > 0 {
+		those := "those"
+		if text == "" {
+			those = "packets"
+		}
+		text += ", except " + those + " that " + strings.Join(t.unless, " or ")
+	}
+	return text
+}

@@ -1,0 +1,80 @@
+package doctor
+
+import (
+	"net/netip"
+	"slices"
+
+	"knockkit/protocol"
+	"knockkit/server"
+)
+
+// whatNetwork is said where the interfaces could not be looked at.
+const whatNetwork = "the network interfaces"
+
+// lookAtNetwork lists the interfaces and addresses.
+func (f *Facts) lookAtNetwork() {
+	var err error
+	f.Network, err = server.ReadNetwork(f.profiles())
+	f.miss(whatNetwork, err)
+	for _, l := range f.Network.Links {
+		if !l.Up {
+			continue
+		}
+		mine := slices.DeleteFunc(slices.Clone(l.Addrs), netip.Addr.IsLoopback)
+		if !l.Loopback {
+			f.ReversePath = append(f.ReversePath, reversePath(l.Name))
+		}
+		for _, family := range protocol.Families() {
+			f.network[family].add(l.Name, l.Loopback, family, mine)
+		}
+	}
+}
+
+// here reports whether an address is one of this host's interfaces.
+func (f *Facts) here(a netip.Addr) bool {
+	return slices.ContainsFunc(f.Network.Links, func(l server.Link) bool { return slices.Contains(l.Addrs, a) })
+}
+
+// add notes an interface and its addresses. Strangers connect to the address of any
+// interface that faces them, and to those on loopback that are not loopback's own. By
+// an interface without an address, such as a bridge's port, nothing comes in.
+func (n *network) add(name string, loopback bool, family protocol.Family, mine []netip.Addr) {
+	inner := container.MatchString(name)
+	for _, a := range mine {
+		switch {
+		case protocol.FamilyOf(a) != family:
+		case inner, a.IsLinkLocalUnicast():
+			n.aside = append(n.aside, a)
+		default:
+			n.addresses = append(n.addresses, a)
+		}
+	}
+	if !loopback && !inner && len(mine) > 0 {
+		n.interfaces = append(n.interfaces, name)
+	}
+}
+
+// packet returns the first packet of a connection, or a knock, that the profile is about.
+func (f *Facts) packet(p *protocol.Profile, family protocol.Family, k protocol.Knock) Packet {
+	n := f.network[family]
+	if p.Interface != "" {
+		n.interfaces, n.only = []string{p.Interface}, true
+	}
+	if len(p.To) > 0 {
+		n.addresses, n.aside = within(p.To, n.addresses), within(p.To, n.aside)
+	}
+	return Packet{Family: family, Knock: k, network: n}
+}
+
+func within(prefixes []netip.Prefix, addrs []netip.Addr) []netip.Addr {
+	var all []netip.Addr
+	for _, a := range addrs {
+		for _, p := range prefixes {
+			if p.Contains(a) {
+				all = append(all, a)
+				break
+			}
+		}
+	}
+	return all
+}

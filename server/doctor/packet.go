@@ -1,0 +1,150 @@
+package doctor
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"knockkit/protocol"
+)
+
+// Packet is a knock, or a packet of a connection, between a stranger on the network
+// and an address of the host.
+type Packet struct {
+	Family protocol.Family
+	Knock  protocol.Knock // its port is the host's; behind destination NAT the container's
+
+	stage   stage
+	routed  bool // destination NAT has sent it elsewhere: it is forwarded
+	network network
+}
+
+// stage is which packet of a connection it is.
+type stage uint8
+
+// The stages. To conntrack all but the first are established.
+const (
+	first stage = iota
+	next        // a later one of the client
+	reply       // one of the host
+)
+
+// at returns another packet of the same connection.
+func (p Packet) at(s stage) Packet {
+	p.stage = s
+	return p
+}
+
+// translated returns the packet as it is behind destination NAT.
+func (p Packet) translated(to destination) Packet {
+	p.routed = true
+	p.network.addresses, p.network.aside = []netip.Addr{to.addr}, nil
+	if to.port != 0 {
+		p.Knock.Port = to.port
+	}
+	return p
+}
+
+// state is what conntrack calls the packet's connection.
+func (p Packet) state() string {
+	if p.stage == first {
+		return "new"
+	}
+	return "established"
+}
+
+// flags are those of the packet, if it is TCP.
+func (p Packet) flags() []string {
+	return map[stage][]string{first: {"syn"}, next: {"ack"}, reply: {"syn", "ack"}}[p.stage]
+}
+
+// network says where packets of strangers come in, and to which addresses. What is not
+// known is empty.
+type network struct {
+	interfaces []string     // that face strangers
+	only       bool         // they come in by no other
+	addresses  []netip.Addr // that strangers connect to
+	aside      []netip.Addr // the host's others: link-local, or facing containers
+}
+
+// comesBy says whether the interface that faces the stranger is one that matches. By one
+// that is not there, the stranger may come later, unless it faces no strangers.
+func (p Packet) comesBy(matches func(string) bool, inner bool) answer {
+	n := 0
+	for _, face := range p.network.interfaces {
+		if matches(face) {
+			n++
+		}
+	}
+	switch {
+	case n > 0 && n == len(p.network.interfaces):
+		return yes
+	case n == 0 && (p.network.only || inner):
+		return no
+	}
+	return perhaps
+}
+
+// container matches the interfaces behind which containers and virtual machines are,
+// by the names that Docker, Podman, CNI, LXD and libvirt give them.
+var container = regexp.MustCompile(`^(docker|podman|cni|cali|virbr|vnet|lxcbr|lxdbr|incusbr|veth)|^br-[0-9a-f]{12}$`)
+
+// isHost says whether the host's own address in the packet is one of the ranges. A
+// stranger's packet is to none of loopback, nor to what is no address of the host.
+func (p Packet) isHost(ranges []addresses) answer {
+	among := func(a netip.Addr) bool {
+		return slices.ContainsFunc(ranges, func(r addresses) bool { return r.contain(a) })
+	}
+	n := 0
+	for _, a := range p.network.addresses {
+		if among(a) {
+			n++
+		}
+	}
+	unknown := len(p.network.addresses) == 0 && slices.ContainsFunc(ranges, func(r addresses) bool { return !r.first.IsLoopback() })
+	switch {
+	case n > 0 && n == len(p.network.addresses):
+		return yes
+	case n > 0, unknown, slices.ContainsFunc(p.network.aside, among):
+		return perhaps
+	}
+	return no
+}
+
+// isStranger says whether the stranger's address is one of the ranges: it may be any
+// that is not of loopback.
+func (p Packet) isStranger(ranges []addresses) answer {
+	is := no
+	for _, r := range ranges {
+		switch {
+		case protocol.FamilyOf(r.first) != p.Family, r.first.IsLoopback() && r.last.IsLoopback():
+		case r.all():
+			return yes
+		default:
+			is = perhaps
+		}
+	}
+	return is
+}
+
+// isHostPort and isStrangerPort compare the ports of both ends. A stranger's is his to
+// choose; a client's kernel takes one of the upper half.
+func (p Packet) isHostPort(ports []protocol.PortRange) answer {
+	return sure(p.Knock.Proto != protocol.ICMP && slices.ContainsFunc(ports, func(r protocol.PortRange) bool {
+		return r.First <= p.Knock.Port && p.Knock.Port <= r.Last
+	}))
+}
+
+func (p Packet) isStrangerPort(ports []protocol.PortRange) answer {
+	const lowest = 32768 // of those that clients take (ip_local_port_range; IANA: 49152)
+	is := no
+	for _, r := range ports {
+		switch {
+		case r.First <= 1024 && r.Last == 65535:
+			return yes
+		case p.stage == first || r.Last >= lowest:
+			is = perhaps
+		}
+	}
+	return is
+}

@@ -61,10 +61,11 @@ demo: demo-tools build ## watch a closed port open, in a throw-away sandbox
 	@$(BIN)/knockd demo
 
 test: test-tools ## run every test with the race detector, then fuzz for a moment
-	CGO_ENABLED=1 go test -race -timeout 9m $(LONGEST) ./...
+	CGO_ENABLED=1 go test -race -timeout 40m -p 3 $(LONGEST) ./...
 	@$(MAKE) --no-print-directory fuzz
 
-# The packages whose tests take longest begin, so that none of them is what all wait for.
+# The packages whose tests take longest begin, so that none of them is what all wait for. Many
+# wait for the kernel's time: so there is one more at once than a small machine has processors.
 LONGEST := ./server ./cmd/knockd
 
 # Each fuzz target of each package, found by its name: a new one cannot be forgotten.

@@ -54,7 +54,8 @@ func TestRevokeEndsAllLeases(t *testing.T) {
 		if !s.answers(lab.ForgedAddr4(1)) || !s.answers(lab.ForgedAddr6(1)) {
 			t.Fatal("a lease opens nothing")
 		}
-		s.says(0, "knockd: leases of mysql that are over: 4\nknockd: connections ended: 2\n", "revoke", "mysql", "--all", "--cut")
+		// The wire answers no SYN/ACK: what there is to end is no connection yet.
+		s.says(0, "knockd: leases of mysql that are over: 4\nknockd: connections ended: 0\n", "revoke", "mysql", "--all", "--cut")
 		if s.answers(lab.ForgedAddr4(1)) || s.answers(lab.ForgedAddr6(1)) || s.answers(netip.MustParseAddr("10.9.16.1")) {
 			t.Error("a lease is left")
 		}

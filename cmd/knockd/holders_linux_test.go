@@ -262,7 +262,8 @@ func (s *site) told(t *testing.T, w wall, commands ...string) (said string) {
 			s.diagnosed(t, w)
 			continue
 		}
-		said = s.knockd(command).Stderr
+		out := s.knockd(command)
+		said = out.Stdout + out.Stderr // why a profile is not in force is part of what status answers
 		n := 0
 		for line := range strings.Lines(said) {
 			if w.says != "" && strings.Contains(line, w.says) {

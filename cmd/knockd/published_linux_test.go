@@ -293,8 +293,9 @@ func (d *dock) tells(t *testing.T, p publication, commands []string) {
 			d.examined(t, p)
 			continue
 		}
-		said := d.must(command).Stderr
-		if len(p.says) == 0 && strings.Contains(said, "warning") {
+		out := d.must(command)
+		said := out.Stdout + out.Stderr
+		if len(p.says) == 0 && (strings.Contains(said, "warning") || strings.Contains(said, "not in force")) {
 			t.Errorf("knockd %s says\n%s", command, said)
 		}
 		for _, family := range protocol.Families() {

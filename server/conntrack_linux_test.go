@@ -46,9 +46,9 @@ func (c *conversation) say(flags lab.Flags, payload string) string {
 	return c.hear()
 }
 
-// again sends the SYN of the connection once more.
+// again sends once more the SYN that was said last.
 func (c *conversation) again() string {
-	c.seq = 1000
+	c.seq--
 	return c.say(lab.FlagSYN, "")
 }
 
@@ -154,8 +154,8 @@ func (v service) hasNothing() {
 	}
 }
 
-// eachGate runs f on every backend, for gates at both places, with a source of each family.
-func eachGate(t *testing.T, more string, f func(s *site, v service, src netip.Addr)) {
+// eachGate runs f on every backend, for gates at both places.
+func eachGate(t *testing.T, more string, f func(s *site, v service)) {
 	t.Helper()
 	eachBackend(t, func(t *testing.T, name string) {
 		for _, place := range []string{"input", "prerouting"} {
@@ -166,52 +166,68 @@ func eachGate(t *testing.T, more string, f func(s *site, v service, src netip.Ad
 				}
 				v := s.service()
 				s.install(article(t, fmt.Sprintf("place = %q\n%s", place, more)))
-				for _, src := range everyone() {
-					f(s, v, src)
-				}
+				f(s, v)
 			})
 		}
 	})
 }
 
-// leftOpen makes a connection that the server closes and the client never does, so that
-// conntrack remembers it when the server has long forgotten.
-func leftOpen(s *site, v service, src netip.Addr) *conversation {
+// eachGateAndSource is eachGate with a source of each family.
+func eachGateAndSource(t *testing.T, more string, f func(s *site, v service, src netip.Addr)) {
+	t.Helper()
+	eachGate(t, more, func(s *site, v service) {
+		for _, src := range everyone() {
+			f(s, v, src)
+		}
+	})
+}
+
+// leftOpen makes connections that the server closes and the client never does, one from each
+// source, so that conntrack remembers them when the server has long forgotten.
+func leftOpen(s *site, v service, knocks ...protocol.Knock) []*conversation {
 	s.t.Helper()
-	s.send(src, ping, tcp(7), tcp(8000))
-	c := s.converse(src, 3306)
-	c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a lease holder's SYN")
-	c.say(lab.FlagACK, "")
-	v.accepts().Close()
-	c.hears(lab.FlagFIN | lab.FlagACK)
-	c.say(lab.FlagACK, "")
-	c.serverHasForgotten()
-	c.isTracked()
-	return c
+	var all []*conversation
+	for _, src := range everyone() {
+		s.send(src, knocks...)
+		c := s.converse(src, 3306)
+		c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a SYN that may pass")
+		c.say(lab.FlagACK, "")
+		v.accepts().Close()
+		c.hears(lab.FlagFIN | lab.FlagACK)
+		c.say(lab.FlagACK, "")
+		all = append(all, c)
+	}
+	for _, c := range all {
+		c.serverHasForgotten()
+		c.isTracked()
+		c.seq += 1 << 20 // of the next connection from the same port
+	}
+	return all
 }
 
 // TestASYNInTheEntryOfAnOldConnectionNeedsALease: for conntrack it is ESTABLISHED.
 func TestASYNInTheEntryOfAnOldConnectionNeedsALease(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		t.Run(fmt.Sprintf("once=%v", once), func(t *testing.T) {
-			eachGate(t, fmt.Sprintf("once = %v", once), func(s *site, v service, src netip.Addr) {
-				c := leftOpen(s, v, src)
-				if !once {
-					c.seq += 1 << 20
-					c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a lease holder that uses a port again")
-					c = leftOpen(s, v, src)
-					s.do(func() error { _, err := s.srv.Revoke(t.Context(), "mysql", single(src), false); return err })
+			eachGate(t, fmt.Sprintf("once = %v", once), func(s *site, v service) {
+				for i, c := range leftOpen(s, v, ping, tcp(7), tcp(8000)) {
+					if !once {
+						s.do(func() error {
+							_, err := s.srv.Revoke(t.Context(), "mysql", single(everyone()[i]), false)
+							return err
+						})
+					}
+					c.expect(c.say(lab.FlagSYN, ""), "silence", "who has no lease any more")
+					c.isTracked()
+					s.send(everyone()[i], ping, tcp(7), tcp(8000))
+					c.expect(c.again(), "syn+ack", "a lease holder that uses a port again")
 				}
-				c.seq += 1 << 20
-				c.expect(c.say(lab.FlagSYN, ""), "silence", "who has no lease any more")
-				c.isTracked()
 			})
 		})
 	}
 }
 
-// TestASYNInTheEntryOfAnOldConnectionIsAnEvent: it starts over who is in a position, and is
-// the last knock of who knocks from the port of an old connection.
+// TestASYNInTheEntryOfAnOldConnectionIsAnEvent: it is a knock like any other.
 func TestASYNInTheEntryOfAnOldConnectionIsAnEvent(t *testing.T) {
 	eachBackend(t, func(t *testing.T, name string) {
 		s := newSite(t, name, strict())
@@ -220,17 +236,9 @@ func TestASYNInTheEntryOfAnOldConnectionIsAnEvent(t *testing.T) {
 		}
 		v := s.service()
 		s.install(parse(t, "web", "sequence = [\"7/tcp\", \"3306/tcp\"]\nopen = [\"80/tcp\"]"))
-		for _, src := range everyone() {
-			c := s.converse(src, 3306)
-			c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "a SYN to a port without a gate")
-			c.say(lab.FlagACK, "")
-			v.accepts().Close()
-			c.hears(lab.FlagFIN | lab.FlagACK)
-			c.say(lab.FlagACK, "")
-			c.serverHasForgotten()
-			c.isTracked()
+		for i, c := range leftOpen(s, v) {
+			src := everyone()[i]
 			s.send(src, tcp(7))
-			c.seq += 1 << 20
 			c.say(lab.FlagSYN, "")
 			if !s.holds("web", src) {
 				t.Errorf("%s has no lease", src)
@@ -245,7 +253,7 @@ func TestASYNInTheEntryOfAnOldConnectionIsAnEvent(t *testing.T) {
 func TestAnAnswerThatIsLostBehindTheGateIsGivenAgain(t *testing.T) {
 	for _, cookies := range []string{"0", "2"} { // never, always
 		t.Run("syncookies="+cookies, func(t *testing.T) {
-			eachGate(t, "once = true", func(s *site, v service, src netip.Addr) {
+			eachGateAndSource(t, "once = true", func(s *site, v service, src netip.Addr) {
 				for name, value := range map[string]string{"tcp_syncookies": cookies, "tcp_invalid_ratelimit": "0"} { // answers at once
 					if err := s.host.Sysctl("ipv4/"+name, value); err != nil {
 						t.Fatal(err)
@@ -277,7 +285,7 @@ func TestAnAnswerThatIsLostBehindTheGateIsGivenAgain(t *testing.T) {
 // first ACK would leave the entry for ever as one that is not established, in which a SYN
 // is the same one again.
 func TestAHandshakeIsNotCompletedBehindConntracksBack(t *testing.T) {
-	eachGate(t, "once = true", func(s *site, v service, src netip.Addr) {
+	eachGateAndSource(t, "once = true", func(s *site, v service, src netip.Addr) {
 		s.send(src, ping, tcp(7), tcp(8000))
 		c := s.converse(src, 3306)
 		c.expect(c.say(lab.FlagSYN, ""), "syn+ack", "the first SYN")
@@ -293,7 +301,7 @@ func TestAHandshakeIsNotCompletedBehindConntracksBack(t *testing.T) {
 func TestAConnectionThatAHelperExpectsNeedsALease(t *testing.T) {
 	for _, more := range []string{"", "once = true"} {
 		t.Run(more, func(t *testing.T) {
-			eachGate(t, more, func(s *site, v service, src netip.Addr) {
+			eachGateAndSource(t, more, func(s *site, v service, src netip.Addr) {
 				ftp := service{s.t, labtest.Listen(s.t, s.host, "tcp", netip.AddrPortFrom(s.dest(src), 21).String())}
 				s.run("nft", `table inet helpers {
 					ct helper ftp { type "ftp" protocol tcp; }

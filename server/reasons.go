@@ -41,7 +41,7 @@ type Reading struct {
 	Status   Status // of the profiles that are asked about
 	Settings Settings
 	Network  Network
-	Shadows  []string // which rules of others make gates useless, and what to do
+	Shadows  []Reason // which rules of others make gates useless: of [ReasonOthers], without the profile
 }
 
 // Reasons says why profiles that are enabled are not in force: none, if all are. A
@@ -69,7 +69,8 @@ func (r Reading) Reasons() []Reason {
 			"it is another way to progress through a sequence", "delete it"})
 	}
 	for _, s := range r.Shadows {
-		all = append(all, Reason{Kind: ReasonOthers, Profile: r.concerned(s), Found: s})
+		s.Profile = r.concerned(s.Found)
+		all = append(all, s)
 	}
 	return all
 }
@@ -123,7 +124,7 @@ func (r Reading) settings() []Reason {
 	return all
 }
 
-// concerned returns the profile that a sentence of [Reading.Shadows] names.
+// concerned returns the profile that a sentence about rules of others names.
 func (r Reading) concerned(sentence string) string {
 	i := slices.IndexFunc(r.Status.Profiles, func(p ProfileStatus) bool {
 		return strings.Contains(sentence+" ", "profile "+p.Profile.Name+" ") || strings.Contains(sentence, "profile "+p.Profile.Name+":")

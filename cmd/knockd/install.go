@@ -153,13 +153,21 @@ func install(c *cli.Context) error {
 	for _, r := range h.misplaced(profiles...) {
 		change.Notes = append(change.Notes, r.String())
 	}
-	shadows := func() []string { return slices.Concat(doctor.Shadows(c.Context, s.Backend().Name(), profiles)) }
+	shadows := func() (notes []string) {
+		for _, r := range slices.Concat(doctor.Shadows(c.Context, s.Backend().Name(), profiles)) {
+			notes = append(notes, r.String())
+		}
+		return notes
+	}
 	if change.Guard == nil {
 		change.Notes = append(change.Notes, shadows()...)
 	}
 	h.report(change, s.Backend().Name())
 	if change.Guard != nil {
 		return h.confirm(change.Guard, o.Try, shadows)
+	}
+	if change.From != "" {
+		h.beside("it works with backend " + change.From + " until it is started again, and brings the rules back there")
 	}
 	return nil
 }

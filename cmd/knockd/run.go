@@ -60,7 +60,7 @@ func runService(c *cli.Context) error {
 		Folder: h.folders.Dirs[0],
 		Load:   func() (service.Wanted, error) { return loadWanted(c) },
 		Open:   h.openHost,
-		Shadows: func(ctx context.Context, profiles []*protocol.Profile) []string {
+		Shadows: func(ctx context.Context, profiles []*protocol.Profile) []server.Reason {
 			certain, _ := doctor.Shadows(ctx, h.runs, profiles)
 			return certain
 		},

@@ -108,21 +108,27 @@ func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 		return nil, err
 	}
 	certain, possible := doctor.Shadows(h.c.Context, st.Backend, live)
-	for _, sentence := range possible {
-		h.words.Warning("%s", sentence)
+	for _, r := range possible {
+		h.words.Warning("%s", r)
 	}
 	r := server.Reading{Status: st, Settings: h.settings, Network: network, Shadows: certain}
 	return r.Reasons(), nil
 }
 
-// printReasons writes a line for each: "drift: …" where rules are not as committed.
+// printReasons writes a line for each: "drift: …" where rules are not as committed, and
+// once what to do about that.
 func printReasons(to io.Writer, reasons []server.Reason) {
+	drift := ""
 	for _, r := range reasons {
 		if r.Kind == server.ReasonDrift {
+			drift = r.Todo
 			_ = say.Print(to, "drift: %s", r.Found)
 			continue
 		}
 		_ = say.Print(to, "not in force: %s", r)
+	}
+	if drift != "" {
+		_ = say.Print(to, "not in force: the rules are not those that were committed: %s", drift)
 	}
 }
 

@@ -35,7 +35,7 @@ func TestBesideNftablesConf(t *testing.T) {
 		load(early)
 		m.visit("with `priority filter`")
 		if m.backend == "iptables" {
-			m.warned("the knock 7/tcp, 8000/tcp of profile mysql is heard only while our rules are in front of the policy of chain input of table inet filter (nft)", "`priority filter + 10`")
+			m.warned("profile mysql hears 2 of its knocks only while our rules are in front of the policy of chain input of table inet filter (nft)", "`priority filter + 10`")
 		}
 		if !m.right() {
 			t.Error("our rules are not as they were")

@@ -16,6 +16,9 @@ func (b *book) connection(f *Facts, p *protocol.Profile, packet Packet, way fate
 	if slices.ContainsFunc(way.before, isDrop) {
 		return // nobody gets as far
 	}
+	for _, o := range way.partly {
+		b.forwarded(f, p, packet, o)
+	}
 	k, hooks := packet.Knock, inwards
 	if way.diverted != nil {
 		b.forwarded(f, p, packet, *way.diverted)
@@ -57,6 +60,9 @@ func (b *book) forwarded(f *Facts, p *protocol.Profile, packet Packet, o outcome
 			hooks = through
 		}
 		stops := slices.DeleteFunc(f.Host.stops(way.packet, hooks), func(o outcome) bool { return !o.certain })
+		for i := range stops {
+			stops[i].terms = o.terms // of the packets that go there, all stop
+		}
 		if way.packet.stage == first && len(stops) > 0 {
 			port := protocol.PortRange{Proto: k.Proto, First: inside.Knock.Port, Last: inside.Knock.Port}
 			b.after(f.Host, p, port, k, stops)

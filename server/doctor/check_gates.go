@@ -40,8 +40,9 @@ func (f *Facts) wayTo(p *protocol.Profile, packet Packet) fate {
 	if p.Place == protocol.PlacePrerouting {
 		early := f.Host.follow(packet, f.Us.early())
 		if early.diverted != nil {
-			return fate{before: early.before, diverted: early.diverted}
+			return fate{before: early.before, diverted: early.diverted, partly: early.partly}
 		}
+		way.partly = early.partly
 		// What goes elsewhere between the two gates has been asked by the first, and what is
 		// accepted in front of one of them only, the other shuts out.
 		accepted := func(o outcome) bool { return o.verdict == accept }
@@ -179,6 +180,7 @@ func (o outcome) String() string {
 // book collects findings: one for each rule and profile, with all ports.
 type book struct {
 	entries []*entry
+	counted bool // how many ports, not which: knocks are secrets
 }
 
 type entry struct {
@@ -218,7 +220,11 @@ func (b *book) noteBy(by string, s Severity, id string, p *protocol.Profile, k p
 func (b *book) findings() []Finding {
 	var all []Finding
 	for _, e := range b.entries {
-		args := []any{strings.Join(e.ports, ", "), e.profile}
+		ports := strings.Join(e.ports, ", ")
+		if b.counted {
+			ports = fmt.Sprintf("%d of its knocks", len(e.ports))
+		}
+		args := []any{ports, e.profile}
 		if e.by != "" {
 			args = append(args, e.by)
 		}

@@ -7,9 +7,12 @@ import (
 	"knockkit/protocol"
 )
 
-// knocks follows every knock to our rules: what ends before them is not heard.
-func knocks(f *Facts) []Finding {
-	var b book
+// knocks follows every knock to our rules: what ends before them is not heard. Doctor says
+// which those are, to who has asked for everything.
+func knocks(f *Facts) []Finding { return f.followKnocks(book{}) }
+
+// followKnocks writes what it finds into a book.
+func (f *Facts) followKnocks(b book) []Finding {
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
 			if !p.OpensIn(family) {
@@ -19,11 +22,11 @@ func knocks(f *Facts) []Finding {
 				for _, o := range f.Host.follow(f.packet(p, family, k), f.Us).before {
 					switch {
 					case o.tie:
-						b.note(Warning, IDUnheard, p, k, o, "the knock %s of profile %s is heard only while our rules are in front of %s",
-							"both have the same priority, so the one loaded last comes first: with each reload of that chain, knocking ends",
+						b.note(Broken, IDUnheard, p, k, o, "profile %[2]s hears %[1]s only while our rules are in front of %[3]s",
+							"both have the same priority, so the one loaded last comes first: which it is now is not known, and with each reload of that chain knocking ends",
 							later(f.Us))
 					case o.certain:
-						b.note(Broken, IDUnheard, p, k, o, "the knock %s of profile %s is not heard: it ends before our rules, by %s",
+						b.note(Broken, IDUnheard, p, k, o, "profile %[2]s does not hear %[1]s, dropped before our rules by %[3]s",
 							"the sequence cannot be completed: nobody gets in",
 							"let the knock pass there, or choose another port for it")
 					}

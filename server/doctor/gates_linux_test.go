@@ -204,7 +204,7 @@ func TestKnocksThatDoNotReachTheRulesAreFound(t *testing.T) {
 			p.install(mysql(t, ""))
 			p.nft("table inet firewall { chain in { type filter hook input priority " + c.priority + "; policy drop; tcp dport { 22, 3306 } accept; }; }")
 			if c.found {
-				p.finds(doctor.IDUnheard, doctor.Warning, "7421/tcp", "3190/udp", "only while our rules are in front of the policy of chain in of table inet firewall (nft)")
+				p.finds(doctor.IDUnheard, doctor.Broken, "7421/tcp", "3190/udp", "only while our rules are in front of the policy of chain in of table inet firewall (nft)")
 			} else {
 				p.findsNo(doctor.IDUnheard)
 			}

@@ -9,9 +9,10 @@ import (
 )
 
 // Shadows says which rules of others make gates of these profiles useless, and which let
-// strangers past them perhaps, or in some cases: a sentence each, with what to do. It asks
-// less than [Examine] and is quick: for an install. What it cannot look at it leaves out.
-func Shadows(ctx context.Context, backend string, profiles []*protocol.Profile) (certain, possible []string) {
+// strangers past them perhaps. It asks less than [Examine] and is quick: for an install.
+// What it cannot look at it leaves out, and of knocks it says only how many: its words go
+// into logs.
+func Shadows(ctx context.Context, backend string, profiles []*protocol.Profile) (certain, possible []server.Reason) {
 	if len(profiles) == 0 {
 		return nil, nil
 	}
@@ -22,13 +23,13 @@ func Shadows(ctx context.Context, backend string, profiles []*protocol.Profile) 
 	}
 	f.lookAtRules(ctx)
 	f.lookAtNetwork()
-	for _, found := range slices.Concat(gates(f), knocks(f), untracked(f)) {
-		sentence := found.Found + ": " + found.Todo
+	for _, found := range slices.Concat(gates(f), f.followKnocks(book{counted: true}), untracked(f)) {
+		reason := server.Reason{Kind: server.ReasonOthers, Found: found.Found, Why: found.Why, Todo: found.Todo}
 		switch {
 		case found.Severity == Broken:
-			certain = append(certain, sentence)
-		case found.Severity == Warning && slices.Contains([]string{IDUnheard, IDBypass}, found.ID):
-			possible = append(possible, sentence)
+			certain = append(certain, reason)
+		case found.Severity == Warning && found.ID == IDBypass:
+			possible = append(possible, reason)
 		}
 	}
 	return certain, possible

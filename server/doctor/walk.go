@@ -1,7 +1,5 @@
 package doctor
 
-import "slices"
-
 // outcome is what a chain does with a packet. Not certain means: with some packets
 // of that kind, which the terms tell.
 type outcome struct {
@@ -108,7 +106,8 @@ type fate struct {
 	after     []outcome // what a packet that we accept meets: the last of each chain is its end
 	rest      []outcome // what a packet that we let go on meets in the same chain
 	untracked []outcome
-	diverted  *outcome // what sends it elsewhere behind us, for certain, before it comes to the input
+	diverted  *outcome  // what sends it elsewhere behind us, for certain, before it comes to the input
+	partly    []outcome // what sends some of its kind elsewhere there
 }
 
 // site is where our rules are.
@@ -144,8 +143,14 @@ func (h host) follow(p Packet, us site) fate {
 			f.after = append(f.after, ends(found)...)
 		default:
 			f.after = append(f.after, ends(found)...)
-			if i := slices.IndexFunc(found, func(o outcome) bool { return o.verdict == divert && o.certain }); i >= 0 && f.diverted == nil {
-				f.diverted = &found[i]
+			for i, o := range found {
+				switch {
+				case o.verdict != divert || f.diverted != nil:
+				case o.certain:
+					f.diverted = &found[i]
+				default:
+					f.partly = append(f.partly, o)
+				}
 			}
 		}
 	}

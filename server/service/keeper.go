@@ -40,7 +40,7 @@ type keeper struct {
 	failed string        // the last failure that was logged, not to log it again and again
 
 	rulesChanged bool            // since the rules of others were read
-	shadows      []string        // what was seen then
+	shadows      []server.Reason // what was seen then
 	told         []server.Reason // why profiles are not in force, as last logged
 
 	mu     sync.Mutex // look and status are called by other tasks

@@ -357,8 +357,12 @@ func TestHoldersWhoAreShutOutOfAContainerAreFound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for tool, to := range map[string]string{"iptables": box.Addr4.String(), "ip6tables": "[" + box.Addr6.String() + "]"} {
-			s.tool("", tool, "-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "3306", "-j", "DNAT", "--to-destination", to+":3306")
+		const publish = "-p tcp --dport 3306 -j DNAT --to-destination "
+		for tool, rule := range map[string]string{
+			"iptables":  publish + box.Addr4.String() + ":3306",
+			"ip6tables": "-i " + s.host.Interfaces[0].Name + " " + publish + "[" + box.Addr6.String() + "]:3306", // for some packets only
+		} {
+			s.tool("", tool, append([]string{"-t", "nat", "-A", "PREROUTING"}, strings.Fields(rule)...)...)
 		}
 		s.profile("shop", strings.Replace(services, ", \"1194/udp\"", "", 1)+"place = \"prerouting\"\n")
 		s.must("install")

@@ -23,12 +23,11 @@ const services = "sequence = [\"7421/tcp\", \"3190/udp\", \"9002/tcp\"]\nopen = 
 
 // wall is a way to drop by default on a host, and what of it is missing.
 type wall struct {
-	name   string
-	rules  []string // command lines; "nft " is fed to nft
-	says   string   // of what is said; "" where holders are not shut out
-	add    string   // what the line to add begins with
-	nft    bool     // it is of nft, and drops what iptables accepts as well
-	notTCP bool     // the first datagram's answer is what is dropped: no connection hangs
+	name  string
+	rules []string // command lines; "nft " is fed to nft
+	says  string   // of what is said; "" where holders are not shut out
+	add   string   // what the line to add begins with
+	nft   bool     // it is of nft, and drops what iptables accepts as well
 }
 
 var walls = []wall{

@@ -9,32 +9,30 @@ import (
 
 // The chains. All names begin with chainTop; none of them is touched unless it does.
 const (
-	chainTop       = "KNOCKD"
-	chainAbout     = "KNOCKD-ABOUT" // sorts before the rest: iptables-legacy hands chains over by name
-	chainProgress  = "KNOCKD-PROGRESS"
-	chainOver      = "KNOCKD-OVER"
-	chainFall      = "KNOCKD-FALL"
-	chainBan       = "KNOCKD-BAN"
-	chainBanned    = "KNOCKD-BANNED"
-	chainStray     = "KNOCKD-STRAY"
-	chainLate      = "KNOCKD-LATE"
-	chainCut       = "KNOCKD-CUT"
-	chainHandshake = "KNOCKD-HANDSHAKE"
-	prefixAt       = "KNOCKD-AT-"
-	prefixIn       = "KNOCKD-IN-"
-	prefixStay     = "KNOCKD-STAY-"
-	prefixGate     = "KNOCKD-GATE-"
-	prefixOpen     = "KNOCKD-OPEN-"
-	prefixShut     = "KNOCKD-SHUT-"
+	chainTop      = "KNOCKD"
+	chainAbout    = "KNOCKD-ABOUT" // sorts before the rest: iptables-legacy hands chains over by name
+	chainProgress = "KNOCKD-PROGRESS"
+	chainOver     = "KNOCKD-OVER"
+	chainFall     = "KNOCKD-FALL"
+	chainBan      = "KNOCKD-BAN"
+	chainBanned   = "KNOCKD-BANNED"
+	chainStray    = "KNOCKD-STRAY"
+	chainLate     = "KNOCKD-LATE"
+	chainCut      = "KNOCKD-CUT"
+	prefixAt      = "KNOCKD-AT-"
+	prefixIn      = "KNOCKD-IN-"
+	prefixStay    = "KNOCKD-STAY-"
+	prefixGate    = "KNOCKD-GATE-"
+	prefixOpen    = "KNOCKD-OPEN-"
+	prefixShut    = "KNOCKD-SHUT-"
 
 	// Of profiles with place = "prerouting", in the table mangle.
-	chainPre          = "KNOCKD-PRE"
-	chainPreStray     = "KNOCKD-PRE-STRAY"
-	chainPreBanned    = "KNOCKD-PRE-BANNED"
-	chainPreCut       = "KNOCKD-PRE-CUT"
-	chainPreHandshake = "KNOCKD-PRE-HANDSHAKE"
-	prefixPreOpen     = "KNOCKD-PRE-OPEN-"
-	prefixPreShut     = "KNOCKD-PRE-SHUT-"
+	chainPre       = "KNOCKD-PRE"
+	chainPreStray  = "KNOCKD-PRE-STRAY"
+	chainPreBanned = "KNOCKD-PRE-BANNED"
+	chainPreCut    = "KNOCKD-PRE-CUT"
+	prefixPreOpen  = "KNOCKD-PRE-OPEN-"
+	prefixPreShut  = "KNOCKD-PRE-SHUT-"
 )
 
 // base is a chain of the kernel's own, and ours that it jumps to first.

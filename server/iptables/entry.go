@@ -20,8 +20,8 @@ func (r *render) entry() {
 		}
 	}
 	r.related(c)
-	r.handshake(c, chainHandshake, chainStray)
 	c.add(notSYN, note("not a SYN: no event"), goTo+chainStray)
+	c.add("-p tcp", unanswered, note("the same SYN again: no event"), goTo+chainLate)
 	for _, proto := range protos[1:] { // a SYN to many is nothing that TCP knows
 		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", note("broadcast or multicast: no event"), goTo+chainStray)
 	}

@@ -147,6 +147,9 @@ func (r *render) grantRules(p *protocol.Profile) []rule {
 // leaseRules match a connection that a lease of the profile lets in.
 func (r *render) leaseRules(p *protocol.Profile) []rule {
 	var rules []rule
+	if p.Once {
+		rules = append(rules, rule{r.used(p).within(handshakeTime), unanswered, note("%s: the SYN that used the lease, again", p.Name)})
+	}
 	for _, from := range r.sources(p) {
 		switch lease := r.lease(p); {
 		case p.Once:
@@ -160,7 +163,7 @@ func (r *render) leaseRules(p *protocol.Profile) []rule {
 				}
 				rules = append(rules, rule{elsewhere, "-m conntrack --ctstate NEW,RELATED --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name)})
 			}
-			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), note("%s: a lease, for one connection", p.Name)})
+			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), r.used(p).set(), note("%s: a lease, for one connection", p.Name)})
 		case p.Renew:
 			again := ""
 			if holders, ok := r.holders(p); ok { // or newer leases of others would evict it there

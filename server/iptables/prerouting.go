@@ -31,7 +31,6 @@ func (r *render) preroutingGates() {
 	}
 	r.related(c)
 	c.add("-m addrtype ! --dst-type LOCAL", note("not to an address of this host"), "-j RETURN")
-	r.handshake(c, chainPreHandshake, chainPreStray)
 	c.add(notSYN, note("not a SYN: no event"), goTo+chainPreStray)
 	if ban := r.Policy.Ban; ban != nil {
 		c.add(r.banned().within(ban.For), note("banned: shut out"), goTo+chainPreBanned)

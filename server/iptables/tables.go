@@ -121,6 +121,9 @@ func (t *tables) lease(p *protocol.Profile) table {
 // before destination NAT, and has yet to come to the one at the input.
 func (t *tables) passed(p *protocol.Profile) table { return t.plain(p.Name + ".passed") }
 
+// used holds the sources that have just used up a lease of `once`.
+func (t *tables) used(p *protocol.Profile) table { return t.plain(p.Name + ".used") }
+
 // holderTables is how many tables the profiles share to tell a lease holder from
 // a stranger before the profile's own lease table is asked.
 //
@@ -214,6 +217,9 @@ func (t *tables) hottest(b *protocol.Ban) []tableUse {
 	})
 	for _, p := range t.automata.Profiles {
 		add(t.lease(p), cold, leaseMeaning+"%s", p.Name)
+		if p.Once {
+			add(t.used(p), cold, "sources that have used up a lease of %s", p.Name)
+		}
 		if p.Once && early(p) {
 			add(t.passed(p), cold, "connections of %s on their way to the input", p.Name)
 		}

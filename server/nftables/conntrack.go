@@ -1,5 +1,7 @@
 package nftables
 
+import "time"
+
 // isSYN and notSYN tell a TCP packet that opens a connection from all others.
 const (
 	isSYN  = "tcp flags & (fin | syn | rst | ack) == syn"
@@ -10,13 +12,22 @@ const (
 // of us sends the strangers' SYNs by the same way, with their own addresses.
 const loopback = `iif "lo" fib saddr type local`
 
+// unanswered matches the packets of a connection for which conntrack has seen an answer and
+// no ACK to it: a SYN is the same one again.
+const unanswered = "ct state established ct status & assured == 0"
+
+// handshakeTime is how long the SYN that used up a lease of `once` may come again: after
+// 1, 3, 7 and 15 s. Not for ever: who never sends the ACK, or something else in its
+// place, keeps conntrack's entry as it is, and would have connections in store.
+const handshakeTime = 16 * time.Second
+
 // established matches the packets of established connections, with one rule each for TCP
 // and for the rest. A SYN is not among them: conntrack keeps the entry of a connection
 // that the client never ended, and takes a new connection from the same port for part of
-// it. TCP counts once it is assured: see [render.handshake].
+// it.
 func established() []string {
 	return []string{
-		notSYN + " ct state established ct status assured",
+		notSYN + " ct state established",
 		"meta l4proto != tcp ct state established",
 	}
 }
@@ -24,18 +35,7 @@ func established() []string {
 // related lets ICMP errors about connections pass. Other related packets are the first
 // of connections that a conntrack helper was told to expect, for whichever port.
 func related(c *Chain) {
-	c.add("an error about a connection: no event", "meta l4proto { icmp, ipv6-icmp } ct state related return")
-}
-
-// handshake fills a chain for TCP connections that are not assured yet, where conntrack
-// has seen no ACK of the client: a SYN is the same one again. Anything else completes a
-// handshake behind conntrack's back, such as a FIN with an ACK, and is treated like a
-// packet of no connection: the entry would not become assured, and every later SYN in it
-// would pass. An accept ends the base chain, no more.
-func (r *render) handshake(entry *Chain, name string) {
-	entry.add("answered, not assured yet", "meta l4proto tcp ct state established ct status & assured == 0 jump", name)
-	c := r.chain(name)
-	c.add("this host connects", "ct direction reply accept")
-	c.add("the same SYN again: no event", isSYN, "accept")
-	c.add("the client gives up: no event", "tcp flags & rst != 0 accept")
+	for _, proto := range []string{"icmp", "ipv6-icmp"} { // each costs a packet less than a set of both
+		c.add("an error about a connection: no event", "meta l4proto", proto, "ct state related return")
+	}
 }

@@ -37,6 +37,7 @@ func (r *render) sets() {
 			}
 			if p.Once {
 				r.dynamic(takenSet(p, f), saddr(f), 0)
+				r.dynamic(usedSet(p, f), saddr(f), 0)
 			}
 			if p.Once && early(p) {
 				r.dynamic(passedSet(p, f), saddr(f), 0)
@@ -58,8 +59,8 @@ func (r *render) input() {
 		}
 	}
 	related(c)
-	r.handshake(c, "handshake")
 	c.add("not a SYN: no event", notSYN+" goto gate")
+	c.add("the same SYN again: no event", "meta l4proto tcp", unanswered, "goto gate")
 	// A SYN to many is nothing that TCP knows, and the look-up costs something.
 	c.add("broadcast or multicast: no event", "meta l4proto != tcp fib daddr type != local goto gate")
 	for _, f := range r.families {

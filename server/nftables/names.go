@@ -138,6 +138,11 @@ func takenSet(p *protocol.Profile, f protocol.Family) string {
 	return "taken" + digit(f) + "-" + p.Name
 }
 
+// usedSet is the set of the sources that have just used up a lease of a profile with `once`.
+func usedSet(p *protocol.Profile, f protocol.Family) string {
+	return "used" + digit(f) + "-" + p.Name
+}
+
 // passedSet is the set of the sources whose connection is between the two gates of a
 // profile with `once`.
 func passedSet(p *protocol.Profile, f protocol.Family) string {

@@ -38,7 +38,6 @@ func (r *render) prerouting() {
 	}
 	related(c)
 	c.add("not to an address of this host", "fib daddr type != local return")
-	r.handshake(c, "early-handshake")
 	r.portMap(c, "early-gates", r.segments(early), func(s gateSegment) string { return r.gate(earlyPrefix, s) })
 	for _, p := range r.profiles() {
 		if early(p) {

@@ -21,13 +21,13 @@ func (r *render) entry() {
 	}
 	r.related(c)
 	c.add(notSYN, note("not a SYN: no event"), goTo+chainStray)
-	c.add("-p tcp", unanswered, note("the same SYN again: no event"), goTo+chainLate)
 	for _, proto := range protos[1:] { // a SYN to many is nothing that TCP knows
 		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", note("broadcast or multicast: no event"), goTo+chainStray)
 	}
 	if ban := r.Policy.Ban; ban != nil {
 		c.add(r.banned().within(ban.For), note("banned: no event, and shut out"), goTo+chainBanned)
 	}
+	c.add("-p tcp", unanswered, note("the same SYN again: no event"), goTo+chainLate)
 	if r.Policy.Strict {
 		for _, proto := range protos {
 			c.add(r.anyOf(proto), r.inProgress(), note("in a position: what may come next?"), goTo+chainProgress)

@@ -123,9 +123,23 @@ func iptablesWords(body string) ([]string, error) {
 			return nil, wrong(body, w, hint, "%s is a command, not part of a rule", w)
 		case takesOver(w):
 			return nil, wrong(body, w, hint, "%s is a command, not part of a rule", tomldoc.Quote(w))
+		case severalAddresses(w, words[:i]):
+			return nil, wrong(body, w, "write an item for each address", "iptables makes several rules of %s", tomldoc.Quote(w))
 		}
 	}
 	return words, nil
+}
+
+// severalAddresses reports whether an argument is a list for -s or -d, by itself or behind
+// one of them.
+func severalAddresses(arg string, before []string) bool {
+	return strings.Contains(arg, ",") && slices.ContainsFunc([]string{"-s", "-d", "--source", "--src", "--destination", "--dst"}, func(option string) bool {
+		joined := option
+		if len(option) > len("-s") {
+			joined += "="
+		}
+		return strings.HasPrefix(arg, joined) || len(before) > 0 && before[len(before)-1] == option
+	})
 }
 
 // takesOver reports whether an argument is one of iptables' own options, other than

@@ -31,7 +31,7 @@ func endConnections(p *protocol.Profile, holder netip.Prefix) (int, error) {
 	closed, err := e.closeSockets()
 	forgotten, err2 := e.forgetFlows()
 	if err = errors.Join(err, err2); err != nil {
-		err = fmt.Errorf("no lease is left; connections ended: %d, others may go on: %w", closed+forgotten, err)
+		err = fmt.Errorf("connections ended: %d, others may go on: %w", closed+forgotten, err)
 	}
 	return closed + forgotten, err
 }

@@ -106,6 +106,9 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 			var n int
 			n, err = endConnections(p, f)
 			r.Connections += n
+			if err != nil {
+				err = fmt.Errorf("leases that are over: %d; %w", len(r.Ended), err)
+			}
 		}
 	}
 	return r, err

@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"knockkit/internal/lab/labtest"
 )
 
 // sh runs command lines on the site's host, each split at blanks.
@@ -14,7 +12,7 @@ func (s *site) sh(lines ...string) {
 	s.t.Helper()
 	for _, line := range lines {
 		words := strings.Fields(line)
-		labtest.MustRun(s.t, s.host, "", words[0], words[1:]...)
+		s.tool("", words[0], words[1:]...)
 	}
 }
 
@@ -89,7 +87,7 @@ func TestStatusCheckExitsWith0OnlyWhileEveryEnabledProfileIsInForce(t *testing.T
 		}, nil, 1, notInForce, []string{"not in force: profile mysql gates nothing at 198.51.100.200/32: no address of this host lies there: write what others come to: \"198.51.100.1/32\" "}},
 	} {
 		t.Run(strings.TrimSpace(c.name+" "+c.backend), func(t *testing.T) {
-			eachBackend(t, func(t *testing.T, s *served) {
+			eachBackendAtOnce(t, func(t *testing.T, s *served) {
 				if c.backend != "" && c.backend != s.backend {
 					return
 				}

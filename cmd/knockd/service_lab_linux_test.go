@@ -38,9 +38,25 @@ func eachBackend(t *testing.T, f func(t *testing.T, s *served)) {
 	t.Run("nftables", func(t *testing.T) { f(t, newServed(t, "nftables")) })
 }
 
+// eachBackendAtOnce is eachBackend for tests that call tools by the site alone.
+func eachBackendAtOnce(t *testing.T, f func(t *testing.T, s *served)) {
+	atOnce(t, func(t *testing.T, s *site) {
+		backend := "iptables"
+		if strings.HasSuffix(t.Name(), "/nftables") {
+			backend = "nftables"
+		}
+		f(t, serve(t, s, backend))
+	})
+}
+
 func newServed(t *testing.T, backend string) *served {
 	t.Helper()
-	s := &served{site: newSite(t), port: 20000, backend: backend}
+	return serve(t, newSite(t), backend)
+}
+
+func serve(t *testing.T, on *site, backend string) *served {
+	t.Helper()
+	s := &served{site: on, port: 20000, backend: backend}
 	s.settings(fmt.Sprintf("backend = %q\n", backend))
 	s.profile("mysql", articleProfile)
 	s.wire = labtest.Wire(t, s.host)

@@ -121,7 +121,8 @@ func TestStatusCheckExitsWith1WhenTheRulesHaveDrifted(t *testing.T) {
 		labtest.MustRun(t, s.host, "", "iptables", "-A", "FORWARD", "-j", "KNOCKD-IN-mysql.2")
 		// The lines are part of the answer; beside JSON they are words.
 		const drift = "drift: ipv4: KNOCKD-TCP has a rule more: \"-j ACCEPT\"\n"
-		const foreign = "not in force: a rule that is not ours leads into our chains: ipv4: -A FORWARD -j KNOCKD-IN-mysql.2: delete it\n"
+		const foreign = "not in force: a rule that is not ours leads into our chains: ipv4: -A FORWARD -j KNOCKD-IN-mysql.2: delete it\n" +
+			"not in force: the rules are not those that were committed: knockd install (every enabled profile); then find the tool, and let it start before knockd\n"
 		for _, c := range []struct {
 			args   []string
 			code   int

@@ -5,9 +5,15 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"knockkit/protocol"
 )
+
+// HandshakeTime is how long the SYN that used up a lease of `once` may come again: after
+// 1, 3, 7 and 15 s. Not for ever: who never sends the ACK, or something else in its
+// place, keeps conntrack's entry as it is, and would have connections in store.
+const HandshakeTime = 16 * time.Second
 
 // Beyond says why the leases of one version of a profile are none of another: a phrase
 // such as "not given for 22/tcp", or "" where they stay. A lease is for what it was given for. So

@@ -1,10 +1,6 @@
 package iptables
 
-import (
-	"time"
-
-	"knockkit/protocol"
-)
+import "knockkit/protocol"
 
 // notSYN matches TCP packets that open no connection.
 const notSYN = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
@@ -17,16 +13,11 @@ const loopback = "-i lo -m addrtype --src-type LOCAL"
 // no ACK to it: a SYN is the same one again.
 const unanswered = "-m conntrack --ctstate ESTABLISHED ! --ctstatus ASSURED"
 
-// handshakeTime is how long the SYN that used up a lease of `once` may come again: after
-// 1, 3, 7 and 15 s. Not for ever: who never sends the ACK, or something else in its
-// place, keeps conntrack's entry as it is, and would have connections in store.
-const handshakeTime = 16 * time.Second
-
 // established matches the packets of established connections, with one rule each for TCP
 // and for the rest. A SYN is not among them: conntrack keeps the entry of a connection
 // that the client never ended, and takes a new connection from the same port for part of
 // it.
-func (r *render) established() []string {
+func established() []string {
 	return []string{
 		notSYN + " -m conntrack --ctstate ESTABLISHED",
 		"! -p tcp -m conntrack --ctstate ESTABLISHED",

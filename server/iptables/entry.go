@@ -12,7 +12,7 @@ var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 func (r *render) entry() {
 	c := r.out.newChain(chainTop)
 	c.add(loopback, note("loopback is no event"), "-j RETURN")
-	for _, packet := range r.established() {
+	for _, packet := range established() {
 		if r.anyCut(everywhere) {
 			c.add(packet, note("established: only a gate with cut looks"), goTo+chainCut)
 		} else {

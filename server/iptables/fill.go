@@ -92,7 +92,7 @@ func (b *Backend) meanings(ctx context.Context, f protocol.Family) (*meanings, e
 	}
 	for _, p := range a.Profiles {
 		m.limits[t.passed(p).name] = passedFor
-		m.limits[t.used(p).name] = handshakeTime
+		m.limits[t.used(p).name] = backend.HandshakeTime
 		shared, ok := t.holders(p)
 		if !ok {
 			continue

@@ -148,7 +148,7 @@ func (r *render) grantRules(p *protocol.Profile) []rule {
 func (r *render) leaseRules(p *protocol.Profile) []rule {
 	var rules []rule
 	if p.Once {
-		rules = append(rules, rule{r.used(p).within(handshakeTime), unanswered, note("%s: the SYN that used the lease, again", p.Name)})
+		rules = append(rules, rule{r.used(p).within(backend.HandshakeTime), unanswered, note("%s: the SYN that used the lease, again", p.Name)})
 	}
 	for _, from := range r.sources(p) {
 		switch lease := r.lease(p); {

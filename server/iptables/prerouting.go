@@ -22,11 +22,11 @@ func (r *render) preroutingGates() {
 	c.add(loopback, note("loopback is no event"), "-j RETURN")
 	if r.anyCut(early) {
 		// What is not translated meets its gate at INPUT, which can answer with a reset.
-		for _, packet := range r.established() {
+		for _, packet := range established() {
 			c.add(packet, "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
 		}
 	}
-	for _, packet := range r.established() {
+	for _, packet := range established() {
 		c.add(packet, note("established: no event"), "-j RETURN")
 	}
 	r.related(c)

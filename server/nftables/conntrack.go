@@ -1,7 +1,5 @@
 package nftables
 
-import "time"
-
 // isSYN and notSYN tell a TCP packet that opens a connection from all others.
 const (
 	isSYN  = "tcp flags & (fin | syn | rst | ack) == syn"
@@ -15,11 +13,6 @@ const loopback = `iif "lo" fib saddr type local`
 // unanswered matches the packets of a connection for which conntrack has seen an answer and
 // no ACK to it: a SYN is the same one again.
 const unanswered = "ct state established ct status & assured == 0"
-
-// handshakeTime is how long the SYN that used up a lease of `once` may come again: after
-// 1, 3, 7 and 15 s. Not for ever: who never sends the ACK, or something else in its
-// place, keeps conntrack's entry as it is, and would have connections in store.
-const handshakeTime = 16 * time.Second
 
 // established matches the packets of established connections, with one rule each for TCP
 // and for the rest. A SYN is not among them: conntrack keeps the entry of a connection

@@ -165,7 +165,7 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 			if proto == protocol.TCP {
 				c.add(p.Name+": the SYN that used the lease, again", where, saddr(f), "@"+usedSet(p, f), begins, unanswered, open)
 			}
-			use := fmt.Sprintf("update @%s { %s%s }", usedSet(p, f), saddr(f), timeout(handshakeTime))
+			use := fmt.Sprintf("update @%s { %s%s }", usedSet(p, f), saddr(f), timeout(backend.HandshakeTime))
 			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(set, key(p, f)), use, open)
 		case p.Renew && p.Lease > 0:
 			c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", set, key(p, f), timeout(p.Lease)), open)

@@ -75,6 +75,7 @@ const (
 	Knocking State = "knocking"
 	Open     State = "open"
 	Banned   State = "banned"
+	Fallen   State = "fallen" // has fallen from a position, which counts towards a ban
 )
 
 // Source is one line of `status`: an address and a position, a lease or a ban.
@@ -131,6 +132,10 @@ next:
 
 // What a caller branches on.
 var (
+	// ErrStale says that the kernel is not any more what a plan was made for, and that nothing
+	// was changed: to be read and planned again.
+	ErrStale = errors.New("the kernel has changed meanwhile")
+
 	ErrPrivilege    = errors.New("this needs root (or CAP_NET_ADMIN)")
 	ErrNotInstalled = errors.New("not installed")
 	ErrUnsupported  = errors.New("this backend cannot do it")

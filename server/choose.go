@@ -2,119 +2,152 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 
 	"knockkit/internal/rights"
+	"knockkit/protocol"
 	"knockkit/server/backend"
 	"knockkit/server/iptables"
 	"knockkit/server/nftables"
 )
 
-// OpenBackend returns the backend of that name, and in words which one "auto"
-// took and why: iptables where its tools and xt_recent work, else nftables.
+// both are the backends, in the order in which "auto" takes them.
+func both() []Backend { return []Backend{iptables.New(), nftables.New()} }
+
+// OpenBackend returns the backend of that name, and in words which one "auto" took and why:
+// the one that holds rules, whoever asks, else iptables where a rule of its can be
+// committed, else nftables.
 func OpenBackend(ctx context.Context, name string) (b Backend, why string, err error) {
-	switch name {
-	case "iptables":
-		return iptables.New(), "", nil
-	case "nftables":
-		return nftables.New(), "", nil
-	case "auto", "":
-		lacks := iptablesLacks(ctx)
-		if lacks == "" {
-			return iptables.New(), "backend iptables: iptables-restore and xt_recent are there", nil
+	if name != "auto" && name != "" {
+		i := slices.IndexFunc(both(), func(b Backend) bool { return b.Name() == name })
+		if i < 0 {
+			return nil, "", fmt.Errorf("there is no backend %q", name)
 		}
-		if _, err := exec.LookPath("nft"); err != nil {
-			return nil, "", backend.Unsupported("no backend: %s, and nft is not installed either (Debian: apt install iptables, or nftables)", lacks)
-		}
-		return nftables.New(), "backend nftables: " + lacks, nil
+		return both()[i], "", nil
 	}
-	return nil, "", fmt.Errorf("there is no backend %q", name)
-}
-
-// iptablesLacks says what iptables would need and is not there; "" is nothing.
-func iptablesLacks(ctx context.Context) string {
-	for _, tool := range []string{"iptables-restore", "iptables-save"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return tool + " is not installed"
-		}
-	}
-	if !rights.MayLoadModules() {
-		return "" // who may not load a module cannot tell: the commit will
-	}
-	if iptables.LoadModule(ctx); !iptables.ModuleLoaded() {
-		return "the kernel has no xt_recent"
-	}
-	return ""
-}
-
-// OpenLive returns the backend that has something installed: the one that was
-// named if it has, else the other, else the one that was named.
-func OpenLive(ctx context.Context, name string) (Backend, string, error) {
-	b, why, err := OpenBackend(ctx, name)
-	if err != nil {
+	live, err := holdRules(ctx)
+	switch {
+	case errors.Is(err, backend.ErrPrivilege): // who may not look can still be shown rules
+		return iptables.New(), "backend iptables, as far as can be told without root", nil
+	case err != nil:
 		return nil, "", err
+	case len(live) > 0:
+		return live[0], "backend " + live[0].Name() + ": it is the one that holds rules", nil
 	}
-	if is, err := b.Installed(ctx); err != nil || len(is.Profiles) > 0 {
-		return b, why, nil // an error is the caller's to meet again
+	lacks := tryIptables(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, "", ctx.Err()
+	case lacks == nil:
+		return iptables.New(), "backend iptables: a rule with `-m recent` can be committed", nil
+	case errors.Is(lacks, backend.ErrPrivilege):
+		return iptables.New(), "backend iptables, as far as can be told without root", nil
 	}
-	if other := otherThan(b); other != nil {
-		if is, err := other.Installed(ctx); err == nil && len(is.Profiles) > 0 {
-			return other, "backend " + other.Name() + ": it is the one that holds rules", nil
-		}
+	if _, err := exec.LookPath("nft"); err != nil {
+		return nil, "", backend.Unsupported("no backend: %w, and nft is not installed either (Debian: apt install iptables, or nftables)", lacks)
 	}
-	return b, why, nil
+	return nftables.New(), fmt.Sprintf("backend nftables: %v", lacks), nil
 }
 
-// otherThan returns the other backend where its tools are, else nil.
-func otherThan(b Backend) Backend {
-	if b.Name() == "iptables" {
-		if _, err := exec.LookPath("nft"); err != nil {
-			return nil
-		}
-		return nftables.New()
+// tryIptables says why no rule with `-m recent` can be committed; nil: it can. It is tried
+// where nobody notices, or where no such place can be made, on the host itself.
+func tryIptables(ctx context.Context) error {
+	try := func() error { return iptables.Try(ctx) }
+	err := rights.InEmptyNetwork(try)
+	if errors.Is(err, rights.ErrNoNetwork) {
+		return try()
 	}
-	if _, err := exec.LookPath("iptables-save"); err != nil {
-		return nil
-	}
-	return iptables.New()
+	return err
 }
 
-// before is what the other backend has installed when this one takes over.
-type before struct {
+// OpenLive returns the backend that holds rules: the one that was named if it does, else the
+// other, else the one that was named.
+func OpenLive(ctx context.Context, name string) (Backend, string, error) {
+	live, err := holdRules(ctx)
+	switch {
+	case err != nil && !errors.Is(err, backend.ErrPrivilege):
+		return nil, "", err
+	case slices.ContainsFunc(live, func(b Backend) bool { return b.Name() == name }):
+		return OpenBackend(ctx, name)
+	case len(live) > 0:
+		return live[0], "backend " + live[0].Name() + ": it is the one that holds rules", nil
+	case name == "auto", name == "":
+		return iptables.New(), "", nil // there is nothing to find, with either
+	}
+	return OpenBackend(ctx, name)
+}
+
+// holdRules returns the backends that have something in the kernel.
+func holdRules(ctx context.Context) (live []Backend, err error) {
+	for _, b := range both() {
+		holds, failed := b.Live(ctx)
+		if holds {
+			live = append(live, b)
+		}
+		err = errors.Join(err, failed)
+	}
+	if len(live) > 0 {
+		err = nil // it is known which
+	}
+	return live, err
+}
+
+// elsewhere is what the other backend has installed when this one takes over.
+type elsewhere struct {
 	backend Backend // nil: nothing
-	is      backend.Installed
-	leases  []backend.Source
+	reading *backend.Reading
 }
 
 // elsewhere reads what the other backend has installed.
-func (s *Server) elsewhere(ctx context.Context) (before, error) {
-	other := otherThan(s.backend)
-	if other == nil {
-		return before{}, nil
+func (s *Server) elsewhere(ctx context.Context) (elsewhere, error) {
+	for _, b := range both() {
+		if b.Name() == s.backend.Name() {
+			continue
+		}
+		live, err := b.Live(ctx)
+		if err != nil || !live {
+			return elsewhere{}, err
+		}
+		r, err := b.Read(ctx, depthOfInstall)
+		if err != nil {
+			return elsewhere{}, fmt.Errorf("reading what backend %s holds: %w", b.Name(), err)
+		}
+		if len(r.Profiles) > 0 {
+			return elsewhere{b, r}, nil
+		}
 	}
-	is, err := other.Installed(ctx)
-	if err != nil || len(is.Profiles) == 0 {
-		return before{}, nil // a tool that does not work has installed nothing for us
+	return elsewhere{}, nil
+}
+
+func (o elsewhere) profiles() []*protocol.Profile {
+	if o.backend == nil {
+		return nil
 	}
-	sources, err := other.Sources(ctx)
-	if err != nil {
-		return before{}, fmt.Errorf("reading the leases of backend %s: %w", other.Name(), err)
+	return o.reading.Profiles
+}
+
+func (o elsewhere) leases() []backend.Source {
+	if o.backend == nil {
+		return nil
 	}
-	leases := slices.DeleteFunc(backend.Longest(sources), func(s backend.Source) bool { return s.State != backend.Open })
-	return before{other, is, leases}, nil
+	return slices.DeleteFunc(backend.Longest(o.reading.Sources), func(s backend.Source) bool { return s.State != backend.Open })
 }
 
 // handOver removes what the other backend has, once this one's gates are closed
 // to strangers and open to the holders of its leases.
-func (o before) handOver(ctx context.Context) error {
+func (o elsewhere) handOver(ctx context.Context, hold ...*os.File) error {
 	if o.backend == nil {
 		return nil
 	}
-	nothing, err := backend.Compile(nil, o.is.Policy)
+	nothing, err := backend.Compile(nil, o.reading.Policy)
 	if err != nil {
 		return err
 	}
-	return o.backend.Commit(ctx, nothing)
+	s := New(o.backend, Settings{})
+	_, err = s.commit(ctx, o.reading, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.Plan(nothing) }, hold...)
+	return err
 }

@@ -24,23 +24,40 @@ type Granted struct {
 	Covers netip.Prefix   // at least the profile's own prefix
 	Only   []netip.Prefix // of which only these may come, by the profile's `from`; nil: all
 	Once   bool           // for one connection
+	Lifted []netip.Addr   // whose bans are lifted: a banned source gets in nowhere
 	Drift  []string       // where the rules are not ours any more, so that the lease may be worth nothing
+	Advice []Advice       // who has lost a lease for this one
 }
 
 // Grant gives an address, or a prefix, a lease of an installed profile: for d, whole
 // seconds, or for the profile's own time when d is 0.
 // Errors: [backend.ErrNotInstalled], an [*AddressError], those of the backend.
 func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d time.Duration) (Granted, error) {
-	lock, err := s.lock(ctx)
-	if err != nil {
-		return Granted{}, err
-	}
-	defer lock.Release()
-	is, p, err := s.find(ctx, name)
-	if err != nil {
-		return Granted{}, err
-	}
 	who = plain(who)
+	depth := backend.Depth{Leases: true, Profile: name, Family: protocol.FamilyOf(who.Addr())}
+	var g Granted
+	lost, err := s.changeLeases(ctx, depth, func(r *backend.Reading) (give, end []backend.Source, err error) {
+		p, err := find(r, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if g, err = grantOf(p, who); err != nil {
+			return nil, nil, err
+		}
+		g.Drift = r.Drift
+		lifted, falls := bans(r, g.Covers)
+		g.Lifted = lifted
+		return []backend.Source{leaseOf(p, g.Covers, d)}, falls, nil
+	})
+	if err != nil || len(lost) == 0 {
+		return g, err
+	}
+	g.Advice = []Advice{pushedOut(ctx, lost)}
+	return g, nil
+}
+
+// grantOf says what a lease for an address or a prefix covers, or why it cannot be given.
+func grantOf(p *protocol.Profile, who netip.Prefix) (Granted, error) {
 	holder, err := holderOf(p, who)
 	if err != nil {
 		return Granted{}, err
@@ -53,16 +70,33 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 	case holder.Bits() == 0:
 		return g, &AddressError{holder, "is everybody: a port that is open to all needs no profile"}
 	case p.Once && holder.Bits() < p.Prefix(protocol.FamilyOf(who.Addr())):
-		return g, &AddressError{holder, fmt.Sprintf("cannot hold a lease of %s, which is for one connection", name)}
+		return g, &AddressError{holder, fmt.Sprintf("cannot hold a lease of %s, which is for one connection", p.Name)}
 	case len(p.From) > 0 && !slices.ContainsFunc(p.From, who.Overlaps):
 		return g, &AddressError{who, "is outside the profile's `from`: its gate would not let it in"}
 	}
-	if err := s.backend.Grant(ctx, p, holder, d); err != nil || len(is.Drift) == 0 {
-		return g, err
+	return g, nil
+}
+
+// leaseOf is a lease for d, or for the profile's own time when d is 0.
+func leaseOf(p *protocol.Profile, holder netip.Prefix, d time.Duration) backend.Source {
+	if d == 0 {
+		d = p.Lease
 	}
-	is, err = s.backend.Installed(ctx) // a grant may have been a commit, which puts them right
-	g.Drift = is.Drift
-	return g, err
+	return backend.Source{Profile: p.Name, Address: holder, State: backend.Open, Step: len(p.Sequence), Steps: len(p.Sequence), Left: d, Unlimited: d == 0}
+}
+
+// bans returns who is banned inside a prefix, and all that has to end for that to be over.
+func bans(r *backend.Reading, who netip.Prefix) (banned []netip.Addr, end []backend.Source) {
+	for _, src := range r.Sources {
+		if src.State != backend.Banned && src.State != backend.Fallen || !who.Contains(src.Address.Addr()) {
+			continue
+		}
+		end = append(end, src)
+		if src.State == backend.Banned {
+			banned = append(banned, src.Address.Addr())
+		}
+	}
+	return banned, end
 }
 
 // Revoked is what a revocation has ended.
@@ -76,30 +110,40 @@ type Revoked struct {
 // for the zero Prefix. With cut the connections end too that were made through the gate
 // from there.
 func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut bool) (Revoked, error) {
-	lock, err := s.lock(ctx)
-	if err != nil {
-		return Revoked{}, err
-	}
-	defer lock.Release()
-	_, p, err := s.find(ctx, name)
-	if err != nil {
-		return Revoked{}, err
-	}
-	from := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
-	if who.IsValid() {
-		holder, err := holderOf(p, plain(who))
-		if err != nil {
-			return Revoked{}, err
-		}
-		from = []netip.Prefix{holder}
+	depth := backend.Depth{Leases: true, Profile: name}
+	if who = plain(who); who.IsValid() {
+		depth.Family = protocol.FamilyOf(who.Addr())
 	}
 	var r Revoked
-	var left []netip.Prefix
-	r.Ended, left, err = s.backend.Revoke(ctx, p, func(holder netip.Prefix) bool { return backend.Within(holder, from) })
-	for _, holder := range left {
-		if slices.ContainsFunc(from, holder.Overlaps) {
-			r.Wider = append(r.Wider, holder)
+	var p *protocol.Profile
+	var from []netip.Prefix
+	_, err := s.changeLeases(ctx, depth, func(is *backend.Reading) (give, end []backend.Source, err error) {
+		if p, err = find(is, name); err != nil {
+			return nil, nil, err
 		}
+		from = everybody()
+		if who.IsValid() {
+			holder, err := holderOf(p, who)
+			if err != nil {
+				return nil, nil, err
+			}
+			from = []netip.Prefix{holder}
+		}
+		r = Revoked{}
+		for _, src := range backend.Longest(is.Sources) {
+			switch {
+			case src.Profile != name || src.State != backend.Open:
+			case backend.Within(src.Address, from):
+				r.Ended = append(r.Ended, src.Address)
+				end = append(end, src)
+			case slices.ContainsFunc(from, src.Address.Overlaps):
+				r.Wider = append(r.Wider, src.Address)
+			}
+		}
+		return nil, end, nil
+	})
+	if err != nil {
+		return Revoked{}, err
 	}
 	for _, f := range from {
 		if err == nil && cut && p.In(protocol.FamilyOf(f.Addr())) {
@@ -114,29 +158,57 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 	return r, err
 }
 
+// everybody is all addresses of both families.
+func everybody() []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+}
+
 // Unban lifts the ban of an address, those inside a prefix, or all for the zero Prefix,
 // and forgets the falls counted so far. It returns who was banned.
-func (s *Server) Unban(ctx context.Context, who netip.Prefix) ([]netip.Addr, error) {
+func (s *Server) Unban(ctx context.Context, who netip.Prefix) (lifted []netip.Addr, err error) {
+	which := everybody()
+	if who = plain(who); who.IsValid() {
+		which = []netip.Prefix{who}
+	}
+	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, func(r *backend.Reading) (give, end []backend.Source, err error) {
+		lifted = nil
+		for _, p := range which {
+			banned, falls := bans(r, p)
+			lifted, end = append(lifted, banned...), append(end, falls...)
+		}
+		return nil, end, nil
+	})
+	return lifted, err
+}
+
+// changeLeases gives and ends leases, bans and falls. It returns the leases that the kernel
+// pushed out for those that were given.
+func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(*backend.Reading) (give, end []backend.Source, err error)) ([]backend.Source, error) {
 	lock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Release()
-	who = plain(who)
-	return s.backend.Unban(ctx, func(addr netip.Addr) bool { return !who.IsValid() || who.Contains(addr) })
+	r, err := s.backend.Read(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return s.commit(ctx, r, d, func(r *backend.Reading) (backend.Plan, error) {
+		give, end, err := change(r)
+		if err != nil {
+			return nil, err
+		}
+		return r.Change(give, end)
+	}, lock.file())
 }
 
-// find reads what is installed, and finds a profile by its name.
-func (s *Server) find(ctx context.Context, name string) (backend.Installed, *protocol.Profile, error) {
-	is, err := s.backend.Installed(ctx)
-	if err != nil {
-		return is, nil, err
-	}
-	i := slices.IndexFunc(is.Profiles, named(name))
+// find finds an installed profile by its name.
+func find(r *backend.Reading, name string) (*protocol.Profile, error) {
+	i := slices.IndexFunc(r.Profiles, named(name))
 	if i < 0 {
-		return is, nil, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
+		return nil, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
 	}
-	return is, is.Profiles[i], nil
+	return r.Profiles[i], nil
 }
 
 // plain writes an IPv4 address in IPv6 form, or a prefix of such, as IPv4.

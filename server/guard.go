@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"knockkit/server/backend"
 	"knockkit/server/claim"
 )
 
@@ -23,8 +22,8 @@ const GuardCommand = claim.GuardCommand
 // order is what the guard is told at its start, as one line of JSON.
 type order struct {
 	Backend  string
-	Texts    []backend.Text // the rules to put back
-	Patience time.Duration  // counted from `committed`
+	Saved    string        // the rules to put back
+	Patience time.Duration // counted from `committed`
 }
 
 // What the guard is told after that. The end of its orders means `undo`.
@@ -55,11 +54,10 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 	unix.CloseOnExec(guardLock)
 	unix.CloseOnExec(guardAnswers)
 	in := bufio.NewReader(orders)
-	saver, o, err := prepare(in, open)
+	srv, o, err := takeOrder(in, open)
 	if err != nil {
 		return false, err
 	}
-	saver.Hold(lock, answers)
 	if _, err := io.WriteString(answers, ready); err != nil {
 		return false, nil // whoever started us went away before anything was changed
 	}
@@ -68,7 +66,7 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 		return false, nil
 	}
 	answer := wasUndone
-	err = saver.PutBack(ctx, o.Texts)
+	err = srv.putBack(ctx, o.Saved, lock, answers)
 	if err != nil {
 		answer = strings.Join(strings.Fields(err.Error()), " ")
 	}
@@ -78,13 +76,7 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 	return false, nil
 }
 
-// holdingSaver is a backend that the guard can work with.
-type holdingSaver interface {
-	Saver
-	Hold(files ...*os.File)
-}
-
-func prepare(in *bufio.Reader, open func(name string) (Backend, error)) (holdingSaver, order, error) {
+func takeOrder(in *bufio.Reader, open func(name string) (Backend, error)) (*Server, order, error) {
 	var o order
 	line, err := in.ReadBytes('\n')
 	if err != nil {
@@ -94,14 +86,7 @@ func prepare(in *bufio.Reader, open func(name string) (Backend, error)) (holding
 		return nil, o, fmt.Errorf("orders: %w", err)
 	}
 	b, err := open(o.Backend)
-	if err != nil {
-		return nil, o, err
-	}
-	saver, ok := b.(holdingSaver)
-	if !ok {
-		return nil, o, backend.ErrUnsupported
-	}
-	return saver, o, nil
+	return New(b, Settings{}), o, err
 }
 
 // keeps waits for the end of the trial, and reports whether the new rules are to stay. The

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -21,6 +22,8 @@ type Change struct {
 	Notes     []string       // what the operator should know about the host
 	Texts     []backend.Text // with DryRun: what would be committed
 	Guard     *Guard         // with Try: undoes the change unless it is told to keep it; holds the lock until then
+
+	newly []*protocol.Profile // that may close a port which was open
 }
 
 // InstallOptions says how to install.
@@ -42,75 +45,82 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		return Change{}, err
 	}
 	defer func() { lock.Release() }()
-	is, err := s.backend.Installed(ctx)
+	r, err := s.backend.Read(ctx, depthOfInstall)
 	if err != nil {
 		return Change{}, err
-	}
-	if !o.Exactly && is.Unread != nil {
-		return Change{}, fmt.Errorf("what is installed beside this cannot be read and would be lost; name no profile, to install all: %w", is.Unread)
 	}
 	other, err := s.elsewhere(ctx)
 	if err != nil {
 		return Change{}, err
 	}
-	is.Profiles = merge(other.is.Profiles, is.Profiles)
-	all := profiles
-	if !o.Exactly {
-		all = merge(is.Profiles, profiles)
-	}
-	want, err := s.plan(all)
+	change, want, err := s.prepare(r, other, profiles, o)
 	if err != nil {
 		return Change{}, err
 	}
-	want.Carried, want.Trial = append(backend.Keep(other.leases, other.is.Profiles, all), o.Carried...), o.Try > 0
-	change := compare(is.Profiles, profiles, all)
-	newly := newlyGated(is.Profiles, profiles)
-	if o.Guard != nil && !o.DryRun {
-		if err := o.Guard(newly); err != nil {
-			return Change{}, err
-		}
-	}
+	plan := func(r *backend.Reading) (backend.Plan, error) { return r.Plan(want) }
 	if o.DryRun {
-		change.Texts, err = s.backend.Render(ctx, want)
+		p, err := plan(r)
+		if err == nil {
+			change.Texts = p.Texts()
+		}
 		return change, err
 	}
-	change.Leases = s.fates(ctx, is.Profiles, all, other.leases)
-	if is.Unread != nil {
-		change.Leases = append(change.Leases, "what was installed could not be read: how many leases are over is not known")
-	}
-	if o.Try > 0 && other.backend != nil {
-		return Change{}, backend.Unsupported("the rules move from backend %s to %s, which a trial cannot undo", other.backend.Name(), s.backend.Name())
-	}
-	var guard *Guard
-	if o.Try > 0 {
-		if guard, err = s.startGuard(ctx, lock, o.Try); err != nil {
+	if o.Guard != nil {
+		if err := o.Guard(change.newly); err != nil {
 			return Change{}, err
 		}
-		lock = nil // the guard's
 	}
-	if err := adopt(newly); err != nil {
+	hold := []*os.File{lock.file()}
+	if o.Try > 0 {
+		if change.Guard, err = s.startGuard(ctx, r, lock, o.Try); err != nil {
+			return Change{}, err
+		}
+		hold, lock = append(hold, change.Guard.orders), nil // the guard's
+	}
+	if err := adopt(change.newly); err != nil {
 		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
 	}
-	err = s.backend.Commit(ctx, want)
-	if err != nil && guard != nil {
-		if undo := guard.Undo(); undo != nil {
-			err = fmt.Errorf("%v; and %w", err, undo) // not the error of a commit that changed nothing
-		}
+	if _, err := s.commit(ctx, r, depthOfInstall, plan, hold...); err != nil {
+		return Change{}, change.Guard.giveUp(err)
 	}
+	if change.Guard != nil {
+		return change, change.Guard.committed()
+	}
+	if len(change.Removed) == 0 || len(change.Installed)+len(change.Updated)+len(change.Kept) > 0 {
+		change.Notes = append(change.Notes, s.roomNotes(ctx, r.Fill)...)
+	}
+	return change, other.handOver(ctx, hold...)
+}
+
+// prepare says what an install would change, and what it wants in the kernel.
+func (s *Server) prepare(r *backend.Reading, other elsewhere, profiles []*protocol.Profile, o InstallOptions) (Change, backend.Want, error) {
+	if !o.Exactly && r.Unread != nil {
+		return Change{}, backend.Want{}, fmt.Errorf("what is installed beside this cannot be read and would be lost; name no profile, to install all: %w", r.Unread)
+	}
+	was := merge(other.profiles(), r.Profiles)
+	all := profiles
+	if !o.Exactly {
+		all = merge(was, profiles)
+	}
+	want, err := s.compile(all)
 	if err != nil {
-		return Change{}, err
+		return Change{}, backend.Want{}, err
 	}
-	if guard != nil {
-		change.Guard = guard
-		return change, guard.committed()
+	carried := other.leases()
+	want.Carried, want.Trial = append(backend.Keep(carried, other.profiles(), all), o.Carried...), o.Try > 0
+	change := compare(was, profiles, all)
+	change.newly = newlyGated(was, profiles)
+	change.Leases = fates(was, all, slices.Concat(r.Sources, carried))
+	if r.Unread != nil {
+		change.Leases = append(change.Leases, "what was installed could not be read: how many leases are over is not known")
 	}
 	if other.backend != nil {
 		change.From = other.backend.Name()
+		if o.Try > 0 {
+			err = backend.Unsupported("the rules move from backend %s to %s, which a trial cannot undo", change.From, s.backend.Name())
+		}
 	}
-	if len(all) > 0 {
-		change.Notes = append(change.Notes, s.roomNotes(ctx)...)
-	}
-	return change, other.handOver(ctx)
+	return change, want, err
 }
 
 // Remove takes the named profiles out of the kernel; none named: all, and with
@@ -122,26 +132,27 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 		return Change{}, err
 	}
 	defer lock.Release()
-	is, err := s.backend.Installed(ctx)
+	r, err := s.backend.Read(ctx, depthOfInstall)
 	if err != nil {
 		return Change{}, err
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(is.Profiles, named(name)) {
+		if !slices.ContainsFunc(r.Profiles, named(name)) {
 			return Change{}, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
 		}
 	}
 	var left []*protocol.Profile
-	for _, p := range is.Profiles {
+	for _, p := range r.Profiles {
 		if len(names) > 0 && !slices.Contains(names, p.Name) {
 			left = append(left, p)
 		}
 	}
-	want, err := backend.Compile(left, s.policyOf(is))
+	want, err := backend.Compile(left, s.policyOf(r.Installed))
 	if err != nil {
 		return Change{}, err
 	}
-	return compare(is.Profiles, nil, left), s.backend.Commit(ctx, want)
+	_, err = s.commit(ctx, r, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.Plan(want) }, lock.file())
+	return compare(r.Profiles, nil, left), err
 }
 
 // policyOf keeps the installed policy where profiles stay: only an install brings

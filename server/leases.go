@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -10,9 +9,8 @@ import (
 )
 
 // fates says what an install makes of the leases that profiles have whose meaning it
-// changes: a sentence for each of them, none where there is nothing to say. other are
-// leases of the other backend.
-func (s *Server) fates(ctx context.Context, was, will []*protocol.Profile, other []backend.Source) []string {
+// changes: a sentence for each of them, none where there is nothing to say.
+func fates(was, will []*protocol.Profile, sources []backend.Source) []string {
 	type pair struct{ was, will *protocol.Profile }
 	var changed []pair
 	for _, p := range will {
@@ -23,11 +21,6 @@ func (s *Server) fates(ctx context.Context, was, will []*protocol.Profile, other
 	if len(changed) == 0 {
 		return nil
 	}
-	sources, err := s.backend.Sources(ctx)
-	if err != nil {
-		return []string{fmt.Sprintf("how many leases are over is not known: %v", err)}
-	}
-	sources = append(sources, other...)
 	backend.Sort(sources)
 	sources = backend.Longest(sources)
 	var all []string

@@ -25,9 +25,8 @@ const (
 // Lock is held by the one knockd that changes the rules of a network namespace. Tools that
 // have inherited it keep it until they end.
 type Lock struct {
-	claim    *claim.Claim
-	name     *net.UnixListener // of older versions; nil: somebody else has it
-	released func()            // may be nil
+	claim *claim.Claim
+	name  *net.UnixListener // of older versions; nil: somebody else has it
 }
 
 // LockError says who holds the lock.
@@ -37,17 +36,11 @@ func (e *LockError) Error() string {
 	return fmt.Sprintf("another knockd (%s) is changing the rules", e.Holder)
 }
 
-// lock takes the host's lock for the server's backend.
+// lock takes the host's lock.
 func (s *Server) lock(ctx context.Context) (*Lock, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
-	l, err := takeLock(ctx, s.Waiting)
-	if err != nil {
-		return nil, err
-	}
-	s.backend.Hold(l.file())
-	l.released = func() { s.backend.Hold() }
-	return l, nil
+	return takeLock(ctx, s.Waiting)
 }
 
 // TakeLock waits for the lock until the context ends. Errors: a [*LockError],
@@ -118,9 +111,6 @@ func (l *Lock) file() *os.File { return l.claim.File() }
 func (l *Lock) Release() {
 	if l == nil {
 		return
-	}
-	if l.released != nil {
-		l.released()
 	}
 	if l.name != nil {
 		l.name.Close()

@@ -62,18 +62,9 @@ func (s *Server) tableAdvice(ctx context.Context, fills []backend.Fill) ([]Advic
 	return nil, nil
 }
 
-// roomNotes is the advice after an install. The sets of nftables are left to `status`: to
-// count them, nft would list every address in them.
-func (s *Server) roomNotes(ctx context.Context) []string {
-	b, ok := s.backend.(*iptables.Backend)
-	if !ok {
-		return nil
-	}
-	fills, err := b.Fill(ctx)
-	var all []Advice
-	if err == nil {
-		all, err = s.tableAdvice(ctx, fills)
-	}
+// roomNotes is the advice after an install.
+func (s *Server) roomNotes(ctx context.Context, fills []backend.Fill) []string {
+	all, err := s.tableAdvice(ctx, fills)
 	if err != nil {
 		return []string{fmt.Sprintf("how much the kernel's tables hold could not be read: %v", err)}
 	}
@@ -82,4 +73,17 @@ func (s *Server) roomNotes(ctx context.Context) []string {
 		notes = append(notes, a.String())
 	}
 	return notes
+}
+
+// pushedOut is about leases that a full recency table forgot for one that was given.
+func pushedOut(ctx context.Context, lost []backend.Source) Advice {
+	var who []string
+	for _, s := range lost {
+		who = append(who, fmt.Sprintf("%s (%s)", backend.Holder(s.Address), s.Profile))
+	}
+	a := Advice{Found: "who has lost a lease for it: " + strings.Join(who, ", "), Why: "a table was full"}
+	if m, err := iptables.ReadModule(ctx); err == nil { // how large it is, the lease does not depend on
+		a.Why, a.Todo = fmt.Sprintf("a table holds %d addresses, and was full", m.Limit), m.Raise()
+	}
+	return a
 }

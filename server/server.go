@@ -2,37 +2,45 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
 	"knockkit/server/claim"
 )
 
-// Backend executes automata in the kernel. Its methods are not called side by
-// side: the server holds the host's lock meanwhile.
+// Backend executes automata in the kernel. It has no state: whoever uses one may do so from
+// several goroutines, and who changes something holds the host's lock meanwhile.
 type Backend interface {
 	Name() string
-	Hold(files ...*os.File)
-	Render(ctx context.Context, want backend.Want) ([]backend.Text, error)
-	Commit(ctx context.Context, want backend.Want) error
-	Installed(ctx context.Context) (backend.Installed, error)
-	Sources(ctx context.Context) ([]backend.Source, error)
-	Grant(ctx context.Context, p *protocol.Profile, holder netip.Prefix, d time.Duration) error
-	Revoke(ctx context.Context, p *protocol.Profile, which func(holder netip.Prefix) bool) (ended, left []netip.Prefix, err error)
-	Unban(ctx context.Context, which func(netip.Addr) bool) (lifted []netip.Addr, err error)
+
+	// Live reports whether the kernel holds anything of ours. No tool is run.
+	Live(ctx context.Context) (bool, error)
+
+	// Read reads the kernel.
+	Read(ctx context.Context, d backend.Depth) (*backend.Reading, error)
+
+	// Clean is the reading of a host where nothing is installed.
+	Clean() *backend.Reading
+
+	// Commit does what a plan of one of its readings says: all or nothing. Its tools keep the
+	// given files open. It returns the leases that the kernel has pushed out of a full table
+	// for those that were given. Errors: [backend.ErrStale]; those of the tools.
+	Commit(ctx context.Context, p backend.Plan, hold ...*os.File) (pushedOut []backend.Source, err error)
 }
 
-// Saver is a backend whose rules can be put back as they were.
-type Saver interface {
-	Save(ctx context.Context) ([]backend.Text, error)
-	PutBack(ctx context.Context, texts []backend.Text) error
-}
+// How deep the commands look.
+var (
+	// depthOfStatus is all that there is to know.
+	depthOfStatus = backend.Depth{Rules: true, Leases: true, Positions: 1000}
+
+	// depthOfInstall is what the next commit follows from.
+	depthOfInstall = backend.Depth{Rules: true, Leases: true}
+)
 
 // Server changes and reads one host: the network namespace of the caller.
 type Server struct {
@@ -47,6 +55,42 @@ func New(b Backend, s Settings) *Server { return &Server{backend: b, settings: s
 
 // Backend returns the backend that the server uses.
 func (s *Server) Backend() Backend { return s.backend }
+
+// Read reads what is installed, who holds what, and whether the rules are as they were
+// committed.
+func (s *Server) Read(ctx context.Context) (*backend.Reading, error) {
+	return s.backend.Read(ctx, depthOfInstall)
+}
+
+// Look is Read for who asks for what is installed and who holds what.
+func (s *Server) Look(ctx context.Context) (backend.Installed, []backend.Source, error) {
+	r, err := s.Read(ctx)
+	if err != nil {
+		return backend.Installed{}, nil, err
+	}
+	return r.Installed, r.Sources, nil
+}
+
+// staleTries is how often a change is planned when the kernel changes behind the plan.
+const staleTries = 5
+
+// commit plans a change from a reading of that depth, and commits it. Where the kernel is not
+// any more what was read, it reads and plans again.
+func (s *Server) commit(ctx context.Context, r *backend.Reading, d backend.Depth, plan func(*backend.Reading) (backend.Plan, error), hold ...*os.File) ([]backend.Source, error) {
+	for try := 1; ; try++ {
+		p, err := plan(r)
+		if err != nil {
+			return nil, err
+		}
+		pushedOut, err := s.backend.Commit(ctx, p, hold...)
+		if !errors.Is(err, backend.ErrStale) || try == staleTries {
+			return pushedOut, err
+		}
+		if r, err = s.backend.Read(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+}
 
 // CheckError says that profiles cannot be installed, alone or together.
 type CheckError struct {
@@ -64,8 +108,8 @@ func (e *CheckError) Error() string {
 // List returns the problems one by one.
 func (e *CheckError) List() []error { return e.Problems }
 
-// plan compiles profiles for both families, and refuses what cannot be.
-func (s *Server) plan(profiles []*protocol.Profile) (backend.Want, error) {
+// compile compiles profiles for both families, and refuses what cannot be.
+func (s *Server) compile(profiles []*protocol.Profile) (backend.Want, error) {
 	var problems []error
 	for _, p := range profiles {
 		switch {
@@ -112,9 +156,20 @@ func named(name string) func(*protocol.Profile) bool {
 
 // Render returns the texts that Install would commit for exactly these profiles.
 func (s *Server) Render(ctx context.Context, profiles []*protocol.Profile) ([]backend.Text, error) {
-	want, err := s.plan(profiles)
+	want, err := s.compile(profiles)
 	if err != nil {
 		return nil, err
 	}
-	return s.backend.Render(ctx, want)
+	r, err := s.backend.Read(ctx, depthOfInstall)
+	if errors.Is(err, backend.ErrPrivilege) || errors.Is(err, backend.ErrUnsupported) {
+		r, err = s.backend.Clean(), nil // who may not look can still be shown what a clean host would get
+	}
+	if err != nil {
+		return nil, err
+	}
+	plan, err := r.Plan(want)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Texts(), nil
 }

@@ -44,46 +44,46 @@ type Status struct {
 	Foreign  []string
 	Fill     []backend.Fill
 	Advice   []Advice // about how full the tables are, and how much they hold
-}
 
-// Filler is a backend that can say how full the kernel's tables are.
-type Filler interface {
-	Fill(ctx context.Context) ([]backend.Fill, error)
+	Positions int              // sources in a position, listed in Sources or not; -1: not known
+	Reading   *backend.Reading // that all of this follows from
 }
 
 // Status reads the host. files are the profiles of the configuration folder;
 // names limit the answer to some profiles, none means all.
 func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []string) (Status, error) {
-	is, err := s.backend.Installed(ctx)
+	r, err := s.backend.Read(ctx, depthOfStatus)
 	if err != nil {
 		return Status{}, err
 	}
-	sources, err := s.backend.Sources(ctx)
-	if err != nil {
-		return Status{}, err
-	}
-	asked := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
-	st := Status{Backend: s.backend.Name(), Policy: is.Policy, Drift: is.Drift, Foreign: is.Foreign}
-	for _, p := range merge(is.Profiles, without(files, is.Profiles)) {
-		if asked(p.Name) {
-			enabled := slices.ContainsFunc(files, func(f *protocol.Profile) bool { return f.Name == p.Name && f.Enabled })
-			st.Profiles = append(st.Profiles, ProfileStatus{Profile: p, State: stateOf(p.Name, is.Profiles, files), Enabled: enabled})
-		}
-	}
-	for _, src := range backend.Longest(sources) {
-		if src.Profile == "" || asked(src.Profile) {
-			st.Sources = append(st.Sources, src)
-		}
-	}
-	if filler, ok := s.backend.(Filler); ok {
-		if st.Fill, err = filler.Fill(ctx); err != nil {
-			return st, err
-		}
-	}
-	if len(is.Profiles) > 0 {
+	st := StatusOf(r, files, names)
+	st.Backend = s.backend.Name()
+	if len(r.Profiles) > 0 {
 		st.Advice, err = s.tableAdvice(ctx, st.Fill)
 	}
 	return st, err
+}
+
+// StatusOf is what a reading of the kernel says of the files.
+func StatusOf(r *backend.Reading, files []*protocol.Profile, names []string) Status {
+	asked := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+	st := Status{Policy: r.Policy, Drift: r.Drift, Foreign: r.Foreign, Fill: r.Fill, Positions: r.Positions, Reading: r}
+	byName := map[string]*protocol.Profile{}
+	for _, f := range files {
+		byName[f.Name] = f
+	}
+	for _, p := range merge(files, r.Profiles) {
+		if asked(p.Name) {
+			f := byName[p.Name]
+			st.Profiles = append(st.Profiles, ProfileStatus{Profile: p, State: stateOf(p, f, r.Profiles), Enabled: f != nil && f.Enabled})
+		}
+	}
+	for _, src := range backend.Longest(r.Sources) {
+		if src.State != backend.Fallen && (src.Profile == "" || asked(src.Profile)) {
+			st.Sources = append(st.Sources, src)
+		}
+	}
+	return st
 }
 
 // AddBroken adds profiles whose files cannot be used. One that is installed is changed:
@@ -100,33 +100,20 @@ func (s *Status) AddBroken(names []string) {
 	slices.SortFunc(s.Profiles, func(x, y ProfileStatus) int { return strings.Compare(x.Profile.Name, y.Profile.Name) })
 }
 
-// without returns the profiles that have no namesake among others.
-func without(profiles, others []*protocol.Profile) []*protocol.Profile {
-	return slices.DeleteFunc(slices.Clone(profiles), func(p *protocol.Profile) bool {
-		return slices.ContainsFunc(others, named(p.Name))
-	})
-}
-
-func stateOf(name string, installed, files []*protocol.Profile) ProfileState {
-	i, f := slices.IndexFunc(installed, named(name)), slices.IndexFunc(files, named(name))
+// stateOf compares a profile, as installed if it is, with its file, which may be nil.
+func stateOf(p, file *protocol.Profile, installed []*protocol.Profile) ProfileState {
+	_, live := slices.BinarySearchFunc(installed, p.Name, func(p *protocol.Profile, name string) int { return strings.Compare(p.Name, name) })
 	switch {
-	case i < 0 && !files[f].Enabled:
+	case !live && !file.Enabled:
 		return StateDisabled
-	case i < 0:
+	case !live:
 		return StateNotInstalled
-	case f < 0:
+	case file == nil:
 		return StateNoFile
-	case !files[f].Enabled || installed[i].Canonical() != files[f].Canonical():
+	case !file.Enabled || p.Canonical() != file.Canonical():
 		return StateChanged
 	}
 	return StateInstalled
-}
-
-// Installed returns the profiles that the kernel runs, by name.
-func (s *Server) Installed(ctx context.Context) ([]*protocol.Profile, error) {
-	is, err := s.backend.Installed(ctx)
-	slices.SortFunc(is.Profiles, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
-	return is.Profiles, err
 }
 
 // Has reports whether the status knows a profile of that name.

@@ -34,14 +34,10 @@ type Guard struct {
 	putBack func() error // does the guard's work in this process
 }
 
-// startGuard starts the guard with the rules that are installed now, before the change. It
-// takes over the lock.
-func (s *Server) startGuard(ctx context.Context, lock *Lock, patience time.Duration) (*Guard, error) {
-	saver, ok := s.backend.(Saver)
-	if !ok {
-		return nil, fmt.Errorf("--try with %s: %w", s.backend.Name(), backend.ErrUnsupported)
-	}
-	texts, err := saver.Save(ctx)
+// startGuard starts the guard with the rules that were read, before the change. It takes over
+// the lock.
+func (s *Server) startGuard(ctx context.Context, r *backend.Reading, lock *Lock, patience time.Duration) (*Guard, error) {
+	saved, err := r.Save()
 	if err != nil {
 		return nil, err
 	}
@@ -54,10 +50,7 @@ func (s *Server) startGuard(ctx context.Context, lock *Lock, patience time.Durat
 		return nil, errors.Join(err, theirs.Close(), orders.Close())
 	}
 	g := &Guard{cmd: exec.Command("/proc/self/exe", GuardCommand), orders: orders, done: make(chan struct{}), lock: lock}
-	g.putBack = func() error {
-		s.backend.Hold(lock.file())
-		return saver.PutBack(context.WithoutCancel(ctx), texts)
-	}
+	g.putBack = func() error { return s.putBack(context.WithoutCancel(ctx), saved, lock.file()) }
 	g.cmd.Args[0] = "knockd"
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no hangup from our terminal
 	g.cmd.Stdin, g.cmd.Stderr = theirs, os.Stderr
@@ -68,7 +61,7 @@ func (s *Server) startGuard(ctx context.Context, lock *Lock, patience time.Durat
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the guard: %w", err), orders.Close(), answers.Close())
 	}
-	_ = g.tell(order{s.backend.Name(), texts, patience}.line()) // that it is not ready says more
+	_ = g.tell(order{s.backend.Name(), saved, patience}.line()) // that it is not ready says more
 	in := bufio.NewReader(answers)
 	if word, _ := in.ReadString('\n'); word != ready {
 		return nil, errors.Join(orders.Close(), answers.Close(), fmt.Errorf("the guard does not start: %w", cmp.Or(g.cmd.Wait(), io.EOF)))
@@ -80,8 +73,28 @@ func (s *Server) startGuard(ctx context.Context, lock *Lock, patience time.Durat
 		g.answer = strings.TrimSuffix(string(word), "\n")
 		g.ended = g.cmd.Wait()
 	}()
-	s.backend.Hold(lock.file(), orders)
 	return g, nil
+}
+
+// putBack makes what was saved what is installed.
+func (s *Server) putBack(ctx context.Context, saved string, hold ...*os.File) error {
+	r, err := s.backend.Read(ctx, depthOfInstall)
+	if err != nil {
+		return err
+	}
+	_, err = s.commit(ctx, r, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.PutBack(saved) }, hold...)
+	return err
+}
+
+// giveUp ends a trial whose commit failed, if it was one.
+func (g *Guard) giveUp(err error) error {
+	if g == nil {
+		return err
+	}
+	if undo := g.Undo(); undo != nil {
+		return fmt.Errorf("%v; and %w", err, undo) // not the error of a commit that changed nothing
+	}
+	return err
 }
 
 func (o order) line() string {

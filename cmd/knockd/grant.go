@@ -96,18 +96,13 @@ func grant(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	pushedOut := s.PushedOut(c.Context, who.Addr())
 	granted, err := s.Grant(c.Context, name, who, d)
 	if err != nil {
 		return explainError(err)
 	}
-	lifted, err := s.Unban(c.Context, granted.Covers)
 	service.Nudge(c.Context)
-	if err != nil {
-		return explainError(err)
-	}
-	if len(lifted) > 0 {
-		h.words.Note("%s", unbanned(lifted))
+	if len(granted.Lifted) > 0 {
+		h.words.Note("%s", unbanned(granted.Lifted))
 	}
 	length := "for the profile's lease"
 	if d > 0 {
@@ -116,10 +111,8 @@ func grant(c *cli.Context) error {
 	if granted.Once {
 		length += ", for one connection"
 	}
-	if lost, some, err := pushedOut(); err != nil {
-		h.words.Warning("%v", err)
-	} else if some {
-		h.words.Warning("%s", lost)
+	for _, a := range granted.Advice {
+		h.words.Warning("%s", a)
 	}
 	covers := backend.Holder(granted.Covers)
 	if len(granted.Drift) > 0 {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"knockkit/internal/rights"
 	"knockkit/server"
 	"knockkit/server/backend"
 )
@@ -15,7 +16,7 @@ func unseen(f *Facts) []Finding {
 	var all []Finding
 	for _, u := range f.Unseen {
 		todo := "see what the tool says"
-		if errors.Is(u.Err, backend.ErrPrivilege) || errors.Is(u.Err, fs.ErrPermission) || errors.Is(u.Err, errNoNamespace) {
+		if errors.Is(u.Err, backend.ErrPrivilege) || errors.Is(u.Err, fs.ErrPermission) || errors.Is(u.Err, rights.ErrNoNetwork) {
 			todo = "run it as root: sudo knockd doctor"
 		}
 		all = append(all, Finding{IDUnseen, Warning, fmt.Sprintf("could not look at %s: %v", u.What, u.Err),

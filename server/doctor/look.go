@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"knockkit/internal/rights"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/backend"
@@ -20,7 +21,7 @@ import (
 func Look(ctx context.Context, in Input) (*Facts, error) {
 	f := &Facts{Input: in}
 	for _, name := range []string{"iptables", "nftables"} {
-		if err := try(ctx, name); errors.Is(err, errNoNamespace) {
+		if err := try(ctx, name); errors.Is(err, rights.ErrNoNetwork) {
 			f.miss("whether backend "+name+" works", err)
 		} else {
 			f.Trials = append(f.Trials, Trial{name, err})

@@ -2,19 +2,13 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"knockkit/internal/rights"
 	"knockkit/protocol"
 	"knockkit/server"
 )
-
-// errNoNamespace says that no network namespace can be made to try things in.
-var errNoNamespace = errors.New("no network namespace can be made to try it in")
 
 // sample uses what any profile may need of the kernel.
 const sample = `sequence = ["icmp", "7421/tcp", "7422/udp"]
@@ -28,7 +22,7 @@ prefix = { ipv4 = 24, ipv6 = 64 }
 // try installs a profile with a backend in an empty network namespace, reads it back
 // and removes it. The host itself is not touched.
 func try(ctx context.Context, name string) error {
-	return inEmptyNamespace(func() error {
+	return rights.InEmptyNetwork(func() error {
 		p, diagnostics := protocol.ParseProfile("sample.toml", []byte(sample))
 		if diagnostics.HasErrors() {
 			return diagnostics
@@ -53,19 +47,4 @@ func try(ctx context.Context, name string) error {
 		_, err = s.Remove(ctx, nil)
 		return err
 	})
-}
-
-// inEmptyNamespace calls f on a thread in a network namespace of its own, which goes
-// with the thread.
-func inEmptyNamespace(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("%w: %w", errNoNamespace, err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
 }

@@ -10,12 +10,15 @@ import (
 	"knockkit/server/backend"
 )
 
-// installed reads what the backend says about the rules.
+// installed reads what the kernel says about the rules.
 func (s *site) installed() backend.Installed {
 	s.t.Helper()
 	var in backend.Installed
-	s.do(func() (err error) {
-		in, err = s.srv.Backend().Installed(s.t.Context())
+	s.do(func() error {
+		r, err := s.srv.Read(s.t.Context())
+		if err == nil {
+			in = r.Installed
+		}
 		return err
 	})
 	return in

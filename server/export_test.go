@@ -1,4 +1,38 @@
 package server
 
+import (
+	"context"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
 // EndConnections is for tests of what a command asks for with a whole family.
 var EndConnections = endConnections
+
+// Save returns what PutBack takes: a trial without its guard.
+func (s *Server) Save(ctx context.Context) (string, error) {
+	r, err := s.Read(ctx)
+	if err != nil {
+		return "", err
+	}
+	return r.Save()
+}
+
+// PutBack makes what was saved what is installed.
+func (s *Server) PutBack(ctx context.Context, saved string) error { return s.putBack(ctx, saved) }
+
+// Try commits exactly these profiles as a trial does.
+func (s *Server) Try(ctx context.Context, profiles []*protocol.Profile) error {
+	want, err := s.compile(profiles)
+	if err != nil {
+		return err
+	}
+	want.Trial = true
+	r, err := s.Read(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.commit(ctx, r, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.Plan(want) })
+	return err
+}

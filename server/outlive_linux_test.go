@@ -13,7 +13,6 @@ import (
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // webProfile is a profile that 7001, 8001 open, with more keys.
@@ -184,20 +183,14 @@ func TestALeaseIsThereWhenTheCommitThatWouldEndItFails(t *testing.T) {
 // try commits profiles as a trial does, and returns what puts back what was there.
 func (s *site) try(profiles ...*protocol.Profile) (undo func()) {
 	s.t.Helper()
-	saver := s.srv.Backend().(server.Saver)
-	want, err := backend.Compile(profiles, strict().Policy)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	want.Trial = true
-	var texts []backend.Text
+	var saved string
 	s.do(func() (err error) {
-		if texts, err = saver.Save(s.t.Context()); err != nil {
+		if saved, err = s.srv.Save(s.t.Context()); err != nil {
 			return err
 		}
-		return s.srv.Backend().Commit(s.t.Context(), want)
+		return s.srv.Try(s.t.Context(), profiles)
 	})
-	return func() { s.do(func() error { return saver.PutBack(s.t.Context(), texts) }) }
+	return func() { s.do(func() error { return s.srv.PutBack(s.t.Context(), saved) }) }
 }
 
 // TestATrialThatIsUndoneGivesBackTheLeasesThatItEnded, and ends those that were given

@@ -34,18 +34,14 @@ func TestAGateStaysShutWhileOtherProfilesComeAndGo(t *testing.T) {
 					return err
 				})
 			}
-			saver, ok := s.srv.Backend().(server.Saver)
-			if !ok {
-				t.Fatalf("%s saves nothing", name)
-			}
 			for range 3 {
-				var texts []backend.Text
+				var saved string
 				s.do(func() (err error) {
-					texts, err = saver.Save(t.Context())
+					saved, err = s.srv.Save(t.Context())
 					return err
 				})
 				s.install(others...)
-				s.do(func() error { return saver.PutBack(t.Context(), texts) })
+				s.do(func() error { return s.srv.PutBack(t.Context(), saved) })
 			}
 		})
 	})
@@ -207,10 +203,6 @@ func TestPortsThatGetAnotherKeyAreShutForAMoment(t *testing.T) {
 // profiles that it removed, and leases that it made shorter; what came meanwhile stays.
 func TestATrialWithNftablesThatIsUndoneBringsBackWhatItTookAway(t *testing.T) {
 	s := newSite(t, "nftables", banning(time.Hour))
-	saver, ok := s.srv.Backend().(server.Saver)
-	if !ok {
-		t.Fatal("nftables saves nothing")
-	}
 	web := parse(t, "web", "sequence = [\"7001/tcp\", \"8001/tcp\"]\nopen = [\"80/tcp\"]\nlease = \"10m\"")
 	short := func(lease string) *protocol.Profile {
 		return parse(t, "short", "sequence = [\"7005/tcp\", \"8005/tcp\"]\nopen = [\"82/tcp\"]\nlease = \""+lease+"\"")
@@ -226,9 +218,9 @@ func TestATrialWithNftablesThatIsUndoneBringsBackWhatItTookAway(t *testing.T) {
 	}
 	s.send(knocker, ping, tcp(7))
 	before := s.run("nft", "-s", "list", "table", "inet", "knockd")
-	var texts []backend.Text
+	var saved string
 	s.do(func() (err error) {
-		texts, err = saver.Save(t.Context())
+		saved, err = s.srv.Save(t.Context())
 		return err
 	})
 	s.do(func() error {
@@ -238,7 +230,7 @@ func TestATrialWithNftablesThatIsUndoneBringsBackWhatItTookAway(t *testing.T) {
 	})
 	s.send(later, tcp(7003), tcp(8003))
 	s.untilSilent(holder, 82)
-	s.do(func() error { return saver.PutBack(t.Context(), texts) })
+	s.do(func() error { return s.srv.PutBack(t.Context(), saved) })
 
 	for _, port := range []uint16{80, 81, 82, 3306} {
 		s.expect("open", holder, port)

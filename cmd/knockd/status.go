@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -85,6 +86,9 @@ func status(c *cli.Context) error {
 		return err
 	}
 	printReasons(to, reasons)
+	if text := unlisted(st); text != "" {
+		_ = say.Print(to, "%s", text)
+	}
 	h.problems(st)
 	if c.Bool("check") && len(reasons) > 0 {
 		return &command.Error{Code: command.Failed}
@@ -130,6 +134,23 @@ func printReasons(to io.Writer, reasons []server.Reason) {
 	if drift != "" {
 		_ = say.Print(to, "not in force: the rules are not those that were committed: %s", drift)
 	}
+}
+
+// unlisted says how many sources are in a position, where not all are listed.
+func unlisted(st server.Status) string {
+	listed := map[netip.Prefix]bool{}
+	for _, s := range st.Reading.Sources {
+		if s.State == backend.Knocking {
+			listed[s.Address] = true
+		}
+	}
+	switch {
+	case st.Positions < 0:
+		return fmt.Sprintf("sources in a position: %d are listed, there are more, and how many the kernel does not say", len(listed))
+	case st.Positions > len(listed):
+		return fmt.Sprintf("sources in a position: %d, of which %d are listed", st.Positions, len(listed))
+	}
+	return ""
 }
 
 func sourceLines(sources []backend.Source) []sourceLine {
@@ -194,7 +215,11 @@ func count(st server.Status, profile string) string {
 			n[s.State]++
 		}
 	}
-	return fmt.Sprintf("%d open, %d knocking", n[backend.Open], n[backend.Knocking])
+	more := ""
+	if unlisted(st) != "" {
+		more = "+"
+	}
+	return fmt.Sprintf("%d open, %d%s knocking", n[backend.Open], n[backend.Knocking], more)
 }
 
 // dots shows how far a source is: ●●○.

@@ -43,8 +43,8 @@ func (s *Server) lock(ctx context.Context) (*Lock, error) {
 	return takeLock(ctx, s.Waiting)
 }
 
-// TakeLock waits for the lock until the context ends. Errors: a [*LockError],
-// [backend.ErrPrivilege].
+// TakeLock waits for the lock until the context ends. Errors: a [*LockError] at its
+// deadline, its error when it is cancelled, [backend.ErrPrivilege].
 func TakeLock(ctx context.Context) (*Lock, error) { return takeLock(ctx, nil) }
 
 // takeLock tells waiting, which may be nil, for whom it waits.
@@ -66,7 +66,10 @@ func takeLock(ctx context.Context, waiting func(claim.Holder)) (*Lock, error) {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			err := &LockError{l.holder()}
+			err := ctx.Err() // we were told to end
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = &LockError{l.holder()}
+			}
 			l.Release()
 			return nil, err
 		}

@@ -16,8 +16,8 @@ import (
 // PushedOut is called before a lease is given to the address by hand. The function that it
 // returns is called afterwards, and says who has lost a lease for it: a full recency table
 // forgets its oldest address without a word. nil error and false: nobody, as far as is known.
-func (s *Server) PushedOut(ctx context.Context, addr netip.Addr) func() (Advice, bool, error) {
-	nobody := func() (Advice, bool, error) { return Advice{}, false, nil }
+func (s *Server) PushedOut(ctx context.Context, addr netip.Addr) func() (Reason, bool, error) {
+	nobody := func() (Reason, bool, error) { return Reason{}, false, nil }
 	b, ok := s.backend.(*iptables.Backend)
 	if !ok || !iptables.AnyFull(protocol.FamilyOf(addr.Unmap())) {
 		return nobody
@@ -27,17 +27,18 @@ func (s *Server) PushedOut(ctx context.Context, addr netip.Addr) func() (Advice,
 	if err != nil {
 		return nobody // the grant meets it too
 	}
-	return func() (Advice, bool, error) {
+	return func() (Reason, bool, error) {
 		after, err := b.Sources(ctx)
 		if err != nil {
-			return Advice{}, false, fmt.Errorf("a table was full, and who has lost a lease for this one is not known: %w", err)
+			return Reason{}, false, fmt.Errorf("a table was full, and who has lost a lease for this one is not known: %w", err)
 		}
 		m, err := iptables.ReadModule(ctx)
 		if err != nil {
-			return Advice{}, false, err
+			return Reason{}, false, err
 		}
 		lost := lostLeases(before, after, time.Since(start)+time.Second)
-		return Advice{
+		return Reason{
+			ReasonRoom, "",
 			"who has lost a lease for it: " + strings.Join(lost, ", "),
 			fmt.Sprintf("a table holds %d addresses, and was full", m.Limit),
 			m.Raise(),

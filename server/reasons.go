@@ -17,9 +17,11 @@ const (
 	ReasonInterface ReasonKind = "interface" // nothing comes in by the profile's `interface`
 	ReasonTo        ReasonKind = "to"        // a prefix of `to` has no address of the host
 	ReasonOthers    ReasonKind = "others"    // rules of others let strangers in, or shut holders out
+	ReasonRoom      ReasonKind = "room"      // tables that are full, or small: all is in force
 )
 
-// Reason is why an enabled profile is not in force.
+// Reason is something about a host that an operator should know: of each kind but
+// [ReasonRoom], why an enabled profile is not in force.
 type Reason struct {
 	Kind    ReasonKind
 	Profile string // "": all that are installed
@@ -28,9 +30,12 @@ type Reason struct {
 	Todo    string
 }
 
-// String is a sentence: what was found, and what to do.
+// String is a sentence: what was found, of room also why it matters, and what to do.
 func (r Reason) String() string {
-	if r.Todo == "" {
+	switch {
+	case r.Kind == ReasonRoom:
+		return r.Found + ": " + r.Why + "; " + r.Todo
+	case r.Todo == "":
 		return r.Found
 	}
 	return r.Found + ": " + r.Todo

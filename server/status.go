@@ -43,7 +43,7 @@ type Status struct {
 	Drift    []string
 	Foreign  []string
 	Fill     []backend.Fill
-	Advice   []Advice // about how full the tables are, and how much they hold
+	Advice   []Reason // of [ReasonRoom]: about how full the tables are, and how much they hold
 }
 
 // Filler is a backend that can say how full the kernel's tables are.

@@ -89,7 +89,7 @@ func untracked(f *Facts) []Finding {
 // synproxies reports whether any rule answers SYNs in the place of servers: then it is
 // meant that those are not tracked.
 func (h host) synproxies() bool {
-	for _, c := range h {
+	for _, c := range h.chains {
 		for _, r := range c.rules {
 			if strings.Contains(r.text, "SYNPROXY") || strings.Contains(r.text, "synproxy") {
 				return true

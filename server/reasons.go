@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -46,7 +45,7 @@ type Reading struct {
 	Status   Status // of the profiles that are asked about
 	Settings Settings
 	Network  Network
-	Shadows  []Reason // which rules of others make gates useless: of [ReasonOthers], without the profile
+	Shadows  []Reason // which rules of others make gates useless: of [ReasonOthers]
 }
 
 // Reasons says why profiles that are enabled are not in force: none, if all are. A
@@ -73,11 +72,7 @@ func (r Reading) Reasons() []Reason {
 		all = append(all, Reason{ReasonForeign, "", "a rule that is not ours leads into our chains: " + rule,
 			"it is another way to progress through a sequence", "delete it"})
 	}
-	for _, s := range r.Shadows {
-		s.Profile = r.concerned(s.Found)
-		all = append(all, s)
-	}
-	return all
+	return append(all, r.Shadows...)
 }
 
 // outdated says how the kernel differs from the profile's file.
@@ -127,17 +122,6 @@ func (r Reading) settings() []Reason {
 			"the kernel works by the old settings", todo})
 	}
 	return all
-}
-
-// concerned returns the profile that a sentence about rules of others names.
-func (r Reading) concerned(sentence string) string {
-	i := slices.IndexFunc(r.Status.Profiles, func(p ProfileStatus) bool {
-		return strings.Contains(sentence+" ", "profile "+p.Profile.Name+" ") || strings.Contains(sentence, "profile "+p.Profile.Name+":")
-	})
-	if i < 0 {
-		return ""
-	}
-	return r.Status.Profiles[i].Profile.Name
 }
 
 // About reports whether a reason is one for the profile.

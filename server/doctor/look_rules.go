@@ -128,6 +128,8 @@ func output(ctx context.Context, stdin, name string, args ...string) (string, er
 		return stdout.String(), nil
 	case ctx.Err() != nil:
 		return "", ctx.Err()
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("%s is not installed", name)
 	case os.Geteuid() != 0, strings.Contains(stderr.String(), "Operation not permitted"):
 		return "", backend.ErrPrivilege
 	}

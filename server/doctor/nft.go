@@ -8,7 +8,7 @@ import (
 	"knockkit/protocol"
 )
 
-// nftTool is the tool of chains that `nft list ruleset` shows.
+// nftTool is the tool of chains that only nft shows.
 const nftTool = "nft"
 
 // ofDevice reports whether the kernel calls a chain for some interfaces only.

@@ -52,7 +52,7 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 	if err != nil || len(lost) == 0 {
 		return g, err
 	}
-	g.Advice = []Advice{pushedOut(ctx, lost)}
+	g.Advice = []Reason{pushedOut(ctx, lost)}
 	return g, nil
 }
 

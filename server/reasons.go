@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -17,9 +16,11 @@ const (
 	ReasonInterface ReasonKind = "interface" // nothing comes in by the profile's `interface`
 	ReasonTo        ReasonKind = "to"        // a prefix of `to` has no address of the host
 	ReasonOthers    ReasonKind = "others"    // rules of others let strangers in, or shut holders out
+	ReasonRoom      ReasonKind = "room"      // tables that are full, or small: all is in force
 )
 
-// Reason is why an enabled profile is not in force.
+// Reason is something about a host that an operator should know: of each kind but
+// [ReasonRoom], why an enabled profile is not in force.
 type Reason struct {
 	Kind    ReasonKind
 	Profile string // "": all that are installed
@@ -28,9 +29,12 @@ type Reason struct {
 	Todo    string
 }
 
-// String is a sentence: what was found, and what to do.
+// String is a sentence: what was found, of room also why it matters, and what to do.
 func (r Reason) String() string {
-	if r.Todo == "" {
+	switch {
+	case r.Kind == ReasonRoom:
+		return r.Found + ": " + r.Why + "; " + r.Todo
+	case r.Todo == "":
 		return r.Found
 	}
 	return r.Found + ": " + r.Todo
@@ -41,7 +45,7 @@ type Reading struct {
 	Status   Status // of the profiles that are asked about
 	Settings Settings
 	Network  Network
-	Shadows  []Reason // which rules of others make gates useless: of [ReasonOthers], without the profile
+	Shadows  []Reason // which rules of others make gates useless: of [ReasonOthers]
 }
 
 // Reasons says why profiles that are enabled are not in force: none, if all are. A
@@ -68,11 +72,7 @@ func (r Reading) Reasons() []Reason {
 		all = append(all, Reason{ReasonForeign, "", "a rule that is not ours leads into our chains: " + rule,
 			"it is another way to progress through a sequence", "delete it"})
 	}
-	for _, s := range r.Shadows {
-		s.Profile = r.concerned(s.Found)
-		all = append(all, s)
-	}
-	return all
+	return append(all, r.Shadows...)
 }
 
 // outdated says how the kernel differs from the profile's file.
@@ -122,17 +122,6 @@ func (r Reading) settings() []Reason {
 			"the kernel works by the old settings", todo})
 	}
 	return all
-}
-
-// concerned returns the profile that a sentence about rules of others names.
-func (r Reading) concerned(sentence string) string {
-	i := slices.IndexFunc(r.Status.Profiles, func(p ProfileStatus) bool {
-		return strings.Contains(sentence+" ", "profile "+p.Profile.Name+" ") || strings.Contains(sentence, "profile "+p.Profile.Name+":")
-	})
-	if i < 0 {
-		return ""
-	}
-	return r.Status.Profiles[i].Profile.Name
 }
 
 // About reports whether a reason is one for the profile.

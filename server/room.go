@@ -9,14 +9,10 @@ import (
 	"knockkit/server/iptables"
 )
 
-// Advice is something about a host that an operator should know.
-type Advice struct{ Found, Why, Todo string }
-
-func (a Advice) String() string { return a.Found + ": " + a.Why + "; " + a.Todo }
-
 // SmallTables is about recency tables that hold fewer addresses than knockd asks for.
-func SmallTables(m iptables.Module) (Advice, bool) {
-	return Advice{
+func SmallTables(m iptables.Module) (Reason, bool) {
+	return Reason{
+		ReasonRoom, "",
 		fmt.Sprintf("xt_recent remembers %d addresses a table", m.Limit),
 		"one more pushes the oldest out, a lease holder too, and a flood of first knocks everybody who is knocking",
 		m.Raise(),
@@ -25,27 +21,28 @@ func SmallTables(m iptables.Module) (Advice, bool) {
 
 // FullTables is about the tables of a backend that are full or nearly so. m is only
 // asked with iptables.
-func FullTables(backendName string, fills []backend.Fill, m iptables.Module) (Advice, bool) {
+func FullTables(backendName string, fills []backend.Fill, m iptables.Module) (Reason, bool) {
 	var all []string
 	for _, f := range fills {
 		if f.NearlyFull() {
 			all = append(all, fmt.Sprintf("%s (%d of %d)", f.Table, f.Entries, f.Limit))
 		}
 	}
-	a := Advice{
+	r := Reason{
+		ReasonRoom, "",
 		"full or nearly so: " + strings.Join(all, ", "),
 		"a full table forgets its oldest address, whose time is not over, for each new one",
 		m.Raise(),
 	}
 	if backendName == "nftables" {
-		a.Why = "a full set takes no new address until the time of another is over"
-		a.Todo = "positions end by `within`, and a flood of forged first knocks fills them again: narrow `from`; leases end by `lease`, or by knockd revoke"
+		r.Why = "a full set takes no new address until the time of another is over"
+		r.Todo = "positions end by `within`, and a flood of forged first knocks fills them again: narrow `from`; leases end by `lease`, or by knockd revoke"
 	}
-	return a, len(all) > 0
+	return r, len(all) > 0
 }
 
 // tableAdvice says what is wrong with how much the kernel's tables hold, or are full of.
-func (s *Server) tableAdvice(ctx context.Context, fills []backend.Fill) ([]Advice, error) {
+func (s *Server) tableAdvice(ctx context.Context, fills []backend.Fill) ([]Reason, error) {
 	var m iptables.Module
 	if s.backend.Name() == "iptables" {
 		var err error
@@ -53,11 +50,11 @@ func (s *Server) tableAdvice(ctx context.Context, fills []backend.Fill) ([]Advic
 			return nil, err
 		}
 	}
-	if a, ok := FullTables(s.backend.Name(), fills, m); ok {
-		return []Advice{a}, nil
+	if r, ok := FullTables(s.backend.Name(), fills, m); ok {
+		return []Reason{r}, nil
 	}
-	if a, ok := SmallTables(m); ok {
-		return []Advice{a}, nil
+	if r, ok := SmallTables(m); ok {
+		return []Reason{r}, nil
 	}
 	return nil, nil
 }
@@ -69,19 +66,19 @@ func (s *Server) roomNotes(ctx context.Context, fills []backend.Fill) []string {
 		return []string{fmt.Sprintf("how much the kernel's tables hold could not be read: %v", err)}
 	}
 	var notes []string
-	for _, a := range all {
-		notes = append(notes, a.String())
+	for _, r := range all {
+		notes = append(notes, r.String())
 	}
 	return notes
 }
 
 // pushedOut is about leases that a full recency table forgot for one that was given.
-func pushedOut(ctx context.Context, lost []backend.Source) Advice {
+func pushedOut(ctx context.Context, lost []backend.Source) Reason {
 	var who []string
 	for _, s := range lost {
 		who = append(who, fmt.Sprintf("%s (%s)", backend.Holder(s.Address), s.Profile))
 	}
-	a := Advice{Found: "who has lost a lease for it: " + strings.Join(who, ", "), Why: "a table was full"}
+	a := Reason{Kind: ReasonRoom, Found: "who has lost a lease for it: " + strings.Join(who, ", "), Why: "a table was full"}
 	if m, err := iptables.ReadModule(ctx); err == nil { // how large it is, the lease does not depend on
 		a.Why, a.Todo = fmt.Sprintf("a table holds %d addresses, and was full", m.Limit), m.Raise()
 	}

@@ -43,7 +43,7 @@ type Status struct {
 	Drift    []string
 	Foreign  []string
 	Fill     []backend.Fill
-	Advice   []Advice // about how full the tables are, and how much they hold
+	Advice   []Reason // of [ReasonRoom]: about how full the tables are, and how much they hold
 
 	Positions int              // sources in a position, listed in Sources or not; -1: not known
 	Reading   *backend.Reading // that all of this follows from

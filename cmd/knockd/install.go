@@ -154,7 +154,9 @@ func install(c *cli.Context) error {
 		change.Notes = append(change.Notes, r.String())
 	}
 	shadows := func() (notes []string) {
-		for _, r := range slices.Concat(doctor.Shadows(c.Context, s.Backend().Name(), profiles)) {
+		network, _ := server.ReadNetwork(profiles) // why not, is said above
+		certain, possible, _ := doctor.Shadows(c.Context, doctor.ShadowInput{Backend: s.Backend().Name(), Profiles: profiles, Network: network})
+		for _, r := range slices.Concat(certain, possible) {
 			notes = append(notes, r.String())
 		}
 		return notes

@@ -61,7 +61,8 @@ func runService(c *cli.Context) error {
 		Load:   func() (service.Wanted, error) { return loadWanted(c) },
 		Open:   h.openHost,
 		Shadows: func(ctx context.Context, profiles []*protocol.Profile) []server.Reason {
-			certain, _ := doctor.Shadows(ctx, h.runs, profiles)
+			network, _ := server.ReadNetwork(profiles) // why not, the service says
+			certain, _, _ := doctor.Shadows(ctx, doctor.ShadowInput{Backend: h.runs, Profiles: profiles, Network: network})
 			return certain
 		},
 		Reload:       reload,

@@ -111,7 +111,10 @@ func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 	if err != nil {
 		return nil, err
 	}
-	certain, possible := doctor.Shadows(h.c.Context, st.Backend, live)
+	certain, possible, err := doctor.Shadows(h.c.Context, doctor.ShadowInput{Backend: st.Backend, Profiles: live, Network: network})
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range possible {
 		h.words.Warning("%s", r)
 	}

@@ -114,27 +114,47 @@ func (c *chain) String() string {
 }
 
 // host is all chains of a host.
-type host []*chain
+type host struct {
+	chains []*chain
+	called []*chain           // those that the kernel calls, in a packet's order
+	named  map[chainID]*chain // for jumps
+}
+
+// chainID is what no two chains share.
+type chainID struct {
+	tool   string
+	family protocol.Family
+	table  string
+	name   string
+}
+
+// add adds chains behind those of the same place.
+func (h *host) add(chains ...*chain) {
+	if h.named == nil {
+		h.named = map[chainID]*chain{}
+	}
+	h.chains = append(h.chains, chains...)
+	for _, c := range chains {
+		h.named[chainID{c.tool, c.family, c.table, c.name}] = c
+		if c.place.hook != noHook {
+			h.called = append(h.called, c)
+		}
+	}
+	slices.SortStableFunc(h.called, func(x, y *chain) int { return x.place.compare(y.place) })
+}
 
 // callee returns the chain that a rule of c jumps to, or nil.
 func (h host) callee(c *chain, name string) *chain {
-	i := slices.IndexFunc(h, func(o *chain) bool {
-		return o.name == name && o.tool == c.tool && o.table == c.table && o.family == c.family
-	})
-	if i < 0 {
-		return nil
-	}
-	return h[i]
+	return h.named[chainID{c.tool, c.family, c.table, name}]
 }
 
 // stations returns the chains that a packet passes at the hooks, in its order.
 func (h host) stations(p Packet, hooks []int) []*chain {
 	var all []*chain
-	for _, c := range h {
+	for _, c := range h.called {
 		if slices.Contains(hooks, c.place.hook) && c.in(p.Family) && (p.stage == first || !c.nat) {
 			all = append(all, c)
 		}
 	}
-	slices.SortStableFunc(all, func(x, y *chain) int { return x.place.compare(y.place) })
 	return all
 }

@@ -9,9 +9,11 @@ import (
 	"knockkit/protocol"
 )
 
-// gates follows the first packet of a connection to every gated port, past our rules.
-func gates(f *Facts) []Finding {
-	var b book
+func gates(f *Facts) []Finding { return f.followGates().findings() }
+
+// followGates follows the first packet of a connection to every gated port, past our rules.
+func (f *Facts) followGates() *book {
+	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
 			if !p.In(family) {
@@ -30,7 +32,7 @@ func gates(f *Facts) []Finding {
 			}
 		}
 	}
-	return b.findings()
+	return b
 }
 
 // wayTo is the way to the profile's gate, and behind it. What passes a gate before
@@ -93,7 +95,7 @@ func (b *book) gate(f *Facts, p *protocol.Profile, packet Packet, way fate) {
 				"nobody gets in, with a lease or without", "accept the port there, or delete the rule: the gate closes it by itself")
 		}
 	}
-	if p.Closed == protocol.ClosedContinue && !closes(way) {
+	if p.Closed == protocol.ClosedContinue && !closes(way) && !f.blind {
 		b.note(Broken, IDNoGate, p, k, outcome{}, "%s of profile %s is open to all",
 			`the profile says closed = "continue", and no rule of the host closes the port`,
 			`set closed = "drop" or "reject" in the profile, or a policy of DROP`)
@@ -180,7 +182,14 @@ func (o outcome) String() string {
 // book collects findings: one for each rule and profile, with all ports.
 type book struct {
 	entries []*entry
+	found   map[entryID]*entry
 	counted bool // how many ports, not which: knocks are secrets
+}
+
+// entryID is what notes of one finding share.
+type entryID struct {
+	id, profile, by, format string
+	severity                Severity
 }
 
 type entry struct {
@@ -204,32 +213,40 @@ func (b *book) note(s Severity, id string, p *protocol.Profile, k protocol.Knock
 
 // noteBy is note for what is said to cause it.
 func (b *book) noteBy(by string, s Severity, id string, p *protocol.Profile, k protocol.Knock, format, why, todo string) *entry {
-	for _, e := range b.entries {
-		if e.finding.ID == id && e.finding.Severity == s && e.profile == p.Name && e.by == by && e.format == format {
-			if !slices.Contains(e.ports, k.String()) {
-				e.ports = append(e.ports, k.String())
-			}
-			return e
+	key := entryID{id, p.Name, by, format, s}
+	e := b.found[key]
+	if e == nil {
+		e = &entry{finding: Finding{id, s, "", why, todo}, format: format, profile: p.Name, by: by}
+		if b.found == nil {
+			b.found = map[entryID]*entry{}
 		}
+		b.found[key], b.entries = e, append(b.entries, e)
 	}
-	e := &entry{finding: Finding{id, s, "", why, todo}, format: format, profile: p.Name, by: by, ports: []string{k.String()}}
-	b.entries = append(b.entries, e)
+	if !slices.Contains(e.ports, k.String()) {
+		e.ports = append(e.ports, k.String())
+	}
 	return e
+}
+
+// say is the finding in words.
+func (b *book) say(e *entry) Finding {
+	ports := strings.Join(e.ports, ", ")
+	if b.counted {
+		ports = fmt.Sprintf("%d of its knocks", len(e.ports))
+	}
+	args := []any{ports, e.profile}
+	if e.by != "" {
+		args = append(args, e.by)
+	}
+	said := e.finding
+	said.Found = fmt.Sprintf(e.format, args...)
+	return said
 }
 
 func (b *book) findings() []Finding {
 	var all []Finding
 	for _, e := range b.entries {
-		ports := strings.Join(e.ports, ", ")
-		if b.counted {
-			ports = fmt.Sprintf("%d of its knocks", len(e.ports))
-		}
-		args := []any{ports, e.profile}
-		if e.by != "" {
-			args = append(args, e.by)
-		}
-		e.finding.Found = fmt.Sprintf(e.format, args...)
-		all = append(all, e.finding)
+		all = append(all, b.say(e))
 	}
 	return all
 }

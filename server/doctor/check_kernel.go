@@ -11,19 +11,19 @@ func tableSize(f *Facts) []Finding {
 	if f.Status.Backend != "iptables" || f.Recent.Limit == 0 {
 		return nil
 	}
-	a, small := server.SmallTables(f.Recent)
+	r, small := server.SmallTables(f.Recent)
 	if !small {
-		return []Finding{{ID: IDTableSize, Severity: OK, Found: a.Found}}
+		return []Finding{{ID: IDTableSize, Severity: OK, Found: r.Found}}
 	}
-	return []Finding{{IDTableSize, Warning, a.Found, a.Why, a.Todo}}
+	return []Finding{{IDTableSize, Warning, r.Found, r.Why, r.Todo}}
 }
 
 func tableFull(f *Facts) []Finding {
-	a, full := server.FullTables(f.Status.Backend, f.Status.Fill, f.Recent)
+	r, full := server.FullTables(f.Status.Backend, f.Status.Fill, f.Recent)
 	if !full {
 		return nil
 	}
-	return []Finding{{IDTableFull, Warning, a.Found, a.Why, a.Todo}}
+	return []Finding{{IDTableFull, Warning, r.Found, r.Why, r.Todo}}
 }
 
 // reversePaths: a strict filter drops what comes in by another interface than the

@@ -9,10 +9,10 @@ import (
 
 // knocks follows every knock to our rules: what ends before them is not heard. Doctor says
 // which those are, to who has asked for everything.
-func knocks(f *Facts) []Finding { return f.followKnocks(book{}) }
+func knocks(f *Facts) []Finding { return f.followKnocks().findings() }
 
-// followKnocks writes what it finds into a book.
-func (f *Facts) followKnocks(b book) []Finding {
+func (f *Facts) followKnocks() *book {
+	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
 			if !p.OpensIn(family) {
@@ -34,7 +34,7 @@ func (f *Facts) followKnocks(b book) []Finding {
 			}
 		}
 	}
-	return b.findings()
+	return b
 }
 
 // later says how our rules come before a chain that has their priority.
@@ -57,10 +57,12 @@ func knocksOf(p *protocol.Profile) []protocol.Knock {
 	return all
 }
 
-// untracked: without conntrack an established connection is not known as one. To the
+func untracked(f *Facts) []Finding { return f.followUntracked().findings() }
+
+// followUntracked: without conntrack an established connection is not known as one. To the
 // gate a later packet of TCP is a stray one, and a later datagram a first one.
-func untracked(f *Facts) []Finding {
-	var b book
+func (f *Facts) followUntracked() *book {
+	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
 			if !p.In(family) {
@@ -83,13 +85,13 @@ func untracked(f *Facts) []Finding {
 			}
 		}
 	}
-	return b.findings()
+	return b
 }
 
 // synproxies reports whether any rule answers SYNs in the place of servers: then it is
 // meant that those are not tracked.
 func (h host) synproxies() bool {
-	for _, c := range h {
+	for _, c := range h.chains {
 		for _, r := range c.rules {
 			if strings.Contains(r.text, "SYNPROXY") || strings.Contains(r.text, "synproxy") {
 				return true

@@ -9,7 +9,7 @@
 //	condition.go          what a match asks of a packet, as an answer and in words
 //	check_*.go            from facts to findings, one idea each
 //
-// Rules are read from iptables-save (both flavours) and `nft -j list ruleset`. A match
+// Rules are read from iptables-save (both flavours) and `nft -j list table`. A match
 // that is not understood counts as "perhaps": what depends on it is said to be possible,
 // and of which packets. Nothing on the host is changed; what a backend needs is tried in an
 // empty network namespace.

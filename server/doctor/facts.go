@@ -26,6 +26,7 @@ type Facts struct {
 	Flavours []string
 	Us       site
 	active   string // the tool that `iptables` is here
+	blind    bool   // rules of some tool could not be looked at
 
 	Recent      iptables.Module
 	Conntrack   bool

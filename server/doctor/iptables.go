@@ -36,8 +36,8 @@ func (p place) nat() place {
 }
 
 // parseSave reads the output of iptables-save.
-func parseSave(tool string, family protocol.Family, text string) (host, error) {
-	var all host
+func parseSave(tool string, family protocol.Family, text string) ([]*chain, error) {
+	var all []*chain
 	table := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")

@@ -13,17 +13,24 @@ const whatNetwork = "the network interfaces"
 
 // lookAtNetwork lists the interfaces and addresses.
 func (f *Facts) lookAtNetwork() {
-	var err error
-	f.Network, err = server.ReadNetwork(f.profiles())
+	n, err := server.ReadNetwork(f.profiles())
 	f.miss(whatNetwork, err)
-	for _, l := range f.Network.Links {
+	f.use(n)
+	for _, l := range n.Links {
+		if l.Up && !l.Loopback {
+			f.ReversePath = append(f.ReversePath, reversePath(l.Name))
+		}
+	}
+}
+
+// use notes where packets of strangers come in.
+func (f *Facts) use(n server.Network) {
+	f.Network = n
+	for _, l := range n.Links {
 		if !l.Up {
 			continue
 		}
 		mine := slices.DeleteFunc(slices.Clone(l.Addrs), netip.Addr.IsLoopback)
-		if !l.Loopback {
-			f.ReversePath = append(f.ReversePath, reversePath(l.Name))
-		}
 		for _, family := range protocol.Families() {
 			f.network[family].add(l.Name, l.Loopback, family, mine)
 		}

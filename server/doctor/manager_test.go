@@ -40,11 +40,11 @@ func TestAChainIsOfTheToolWhoseChainsAreBesideIt(t *testing.T) {
 		{protocol.IPv6, ":INPUT_ZONES - [0:0]\n", firewalld},
 		{protocol.IPv4, ":f2b-sshd - [0:0]\n", nobody}, // its jump is in INPUT, the rest is the operator's
 	} {
-		h, err := parseSave("iptables-legacy", c.family, "*filter\n:INPUT DROP [0:0]\n"+c.rules+"COMMIT\n")
+		chains, err := parseSave("iptables-legacy", c.family, "*filter\n:INPUT DROP [0:0]\n"+c.rules+"COMMIT\n")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := h.manager(h[0]); got != c.want {
+		if got := hostOf(chains).manager(chains[0]); got != c.want {
 			t.Errorf("INPUT beside %q is of %q, want %q", c.rules, got, c.want)
 		}
 	}

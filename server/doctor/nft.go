@@ -1,83 +1,32 @@
 package doctor
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 
 	"knockkit/protocol"
-	"knockkit/server/nftables"
 )
 
-// nftTool is the tool of chains that `nft list ruleset` shows.
+// nftTool is the tool of chains that only nft shows.
 const nftTool = "nft"
-
-// nftChains reads the tables of nft that are neither ours, which may be large, nor
-// shown: another tool has listed those already.
-func nftChains(ctx context.Context, shown map[string]bool) (host, error) {
-	text, err := output(ctx, "nft", "list", "tables")
-	if err != nil {
-		return nil, err
-	}
-	var all host
-	for line := range strings.Lines(text) { // "table inet filter"
-		words := strings.Fields(line)
-		if len(words) != 3 {
-			continue
-		}
-		if table := words[1] + " " + words[2]; shown[table] || table == "inet "+nftables.TableName {
-			continue
-		}
-		text, err := output(ctx, "nft", "-j", "list", "table", words[1], words[2])
-		if err != nil {
-			return all, err
-		}
-		chains, err := parseNFT(text)
-		if err != nil {
-			return all, err
-		}
-		if slices.ContainsFunc(chains, (*chain).ofDevice) {
-			text, err := output(ctx, "nft", "list", "table", words[1], words[2])
-			if err != nil {
-				return all, err
-			}
-			chains.findDevices(text)
-		}
-		all = append(all, chains...)
-	}
-	return all, nil
-}
 
 // ofDevice reports whether the kernel calls a chain for some interfaces only.
 func (c *chain) ofDevice() bool { return c.place.hook == ingress || c.place.hook == egress }
 
-// findDevices reads the interfaces of chains from nft's text: its JSON has none in
-// older versions (1.0.6). What is not found is not known.
-func (h host) findDevices(text string) {
-	for _, c := range h {
-		if !c.ofDevice() {
-			continue
-		}
-		key := map[int]string{ingress: "meta iifname", egress: "meta oifname"}[c.place.hook]
-		c.device = &condition{always(perhaps, "").is, "pass the interface of that chain"}
-		_, body, _ := strings.Cut(text, "\tchain "+c.name+" {")
-		if m := devices.FindStringSubmatch(body); m != nil {
-			names := strings.FieldsFunc(m[1], func(r rune) bool { return strings.ContainsRune("{}, \"", r) })
-			c.device = &condition{nftEqual(key, names), nftWords(key, names)}
-		}
+// calledFor notes the interfaces of a chain. Of none, they are not known.
+func (c *chain) calledFor(names []string) {
+	key := map[int]string{ingress: "meta iifname", egress: "meta oifname"}[c.place.hook]
+	c.device = &condition{always(perhaps, "").is, "pass the interface of that chain"}
+	if len(names) > 0 {
+		c.device = &condition{nftEqual(key, names), nftWords(key, names)}
 	}
 }
-
-// devices finds them in `type filter hook ingress device "eth0" priority 0`, or
-// `devices = { eth0, eth1 }`.
-var devices = regexp.MustCompile(`^\s*type \w+ hook \w+ devices?(?: =)? (\{[^}]*\}|\S+) priority`)
 
 // jsonRuleset is `nft -j list table` (libnftables-json(5)), as far as we look.
 type jsonRuleset struct {
 	Nftables []struct {
+		Table *struct{ Family, Name string }
 		Chain *struct {
 			Family, Table, Name, Type, Hook, Policy string
 			Prio                                    int
@@ -97,11 +46,11 @@ type nftSet struct {
 	Elem []json.RawMessage
 }
 
-// parseNFT reads the output of `nft -j list table`.
-func parseNFT(text string) (host, error) {
+// parseNFT reads the output of `nft -j list table`: the table, "inet filter", and its chains.
+func parseNFT(text string) (table string, all []*chain, err error) {
 	var doc jsonRuleset
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
-		return nil, fmt.Errorf("nft -j: %w", err)
+		return "", nil, fmt.Errorf("nft -j: %w", err)
 	}
 	sets := nftSets{}
 	for _, o := range doc.Nftables {
@@ -111,9 +60,11 @@ func parseNFT(text string) (host, error) {
 			}
 		}
 	}
-	var all host
+	byName := map[string]*chain{}
 	for _, o := range doc.Nftables {
 		switch {
+		case o.Table != nil:
+			table = o.Table.Family + " " + o.Table.Name
 		case o.Chain != nil:
 			family, ok := nftFamily(o.Chain.Family)
 			if !ok {
@@ -127,9 +78,9 @@ func parseNFT(text string) (host, error) {
 			if o.Chain.Policy == "drop" {
 				c.policy = drop
 			}
-			all = append(all, c)
+			all, byName[c.name] = append(all, c), c
 		case o.Rule != nil:
-			c := all.find(o.Rule.Family+" "+o.Rule.Table, o.Rule.Chain)
+			c := byName[o.Rule.Chain]
 			if c == nil {
 				continue
 			}
@@ -143,7 +94,7 @@ func parseNFT(text string) (host, error) {
 			}
 		}
 	}
-	return all, nil
+	return table, all, nil
 }
 
 var nftHooks = map[string]int{"ingress": ingress, "prerouting": prerouting, "input": input, "forward": forward,
@@ -152,15 +103,6 @@ var nftHooks = map[string]int{"ingress": ingress, "prerouting": prerouting, "inp
 func nftFamily(name string) (protocol.Family, bool) {
 	f, ok := map[string]protocol.Family{"ip": protocol.IPv4, "ip6": protocol.IPv6, "inet": protocol.Both, "netdev": protocol.Both}[name]
 	return f, ok
-}
-
-func (h host) find(table, name string) *chain {
-	for _, c := range h {
-		if c.tool == nftTool && c.table == table && c.name == name {
-			return c
-		}
-	}
-	return nil
 }
 
 // rules turns a rule into ours. A map of verdicts becomes a rule for each of its

@@ -49,9 +49,14 @@ func (sets nftSets) match(raw json.RawMessage) (condition, string) {
 // needing adds what a key asks silently: "ip saddr" is of IPv4, "tcp dport" of TCP.
 func needing(keys []string, c condition) condition {
 	is := c.is
+	var headers []string
+	for _, key := range keys {
+		header, _, _ := strings.Cut(key, " ")
+		headers = append(headers, header)
+	}
 	c.is = func(p Packet) answer {
-		for _, key := range keys {
-			if !belongs(key, p) {
+		for _, header := range headers {
+			if !p.has(header) {
 				return no
 			}
 		}
@@ -60,15 +65,17 @@ func needing(keys []string, c condition) condition {
 	return c
 }
 
-// belongs reports whether the packet has the header that a key is in.
-func belongs(key string, p Packet) bool {
-	switch header, _, _ := strings.Cut(key, " "); header {
+// has reports whether the packet has a header that nft names.
+func (p Packet) has(header string) bool {
+	switch header {
 	case "ip", "icmp":
 		return p.Family == protocol.IPv4
 	case "ip6", "icmpv6":
 		return p.Family == protocol.IPv6
-	case "tcp", "udp":
-		return p.Knock.Proto.String() == header
+	case "tcp":
+		return p.Knock.Proto == protocol.TCP
+	case "udp":
+		return p.Knock.Proto == protocol.UDP
 	}
 	return true
 }

@@ -2,35 +2,49 @@ package doctor
 
 import (
 	"context"
-	"slices"
 
 	"knockkit/protocol"
 	"knockkit/server"
 )
 
+// ShadowInput is what the caller of [Shadows] has read.
+type ShadowInput struct {
+	Backend  string              // that the profiles are installed with
+	Profiles []*protocol.Profile // as installed
+	Network  server.Network
+}
+
 // Shadows says which rules of others make gates of these profiles useless, and which let
 // strangers past them perhaps. It asks less than [Examine] and is quick: for an install.
 // What it cannot look at it leaves out, and of knocks it says only how many: its words go
-// into logs.
-func Shadows(ctx context.Context, backend string, profiles []*protocol.Profile) (certain, possible []server.Reason) {
-	if len(profiles) == 0 {
-		return nil, nil
+// into logs. An error says that ctx has ended.
+func Shadows(ctx context.Context, in ShadowInput) (certain, possible []server.Reason, err error) {
+	if len(in.Profiles) == 0 {
+		return nil, nil, nil
 	}
 	f := &Facts{}
-	f.Status.Backend = backend
-	for _, p := range profiles {
+	f.Status.Backend = in.Backend
+	for _, p := range in.Profiles {
 		f.Status.Profiles = append(f.Status.Profiles, server.ProfileStatus{Profile: p, State: server.StateInstalled})
 	}
+	f.use(in.Network)
 	f.lookAtRules(ctx)
-	f.lookAtNetwork()
-	for _, found := range slices.Concat(gates(f), f.followKnocks(book{counted: true}), untracked(f)) {
-		reason := server.Reason{Kind: server.ReasonOthers, Found: found.Found, Why: found.Why, Todo: found.Todo}
-		switch {
-		case found.Severity == Broken:
-			certain = append(certain, reason)
-		case found.Severity == Warning && found.ID == IDBypass:
-			possible = append(possible, reason)
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	knocks := f.followKnocks()
+	knocks.counted = true
+	for _, b := range []*book{f.followGates(), knocks, f.followUntracked()} {
+		for _, e := range b.entries {
+			found := b.say(e)
+			reason := server.Reason{Kind: server.ReasonOthers, Profile: e.profile, Found: found.Found, Why: found.Why, Todo: found.Todo}
+			switch {
+			case found.Severity == Broken:
+				certain = append(certain, reason)
+			case found.Severity == Warning && found.ID == IDBypass:
+				possible = append(possible, reason)
+			}
 		}
 	}
-	return certain, possible
+	return certain, possible, nil
 }

@@ -47,12 +47,12 @@ func TestAPacketsWayThroughRules(t *testing.T) {
 		{"what comes behind the end", ":A - [0:0]\n-A A -s 10.9.0.1 -j RETURN\n-A A -j DROP\n-A A -j ACCEPT\n-A INPUT -j A", "drop? accept"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n"+c.rules+"\nCOMMIT\n")
+			chains, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n"+c.rules+"\nCOMMIT\n")
 			if err != nil {
 				t.Fatal(err)
 			}
 			p := Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
-			if got := words(h.walk(h[0], p)); got != c.want {
+			if got := words(hostOf(chains).walk(chains[0], p)); got != c.want {
 				t.Errorf("%s, not %s", got, c.want)
 			}
 		})
@@ -93,12 +93,12 @@ func TestAPacketsWayThroughNFTRules(t *testing.T) {
 				`{"set":{"family":"inet","name":"known","table":"f","elem":[22,{"elem":{"val":3306,"timeout":60}}]}},` +
 				`{"map":{"family":"inet","name":"pairs","table":"f","elem":[[{"concat":["udp",3306]},{"accept":null}],[{"concat":["tcp",{"range":[3300,3310]}]},{"drop":null}]]}},` +
 				`{"rule":{"family":"inet","table":"f","chain":"in","handle":2,"expr":[` + c.expr + `]}}]}`
-			h, err := parseNFT(text)
-			if err != nil || len(h) != 1 {
-				t.Fatal(h, err)
+			table, chains, err := parseNFT(text)
+			if err != nil || table != "inet f" || len(chains) != 1 {
+				t.Fatal(table, chains, err)
 			}
 			p := Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
-			if got := words(h.walk(h[0], p)); got != c.want {
+			if got := words(hostOf(chains).walk(chains[0], p)); got != c.want {
 				t.Errorf("%s, not %s", got, c.want)
 			}
 		})
@@ -136,13 +136,13 @@ func TestWhichPacketsAreMeantIsSaid(t *testing.T) {
 		{"-m addrtype --src-type LOCAL", "-", "-"},
 		{"-o eth0", "-", "-"},
 	} {
-		h, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT "+c.rule+drop+"\nCOMMIT\n")
+		chains, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT "+c.rule+drop+"\nCOMMIT\n")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for n, want := range map[*network]string{&both: c.both, &one: c.one} {
 			got := "-"
-			if found := h.walk(h[0], Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}, network: *n}); found[0].rule != nil {
+			if found := hostOf(chains).walk(chains[0], Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}, network: *n}); found[0].rule != nil {
 				got = found[0].terms.String()
 			}
 			if got != want {
@@ -171,17 +171,22 @@ func TestLaterPacketsOfAConnectionAreEstablished(t *testing.T) {
 		{"! -o lo", "drop", "drop"},
 		{"-j KNOCKD\n-A INPUT", "drop", "drop"},
 	} {
-		h, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n:KNOCKD - [0:0]\n-A INPUT "+c.rules+" -j DROP\nCOMMIT\n")
+		chains, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n:KNOCKD - [0:0]\n-A INPUT "+c.rules+" -j DROP\nCOMMIT\n")
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}, network: network{addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1")}}}
 		for s, want := range map[stage]string{next: c.next, reply: c.reply} {
-			if got := words(h.walk(h[0], p.at(s))); got != want {
+			if got := words(hostOf(chains).walk(chains[0], p.at(s))); got != want {
 				t.Errorf("%s: stage %d: %s, not %s", c.rules, s, got, want)
 			}
 		}
 	}
+}
+
+func hostOf(chains []*chain) (h host) {
+	h.add(chains...)
+	return h
 }
 
 func words(found []outcome) string {

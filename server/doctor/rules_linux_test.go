@@ -1,0 +1,134 @@
+package doctor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"knockkit/server"
+	"knockkit/server/doctor"
+)
+
+// others are tables of nft, each of which drops connections to 3306/tcp.
+const others = `table inet a { chain in { type filter hook input priority 10; tcp dport 3306 drop; }; }
+table ip b { chain in { type filter hook input priority 11; tcp dport @ports drop; }; set ports { type inet_service; elements = { 3306 }; }; }
+table netdev c { chain in { type filter hook ingress device eth0 priority 0; tcp dport 3306 drop; }; }
+table bridge d { chain in { type filter hook input priority 0; }; }
+`
+
+// shadows is what status says of the rules of others.
+func (p *patient) shadows(ctx context.Context) (certain []server.Reason, err error) {
+	p.t.Helper()
+	return certain, p.host.Do(func() error {
+		network, err := server.ReadNetwork(p.files)
+		if err != nil {
+			return err
+		}
+		certain, _, err = doctor.Shadows(ctx, doctor.ShadowInput{Backend: p.settings.Backend, Profiles: p.files, Network: network})
+		return err
+	})
+}
+
+// tools puts scripts in front of the tools of those names.
+func tools(t *testing.T, dir, text string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+func TestSeveralTablesOfNFTAreReadWithOneProcessWhereItCan(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		more string // in front of nft, in sh
+		runs int
+	}{
+		{"as it is", "", 1},
+		{"without its interactive mode", `case "$*" in *-i*) exit 1;; esac`, 4},
+		{"with a prompt", `case "$*" in *-i*) printf 'nft> ';; esac`, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := admit(t, "iptables")
+			p.install(mysql(t, ""))
+			p.nft(others)
+			nft, err := exec.LookPath("nft")
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			t.Setenv("HOME", dir)
+			tools(t, dir, fmt.Sprintf("echo >> %s/runs\n%s\nexec %s \"$@\"", dir, c.more, nft), "nft")
+			found, err := p.shadows(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, table := range []string{"inet a", "ip b", "netdev c"} {
+				if !slices.ContainsFunc(found, func(r server.Reason) bool { return strings.Contains(r.Found, "table "+table+" (nft)") }) {
+					t.Errorf("table %s is not found to drop: %v", table, found)
+				}
+			}
+			runs, err := os.ReadFile(filepath.Join(dir, "runs"))
+			if err != nil || len(runs) != c.runs {
+				t.Errorf("nft was run %d times, not %d: %v", len(runs), c.runs, err)
+			}
+			if _, err := os.Stat(filepath.Join(dir, ".nft.history")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("it wrote into the history of what a person types: %v", err)
+			}
+		})
+	}
+}
+
+// TestWhatNobodyLookedAtIsNotSaidToBeOpen: rules that could not be read may close a port.
+func TestWhatNobodyLookedAtIsNotSaidToBeOpen(t *testing.T) {
+	p := admit(t, "iptables")
+	p.install(mysql(t, "closed = \"continue\"\n"))
+	p.finds(doctor.IDNoGate, doctor.Broken, "3306/tcp of profile mysql is open to all")
+	p.nft("table inet a { chain in { type filter hook input priority 10; policy drop; }; }")
+	p.findsNo(doctor.IDNoGate)
+	tools(t, t.TempDir(), "exit 1", "nft")
+	p.found = nil
+	p.finds(doctor.IDUnseen, doctor.Warning, "the rules of nftables")
+	p.findsNo(doctor.IDNoGate)
+}
+
+func TestTheEndOfAContextIsSaidAsSuch(t *testing.T) {
+	p := admit(t, "iptables")
+	p.install(mysql(t, "closed = \"continue\"\n"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.host.Do(func() error {
+		_, err := doctor.Examine(ctx, doctor.Input{Settings: p.settings, Files: p.files})
+		return err
+	}); !errors.Is(err, context.Canceled) {
+		t.Errorf("doctor: %v", err)
+	}
+	if found, err := p.shadows(ctx); len(found) > 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("shadows: %v %v", found, err)
+	}
+	if found, err := p.shadows(t.Context()); err != nil || len(found) != 1 || found[0].Profile != "mysql" {
+		t.Errorf("shadows: %v %v", found, err)
+	}
+}
+
+// TestNoToolRunsWhereOthersHaveNoRules: ours are read by the backend.
+func TestNoToolRunsWhereOthersHaveNoRules(t *testing.T) {
+	p := admit(t, "nftables")
+	p.install(mysql(t, ""))
+	dir := t.TempDir()
+	tools(t, dir, "echo $0 >> "+dir+"/runs", "nft", "iptables-nft-save", "ip6tables-nft-save", "iptables-legacy-save", "ip6tables-legacy-save")
+	if _, err := p.shadows(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if runs, err := os.ReadFile(filepath.Join(dir, "runs")); err == nil {
+		t.Errorf("these were run: %s", runs)
+	}
+}

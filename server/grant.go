@@ -9,6 +9,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
+	"knockkit/server/conns"
 )
 
 // AddressError says that an address, or a prefix, cannot hold a lease of a profile.
@@ -104,7 +105,7 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 	for _, f := range from {
 		if err == nil && cut && p.In(protocol.FamilyOf(f.Addr())) {
 			var n int
-			n, err = endConnections(p, f)
+			n, err = conns.End(p, f)
 			r.Connections += n
 			if err != nil {
 				err = fmt.Errorf("leases that are over: %d; %w", len(r.Ended), err)

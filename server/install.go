@@ -8,6 +8,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
+	"knockkit/server/conns"
 )
 
 // Change is what an install or a remove did, or would do.
@@ -88,7 +89,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		}
 		lock = nil // the guard's
 	}
-	if err := adopt(newly); err != nil {
+	if err := conns.Adopt(newly); err != nil {
 		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
 	}
 	err = s.backend.Commit(ctx, want)

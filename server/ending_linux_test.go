@@ -16,7 +16,7 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
-	"knockkit/server"
+	"knockkit/server/conns"
 )
 
 // goesOn fails the test if the connection does not carry data any more.
@@ -46,7 +46,7 @@ func all(f protocol.Family) netip.Prefix {
 func (s *site) endAll(p *protocol.Profile, f protocol.Family) (n int) {
 	s.t.Helper()
 	s.do(func() (err error) {
-		n, err = server.EndConnections(p, all(f))
+		n, err = conns.End(p, all(f))
 		return err
 	})
 	return n

@@ -7,8 +7,6 @@ import (
 	"knockkit/server/backend"
 )
 
-// EndConnections is for tests of what a command asks for with a whole family.
-var EndConnections = endConnections
 
 // Save returns what PutBack takes: a trial without its guard.
 func (s *Server) Save(ctx context.Context) (string, error) {

@@ -9,6 +9,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
+	"knockkit/server/conns"
 )
 
 // AddressError says that an address, or a prefix, cannot hold a lease of a profile.
@@ -26,7 +27,7 @@ type Granted struct {
 	Once   bool           // for one connection
 	Lifted []netip.Addr   // whose bans are lifted: a banned source gets in nowhere
 	Drift  []string       // where the rules are not ours any more, so that the lease may be worth nothing
-	Advice []Advice       // who has lost a lease for this one
+	Advice []Reason       // who has lost a lease for this one
 }
 
 // Grant gives an address, or a prefix, a lease of an installed profile: for d, whole
@@ -148,7 +149,7 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 	for _, f := range from {
 		if err == nil && cut && p.In(protocol.FamilyOf(f.Addr())) {
 			var n int
-			n, err = endConnections(p, f)
+			n, err = conns.End(p, f)
 			r.Connections += n
 			if err != nil {
 				err = fmt.Errorf("leases that are over: %d; %w", len(r.Ended), err)

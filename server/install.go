@@ -9,6 +9,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
+	"knockkit/server/conns"
 )
 
 // Change is what an install or a remove did, or would do.
@@ -77,7 +78,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		}
 		hold, lock = append(hold, change.Guard.orders), nil // the guard's
 	}
-	if err := adopt(change.newly); err != nil {
+	if err := conns.Adopt(change.newly); err != nil {
 		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
 	}
 	if _, err := s.commit(ctx, r, depthOfInstall, plan, hold...); err != nil {

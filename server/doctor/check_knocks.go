@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"knockkit/protocol"
+	"knockkit/server/conns"
 )
 
 // knocks follows every knock to our rules: what ends before them is not heard. Doctor says
@@ -148,8 +149,8 @@ func opens(p *protocol.Profile, k protocol.Knock) bool {
 
 // answers reports whether a socket takes packets of the family from the network. A
 // socket on [::] takes IPv4 too unless it says otherwise, which the kernel does not show.
-func answers(l Listener, family protocol.Family) bool {
-	if l.Addr.IsLoopback() || l.Addr.Unmap().IsLoopback() {
+func answers(l conns.Listener, family protocol.Family) bool {
+	if l.Addr.IsLoopback() {
 		return false
 	}
 	return protocol.FamilyOf(l.Addr) == family || l.Addr.Is6() && l.Addr.IsUnspecified()

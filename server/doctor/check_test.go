@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"net/netip"
 	"testing"
 
 	"knockkit/protocol"
@@ -51,21 +50,5 @@ func TestWhatCouldNotBeSeenIsSaid(t *testing.T) {
 	found := unseen(&Facts{Unseen: []Unseen{{"the rules of nftables", backend.ErrPrivilege}}})
 	if len(found) != 1 || found[0].Severity != Warning || found[0].Todo != "run it as root: sudo knockd doctor" {
 		t.Errorf("found %+v", found)
-	}
-}
-
-func TestSocketsAreReadAsTheKernelPrintsThem(t *testing.T) {
-	// From a little-endian machine: 127.0.0.1:3306, *:22, and a connection of the former.
-	const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
-   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2 1 0 100 0 0 10 0
-   2: 0100007F:0CEA 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0
-`
-	got, err := parseSockets(tcp, protocol.TCP, "0A")
-	if err != nil || len(got) != 2 || got[0].Knock.Port != 3306 || got[1].Knock.Port != 22 || got[1].Addr != netip.IPv4Unspecified() {
-		t.Errorf("%v, %v", got, err)
-	}
-	if _, err := parseSockets("header\nno socket\n", protocol.TCP, "0A"); err == nil {
-		t.Error("nonsense is read")
 	}
 }

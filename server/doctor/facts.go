@@ -1,11 +1,11 @@
 package doctor
 
 import (
-	"net/netip"
 	"slices"
 
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/conns"
 	"knockkit/server/iptables"
 )
 
@@ -30,7 +30,7 @@ type Facts struct {
 
 	Recent      iptables.Module
 	Conntrack   bool
-	Listeners   []Listener
+	Listeners   []conns.Listener
 	Network     server.Network
 	network     [protocol.IPv6 + 1]network // of each family
 	ReversePath []Interface
@@ -43,12 +43,6 @@ type Facts struct {
 type Trial struct {
 	Backend string
 	Err     error // nil: profiles can be installed
-}
-
-// Listener is a socket that takes connections or datagrams.
-type Listener struct {
-	Knock protocol.Knock
-	Addr  netip.Addr
 }
 
 // Interface is a network interface with its reverse path filter.

@@ -1,49 +1,10 @@
-package server
+package conns
 
 import (
-	"errors"
-	"fmt"
-
-	"github.com/mdlayher/netlink"
 	vnetlink "github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"knockkit/protocol"
 )
-
-// adopt tells conntrack of the TCP connections that exist to ports which are about
-// to be gated. On a host whose rules have never asked for it, conntrack does not
-// run, and would take the next packet of each for one that belongs to nothing: the
-// gate would cut off everybody who is in.
-func adopt(profiles []*protocol.Profile) error {
-	if len(profiles) == 0 {
-		return nil
-	}
-	sockets, listens, err := socketsOf()
-	if err != nil {
-		return err
-	}
-	var conns []connection
-	for _, s := range sockets {
-		if c, ok := toAdopt(s, listens, profiles); ok {
-			conns = append(conns, c)
-		}
-	}
-	if len(conns) == 0 {
-		return nil
-	}
-	ct, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return fmt.Errorf("conntrack: %w", err)
-	}
-	defer ct.Close()
-	for _, c := range conns {
-		if err := c.create(ct); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("telling conntrack of %s: %w", c.client, err)
-		}
-	}
-	return nil
-}
 
 // toAdopt returns the socket's connection if it is at a port of the profiles.
 func toAdopt(s socket, listens map[uint16]bool, profiles []*protocol.Profile) (connection, bool) {

@@ -1,4 +1,4 @@
-package server
+package conns
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"knockkit/protocol"
 )
 
-// endConnections ends the connections that holders within the prefix made to the
+// End ends the connections that holders within the prefix made to the
 // profile's ports, and returns how many ended: those that had ended before, and those
 // that were never answered, are not among them. After an error some may go on.
 //
@@ -21,10 +21,10 @@ import (
 // make conntrack pick up again what it has forgotten, from the other end. Then conntrack
 // forgets what the holders have begun, so that their next packet is a stray one at the
 // gate; for connections to containers see [misdirect].
-func endConnections(p *protocol.Profile, holder netip.Prefix) (int, error) {
-	ct, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+func End(p *protocol.Profile, holder netip.Prefix) (int, error) {
+	ct, err := openConntrack()
 	if err != nil {
-		return 0, fmt.Errorf("ending connections: conntrack: %w", err)
+		return 0, fmt.Errorf("ending connections: %w", err)
 	}
 	defer ct.Close()
 	e := &ending{profile: p, holder: holder, ct: ct, closed: map[way]bool{}, here: map[netip.Addr]bool{}}

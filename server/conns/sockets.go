@@ -1,0 +1,77 @@
+package conns
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"knockkit/protocol"
+)
+
+// socketsOf lists the TCP sockets of connections that are not over, of all families,
+// and the ports that something listens on. A socket of such a port was accepted here:
+// the kernel gives none of these ports to a socket that connects to somebody else.
+func socketsOf() (all []socket, listens map[uint16]bool, err error) {
+	found, err := list(netlink.SocketDiagTCP)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing the connections that exist: %w", err)
+	}
+	listens = map[uint16]bool{}
+	for _, s := range found {
+		way, ok := ends(s)
+		switch {
+		case s.State == netlink.TCP_LISTEN:
+			listens[s.ID.SourcePort] = true
+		case s.State == netlink.TCP_CLOSE, s.State == netlink.TCP_TIME_WAIT, !ok:
+			// over
+		default:
+			all = append(all, socket{s, way})
+		}
+	}
+	return all, listens, nil
+}
+
+// Listeners lists the sockets of TCP that listen, and those of UDP that are connected to
+// nobody. Any user may ask. After an error of one protocol there are those of the other.
+func Listeners() (all []Listener, err error) {
+	for _, of := range []struct {
+		proto protocol.Proto
+		list  func(family uint8) ([]*netlink.Socket, error)
+		state uint8 // of a socket that listens
+	}{{protocol.TCP, netlink.SocketDiagTCP, netlink.TCP_LISTEN}, {protocol.UDP, netlink.SocketDiagUDP, netlink.TCP_CLOSE}} {
+		found, e := list(of.list)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("listing the sockets of %s: %w", of.proto, e))
+		}
+		for _, s := range found {
+			if way, ok := ends(s); ok && s.State == of.state {
+				all = append(all, Listener{protocol.Knock{Proto: of.proto, Port: way.from.Port()}, way.from.Addr()})
+			}
+		}
+	}
+	return all, err
+}
+
+// list lists the sockets of both families.
+func list(of func(family uint8) ([]*netlink.Socket, error)) ([]*netlink.Socket, error) {
+	four, err := of(unix.AF_INET)
+	if err != nil {
+		return nil, err
+	}
+	six, err := of(unix.AF_INET6)
+	return append(four, six...), err
+}
+
+// destroy ends the connection of this socket, and of no other. Its cookie says which:
+// asked for two ends alone, the kernel takes the socket that listens when the connection
+// is over. Errors: unix.ENOENT or unix.ESTALE when the socket is gone, unix.EOPNOTSUPP
+// where the kernel was built without INET_DIAG_DESTROY.
+func (s socket) destroy() error {
+	req := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
+	req.AddData(destroyRequest{s.Socket})
+	_, err := req.Execute(unix.NETLINK_INET_DIAG, 0)
+	return err
+}

@@ -7,7 +7,6 @@ import (
 	"knockkit/server/backend"
 )
 
-
 // Save returns what PutBack takes: a trial without its guard.
 func (s *Server) Save(ctx context.Context) (string, error) {
 	r, err := s.Read(ctx)

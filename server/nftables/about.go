@@ -3,6 +3,8 @@ package nftables
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"knockkit/protocol"
@@ -15,15 +17,16 @@ const maxComment = 120
 // about fills the chain that no packet reaches. It says in comments what is
 // installed, so that the kernel is the only place that knows.
 func (r *render) about() {
-	c := r.chain("about")
+	c := r.chain(aboutChain)
 	c.record(aboutSettings, r.settingsText())
 	for _, p := range r.profiles() {
 		c.record(aboutProfile, p.Canonical())
 	}
 }
 
-// What the comments of the chain about begin with.
+// The chain of the record, and what its comments begin with.
 const (
+	aboutChain    = "about"
 	aboutSettings = "settings"
 	aboutProfile  = "profile"
 )
@@ -52,43 +55,51 @@ func (r *render) settingsText() string {
 	return backend.JSON(settings{backend.RecordPolicy(r.Want.Policy), r.numbers.next})
 }
 
-// Installed is what the table says about itself.
-type Installed struct {
-	Profiles []*protocol.Profile
-	Policy   protocol.Policy
-	Known    map[string]Number // numbers of positions, by their knocks
-	Next     Number
-	Versions Versions
-	Given    map[string]bool // sets of leases given by hand
+// installed is what the table says about itself.
+type installed struct {
+	profiles []*protocol.Profile
+	policy   protocol.Policy
+	known    map[string]Number // numbers of positions, by their knocks; read from the rules
+	next     Number
+	versions Versions
+	given    map[string]bool // sets of leases given by hand
 }
 
 // input is what the table follows from as it is installed.
-func (in *Installed) input(want backend.Want) Input {
-	return Input{Want: want, Known: in.Known, Next: in.Next, Given: in.Given, Versions: in.Versions}
+func (in *installed) input(want backend.Want) Input {
+	return Input{Want: want, Known: in.known, Next: in.next, Given: in.given, Versions: in.versions}
 }
 
-// ReadAbout reads back what a commit wrote. An error means that the table was
-// changed by somebody else.
-func ReadAbout(l *Listing) (*Installed, error) {
-	in := &Installed{Known: map[string]Number{}, Next: 1, Versions: versionsOf(l), Given: givenSets(l)}
-	about := l.Chain("about")
-	if about == nil {
-		return in, nil
+func (in *installed) profile(name string) *protocol.Profile {
+	if i := slices.IndexFunc(in.profiles, func(p *protocol.Profile) bool { return p.Name == name }); i >= 0 {
+		return in.profiles[i]
 	}
+	return nil
+}
+
+// readAbout reads back what a commit wrote. An error means that the table was
+// changed by somebody else; then only the names of sets say anything.
+func readAbout(t *table) (*installed, error) {
+	none := &installed{given: t.givenSets()}
+	about := t.chains[aboutChain]
+	if about == nil {
+		return none, nil
+	}
+	in := &installed{known: map[string]Number{}, versions: t.versions(), given: none.given}
 	records := backend.Records{}
-	for _, comment := range about.Comments {
+	for _, comment := range about.comments {
 		if err := in.collect(records, comment); err != nil {
-			return nil, err
+			return none, err
 		}
 	}
 	if err := records.Whole(); err != nil {
-		return nil, fmt.Errorf("chain about: %w", err)
+		return none, fmt.Errorf("chain about: %w", err)
 	}
-	positions := positionsOf(l)
-	for _, p := range in.Profiles {
+	positions := t.positions()
+	for _, p := range in.profiles {
 		for i := range p.Sequence {
 			if n, ok := positions[protocol.Use{Profile: p, Step: i + 1}.String()]; ok {
-				in.Known[protocol.PathText(p.Path(i+1))] = n
+				in.known[protocol.PathText(p.Path(i+1))] = n
 			}
 		}
 	}
@@ -96,7 +107,7 @@ func ReadAbout(l *Listing) (*Installed, error) {
 }
 
 // collect reads a record when the comment is its last piece.
-func (in *Installed) collect(records backend.Records, comment string) error {
+func (in *installed) collect(records backend.Records, comment string) error {
 	kind, whole, err := records.Add(comment)
 	whole = unswapQuotes(whole)
 	switch {
@@ -104,12 +115,12 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 	case kind == aboutSettings:
 		var s settings
 		if err = json.Unmarshal([]byte(whole), &s); err == nil {
-			in.Policy, in.Next = s.Policy(), s.Next
+			in.policy, in.next = s.Policy(), s.Next
 		}
 	case kind == aboutProfile:
 		var p *protocol.Profile
 		if p, err = protocol.ParseCanonical(whole); err == nil {
-			in.Profiles = append(in.Profiles, p)
+			in.profiles = append(in.profiles, p)
 		}
 	default:
 		err = fmt.Errorf("%q is not a piece of a record", comment)
@@ -120,11 +131,11 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 	return nil
 }
 
-// versionsOf reads which sets of leases each profile has.
-func versionsOf(l *Listing) Versions {
+// versions reads which sets of leases each profile has.
+func (t *table) versions() Versions {
 	v := Versions{}
-	for _, s := range l.Sets {
-		if set, ok := parseLeaseSet(s.Name); ok && set.what == opened {
+	for name := range t.sets {
+		if set, ok := parseLeaseSet(name); ok && set.what == opened {
 			v[set.holders] = set.version
 		}
 	}
@@ -132,25 +143,36 @@ func versionsOf(l *Listing) Versions {
 }
 
 // givenSets lists the sets of leases given by hand.
-func givenSets(l *Listing) map[string]bool {
+func (t *table) givenSets() map[string]bool {
 	sets := map[string]bool{}
-	for _, s := range l.Sets {
-		if set, ok := parseLeaseSet(s.Name); ok && set.what == given {
-			sets[s.Name] = true
+	for name := range t.sets {
+		if set, ok := parseLeaseSet(name); ok && set.what == given {
+			sets[name] = true
 		}
 	}
 	return sets
 }
 
-// positionsOf reads the numbers of positions from the comments of the rules that
+// leaseSets lists the sets of leases, by whose they are, each profile's by name.
+func (t *table) leaseSets() map[string][]leaseSet {
+	all := map[string][]leaseSet{}
+	for _, name := range slices.Sorted(maps.Keys(t.sets)) {
+		if set, ok := parseLeaseSet(name); ok {
+			all[set.holders] = append(all[set.holders], set)
+		}
+	}
+	return all
+}
+
+// positions reads the numbers of positions from the comments of the rules that
 // note them: "now at 0:2 mysql 2/3".
-func positionsOf(l *Listing) map[string]Number {
+func (t *table) positions() map[string]Number {
 	positions := map[string]Number{}
-	for _, c := range l.Chains {
-		if ownBodies(c.Name) {
+	for name, c := range t.chains {
+		if ownBodies(name) {
 			continue // a profile's own rules have comments of their own
 		}
-		for _, comment := range c.Comments {
+		for _, comment := range c.comments {
 			rest, ok := strings.CutPrefix(comment, noted)
 			if !ok {
 				continue

@@ -3,6 +3,7 @@ package nftables
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 
@@ -38,7 +39,7 @@ var rejectEarly = need{"rejecting before routing (Linux 5.9)",
 // needsOf are those of what is wanted.
 func needsOf(want backend.Want) []need {
 	for _, f := range protocol.Families() {
-		for _, p := range want.Of(f).Profiles {
+		for _, p := range profilesOf(want, f) {
 			if early(p) && (p.Closed == protocol.ClosedReject || p.Cut) {
 				return append(needs[:], rejectEarly)
 			}
@@ -49,7 +50,7 @@ func needsOf(want backend.Want) []need {
 
 // capable returns an error in words when the kernel or nft lacks something that
 // the table needs. Nothing is changed: nft only checks the texts.
-func (b *Backend) capable(ctx context.Context, want backend.Want) error {
+func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return backend.Unsupported("nft is not installed (Debian: apt install nftables)")
 	}
@@ -58,12 +59,12 @@ func (b *Backend) capable(ctx context.Context, want backend.Want) error {
 	for i, n := range needs {
 		all.WriteString(strings.ReplaceAll(n.text, "knockd_probe", fmt.Sprintf("knockd_probe%d", i)) + "\n")
 	}
-	if _, err := b.run(ctx, all.String(), "-c", "-f", "-"); err == nil {
+	if err := run(ctx, all.String(), hold, "-c", "-f", "-"); err == nil {
 		return nil
 	}
 	var lacking []string
 	for _, n := range needs {
-		if _, err := b.run(ctx, n.text+"\n", "-c", "-f", "-"); err != nil {
+		if err := run(ctx, n.text+"\n", hold, "-c", "-f", "-"); err != nil {
 			lacking = append(lacking, n.what)
 		}
 	}

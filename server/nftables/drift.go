@@ -2,72 +2,80 @@ package nftables
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
-
-	"knockkit/server/backend"
 )
 
-// drift says where the table is not the one that its record stands for. Rules are
-// told apart by their comments, and maps by the number of their elements: how nft
-// prints a rule differs from version to version.
-func drift(l *Listing, about *Installed) []string {
-	want, err := backend.Compile(about.Profiles, about.Policy)
-	if err != nil {
-		return []string{fmt.Sprintf("the record of what is installed does not compile: %v", err)}
-	}
-	var found []string
+// drift says where the table is not the one that its record stands for: a part of it is
+// gone, or is not what its mark in the seal says. intact reports whether all parts of the
+// ruleset are what they were committed as, whatever else may be said.
+func (t *table) drift(rules *Ruleset) (found []string, intact bool) {
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
-	rules := Render(about.input(want))
-	for _, c := range rules.Chains {
-		is := l.Chain(c.Name)
-		if is == nil {
-			say("chain %s is gone", c.Name)
+	things := rules.things()
+	marks := parseSeal(t, things)
+	intact = marks != nil
+	if t.dormant {
+		say("the table is dormant: nothing is gated")
+	}
+	chains, sets := rules.chainsByName(), rules.setsByName()
+	for _, x := range things {
+		if !t.has(x) {
+			say("%s is gone", x)
+			intact = false
 			continue
 		}
-		if text := difference(c, is); text != "" && !ownRules(c, is) {
+		if marks != nil && marks[x.String()] == t.digits(x) {
+			continue
+		}
+		intact = false
+		text := ""
+		if c := chains[x.name]; x.kind == "chain" {
+			text = difference(c, t.chains[x.name])
+		} else if s := sets[x.name]; x.kind != "limit" && !s.Dynamic && len(s.Elements) != len(t.sets[x.name].raw) {
+			text = fmt.Sprintf("%s has %d elements, not %d", x, len(t.sets[x.name].raw), len(s.Elements))
+		}
+		if text == "" && marks != nil {
+			text = fmt.Sprintf("%s is not as this version of knockd has committed it", x)
+		}
+		if text != "" {
 			say("%s", text)
 		}
 	}
-	for _, c := range l.Chains {
-		switch isHold := slices.ContainsFunc(holds(), func(h hold) bool { return h.chain == c.Name }); {
+	for _, name := range slices.Sorted(maps.Keys(t.chains)) {
+		switch isHold := slices.ContainsFunc(holds(), func(h hold) bool { return h.chain == name }); {
 		case isHold:
-			say("chain %s is left of a commit that was interrupted, and shuts ports for everybody: install again", c.Name)
-		case !rules.hasChain(c.Name):
-			say("chain %s is not one that we made", c.Name)
+			say("chain %s is left of a commit that was interrupted, and shuts ports for everybody: install again", name)
+		case chains[name] == nil && name != sealChain:
+			say("chain %s is not one that we made", name)
 		}
 	}
-	for _, s := range rules.Sets {
-		switch is := l.Set(s.Name); {
-		case is == nil:
-			say("set %s is gone", s.Name)
-		case !s.Dynamic && len(is.Elements) != len(s.Elements):
-			say("map %s has %d elements, not %d", s.Name, len(is.Elements), len(s.Elements))
-		}
+	if marks == nil && !rules.Empty() {
+		say("whether the rules are as they were committed is not known, as after a commit that was interrupted: install again")
 	}
-	return found
+	return found, intact
 }
 
-// ownRules reports whether a chain is that of a profile's extra rules, which may
-// have comments of their own, and has as many rules as it should.
-func ownRules(want *Chain, is *ListedChain) bool {
-	return ownBodies(want.Name) && len(want.Rules) == len(is.Comments)
-}
-
-// ownBodies reports whether a chain is for a profile's extra rules.
+// ownBodies reports whether a chain is for a profile's extra rules, which may have
+// comments of their own.
 func ownBodies(chain string) bool {
 	return strings.HasPrefix(chain, openPrefix) || strings.HasPrefix(chain, earlyOpenPrefix)
 }
 
-func difference(want *Chain, is *ListedChain) string {
-	for i := range max(len(want.Rules), len(is.Comments)) {
+// difference says where a chain has another rule than it should, by the rules' comments;
+// "" where those are the same.
+func difference(want *Chain, is *chain) string {
+	if ownBodies(want.Name) && len(want.Rules) == len(is.comments) {
+		return ""
+	}
+	for i := range max(len(want.Rules), len(is.comments)) {
 		switch {
-		case i >= len(is.Comments):
+		case i >= len(is.comments):
 			return fmt.Sprintf("chain %s lacks the rule %q (%s)", want.Name, want.Rules[i].Text, want.Rules[i].Comment)
 		case i >= len(want.Rules):
-			return fmt.Sprintf("chain %s has a rule more (%s)", want.Name, is.Comments[i])
-		case want.Rules[i].Comment != is.Comments[i]:
-			return fmt.Sprintf("rule %d of chain %s is not ours (%s)", i+1, want.Name, is.Comments[i])
+			return fmt.Sprintf("chain %s has a rule more (%s)", want.Name, is.comments[i])
+		case want.Rules[i].Comment != is.comments[i]:
+			return fmt.Sprintf("rule %d of chain %s is not ours (%s)", i+1, want.Name, is.comments[i])
 		}
 	}
 	return ""

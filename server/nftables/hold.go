@@ -9,17 +9,22 @@ import (
 
 // transactions returns the texts for `nft -f` that make want of what is there. It is
 // one, unless ports that stay gated get other keys in the maps of gates, as when a profile
-// comes to open a port in the middle of another's range. A packet that is under way while
-// the kernel changes over would find neither key, or a chain that is empty yet, and pass. So
-// a transaction before shuts such ports for everybody, and one behind lifts that.
+// comes to open a port in the middle of another's range, or unless nothing is known of what
+// is there. A packet that is under way while the kernel changes over would find neither key,
+// or a chain that is empty yet, and pass. So a transaction before shuts such ports for
+// everybody, and one behind lifts that; behind is "" else.
 //
 // A commit that was killed may have left such a chain: the one before makes it anew, and
-// the one behind takes it away whether or not it is there.
-func transactions(was *Listing, want *Ruleset, extra []string) []string {
-	var before, behind, chains strings.Builder
-	rest := *was
+// the one behind takes it away whether or not it is there. A table that is dormant is woken
+// first: the kernel takes no new hook in the same transaction.
+func (t *table) transactions(was, want *Ruleset) (before []string, main, behind string) {
+	var chains strings.Builder
+	var apart []string
+	if was == nil {
+		was = &Ruleset{}
+	}
 	for _, h := range holds() {
-		keys := contested(was, want, h.gates)
+		keys := t.contested(was, want, h.gates)
 		if len(keys) == 0 {
 			continue
 		}
@@ -31,16 +36,16 @@ func transactions(was *Listing, want *Ruleset, extra []string) []string {
 		related(&c)
 		c.add("gates that are about to change", h.where, byPort, "{", strings.Join(keys, ", "), "} drop")
 		c.write(&chains)
-		gone := fmt.Sprintf("add chain inet %[1]s %[2]s\nflush chain inet %[1]s %[2]s\ndelete chain inet %[1]s %[2]s\n", TableName, h.chain)
-		before.WriteString(gone)
-		behind.WriteString(gone)
-		rest.Chains = slices.DeleteFunc(slices.Clone(rest.Chains), func(c ListedChain) bool { return c.Name == h.chain })
+		behind += removal(h.chain)
+		apart = append(apart, h.chain)
 	}
-	main := Transaction(&rest, want, extra)
-	if chains.Len() == 0 {
-		return []string{main}
+	if t.dormant && !want.Empty() {
+		before = append(before, fmt.Sprintf("add table inet %s\n", TableName))
 	}
-	return []string{before.String() + "table inet " + TableName + " {\n" + chains.String() + "}\n", main, behind.String()}
+	if len(apart) > 0 {
+		before = append(before, behind+tableOf(func(b *strings.Builder) { b.WriteString(chains.String()) }))
+	}
+	return before, t.transaction(was, want, apart), behind
 }
 
 // hold is a chain that shuts ports while their gates change.
@@ -55,8 +60,8 @@ func holds() []hold {
 }
 
 // contested returns the keys of a map of gates, and of that of its ranges, that go and
-// share a port with one that is wanted.
-func contested(was *Listing, want *Ruleset, gates string) []string {
+// share a port with one that is wanted; of maps of which nothing is known, all that are wanted.
+func (t *table) contested(was, want *Ruleset, gates string) []string {
 	stays := map[string]bool{}
 	var keys, contested []string
 	for _, s := range want.Sets {
@@ -67,17 +72,17 @@ func contested(was *Listing, want *Ruleset, gates string) []string {
 			}
 		}
 	}
+	known := was.setsByName()
 	for _, name := range []string{gates, gates + rangesSuffix} {
-		s := was.Set(name)
-		if s == nil {
-			continue
-		}
-		for _, e := range s.Elements {
-			switch {
-			case e.Key == "": // not known, so it may be any
-				return keys
-			case !stays[e.text()] && slices.ContainsFunc(keys, func(k string) bool { return overlap(k, e.Key) }):
-				contested = append(contested, e.Key)
+		switch s := known[name]; {
+		case t.sets[name] == nil:
+		case s == nil:
+			return keys
+		default:
+			for _, e := range s.Elements {
+				if key, _, _ := strings.Cut(e, " : "); !stays[e] && slices.ContainsFunc(keys, func(k string) bool { return overlap(k, key) }) {
+					contested = append(contested, key)
+				}
 			}
 		}
 	}

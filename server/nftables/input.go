@@ -23,9 +23,9 @@ const scratch = "meta priority"
 // sets makes the sets and maps that packets fill.
 func (r *render) sets() {
 	for _, f := range r.families {
-		r.dynamic("position"+digit(f), saddr(f)+" : "+scratch, positionsSize)
+		r.dynamic(positionPrefix+digit(f), saddr(f)+" : "+scratch, positionsSize)
 		if r.Want.Policy.Ban != nil {
-			r.dynamic("banned"+digit(f), saddr(f), 0)
+			r.dynamic(bannedPrefix+digit(f), saddr(f), 0)
 			for i := range r.Want.Policy.Ban.After - 1 {
 				r.dynamic(fallSet(f, i+1), saddr(f), 0)
 			}
@@ -237,7 +237,7 @@ func (r *render) startOver(c *Chain, a *protocol.Automaton) {
 }
 
 // fallSet is one of the sets that each hold one fall of a source.
-func fallSet(f protocol.Family, i int) string { return fmt.Sprintf("fall%s.%d", digit(f), i) }
+func fallSet(f protocol.Family, i int) string { return fmt.Sprintf("%s%s.%d", fallPrefix, digit(f), i) }
 
 // fall counts a fall to the root (DESIGN 4.3). Each fall takes the first set that
 // does not hold the source, and leaves it after the ban's time; the fall that

@@ -14,40 +14,39 @@ const aboutToEnd = 2 * time.Second
 // rewriteLeases returns the elements that must change because a profile's lease
 // has: a running lease gets the new length, counted from when it was granted. One
 // that was given by hand for a time of its own has another length, and keeps it.
-func rewriteLeases(was *Listing, profiles []*protocol.Profile, want backend.Want, v Versions) []string {
+func (r *reading) rewriteLeases(want backend.Want, v Versions) []string {
 	var lines []string
-	for _, old := range profiles {
-		for _, f := range protocol.Families() {
-			a := want.Of(f)
-			if a == nil {
-				continue
-			}
-			for _, p := range a.Profiles {
-				if p.Name != old.Name || p.Lease == old.Lease {
-					continue
-				}
-				if s := was.Set(v.lease(p, f)); s != nil {
-					lines = append(lines, rewrite(s, old.Lease, p)...)
-				}
+	for _, f := range protocol.Families() {
+		for _, p := range profilesOf(want, f) {
+			old, name := r.about.profile(p.Name), v.lease(p, f)
+			if s := r.table.sets[name]; s != nil && old != nil && p.Lease != old.Lease {
+				lines = append(lines, rewrite(name, s.elements, old.Lease, p)...)
 			}
 		}
 	}
 	return lines
 }
 
+func profilesOf(want backend.Want, f protocol.Family) []*protocol.Profile {
+	if a := want.Of(f); a != nil {
+		return a.Profiles
+	}
+	return nil
+}
+
 // versions returns those of the wanted profiles: the ones that are there, and for profiles
 // whose leases do not stay one that nothing in the kernel has.
-func versions(was *Listing, about *Installed, want backend.Want) Versions {
-	v, sets := Versions{}, leaseSets(was)
+func (r *reading) versions(want backend.Want) Versions {
+	v, sets := Versions{}, r.table.leaseSets()
 	for _, f := range protocol.Families() {
 		a := want.Of(f)
 		if a == nil {
 			continue
 		}
-		stay := backend.Staying(about.Profiles, a)
+		stay := backend.Staying(r.about.profiles, a)
 		for _, p := range a.Profiles {
 			key := holders(p, f)
-			if v[key] = about.Versions[key]; stay[p.Name] {
+			if v[key] = r.about.versions[key]; stay[p.Name] {
 				continue
 			}
 			for v[key] = 1; slices.ContainsFunc(sets[key], func(s leaseSet) bool { return s.version == v[key] }); v[key]++ {
@@ -63,7 +62,7 @@ func carried(want backend.Want, v Versions) (lines []string, given map[string]bo
 	given = map[string]bool{}
 	for _, s := range want.Carried {
 		f := protocol.FamilyOf(s.Address.Addr())
-		for _, p := range want.Of(f).Profiles {
+		for _, p := range profilesOf(want, f) {
 			if p.Name != s.Profile || s.State != backend.Open || s.Address.Bits() > p.Prefix(f) {
 				continue
 			}
@@ -77,7 +76,7 @@ func carried(want backend.Want, v Versions) (lines []string, given map[string]bo
 				set = v.given(p, f, bits)
 				given[set] = true
 			}
-			lines = append(lines, element("add", set, s.Address.Addr().String()+lasting))
+			lines = append(lines, elementCommand("add", set, s.Address.Addr().String()+lasting))
 		}
 	}
 	return lines, given
@@ -88,24 +87,27 @@ func carried(want backend.Want, v Versions) (lines []string, given map[string]bo
 // To delete what is not there is refused, and an element may end meanwhile: it is added
 // first. A lease of `once` that is used up meanwhile would come back so; there the kernel
 // may refuse, and the commit is planned anew.
-func rewrite(s *ListedSet, was time.Duration, p *protocol.Profile) []string {
+func rewrite(set string, elements []element, was time.Duration, p *protocol.Profile) []string {
 	will := p.Lease
 	var lines []string
-	for _, e := range s.Elements {
+	add := func(verb string, e element, times string) {
+		lines = append(lines, elementCommand(verb, set, e.Address.String()+times))
+	}
+	for _, e := range elements {
 		if e.Timeout != was || p.Once && was > 0 && e.Expires < aboutToEnd {
 			continue
 		}
 		if !p.Once {
-			lines = append(lines, element("add", s.Name, e.Key))
+			add("add", e, "")
 		}
 		// When a lease without end was granted is not known: it begins now.
 		left := will
 		if was > 0 && will > 0 {
 			left = will - (was - e.Expires)
 		}
-		lines = append(lines, element("delete", s.Name, e.Key))
+		add("delete", e, "")
 		if left > 0 || will == 0 {
-			lines = append(lines, element("add", s.Name, e.Key+times(will, left)))
+			add("add", e, times(will, left))
 		}
 	}
 	return lines

@@ -67,10 +67,13 @@ func (v Versions) given(p *protocol.Profile, f protocol.Family, bits int) string
 	return v.set(given, p, f, bits)
 }
 
-// What the names of sets of leases begin with.
+// What the names of sets that packets fill begin with. A digit for the family follows.
 const (
-	opened = "open"
-	given  = "given"
+	opened         = "open"
+	given          = "given"
+	positionPrefix = "position"
+	bannedPrefix   = "banned"
+	fallPrefix     = "fall"
 )
 
 func (v Versions) set(what string, p *protocol.Profile, f protocol.Family, bits int) string {

@@ -87,12 +87,16 @@ const positionsSize = 1 << 19
 // setSize is how many sources any other set holds.
 const setSize = 65535
 
-func (s *Set) write(b *strings.Builder) {
-	kind := "set"
+// kind is how nft names it.
+func (s *Set) kind() string {
 	if s.Map {
-		kind = "map"
+		return "map"
 	}
-	fmt.Fprintf(b, "\t%s %s {\n\t\ttypeof %s\n", kind, s.Name, s.Type)
+	return "set"
+}
+
+func (s *Set) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\t%s %s {\n\t\ttypeof %s\n", s.kind(), s.Name, s.Type)
 	if s.Size > 0 {
 		fmt.Fprintf(b, "\t\tsize %d\n", s.Size)
 	}
@@ -124,27 +128,45 @@ func (c *Chain) write(b *strings.Builder) {
 	b.WriteString("\t}\n")
 }
 
-// Text returns the table as `nft -f` reads it, and much as `nft list` prints it.
-func (r *Ruleset) Text() string {
+// tableOf is the text of the table with what is written in it.
+func tableOf(write func(b *strings.Builder)) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", TableName)
-	for _, l := range r.Limits {
-		l.write(&b)
-	}
-	for _, s := range r.Sets {
-		s.write(&b)
-	}
-	for _, c := range r.Chains {
-		c.write(&b)
-	}
+	write(&b)
 	b.WriteString("}\n")
 	return b.String()
 }
 
-func (r *Ruleset) hasSet(name string) bool {
-	return slices.ContainsFunc(r.Sets, func(s *Set) bool { return s.Name == name })
+// Text returns the table as `nft -f` reads it, and much as `nft list` prints it.
+func (r *Ruleset) Text() string {
+	return tableOf(func(b *strings.Builder) {
+		for _, l := range r.Limits {
+			l.write(b)
+		}
+		for _, s := range r.Sets {
+			s.write(b)
+		}
+		for _, c := range r.Chains {
+			c.write(b)
+		}
+	})
 }
 
-func (r *Ruleset) hasChain(name string) bool {
-	return slices.ContainsFunc(r.Chains, func(c *Chain) bool { return c.Name == name })
+func (r *Ruleset) setsByName() map[string]*Set {
+	sets := map[string]*Set{}
+	for _, s := range r.Sets {
+		sets[s.Name] = s
+	}
+	return sets
 }
+
+func (r *Ruleset) chainsByName() map[string]*Chain {
+	chains := map[string]*Chain{}
+	for _, c := range r.Chains {
+		chains[c.Name] = c
+	}
+	return chains
+}
+
+// nothing reports whether there is nothing to write: a ruleset can be a part of one.
+func (r *Ruleset) nothing() bool { return len(r.Limits)+len(r.Sets)+len(r.Chains) == 0 }

@@ -1,7 +1,7 @@
 package nftables
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,87 +11,102 @@ import (
 	"knockkit/server/backend"
 )
 
-// Save returns what is installed as text that [Backend.PutBack] takes: the listing of
-// the table, "" where there is none.
-func (b *Backend) Save(ctx context.Context) ([]backend.Text, error) {
-	text, err := b.listText(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, _, err := parseSaved(text); err != nil {
-		return nil, fmt.Errorf("what is installed could not be put back: %w", err)
-	}
-	return []backend.Text{{Family: protocol.Both, Text: text}}, nil
+// saved is what can be put back: the record, and who holds what. Positions stay in the
+// kernel as long as any profile of their family does.
+type saved struct {
+	Profiles []string // in their canonical form
+	Settings settings
+	Known    map[string]Number
+	Versions Versions
+	Elements map[string][]element // of sets of leases, bans and falls
 }
 
-func parseSaved(text string) (*Listing, *Installed, error) {
-	l, err := ParseListing(text)
-	if err != nil {
-		return nil, nil, err
+// Save returns what is installed, and who holds what, as one line of JSON.
+// Errors: why the record cannot be read.
+func (r *reading) Save() (string, error) {
+	if r.unread != nil {
+		return "", fmt.Errorf("what is installed could not be put back: %w", r.unread)
 	}
-	about, err := ReadAbout(l)
-	return l, about, err
+	s := saved{Settings: settings{backend.RecordPolicy(r.about.policy), r.about.next}, Known: r.about.known, Versions: r.about.versions, Elements: map[string][]element{}}
+	for _, p := range r.about.profiles {
+		s.Profiles = append(s.Profiles, p.Canonical())
+	}
+	for name, set := range r.table.sets {
+		if len(set.elements) > 0 {
+			s.Elements[name] = set.elements
+		}
+	}
+	return backend.JSON(s), nil
 }
 
 // PutBack makes the profiles and settings of an earlier Save what is installed, by a
 // commit like any other: gates that both have stay shut meanwhile, positions and leases
-// are kept. Those that came to an end with a profile that was taken away since, or with
+// are kept. Leases that came to an end with a profile that was taken away since, or with
 // a shorter lease, come back as they were then.
-func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
-	for _, t := range texts {
-		saved, then, err := parseSaved(t.Text)
-		if err != nil {
-			return err
-		}
-		want, err := backend.Compile(then.Profiles, then.Policy)
-		if err != nil {
-			return err
-		}
-		if err := b.change(ctx, func(was *Listing) ([]string, error) {
-			now := installedOrNone(was)
-			known := maps.Clone(then.Known) // no number has meant two positions
-			maps.Copy(known, now.Known)
-			v := versions(was, now, want)
-			given := held(was, now.Given)
-			for name := range held(saved, then.Given) {
-				given[v.rename(name)] = true
-			}
-			rules := Render(Input{Want: want, Known: known, Next: max(then.Next, now.Next), Given: given, Versions: v})
-			return transactions(was, rules, append(rewriteLeases(was, now.Profiles, want, v), lost(was, saved, now, then, v)...)), nil
-		}); err != nil {
-			return err
-		}
+func (r *reading) PutBack(text string) (backend.Plan, error) {
+	var then saved
+	if err := json.Unmarshal([]byte(text), &then); err != nil {
+		return nil, fmt.Errorf("what was saved: %w", err)
 	}
-	return nil
+	var profiles []*protocol.Profile
+	for _, line := range then.Profiles {
+		p, err := protocol.ParseCanonical(line)
+		if err != nil {
+			return nil, fmt.Errorf("what was saved: %w", err)
+		}
+		profiles = append(profiles, p)
+	}
+	want, err := backend.Compile(profiles, then.Settings.Policy())
+	if err != nil {
+		return nil, err
+	}
+	return r.putBack(then, profiles, want)
 }
 
-// lost returns the elements of saved sets that are not there any more: of sets that have
-// gone, and of leases whose time was changed, or that were none of the profile meanwhile.
-func lost(was, saved *Listing, now, then *Installed, v Versions) []string {
+func (r *reading) putBack(then saved, profiles []*protocol.Profile, want backend.Want) (*plan, error) {
+	known := map[string]Number{} // no number has meant two positions
+	maps.Copy(known, then.Known)
+	maps.Copy(known, r.about.known)
+	v := r.versions(want)
+	byHand := r.held()
+	for name := range then.Elements {
+		if s, ok := parseLeaseSet(name); ok && s.what == given {
+			byHand[v.rename(name)] = true
+		}
+	}
+	p := r.replace(Input{Want: want, Known: known, Next: max(then.Settings.Next, r.about.next), Given: byHand, Versions: v},
+		slices.Concat(r.rewriteLeases(want, v), r.ended(then, profiles, v)))
+	p.again = func(r *reading) (*plan, error) { return r.putBack(then, profiles, want) }
+	return p, nil
+}
+
+// ended returns the commands that bring back the saved elements that are not there any more:
+// of sets that have gone, and of leases whose time was changed, or that were none of the
+// profile meanwhile.
+func (r *reading) ended(then saved, profiles []*protocol.Profile, v Versions) []string {
 	changed := map[string]bool{}
-	for _, p := range then.Profiles {
-		same := slices.ContainsFunc(now.Profiles, func(q *protocol.Profile) bool { return p.Name == q.Name && p.Lease == q.Lease })
-		if !same && !p.Once { // what was used up stays so
+	for _, p := range profiles {
+		now := r.about.profile(p.Name)
+		if (now == nil || now.Lease != p.Lease) && !p.Once { // what was used up stays so
 			changed[then.Versions.lease(p, protocol.IPv4)], changed[then.Versions.lease(p, protocol.IPv6)] = true, true
 		}
 	}
 	var all []string
-	for _, s := range saved.Sets {
-		name := v.rename(s.Name)
-		is := was.Set(name)
-		if s.Fixed || is != nil && name == s.Name && !changed[s.Name] {
-			continue
-		}
-		for _, e := range s.Elements {
-			still := is != nil && slices.ContainsFunc(is.Elements, func(o Element) bool { return o.Key == e.Key })
-			if still || e.Timeout > 0 && e.Expires < time.Second { // there, or about to end
+	for _, set := range slices.Sorted(maps.Keys(then.Elements)) {
+		name := v.rename(set)
+		still := map[string]bool{}
+		if is := r.table.sets[name]; is != nil {
+			if name == set && !changed[set] {
 				continue
 			}
-			text := e.Key + times(e.Timeout, e.Expires)
-			if s.Map {
-				text += " : " + e.Data
+			for _, e := range is.elements {
+				still[e.Address.String()] = true
 			}
-			all = append(all, element("add", name, text))
+		}
+		for _, e := range then.Elements[set] {
+			if addr := e.Address.String(); !still[addr] && (e.Timeout == 0 || e.Expires >= time.Second) { // else about to end
+				all = append(all, elementCommand("add", name, addr+times(e.Timeout, e.Expires)))
+			}
 		}
 	}
 	return all

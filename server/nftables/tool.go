@@ -2,18 +2,29 @@ package nftables
 
 import (
 	"context"
-	"errors"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 
-	"knockkit/server/backend"
 	"knockkit/server/tool"
 )
 
-// run calls nft.
-func (b *Backend) run(ctx context.Context, stdin string, args ...string) (string, error) {
-	return tool.Tool{Name: "nft", Package: "nftables", Hold: b.hold, Said: said}.Run(ctx, stdin, args...)
+// command is how a text is committed.
+const command = "nft -f -"
+
+// run calls nft, which keeps the files in hold open.
+func run(ctx context.Context, stdin string, hold []*os.File, args ...string) error {
+	_, err := tool.Tool{Name: "nft", Package: "nftables", Hold: hold, Said: said}.Run(ctx, stdin, args...)
+	return err
+}
+
+// feed commits a text, if there is one.
+func feed(ctx context.Context, text string, hold []*os.File) error {
+	if text == "" {
+		return nil
+	}
+	return run(ctx, text, hold, "-f", "-")
 }
 
 // place is how nft names the place of an error: "/dev/stdin:12:3-9: Error: …".
@@ -33,27 +44,4 @@ func said(stderr string) (what string, line int) {
 		return "the set is full, and takes no new address until the time of another is over", line
 	}
 	return m[2], line
-}
-
-// list reads the table. No table is no error.
-func (b *Backend) list(ctx context.Context) (*Listing, error) {
-	text, err := b.listText(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return ParseListing(text)
-}
-
-// listText returns the table as JSON, "" where there is none.
-func (b *Backend) listText(ctx context.Context) (string, error) {
-	text, err := b.run(ctx, "", "-j", "list", "table", "inet", TableName)
-	if tool := new(backend.ToolError); errors.As(err, &tool) {
-		switch {
-		case strings.Contains(tool.Output, "No such file or directory"):
-			return "", nil
-		case strings.Contains(tool.Output, "JSON"):
-			return "", backend.Unsupported("nft cannot print JSON (it was built without libjansson; Debian's and Fedora's packages have it): %w", err)
-		}
-	}
-	return text, err
 }

@@ -1,0 +1,190 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// extent says what of the table is read, beside the names of what is in it.
+type extent struct {
+	rules    bool                   // all rules, limits, and elements that are part of the rules
+	chains   []string               // the rules of these chains
+	elements func(name string) bool // the elements of these sets that packets fill
+}
+
+// readTries is how often a reading begins again because somebody changes rules meanwhile,
+// whichever: the kernel does not say whose.
+const readTries = 20
+
+// readTable reads what is asked for, all of it from between two changes of rules. Where the
+// kernel has no nf_tables there is no table. Elements come and go meanwhile.
+//
+// Errors: those of the context, [backend.ErrPrivilege].
+func readTable(ctx context.Context, what extent) (*table, error) {
+	s, err := dial()
+	if errors.Is(err, errAbsent) {
+		return newTable(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	for range readTries {
+		t := newTable()
+		if err = s.read(ctx, t, what); err == nil {
+			return t, nil
+		}
+		if errors.Is(err, unix.ENOENT) { // something went before it was asked for
+			err = errChanged
+		}
+		if !errors.Is(err, errChanged) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("reading nftables: %w", err)
+}
+
+func (s *socket) read(ctx context.Context, t *table, what extent) error {
+	var err error
+	t.generation, err = s.generation(ctx)
+	if errors.Is(err, errAbsent) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.readParts(ctx, t, what); err != nil {
+		return err
+	}
+	now, err := s.generation(ctx)
+	if err == nil && now != t.generation {
+		return errChanged
+	}
+	return err
+}
+
+// generation asks how often rules have been changed.
+func (s *socket) generation(ctx context.Context) (generation uint32, err error) {
+	err = s.ask(ctx, request{kind: unix.NFT_MSG_GETGEN}, func(_ byte, attrs []byte) error {
+		for kind, value := range attributes(attrs) {
+			if kind == unix.NFTA_GEN_ID {
+				generation = uint32(numberOf(value))
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		err = errAbsent
+	}
+	return generation, err
+}
+
+// ours asks for what is in our table.
+func ours(kind uint16, more ...[]byte) request {
+	const table = 1 // NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, …: the same in all of them
+	return request{kind, unix.NFPROTO_INET, true, append(attribute(table, TableName), slices.Concat(more...)...)}
+}
+
+func (s *socket) readParts(ctx context.Context, t *table, what extent) error {
+	dump := func(r request, add func(attrs []byte)) error {
+		return s.ask(ctx, r, func(_ byte, attrs []byte) error { add(attrs); return nil })
+	}
+	err := dump(request{unix.NFT_MSG_GETTABLE, unix.NFPROTO_INET, false, attribute(unix.NFTA_TABLE_NAME, TableName)}, func(attrs []byte) {
+		t.exists = true
+		for kind, value := range attributes(attrs) {
+			if kind == unix.NFTA_TABLE_FLAGS {
+				t.dormant = numberOf(value)&unix.NFT_TABLE_F_DORMANT != 0
+			}
+		}
+	})
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := dump(ours(unix.NFT_MSG_GETCHAIN), t.addChain); err != nil {
+		return err
+	}
+	if err := dump(ours(unix.NFT_MSG_GETSET), t.addSet); err != nil {
+		return err
+	}
+	if what.rules {
+		if err := dump(ours(unix.NFT_MSG_GETOBJ), t.addLimit); err != nil {
+			return err
+		}
+		if err := dump(ours(unix.NFT_MSG_GETRULE), t.addRule); err != nil {
+			return err
+		}
+	}
+	for _, name := range what.chains {
+		if t.chains[name] == nil || what.rules {
+			continue
+		}
+		if err := dump(ours(unix.NFT_MSG_GETRULE, attribute(unix.NFTA_RULE_CHAIN, name)), t.addRule); err != nil {
+			return err
+		}
+	}
+	for name, set := range t.sets {
+		add := func(attrs []byte) { set.raw = append(set.raw, fixedElement(attrs)) }
+		switch {
+		case set.fixed && (what.rules || set.anonymous && t.needs(name)):
+		case !set.fixed && set.count != 0 && what.elements != nil && what.elements(name):
+			add = func(attrs []byte) {
+				if e, ok := parseElement(attrs); ok {
+					set.elements = append(set.elements, e)
+				}
+			}
+		default:
+			continue
+		}
+		err := dump(ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, name)), func(attrs []byte) { elementsOf(attrs, add) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needs reports whether a rule that was read has the anonymous set in it.
+func (t *table) needs(anonymous string) bool {
+	for _, c := range t.chains {
+		if slices.Contains(c.anonymous, anonymous) {
+			return true
+		}
+	}
+	return false
+}
+
+// errEnough ends a dump.
+var errEnough = errors.New("enough")
+
+// stream calls each for the elements of a set, as they are read, until it returns false.
+// whole says that all were read. That others change rules meanwhile does not matter.
+func stream(ctx context.Context, name string, each func(element) bool) (whole bool, err error) {
+	s, err := dial() // a dump that was not read to its end leaves a socket of no use
+	if err != nil {
+		return false, err
+	}
+	defer s.close()
+	more := true
+	err = s.ask(ctx, ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, name)), func(_ byte, attrs []byte) error {
+		elementsOf(attrs, func(attrs []byte) {
+			if e, ok := parseElement(attrs); ok && more {
+				more = each(e)
+			}
+		})
+		if !more {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) || errors.Is(err, errChanged) || errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return err == nil, err
+}

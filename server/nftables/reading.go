@@ -1,0 +1,172 @@
+package nftables
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+)
+
+// reading is a moment of the table, and what follows from it. It is pure.
+type reading struct {
+	table  *table
+	about  *installed
+	unread error // why the record cannot be read
+
+	// Of a reading with rules:
+	rules *Ruleset // what the record stands for
+	known *Ruleset // the same where the kernel has just that, else nil
+	drift []string
+}
+
+// newReading reads the record, and with rules what it stands for.
+func newReading(t *table, rules bool) *reading {
+	r := &reading{table: t}
+	r.about, r.unread = readAbout(t)
+	switch {
+	case r.unread != nil:
+		r.drift = []string{r.unread.Error()}
+	case rules && t.exists:
+		want, err := backend.Compile(r.about.profiles, r.about.policy)
+		if err != nil {
+			r.drift = []string{fmt.Sprintf("the record of what is installed does not compile: %v", err)}
+			break
+		}
+		r.rules = Render(r.about.input(want))
+		var intact bool
+		if r.drift, intact = t.drift(r.rules); intact {
+			r.known = r.rules
+		}
+	}
+	return r
+}
+
+// lost reports whether it is not known which number means which position: then no number may
+// be used again that a source may be in.
+func (r *reading) lost() bool { return r.table.exists && r.about.next == 0 }
+
+func (r *reading) installed() backend.Installed {
+	in := backend.Installed{Profiles: r.about.profiles, Policy: r.about.policy, Unread: r.unread, Drift: r.drift}
+	if len(in.Profiles) > 0 {
+		in.Families = protocol.Families()
+	}
+	return in
+}
+
+// holdsSources reports whether the elements of a set are part of a reading of that depth. Who has
+// just used a lease, and the like, is nobody's to know.
+func holdsSources(set string, d backend.Depth) bool {
+	if !d.Leases {
+		return false
+	}
+	if s, ok := parseLeaseSet(set); ok {
+		return (d.Profile == "" || s.holders[1:] == "-"+d.Profile) && of(d.Family, s.holders[:1])
+	}
+	family, isBan := banned(set)
+	return isBan && of(d.Family, family)
+}
+
+// of reports whether the family that a digit stands for is asked for.
+func of(asked protocol.Family, family string) bool {
+	return asked == protocol.Both || digit(asked) == family
+}
+
+// banned reports whether a set is of those who are banned or have fallen, and of which family.
+func banned(set string) (family string, ok bool) {
+	for _, prefix := range []string{bannedPrefix, fallPrefix} {
+		if rest, ok := strings.CutPrefix(set, prefix); ok && rest != "" {
+			return rest[:1], true
+		}
+	}
+	return "", false
+}
+
+// sources lists who holds a lease, is banned or has fallen, of the elements that were read.
+func (r *reading) sources() []backend.Source {
+	var all []backend.Source
+	fallen := map[netip.Addr]backend.Source{}
+	for name, s := range r.table.sets {
+		for _, e := range s.elements {
+			src := backend.Source{Address: netip.PrefixFrom(e.Address, e.Address.BitLen()), Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0}
+			set, isLease := parseLeaseSet(name)
+			switch {
+			case isLease:
+				p := r.about.profile(set.holders[2:])
+				if p == nil || set.version != max(r.about.versions[set.holders], 1) {
+					continue
+				}
+				src.Profile, src.State, src.Step, src.Steps = p.Name, backend.Open, len(p.Sequence), len(p.Sequence)
+				src.Address = netip.PrefixFrom(e.Address, set.bits)
+			case strings.HasPrefix(name, bannedPrefix):
+				src.State = backend.Banned
+			case strings.HasPrefix(name, fallPrefix):
+				src.State = backend.Fallen
+				if src.Left >= fallen[e.Address].Left {
+					fallen[e.Address] = src
+				}
+				continue
+			default:
+				continue
+			}
+			all = append(all, src)
+		}
+	}
+	all = slices.AppendSeq(all, maps.Values(fallen))
+	slices.SortFunc(all, func(x, y backend.Source) int { // maps have no order
+		return cmp.Or(strings.Compare(x.Profile, y.Profile), strings.Compare(string(x.State), string(y.State)))
+	})
+	return all
+}
+
+// knocking lists what positions the newest of the elements of the maps stand for: a position
+// can be of several profiles. profile limits it to one.
+func (r *reading) knocking(elements []element, newest int, profile string) ([]backend.Source, error) {
+	users := map[protocol.Family]map[Number][]protocol.Use{}
+	for _, f := range protocol.Families() {
+		a, err := protocol.Compile(r.about.profiles, f)
+		if err != nil {
+			return nil, err
+		}
+		users[f] = map[Number][]protocol.Use{}
+		for i := range a.States {
+			if n, ok := r.about.known[protocol.PathText(a.States[i].Path)]; ok && i != protocol.Root && a.Stays(i) {
+				users[f][n] = a.States[i].Users
+			}
+		}
+	}
+	age := func(e element) time.Duration { return e.Timeout - e.Expires }
+	slices.SortFunc(elements, func(x, y element) int { return cmp.Compare(age(x), age(y)) })
+	var all []backend.Source
+	for _, e := range elements[:min(newest, len(elements))] {
+		for _, u := range users[protocol.FamilyOf(e.Address)][e.Number] {
+			// A sequence that ends here is a lease, not a position.
+			if steps := len(u.Profile.Sequence); u.Step < steps && (profile == "" || u.Profile.Name == profile) {
+				all = append(all, backend.Source{Profile: u.Profile.Name, Address: netip.PrefixFrom(e.Address, e.Address.BitLen()),
+					State: backend.Knocking, Step: u.Step, Steps: steps, Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0})
+			}
+		}
+	}
+	return all, nil
+}
+
+// fill says how full each set is that holds anybody.
+func (t *table) fill() []backend.Fill {
+	var fills []backend.Fill
+	for _, name := range slices.Sorted(maps.Keys(t.sets)) {
+		s := t.sets[name]
+		entries, limit := max(s.count, len(s.elements)), setSize
+		if strings.HasPrefix(name, positionPrefix) {
+			limit = positionsSize
+		}
+		if !s.fixed && entries > 0 {
+			fills = append(fills, backend.Fill{Table: name, Entries: entries, Limit: limit})
+		}
+	}
+	return fills
+}

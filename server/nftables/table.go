@@ -1,0 +1,255 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// table is what the kernel holds of our table.
+type table struct {
+	exists     bool
+	dormant    bool   // all of its chains are unhooked
+	generation uint32 // counts the transactions that changed any rules of the host
+	chains     map[string]*chain
+	sets       map[string]*set
+	limits     map[string]*digest
+}
+
+func newTable() *table {
+	return &table{chains: map[string]*chain{}, sets: map[string]*set{}, limits: map[string]*digest{}}
+}
+
+// chain is a chain in the kernel. Comments and the digest are of the rules that were read.
+type chain struct {
+	comments  []string
+	anonymous []string // sets that belong to one rule each, in the order of the rules
+	digest
+}
+
+// set is a set or map in the kernel.
+type set struct {
+	isMap     bool
+	fixed     bool // its elements are part of the rules, not put there by packets
+	anonymous bool // it belongs to one rule
+	count     int  // how many elements it has; -1: the kernel does not say (before Linux 6.16)
+	elements  []element
+	raw       []string // of a fixed set the elements as the kernel has them, where they were read
+	digest
+}
+
+// element is what a packet has put into a set.
+type element struct {
+	Address          netip.Addr
+	Number           Number        `json:",omitempty"` // of a map of positions
+	Timeout, Expires time.Duration // the whole time and what is left of it; 0: no end
+}
+
+// What package unix does not have of linux/netfilter/nf_tables.h.
+const (
+	nftaChainFlags    = 10
+	nftaSetCount      = 20
+	nftaSetElemKeyEnd = 10
+	userdataComment   = 0 // of a rule, as nft writes it
+)
+
+// addChain reads a chain, without its rules.
+func (t *table) addChain(attrs []byte) {
+	var name string
+	c, ours := &chain{}, false
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.NFTA_CHAIN_TABLE:
+			ours = stringOf(value) == TableName
+		case unix.NFTA_CHAIN_NAME:
+			name = stringOf(value)
+		case unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY, unix.NFTA_CHAIN_TYPE, nftaChainFlags:
+			c.add(kind, value)
+		}
+	}
+	if ours {
+		t.chains[name] = c
+	}
+}
+
+// addRule reads a rule. Those of one chain come in their order.
+func (t *table) addRule(attrs []byte) {
+	var name string
+	var userdata, expressions []byte
+	ours := false
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.NFTA_RULE_TABLE:
+			ours = stringOf(value) == TableName
+		case unix.NFTA_RULE_CHAIN:
+			name = stringOf(value)
+		case unix.NFTA_RULE_USERDATA:
+			userdata = value
+		case unix.NFTA_RULE_EXPRESSIONS:
+			expressions = value
+		}
+	}
+	c := t.chains[name]
+	if !ours || c == nil {
+		return
+	}
+	c.comments = append(c.comments, commentOf(userdata))
+	c.add(unix.NFTA_RULE_USERDATA, userdata)
+	for _, e := range attributes(expressions) {
+		c.addExpression(e)
+	}
+}
+
+// commentOf finds a rule's comment among its user data: each has a byte that says what it
+// is, one for its length, and its value.
+func commentOf(userdata []byte) string {
+	for len(userdata) >= 2 && len(userdata) >= 2+int(userdata[1]) {
+		value := userdata[2 : 2+int(userdata[1])]
+		if userdata[0] == userdataComment {
+			return stringOf(value)
+		}
+		userdata = userdata[2+len(value):]
+	}
+	return ""
+}
+
+// addExpression reads a part of a rule, without what packets change in it.
+func (c *chain) addExpression(attrs []byte) {
+	var name string
+	var data []byte
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.NFTA_EXPR_NAME:
+			name = stringOf(value)
+		case unix.NFTA_EXPR_DATA:
+			data = value
+		}
+	}
+	c.add(unix.NFTA_EXPR_NAME, []byte(name))
+	for kind, value := range attributes(data) {
+		switch {
+		case name == "counter" || name == "last":
+		case name == "quota" && kind == unix.NFTA_QUOTA_FLAGS:
+			const inverted = 1 // the other flag is that it is used up
+			c.add(kind, []byte{byte(numberOf(value)) & inverted})
+		case name == "quota" && kind == unix.NFTA_QUOTA_CONSUMED:
+		default:
+			c.add(kind, value)
+		}
+		if name == "lookup" && kind == unix.NFTA_LOOKUP_SET && strings.HasPrefix(stringOf(value), anonymousPrefix) {
+			c.anonymous = append(c.anonymous, stringOf(value))
+		}
+	}
+}
+
+// anonymousPrefix begins the names that nft gives to sets that a rule has in itself.
+const anonymousPrefix = "__"
+
+// addSet reads a set or map, without its elements.
+func (t *table) addSet(attrs []byte) {
+	var name string
+	s, ours := &set{count: -1}, false
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.NFTA_SET_TABLE:
+			ours = stringOf(value) == TableName
+		case unix.NFTA_SET_NAME:
+			name = stringOf(value)
+		case unix.NFTA_SET_FLAGS:
+			flags := numberOf(value)
+			s.isMap, s.fixed, s.anonymous = flags&unix.NFT_SET_MAP != 0, flags&unix.NFT_SET_TIMEOUT == 0, flags&unix.NFT_SET_ANONYMOUS != 0
+			s.add(kind, value)
+		case unix.NFTA_SET_KEY_TYPE, unix.NFTA_SET_KEY_LEN, unix.NFTA_SET_DATA_TYPE, unix.NFTA_SET_DATA_LEN, unix.NFTA_SET_DESC, unix.NFTA_SET_TIMEOUT:
+			s.add(kind, value)
+		case nftaSetCount:
+			s.count = int(numberOf(value))
+		}
+	}
+	if ours {
+		t.sets[name] = s
+	}
+}
+
+// addLimit reads a limit that several rules share.
+func (t *table) addLimit(attrs []byte) {
+	var name string
+	l, ours, isLimit := &digest{}, false, false
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.NFTA_OBJ_TABLE:
+			ours = stringOf(value) == TableName
+		case unix.NFTA_OBJ_TYPE:
+			isLimit = numberOf(value) == unix.NFT_OBJECT_LIMIT
+		case unix.NFTA_OBJ_NAME:
+			name = stringOf(value)
+		case unix.NFTA_OBJ_DATA:
+			l.add(kind, value)
+		}
+	}
+	if ours && isLimit {
+		t.limits[name] = l
+	}
+}
+
+// elementsOf yields the attributes of the elements in a message.
+func elementsOf(attrs []byte, yield func(attrs []byte)) {
+	for kind, list := range attributes(attrs) {
+		if kind == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+			for _, e := range attributes(list) {
+				yield(e)
+			}
+		}
+	}
+}
+
+// fixedElement returns the part of an element that the rules are made of.
+func fixedElement(attrs []byte) string {
+	var b []byte
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.NFTA_SET_ELEM_KEY, nftaSetElemKeyEnd, unix.NFTA_SET_ELEM_DATA, unix.NFTA_SET_ELEM_FLAGS, unix.NFTA_SET_ELEM_OBJREF:
+			b = framed(b, kind, value)
+		}
+	}
+	return string(b)
+}
+
+// parseElement reads an element that a packet has put into a set; ok is false where it is
+// not one of ours.
+func parseElement(attrs []byte) (e element, ok bool) {
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.NFTA_SET_ELEM_KEY:
+			e.Address, ok = netip.AddrFromSlice(valueOf(value))
+		case unix.NFTA_SET_ELEM_DATA:
+			if data := valueOf(value); len(data) == 4 {
+				e.Number = Number(binary.NativeEndian.Uint32(data))
+			}
+		case unix.NFTA_SET_ELEM_TIMEOUT:
+			e.Timeout = time.Duration(numberOf(value)) * time.Millisecond
+		case unix.NFTA_SET_ELEM_EXPIRATION:
+			e.Expires = time.Duration(numberOf(value)) * time.Millisecond
+		}
+	}
+	return e, ok
+}
+
+func valueOf(data []byte) []byte {
+	for kind, value := range attributes(data) {
+		if kind == unix.NFTA_DATA_VALUE {
+			return value
+		}
+	}
+	return nil
+}
+
+// kind is how nft names it.
+func (s *set) kind() string {
+	if s.isMap {
+		return "map"
+	}
+	return "set"
+}

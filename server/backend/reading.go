@@ -2,6 +2,7 @@ package backend
 
 import (
 	"knockkit/protocol"
+	"knockkit/server/iptables/save"
 )
 
 // Depth says what a reading holds beside what is installed.
@@ -20,7 +21,15 @@ type Reading struct {
 	Sources   []Source // by address
 	Positions int      // how many sources are in a position, listed or not; -1: the kernel does not say
 	Fill      []Fill
+	Saved     []Saved // the host's iptables, where it was read: the reading has Rules
 	Planner
+}
+
+// Saved is what iptables-save of one flavour prints about one family.
+type Saved struct {
+	Tool   string // "iptables-nft" or "iptables-legacy"
+	Family protocol.Family
+	Tables []save.Table
 }
 
 // Planner says what a commit has to do, given what the kernel holds.

@@ -7,8 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"knockkit/protocol"
+	"knockkit/server/backend"
 	"knockkit/server/iptables"
+	"knockkit/server/iptables/save"
 )
 
 // builtin is where the kernel calls the chains of iptables' tables
@@ -35,50 +36,42 @@ func (p place) nat() place {
 	return p
 }
 
-// parseSave reads the output of iptables-save.
-func parseSave(tool string, family protocol.Family, text string) ([]*chain, error) {
+// savedChains returns the chains of tables that iptables-save has shown, without ours:
+// there may be thousands.
+func savedChains(s backend.Saved) ([]*chain, error) {
 	var all []*chain
-	table := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\n")
-		switch {
-		case strings.HasPrefix(line, "*"):
-			table = line[1:]
-		case strings.HasPrefix(line, ":"):
-			fields := strings.Fields(line[1:])
-			if len(fields) < 2 {
-				return nil, fmt.Errorf("%s: %q is no chain", tool, line)
+	for _, table := range s.Tables {
+		for _, is := range table.Chains {
+			if iptables.Ours(is.Name) {
+				continue
 			}
-			if iptables.Ours(fields[0]) {
-				continue // there may be thousands, and every packet's way looks at all chains
-			}
-			c := &chain{tool: tool, family: family, table: table, name: fields[0], place: builtin(table, fields[0]), policy: accept, nat: table == "nat"}
-			if fields[1] == "DROP" {
+			c := &chain{tool: s.Tool, family: s.Family, table: table.Name, name: is.Name, place: builtin(table.Name, is.Name), policy: accept, nat: table.Name == "nat"}
+			if is.Policy == "DROP" {
 				c.policy = drop
 			}
+			for _, text := range is.Rules {
+				r, err := parseRule(text)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", s.Tool, err)
+				}
+				c.add(r)
+			}
 			all = append(all, c)
-		case strings.HasPrefix(line, "-A "):
-			name, text, _ := strings.Cut(line[len("-A "):], " ")
-			if iptables.Ours(name) {
-				continue
-			}
-			i := slices.IndexFunc(all, func(c *chain) bool { return c.table == table && c.name == name })
-			if i < 0 {
-				continue
-			}
-			r, err := parseRule(text)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", tool, err)
-			}
-			all[i].add(r)
 		}
 	}
 	return all, nil
 }
 
+// holdsRules reports whether there is any rule, or a policy of the host's own.
+func holdsRules(tables []save.Table) bool {
+	return slices.ContainsFunc(tables, func(t save.Table) bool {
+		return slices.ContainsFunc(t.Chains, func(c *save.Chain) bool { return len(c.Rules) > 0 || c.Policy == "DROP" })
+	})
+}
+
 // parseRule reads the text behind "-A CHAIN".
 func parseRule(text string) (*rule, error) {
-	args, err := iptables.Args(text)
+	args, err := save.Args(text)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func Look(ctx context.Context, in Input) (*Facts, error) {
 		}
 	}
 	f.lookAtOurs(ctx)
-	f.lookAtRules(ctx)
+	f.lookAtRules(ctx, nil)
 	f.lookAtKernel(ctx)
 	f.lookAtNetwork()
 	f.lookAtSockets()

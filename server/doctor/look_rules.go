@@ -13,33 +13,30 @@ import (
 	"knockkit/protocol"
 	"knockkit/server/backend"
 	"knockkit/server/iptables"
+	"knockkit/server/iptables/save"
 	"knockkit/server/nftables"
 )
 
-// lookAtRules reads the rules of every tool, and finds our place among them.
-func (f *Facts) lookAtRules(ctx context.Context) {
+// lookAtRules reads the rules of every tool but those that were saved already, and finds
+// our place among them.
+func (f *Facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
 	tables, err := nftTables(ctx)
 	f.missRules("the rules of nftables", err)
-	if flavour, err := iptables.Flavour(ctx); err == nil {
-		f.active = toolName(flavour)
-	}
+	f.active = activeTool(ctx, saved)
 	for _, tool := range []string{"iptables-nft", "iptables-legacy"} {
 		seen := false
 		for _, family := range protocol.Families() {
-			if tool == "iptables-legacy" && !legacyTables(family) || tool == "iptables-nft" && !slices.ContainsFunc(tables, iptablesTable(family)) {
-				continue
-			}
-			text, err := save(ctx, tool, tool == f.active, family)
+			s, err := f.savedBy(ctx, tool, family, tables, saved)
 			var chains []*chain
 			if err == nil {
-				chains, err = parseSave(tool, family, text)
+				chains, err = savedChains(s)
 			}
 			f.missRules(fmt.Sprintf("the %s rules of %s", family, tool), err)
 			f.Host.add(chains...)
-			seen = seen || holdsRules(text)
-			for line := range strings.Lines(text) {
-				if table, ok := strings.CutPrefix(strings.TrimSpace(line), "*"); ok && tool == "iptables-nft" {
-					tables = without(tables, nftFamilies[family]+" "+table)
+			seen = seen || holdsRules(s.Tables)
+			if tool == "iptables-nft" {
+				for _, t := range s.Tables {
+					tables = without(tables, nftFamilies[family]+" "+t.Name)
 				}
 			}
 		}
@@ -54,6 +51,41 @@ func (f *Facts) lookAtRules(ctx context.Context) {
 	chains, err := nftChains(ctx, without(tables, "inet "+nftables.TableName)) // ours may be large
 	f.Host.add(chains...)
 	f.missRules("the rules of nftables", err)
+}
+
+// activeTool returns what `iptables` is here: what the backend has read with, if it has.
+func activeTool(ctx context.Context, saved []backend.Saved) string {
+	if len(saved) > 0 {
+		return saved[0].Tool
+	}
+	switch flavour, err := iptables.Flavour(ctx); {
+	case err != nil:
+		return ""
+	case flavour == "nf_tables":
+		return "iptables-nft"
+	}
+	return "iptables-legacy"
+}
+
+// savedBy returns what a tool saves of a family: nothing where the kernel holds nothing of it.
+func (f *Facts) savedBy(ctx context.Context, tool string, family protocol.Family, tables []string, saved []backend.Saved) (backend.Saved, error) {
+	i := slices.IndexFunc(saved, func(s backend.Saved) bool { return s.Tool == tool && s.Family == family })
+	if i >= 0 {
+		return saved[i], nil
+	}
+	s := backend.Saved{Tool: tool, Family: family}
+	there := slices.ContainsFunc(tables, iptablesTable(family))
+	if tool == "iptables-legacy" {
+		there = legacyTables(family)
+	}
+	if !there {
+		return s, nil
+	}
+	text, err := runSave(ctx, tool, tool == f.active, family)
+	if err == nil {
+		s.Tables, err = save.Parse(text)
+	}
+	return s, err
 }
 
 // missRules notes that rules could not be looked at: what nothing does, they may do.
@@ -85,26 +117,8 @@ func legacyTables(family protocol.Family) bool {
 	return !errors.Is(err, os.ErrNotExist) && (err != nil || len(tables) > 0)
 }
 
-// toolName turns what iptables calls its flavour into the name of the tool.
-func toolName(flavour string) string {
-	if flavour == "nf_tables" {
-		return "iptables-nft"
-	}
-	return "iptables-legacy"
-}
-
-// holdsRules reports whether a saved text has any rule or a policy of its own.
-func holdsRules(text string) bool {
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "-A ") || strings.HasPrefix(line, ":") && strings.Contains(line, " DROP ") {
-			return true
-		}
-	}
-	return false
-}
-
-// save returns what a flavour of iptables saves: "" where it is not installed.
-func save(ctx context.Context, tool string, active bool, family protocol.Family) (string, error) {
+// runSave returns what a flavour of iptables saves: "" where it is not installed.
+func runSave(ctx context.Context, tool string, active bool, family protocol.Family) (string, error) {
 	command := strings.TrimPrefix(tool, "iptables")
 	name := map[protocol.Family]string{protocol.IPv4: "iptables", protocol.IPv6: "ip6tables"}[family]
 	if _, err := exec.LookPath(name + command + "-save"); err != nil {

@@ -40,7 +40,7 @@ func TestAChainIsOfTheToolWhoseChainsAreBesideIt(t *testing.T) {
 		{protocol.IPv6, ":INPUT_ZONES - [0:0]\n", firewalld},
 		{protocol.IPv4, ":f2b-sshd - [0:0]\n", nobody}, // its jump is in INPUT, the rest is the operator's
 	} {
-		chains, err := parseSave("iptables-legacy", c.family, "*filter\n:INPUT DROP [0:0]\n"+c.rules+"COMMIT\n")
+		chains, err := chainsOf("iptables-legacy", c.family, "*filter\n:INPUT DROP [0:0]\n"+c.rules+"COMMIT\n")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,8 +11,13 @@ import (
 	"strings"
 	"testing"
 
+	"knockkit/internal/lab"
+	"knockkit/internal/lab/labtest"
+	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/backend"
 	"knockkit/server/doctor"
+	"knockkit/server/iptables/save"
 )
 
 // others are tables of nft, each of which drops connections to 3306/tcp.
@@ -23,14 +28,14 @@ table bridge d { chain in { type filter hook input priority 0; }; }
 `
 
 // shadows is what status says of the rules of others.
-func (p *patient) shadows(ctx context.Context) (certain []server.Reason, err error) {
+func (p *patient) shadows(ctx context.Context, saved ...backend.Saved) (certain []server.Reason, err error) {
 	p.t.Helper()
 	return certain, p.host.Do(func() error {
 		network, err := server.ReadNetwork(p.files)
 		if err != nil {
 			return err
 		}
-		certain, _, err = doctor.Shadows(ctx, doctor.ShadowInput{Backend: p.settings.Backend, Profiles: p.files, Network: network})
+		certain, _, err = doctor.Shadows(ctx, doctor.ShadowInput{Backend: p.settings.Backend, Profiles: p.files, Network: network, Saved: saved})
 		return err
 	})
 }
@@ -119,12 +124,47 @@ func TestTheEndOfAContextIsSaidAsSuch(t *testing.T) {
 	}
 }
 
+func TestWhatTheBackendHasReadIsNotReadAgain(t *testing.T) {
+	for _, flavour := range lab.Flavours() {
+		t.Run(flavour.Name, func(t *testing.T) {
+			use(t, flavour)
+			p := admit(t, "iptables")
+			p.install(mysql(t, ""))
+			p.sh("iptables -I INPUT -p tcp --dport 3306 -j ACCEPT", "ip6tables -I INPUT -p tcp --dport 3306 -j ACCEPT")
+			want, err := p.shadows(t.Context())
+			if err != nil || len(want) != 2 {
+				t.Fatalf("%v, %v", want, err)
+			}
+			var saved []backend.Saved
+			for _, family := range protocol.Families() {
+				name := map[protocol.Family]string{protocol.IPv4: "iptables-save", protocol.IPv6: "ip6tables-save"}[family]
+				tables, err := save.Parse(labtest.MustRun(t, p.host, "", name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				saved = append(saved, backend.Saved{Tool: flavour.Name, Family: family, Tables: tables})
+			}
+			dir := t.TempDir()
+			tools(t, dir, "echo $0 >> "+dir+"/runs", every...)
+			if got, err := p.shadows(t.Context(), saved...); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%v, not %v: %v", got, want, err)
+			}
+			if runs, err := os.ReadFile(filepath.Join(dir, "runs")); err == nil {
+				t.Errorf("these were run: %s", runs)
+			}
+		})
+	}
+}
+
+// every are the tools that list rules.
+var every = []string{"nft", "iptables-nft-save", "ip6tables-nft-save", "iptables-legacy-save", "ip6tables-legacy-save"}
+
 // TestNoToolRunsWhereOthersHaveNoRules: ours are read by the backend.
 func TestNoToolRunsWhereOthersHaveNoRules(t *testing.T) {
 	p := admit(t, "nftables")
 	p.install(mysql(t, ""))
 	dir := t.TempDir()
-	tools(t, dir, "echo $0 >> "+dir+"/runs", "nft", "iptables-nft-save", "ip6tables-nft-save", "iptables-legacy-save", "ip6tables-legacy-save")
+	tools(t, dir, "echo $0 >> "+dir+"/runs", every...)
 	if _, err := p.shadows(t.Context()); err != nil {
 		t.Fatal(err)
 	}

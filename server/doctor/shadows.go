@@ -5,6 +5,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/backend"
 )
 
 // ShadowInput is what the caller of [Shadows] has read.
@@ -12,6 +13,7 @@ type ShadowInput struct {
 	Backend  string              // that the profiles are installed with
 	Profiles []*protocol.Profile // as installed
 	Network  server.Network
+	Saved    []backend.Saved // what iptables-save need not be run for: that of the backend's reading
 }
 
 // Shadows says which rules of others make gates of these profiles useless, and which let
@@ -28,7 +30,7 @@ func Shadows(ctx context.Context, in ShadowInput) (certain, possible []server.Re
 		f.Status.Profiles = append(f.Status.Profiles, server.ProfileStatus{Profile: p, State: server.StateInstalled})
 	}
 	f.use(in.Network)
-	f.lookAtRules(ctx)
+	f.lookAtRules(ctx, in.Saved)
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
+	"knockkit/server/iptables/save"
 )
 
 // TestAPacketsWayThroughRules follows a SYN to 3306/tcp over IPv4. The outcomes are
@@ -47,7 +49,7 @@ func TestAPacketsWayThroughRules(t *testing.T) {
 		{"what comes behind the end", ":A - [0:0]\n-A A -s 10.9.0.1 -j RETURN\n-A A -j DROP\n-A A -j ACCEPT\n-A INPUT -j A", "drop? accept"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			chains, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n"+c.rules+"\nCOMMIT\n")
+			chains, err := chainsOf("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n"+c.rules+"\nCOMMIT\n")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +138,7 @@ func TestWhichPacketsAreMeantIsSaid(t *testing.T) {
 		{"-m addrtype --src-type LOCAL", "-", "-"},
 		{"-o eth0", "-", "-"},
 	} {
-		chains, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT "+c.rule+drop+"\nCOMMIT\n")
+		chains, err := chainsOf("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT "+c.rule+drop+"\nCOMMIT\n")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +173,7 @@ func TestLaterPacketsOfAConnectionAreEstablished(t *testing.T) {
 		{"! -o lo", "drop", "drop"},
 		{"-j KNOCKD\n-A INPUT", "drop", "drop"},
 	} {
-		chains, err := parseSave("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n:KNOCKD - [0:0]\n-A INPUT "+c.rules+" -j DROP\nCOMMIT\n")
+		chains, err := chainsOf("iptables-nft", protocol.IPv4, "*filter\n:INPUT ACCEPT [0:0]\n:KNOCKD - [0:0]\n-A INPUT "+c.rules+" -j DROP\nCOMMIT\n")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,6 +184,15 @@ func TestLaterPacketsOfAConnectionAreEstablished(t *testing.T) {
 			}
 		}
 	}
+}
+
+// chainsOf reads what iptables-save prints.
+func chainsOf(tool string, family protocol.Family, text string) ([]*chain, error) {
+	tables, err := save.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return savedChains(backend.Saved{Tool: tool, Family: family, Tables: tables})
 }
 
 func hostOf(chains []*chain) (h host) {

@@ -8,6 +8,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
+	"knockkit/server/iptables/save"
 )
 
 // about fills KNOCKD-ABOUT, which no packet reaches. It says in comments what is
@@ -92,7 +93,7 @@ func tablesOf(r *Ruleset) []Spare {
 	var tables []Spare
 	if about := r.Chain(chainAbout); about != nil {
 		for _, line := range about.Rules {
-			if args, err := split(line); err == nil && argument(args, "--name") != "" {
+			if args, err := save.Args(line); err == nil && argument(args, "--name") != "" {
 				tables = append(tables, Spare{argument(args, "--name"), argument(args, "--mask")})
 			}
 		}
@@ -133,7 +134,7 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 	positions := map[string]string{} // "mysql 1/3" → table
 	records := backend.Records{}
 	for _, line := range about.Rules {
-		args, err := split(line)
+		args, err := save.Args(line)
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +202,7 @@ func ReadHolders(r *Ruleset) Holders {
 				if !strings.Contains(line, end) {
 					continue
 				}
-				args, err := split(line)
+				args, err := save.Args(line)
 				if err != nil {
 					continue
 				}
@@ -219,7 +220,7 @@ func ReadHolders(r *Ruleset) Holders {
 func readGrants(p *protocol.Profile, f protocol.Family, gate *Chain) []Grant {
 	var grants []Grant
 	for _, line := range gate.Rules {
-		args, err := split(line)
+		args, err := save.Args(line)
 		if err != nil {
 			continue
 		}

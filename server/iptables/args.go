@@ -1,4 +1,6 @@
 package iptables
 
+import "knockkit/server/iptables/save"
+
 // Args cuts a rule, as iptables-save prints it, into its arguments.
-func Args(rule string) ([]string, error) { return split(rule) }
+func Args(rule string) ([]string, error) { return save.Args(rule) }

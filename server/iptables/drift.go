@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"knockkit/protocol"
+	"knockkit/server/iptables/save"
 )
 
 // drift says where the installed rules of a family are not those that its record
@@ -87,8 +88,8 @@ func sameRule(x, y string) bool {
 	if x == y {
 		return true
 	}
-	xs, errX := split(x)
-	ys, errY := split(y)
+	xs, errX := save.Args(x)
+	ys, errY := save.Args(y)
 	if errX != nil || errY != nil {
 		return false
 	}

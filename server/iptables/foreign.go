@@ -5,11 +5,12 @@ import (
 	"slices"
 
 	"knockkit/protocol"
+	"knockkit/server/iptables/save"
 )
 
 // targetOf returns the chain that a rule jumps or goes to, or "".
 func targetOf(rule string) string {
-	args, err := split(rule)
+	args, err := save.Args(rule)
 	if err != nil {
 		return "" // not ours to judge
 	}

@@ -1,9 +1,6 @@
 package iptables
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // quote writes a string as iptables-save does (xtables_save_string in libxtables).
 func quote(s string) string {
@@ -14,38 +11,4 @@ func quote(s string) string {
 		return s
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`).Replace(s) + `"`
-}
-
-// split cuts a rule into its arguments, as iptables-restore does: blanks divide,
-// double quotes keep together, a backslash inside them takes the next byte as it is.
-func split(line string) ([]string, error) {
-	var args []string
-	var arg strings.Builder
-	quoted, open := false, false
-	for i := 0; i < len(line); i++ {
-		c := line[i]
-		switch {
-		case quoted && c == '\\' && i+1 < len(line):
-			i++
-			arg.WriteByte(line[i])
-		case c == '"':
-			quoted, open = !quoted, true
-		case !quoted && (c == ' ' || c == '\t'):
-			if open {
-				args = append(args, arg.String())
-				arg.Reset()
-				open = false
-			}
-		default:
-			arg.WriteByte(c)
-			open = true
-		}
-	}
-	if quoted {
-		return nil, fmt.Errorf("a quote is not closed in %q", line)
-	}
-	if open {
-		args = append(args, arg.String())
-	}
-	return args, nil
 }

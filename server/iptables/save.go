@@ -1,12 +1,12 @@
 package iptables
 
 import (
-	"bufio"
 	"fmt"
 	"slices"
 	"strings"
 
 	"knockkit/protocol"
+	"knockkit/server/iptables/save"
 )
 
 // Saved is what iptables-save says about one family.
@@ -34,35 +34,27 @@ func (s *Saved) calls(at base) *Calls {
 // ParseSave reads the output of iptables-save. Tables that hold nothing of ours are
 // only searched for foreign rules.
 func ParseSave(family protocol.Family, text string) (*Saved, error) {
+	tables, err := save.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("iptables-save: %w", err)
+	}
 	s := &Saved{Ours: &Ruleset{Family: family}}
-	var at base // where our chains of the current table are called
-	lines := bufio.NewScanner(strings.NewReader(text))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case strings.HasPrefix(line, "*"):
-			at = base{}
-			for _, b := range bases() {
-				if b.table == line[1:] {
-					at = b
-				}
+	for _, table := range tables {
+		var at base // where our chains of the table are called
+		for _, b := range bases() {
+			if b.table == table.Name {
+				at = b
 			}
-		case strings.HasPrefix(line, ":"):
-			if name, _, ok := strings.Cut(line[1:], " "); ok && at.table != "" && at.holds(name) {
-				s.Ours.append(name)
-			}
-		case strings.HasPrefix(line, "-A "):
-			name, rule, _ := strings.Cut(line[len("-A "):], " ")
-			if c := s.Ours.Chain(name); c != nil && at.table != "" && at.holds(name) {
-				c.Rules = append(c.Rules, rule)
+		}
+		for _, c := range table.Chains {
+			if at.table != "" && at.holds(c.Name) {
+				s.Ours.append(c.Name).Rules = c.Rules
 				continue
 			}
-			s.foreign(at, name, rule, line)
+			for _, rule := range c.Rules {
+				s.foreign(at, c.Name, rule)
+			}
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("iptables-save: %w", err)
 	}
 	// As the kernel gets to see them: a text of ours declares them from Z to A.
 	slices.SortFunc(s.Ours.Chains, func(x, y *Chain) int { return strings.Compare(x.Name, y.Name) })
@@ -71,7 +63,7 @@ func ParseSave(family protocol.Family, text string) (*Saved, error) {
 
 // foreign notes a rule that is not ours: a jump to us, or a way into our chains that
 // we did not make.
-func (s *Saved) foreign(at base, chain, rule, line string) {
+func (s *Saved) foreign(at base, chain, rule string) {
 	if at.table != "" && chain == at.chain {
 		calls := s.calls(at)
 		calls.Rules = append(calls.Rules, rule)
@@ -84,6 +76,6 @@ func (s *Saved) foreign(at base, chain, rule, line string) {
 		}
 	}
 	if Ours(targetOf(rule)) {
-		s.Foreign = append(s.Foreign, line)
+		s.Foreign = append(s.Foreign, "-A "+chain+" "+rule)
 	}
 }

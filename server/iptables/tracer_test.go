@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"knockkit/protocol"
+	"knockkit/server/iptables/save"
 )
 
 // tracer walks packets through a ruleset as the kernel does, without a kernel: it
@@ -63,7 +64,7 @@ func (t *tracer) chain(name string, p tracedPacket, tr *trace, depth int) (strin
 	}
 	for _, line := range c.Rules {
 		tr.rules++
-		args, err := split(line)
+		args, err := save.Args(line)
 		if err != nil {
 			return "", err
 		}

@@ -1,0 +1,59 @@
+package save
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Table is one table of the kernel's, such as "filter".
+type Table struct {
+	Name   string
+	Chains []*Chain // in the order of the text
+}
+
+// Chain is a chain and its rules, each as the text behind "-A NAME ".
+type Chain struct {
+	Name   string
+	Policy string // "ACCEPT", "DROP"; "-" of a chain that is not the kernel's own
+	Rules  []string
+}
+
+// Chain returns the chain of that name, or nil.
+func (t Table) Chain(name string) *Chain {
+	for _, c := range t.Chains {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Parse reads the output of iptables-save, or of ip6tables-save, without counters. It
+// fails on a chain or a rule outside a table, and on a rule of a chain that was not declared.
+func Parse(text string) ([]Table, error) {
+	var tables []Table
+	var chains map[string]*Chain // of the table that is being read
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "*"):
+			tables, chains = append(tables, Table{Name: line[1:]}), map[string]*Chain{}
+		case strings.HasPrefix(line, ":"):
+			fields := strings.Fields(line[1:])
+			if len(fields) < 2 || chains == nil {
+				return nil, fmt.Errorf("%q is no chain of a table", line)
+			}
+			c := &Chain{Name: fields[0], Policy: fields[1]}
+			at := &tables[len(tables)-1]
+			at.Chains, chains[c.Name] = append(at.Chains, c), c
+		case strings.HasPrefix(line, "-A "):
+			name, rule, _ := strings.Cut(line[len("-A "):], " ")
+			c := chains[name]
+			if c == nil {
+				return nil, fmt.Errorf("%q is a rule of no chain", line)
+			}
+			c.Rules = append(c.Rules, rule)
+		}
+	}
+	return tables, nil
+}

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -97,7 +96,7 @@ func (s *Status) AddBroken(names []string) {
 		}
 		s.Profiles[i].State, s.Profiles[i].Enabled, s.Profiles[i].Broken = StateChanged, true, true
 	}
-	slices.SortFunc(s.Profiles, func(x, y ProfileStatus) int { return strings.Compare(x.Profile.Name, y.Profile.Name) })
+	slices.SortFunc(s.Profiles, func(x, y ProfileStatus) int { return protocol.ByName(x.Profile, y.Profile) })
 }
 
 // without returns the profiles that have no namesake among others.
@@ -125,7 +124,7 @@ func stateOf(name string, installed, files []*protocol.Profile) ProfileState {
 // Installed returns the profiles that the kernel runs, by name.
 func (s *Server) Installed(ctx context.Context) ([]*protocol.Profile, error) {
 	is, err := s.backend.Installed(ctx)
-	slices.SortFunc(is.Profiles, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
+	slices.SortFunc(is.Profiles, protocol.ByName)
 	return is.Profiles, err
 }
 

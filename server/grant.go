@@ -18,7 +18,7 @@ type AddressError struct {
 	Why     string
 }
 
-func (e *AddressError) Error() string { return backend.Holder(e.Address) + " " + e.Why }
+func (e *AddressError) Error() string { return protocol.PrefixText(e.Address) + " " + e.Why }
 
 // Granted is what a grant has given.
 type Granted struct {
@@ -41,7 +41,7 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 	if err != nil {
 		return Granted{}, err
 	}
-	who = plain(who)
+	who = protocol.UnmapPrefix(who)
 	holder, err := holderOf(p, who)
 	if err != nil {
 		return Granted{}, err
@@ -88,7 +88,7 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 	}
 	from := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 	if who.IsValid() {
-		holder, err := holderOf(p, plain(who))
+		holder, err := holderOf(p, protocol.UnmapPrefix(who))
 		if err != nil {
 			return Revoked{}, err
 		}
@@ -123,7 +123,7 @@ func (s *Server) Unban(ctx context.Context, who netip.Prefix) ([]netip.Addr, err
 		return nil, err
 	}
 	defer lock.Release()
-	who = plain(who)
+	who = protocol.UnmapPrefix(who)
 	return s.backend.Unban(ctx, func(addr netip.Addr) bool { return !who.IsValid() || who.Contains(addr) })
 }
 
@@ -138,15 +138,6 @@ func (s *Server) find(ctx context.Context, name string) (backend.Installed, *pro
 		return is, nil, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
 	}
 	return is, is.Profiles[i], nil
-}
-
-// plain writes an IPv4 address in IPv6 form, or a prefix of such, as IPv4.
-func plain(p netip.Prefix) netip.Prefix {
-	const before = 96 // bits in front of the address
-	if p.Addr().Is4In6() && p.Bits() >= before {
-		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-before)
-	}
-	return p
 }
 
 // holderOf returns what a lease of an address or prefix covers: no less than the profile's

@@ -54,7 +54,7 @@ func lostLeases(before, after []backend.Source, d time.Duration) []string {
 			return is.State == backend.Open && is.Profile == was.Profile && is.Address == was.Address
 		}
 		if had && !slices.ContainsFunc(after, has) {
-			lost = append(lost, fmt.Sprintf("%s (%s)", backend.Holder(was.Address), was.Profile))
+			lost = append(lost, fmt.Sprintf("%s (%s)", protocol.PrefixText(was.Address), was.Profile))
 		}
 	}
 	return lost

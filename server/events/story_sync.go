@@ -93,5 +93,5 @@ func (s *Story) ended(now Moment, h holding, inTime bool) Event {
 	if p := s.views[protocol.FamilyOf(h.holder.Addr())].profile(h.profile); p != nil {
 		n = len(p.Sequence)
 	}
-	return Event{Time: now.Wall, Kind: Expire, Profile: h.profile, Address: backend.Holder(h.holder), Step: n, Steps: n, Detail: over(inTime)}
+	return Event{Time: now.Wall, Kind: Expire, Profile: h.profile, Address: protocol.PrefixText(h.holder), Step: n, Steps: n, Detail: over(inTime)}
 }

@@ -164,7 +164,7 @@ func (b *builder) link() {
 		}
 		s.Fail = b.longestSuffix(s.Path)
 		fail := &b.states[s.Fail]
-		s.Grants = mergeProfiles(s.Grants, fail.Grants)
+		s.Grants = sortedByName(slices.Concat(s.Grants, fail.Grants))
 		s.Keep = i
 		if len(s.Edges) == 0 {
 			s.Keep = fail.Keep
@@ -227,13 +227,7 @@ func (b *builder) checkSuffix(s, suffix *State) {
 }
 
 func sortedByName(profiles []*Profile) []*Profile {
-	sorted := slices.Clone(profiles)
-	slices.SortFunc(sorted, func(x, y *Profile) int { return strings.Compare(x.Name, y.Name) })
-	return sorted
-}
-
-func mergeProfiles(x, y []*Profile) []*Profile {
-	return sortedByName(slices.Concat(x, y))
+	return slices.SortedFunc(slices.Values(profiles), ByName)
 }
 
 // PathText writes knocks one after the other. It is also the meaning of a position,

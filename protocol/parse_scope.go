@@ -63,18 +63,15 @@ func (a *parser) prefixes(f *tomldoc.Texts, emptyHint string) []netip.Prefix {
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		if addr, addrErr := netip.ParseAddr(s); addrErr == nil && addr.Zone() == "" {
-			addr = addr.Unmap()
-			return p, wrong(s, "", fmt.Sprintf("write \"%s/%d\"", addr, addr.BitLen()), "%s is an address without a prefix length", tomldoc.Quote(s))
-		}
+	p, err := ParsePrefix(s)
+	switch {
+	case err != nil:
 		return p, wrong(s, "", `write an address and a length, as "198.51.100.0/24" or "2001:db8::/32"`, "%s is not an address prefix", tomldoc.Quote(s))
-	}
-	if p.Addr().Is4In6() {
+	case !strings.Contains(s, "/"):
+		return p, wrong(s, "", fmt.Sprintf("write \"%s\"", p), "%s is an address without a prefix length", tomldoc.Quote(s))
+	case strings.Contains(s, ":") && FamilyOf(p.Addr()) == IPv4:
 		return p, wrong(s, "", "write IPv4 prefixes as \"198.51.100.0/24\"", "%s is an IPv4 prefix in the form of IPv6", tomldoc.Quote(s))
-	}
-	if p != p.Masked() {
+	case p != p.Masked():
 		return p, wrong(s, "", didYouMean(p.Masked().String()), "%s has bits set after the first %d", tomldoc.Quote(s), p.Bits())
 	}
 	return p, nil

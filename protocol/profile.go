@@ -3,6 +3,7 @@ package protocol
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -155,6 +156,9 @@ func (p *Profile) Prefix(f Family) int {
 	}
 	return p.PrefixIPv6
 }
+
+// ByName compares profiles for sorting: as [slices.SortFunc] takes it.
+func ByName(x, y *Profile) int { return strings.Compare(x.Name, y.Name) }
 
 // PrefixesIn returns the prefixes that are of the family.
 func PrefixesIn(prefixes []netip.Prefix, f Family) []netip.Prefix {

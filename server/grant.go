@@ -18,7 +18,7 @@ type AddressError struct {
 	Why     string
 }
 
-func (e *AddressError) Error() string { return backend.Holder(e.Address) + " " + e.Why }
+func (e *AddressError) Error() string { return protocol.PrefixText(e.Address) + " " + e.Why }
 
 // Granted is what a grant has given.
 type Granted struct {
@@ -34,7 +34,7 @@ type Granted struct {
 // seconds, or for the profile's own time when d is 0.
 // Errors: [backend.ErrNotInstalled], an [*AddressError], those of the backend.
 func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d time.Duration) (Granted, error) {
-	who = plain(who)
+	who = protocol.UnmapPrefix(who)
 	depth := backend.Depth{Leases: true, Profile: name, Family: protocol.FamilyOf(who.Addr())}
 	var g Granted
 	lost, err := s.changeLeases(ctx, depth, func(r *backend.Reading) (give, end []backend.Source, err error) {
@@ -112,7 +112,7 @@ type Revoked struct {
 // from there.
 func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut bool) (Revoked, error) {
 	depth := backend.Depth{Leases: true, Profile: name}
-	if who = plain(who); who.IsValid() {
+	if who = protocol.UnmapPrefix(who); who.IsValid() {
 		depth.Family = protocol.FamilyOf(who.Addr())
 	}
 	var r Revoked
@@ -168,7 +168,7 @@ func everybody() []netip.Prefix {
 // and forgets the falls counted so far. It returns who was banned.
 func (s *Server) Unban(ctx context.Context, who netip.Prefix) (lifted []netip.Addr, err error) {
 	which := everybody()
-	if who = plain(who); who.IsValid() {
+	if who = protocol.UnmapPrefix(who); who.IsValid() {
 		which = []netip.Prefix{who}
 	}
 	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, func(r *backend.Reading) (give, end []backend.Source, err error) {
@@ -210,15 +210,6 @@ func find(r *backend.Reading, name string) (*protocol.Profile, error) {
 		return nil, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
 	}
 	return r.Profiles[i], nil
-}
-
-// plain writes an IPv4 address in IPv6 form, or a prefix of such, as IPv4.
-func plain(p netip.Prefix) netip.Prefix {
-	const before = 96 // bits in front of the address
-	if p.Addr().Is4In6() && p.Bits() >= before {
-		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-before)
-	}
-	return p
 }
 
 // holderOf returns what a lease of an address or prefix covers: no less than the profile's

@@ -146,7 +146,7 @@ func merge(installed, added []*protocol.Profile) []*protocol.Profile {
 			all = append(all, p)
 		}
 	}
-	slices.SortFunc(all, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
+	slices.SortFunc(all, protocol.ByName)
 	return all
 }
 

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -97,7 +96,7 @@ func (s *Status) AddBroken(names []string) {
 		}
 		s.Profiles[i].State, s.Profiles[i].Enabled, s.Profiles[i].Broken = StateChanged, true, true
 	}
-	slices.SortFunc(s.Profiles, func(x, y ProfileStatus) int { return strings.Compare(x.Profile.Name, y.Profile.Name) })
+	slices.SortFunc(s.Profiles, func(x, y ProfileStatus) int { return protocol.ByName(x.Profile, y.Profile) })
 }
 
 // stateOf compares a profile, as installed if it is, with its file, which may be nil.

@@ -12,7 +12,6 @@ import (
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 	"knockkit/server/service"
 )
 
@@ -37,22 +36,16 @@ func parseWho(c *cli.Context, text string) (netip.Prefix, error) {
 	if c.Args().First() != text {
 		example += " " + c.Args().First()
 	}
-	if strings.Contains(text, "/") {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return p, command.Usagef(example+" 198.51.100.0/24", "%q is not a prefix", text)
-		}
-		if p != p.Masked() {
-			return p, command.Usagef("the prefix is "+p.Masked().String()+", and the address alone "+p.Addr().String(), "%s is an address in a prefix: which is meant?", text)
-		}
-		return p, nil
+	p, err := protocol.ParsePrefix(text)
+	switch {
+	case err != nil && strings.Contains(text, "/"):
+		return p, command.Usagef(example+" 198.51.100.0/24", "%q is not a prefix", text)
+	case err != nil:
+		return p, command.Usagef(example+" 198.51.100.7", "%q is not an address", text)
+	case p != p.Masked():
+		return p, command.Usagef("the prefix is "+p.Masked().String()+", and the address alone "+p.Addr().String(), "%s is an address in a prefix: which is meant?", text)
 	}
-	addr, err := netip.ParseAddr(text)
-	addr = addr.Unmap()
-	if err != nil || addr.Zone() != "" { // the kernel's rules know no zones
-		return netip.Prefix{}, command.Usagef(example+" 198.51.100.7", "%q is not an address", text)
-	}
-	return netip.PrefixFrom(addr, addr.BitLen()), nil
+	return p, nil
 }
 
 // nameAndWho returns the two arguments of grant and revoke; with --all the second is the
@@ -114,7 +107,7 @@ func grant(c *cli.Context) error {
 	for _, a := range granted.Advice {
 		h.words.Warning("%s", a)
 	}
-	covers := backend.Holder(granted.Covers)
+	covers := protocol.PrefixText(granted.Covers)
 	if len(granted.Drift) > 0 {
 		h.words.Warning("the rules are not as they were installed, so whether %s is open is not known: %s", name, granted.Drift[0])
 		h.words.Note("%s: a lease was given to %s %s", name, covers, length)
@@ -122,7 +115,7 @@ func grant(c *cli.Context) error {
 	}
 	h.words.Note("%s is open for %s %s", name, covers, length)
 	if granted.Only != nil {
-		h.words.Note("of that the profile's `from` lets in %s only", backend.Holders(granted.Only))
+		h.words.Note("of that the profile's `from` lets in %s only", protocol.PrefixTexts(granted.Only))
 	}
 	return nil
 }
@@ -173,8 +166,8 @@ func revoke(c *cli.Context) error {
 		h.words.Note("connections ended: %d", r.Connections)
 	}
 	if len(r.Wider) > 0 {
-		still := fmt.Errorf("%s goes on to be open for %s: it is in %s, which has a lease", name, backend.Holder(who), backend.Holder(r.Wider[0]))
-		return &command.Error{Code: command.Failed, Err: still, Hint: "to end that: knockd revoke " + name + " " + backend.Holder(r.Wider[0])}
+		still := fmt.Errorf("%s goes on to be open for %s: it is in %s, which has a lease", name, protocol.PrefixText(who), protocol.PrefixText(r.Wider[0]))
+		return &command.Error{Code: command.Failed, Err: still, Hint: "to end that: knockd revoke " + name + " " + protocol.PrefixText(r.Wider[0])}
 	}
 	return nil
 }
@@ -185,11 +178,11 @@ func revoked(name string, who netip.Prefix, r server.Revoked) string {
 	case !who.IsValid():
 		return fmt.Sprintf("leases of %s that are over: %d", name, len(r.Ended))
 	case len(r.Ended) == 1:
-		return fmt.Sprintf("the lease of %s for %s is over", backend.Holder(r.Ended[0]), name)
+		return fmt.Sprintf("the lease of %s for %s is over", protocol.PrefixText(r.Ended[0]), name)
 	case !who.IsSingleIP():
 		return fmt.Sprintf("leases of %s inside %s that are over: %d", name, who, len(r.Ended))
 	case len(r.Wider) > 0:
-		return fmt.Sprintf("%s held no lease of %s of its own", backend.Holder(who), name)
+		return fmt.Sprintf("%s held no lease of %s of its own", protocol.PrefixText(who), name)
 	}
-	return fmt.Sprintf("%s held no lease of %s", backend.Holder(who), name)
+	return fmt.Sprintf("%s held no lease of %s", protocol.PrefixText(who), name)
 }

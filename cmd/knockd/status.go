@@ -159,7 +159,7 @@ func unlisted(st server.Status) string {
 func sourceLines(sources []backend.Source) []sourceLine {
 	lines := []sourceLine{}
 	for _, s := range sources {
-		l := sourceLine{Profile: s.Profile, Address: backend.Holder(s.Address), State: string(s.State), Step: s.Step, Steps: s.Steps}
+		l := sourceLine{Profile: s.Profile, Address: protocol.PrefixText(s.Address), State: string(s.State), Step: s.Step, Steps: s.Steps}
 		if !s.Unlimited {
 			left := s.Left.Round(10 * time.Millisecond).Seconds()
 			l.ExpiresIn = &left
@@ -195,7 +195,7 @@ func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) erro
 	}
 	rows = nil
 	for _, s := range st.Sources {
-		rows = append(rows, []string{backend.Holder(s.Address), s.Profile, string(s.State), dots(s), timeLeft(s)})
+		rows = append(rows, []string{protocol.PrefixText(s.Address), s.Profile, string(s.State), dots(s), timeLeft(s)})
 	}
 	if err := say.Print(c.App.Writer, ""); err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
-	"knockkit/server/backend"
+	"knockkit/protocol"
 	"knockkit/server/service"
 )
 
@@ -50,7 +50,7 @@ func unban(c *cli.Context) error {
 	}
 	service.Nudge(c.Context)
 	if len(lifted) == 0 && who.IsValid() && who.IsSingleIP() {
-		h.words.Note("%s was not banned", backend.Holder(who))
+		h.words.Note("%s was not banned", protocol.PrefixText(who))
 		return nil
 	}
 	h.words.Note("%s", unbanned(lifted))

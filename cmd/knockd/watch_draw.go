@@ -9,6 +9,7 @@ import (
 	"charm.land/lipgloss/v2"
 
 	"knockkit/internal/say"
+	"knockkit/protocol"
 	"knockkit/server/backend"
 	"knockkit/server/events"
 )
@@ -92,7 +93,7 @@ func (s *screen) drawSources(add func(lipgloss.Style, string), st styles) {
 			end = say.Duration(left)
 		}
 		style := map[backend.State]lipgloss.Style{backend.Open: st.good, backend.Knocking: st.way, backend.Banned: st.bad}[src.State]
-		add(style, fmt.Sprintf("%-24s %-20s %-8s %-16s %s", backend.Holder(src.Address), src.Profile, src.State, dots(src), end))
+		add(style, fmt.Sprintf("%-24s %-20s %-8s %-16s %s", protocol.PrefixText(src.Address), src.Profile, src.State, dots(src), end))
 	}
 	if shown == 0 {
 		add(st.dim, "nobody has knocked")

@@ -2,7 +2,6 @@ package classic
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -206,16 +205,9 @@ func (d *door) scope(s *section, device place) {
 
 // hostAddress returns a single address as a prefix.
 func hostAddress(text string) (string, error) {
-	a, err := netip.ParseAddr(text)
-	if err != nil {
-		p, err := netip.ParsePrefix(text)
-		if err != nil || !p.IsSingleIP() {
-			return "", fmt.Errorf("%s is not an address", tomldoc.Quote(text))
-		}
-		a = p.Addr()
+	p, err := protocol.ParsePrefix(text)
+	if err != nil || !p.IsSingleIP() {
+		return "", fmt.Errorf("%s is not an address", tomldoc.Quote(text))
 	}
-	if a.Zone() != "" {
-		return "", fmt.Errorf("%s has a zone", tomldoc.Quote(text))
-	}
-	return netip.PrefixFrom(a, a.BitLen()).String(), nil
+	return p.String(), nil
 }

@@ -34,7 +34,7 @@ func Beyond(was, will *protocol.Profile, f protocol.Family) string {
 	case old.Interface != "" && old.Interface != now.Interface:
 		return fmt.Sprintf("given for interface %s only", old.Interface)
 	case len(old.To) > 0 && (len(now.To) == 0 || slices.ContainsFunc(now.To, func(p netip.Prefix) bool { return !Within(p, old.To) })):
-		return fmt.Sprintf("given for connections to %s only", Holders(old.To))
+		return fmt.Sprintf("given for connections to %s only", protocol.PrefixTexts(old.To))
 	case was.Once && !will.Once:
 		return "given for one connection each"
 	case was.Prefix(f) != will.Prefix(f):
@@ -93,21 +93,4 @@ func Keep(sources []Source, was, will []*protocol.Profile) []Source {
 		}
 	}
 	return kept
-}
-
-// Holder is the text of what a lease covers: an address, or a prefix of several.
-func Holder(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
-}
-
-// Holders is the text of several.
-func Holders(all []netip.Prefix) string {
-	texts := make([]string, len(all))
-	for i, p := range all {
-		texts[i] = Holder(p)
-	}
-	return strings.Join(texts, ", ")
 }

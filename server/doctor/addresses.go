@@ -3,6 +3,8 @@ package doctor
 import (
 	"net/netip"
 	"strings"
+
+	"knockkit/protocol"
 )
 
 // addresses is a range of them, both ends included.
@@ -13,14 +15,11 @@ type addresses struct {
 // parseAddresses reads "10.0.0.0/8", "10.0.0.1-10.0.0.9" and single addresses.
 func parseAddresses(values []string) (all []addresses, ok bool) {
 	for _, v := range values {
-		if p, err := netip.ParsePrefix(v); err == nil {
+		if p, err := protocol.ParsePrefix(v); err == nil {
 			all = append(all, addresses{p.Masked().Addr(), lastOf(p)})
 			continue
 		}
-		from, to, isRange := strings.Cut(v, "-")
-		if !isRange {
-			to = from
-		}
+		from, to, _ := strings.Cut(v, "-")
 		a, errA := netip.ParseAddr(from)
 		b, errB := netip.ParseAddr(to)
 		if errA != nil || errB != nil {

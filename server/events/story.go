@@ -6,6 +6,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
+	"knockkit/server/follow"
 )
 
 // Limits of what a story remembers, however many sources there are. Who is chosen
@@ -17,9 +18,8 @@ const (
 
 // How long things are waited for.
 const (
-	grace   = 300 * time.Millisecond // a report may be on its way that long
-	patient = 5 * time.Second        // for a look at the kernel, when a lease should be over
-	recall  = 10 * time.Minute       // why a source fell is remembered that long
+	grace  = follow.Grace     // a report may be on its way that long
+	recall = 10 * time.Minute // why a source fell is remembered that long
 )
 
 // Story turns reports into events. It follows each source through the installed
@@ -29,7 +29,7 @@ type Story struct {
 	views  map[protocol.Family]*view
 	policy protocol.Policy
 	trails map[netip.Addr]*trail
-	leases map[holding]*lease
+	leases *follow.Leases
 	stale  bool // a report named what is not known
 
 	identity string // of what is installed
@@ -43,19 +43,9 @@ type trail struct {
 	seen  time.Duration
 }
 
-type holding struct {
-	profile string
-	holder  netip.Prefix
-}
-
-type lease struct {
-	since time.Duration
-	until time.Duration // 0: never
-}
-
 // NewStory returns a story about what is installed, in which nobody has knocked yet.
 func NewStory(in backend.Installed) *Story {
-	return &Story{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: map[holding]*lease{}, identity: identity(in)}
+	return &Story{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), identity: identity(in)}
 }
 
 // Knows reports whether what a report names is installed, as far as the story knows.
@@ -130,20 +120,11 @@ func (s *Story) grant(out *teller, v *view, src netip.Addr, name string) {
 		return
 	}
 	out.tell(Grant, name, len(p.Sequence), len(p.Sequence), granted(p))
-	holder, err := src.Prefix(p.Prefix(v.Family))
-	if err != nil {
-		return // the length of a valid profile is valid
-	}
-	l := &lease{since: out.now.Up}
-	if p.Lease > 0 {
-		l.until = out.now.Up + p.Lease
-	}
-	forget(s.leases, maxLeases)
-	s.leases[holding{name, holder}] = l
+	s.leases.Grant(out.now.Up, p, src)
 }
 
 // Idle reports whether no time is running: Tick would tell nothing, however late.
-func (s *Story) Idle() bool { return len(s.trails) == 0 && len(s.leases) == 0 && !s.stale }
+func (s *Story) Idle() bool { return len(s.trails) == 0 && s.leases.Len() == 0 && !s.stale }
 
 // Tick tells whose time is over. It is called now and then.
 func (s *Story) Tick(now Moment) []Event {
@@ -156,12 +137,7 @@ func (s *Story) Tick(now Moment) []Event {
 			delete(s.trails, src)
 		}
 	}
-	for h, l := range s.leases {
-		if l.until > 0 && now.Up > l.until+patient {
-			all = append(all, s.ended(now, h, true))
-		}
-	}
-	return all
+	return append(all, s.ended(now, s.leases.Expire(now.Up))...)
 }
 
 // overdue tells that the time of a source's position is over, if it is.
@@ -178,20 +154,10 @@ func (s *Story) overdue(out *teller, v *view, t *trail) {
 func (s *Story) trail(now Moment, src netip.Addr) *trail {
 	t := s.trails[src]
 	if t == nil {
-		forget(s.trails, maxTrails)
+		follow.MakeRoom(s.trails, maxTrails)
 		t = &trail{}
 		s.trails[src] = t
 	}
 	t.seen = now.Up
 	return t
-}
-
-// forget makes room for one more.
-func forget[K comparable, V any](m map[K]V, limit int) {
-	for k := range m {
-		if len(m) < limit {
-			return
-		}
-		delete(m, k)
-	}
 }

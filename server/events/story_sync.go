@@ -6,21 +6,12 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
+	"knockkit/server/follow"
 )
 
 // Wants reports whether a look at the kernel would tell the story more: a lease
 // should be over, or a report named what is not known.
-func (s *Story) Wants(now Moment) bool {
-	if s.stale {
-		return true
-	}
-	for _, l := range s.leases {
-		if l.until > 0 && now.Up > l.until {
-			return true
-		}
-	}
-	return false
-}
+func (s *Story) Wants(now Moment) bool { return s.stale || s.leases.Due(now.Up) }
 
 // Sync takes in what a look at the kernel has shown: how long leases still last,
 // which are over, and other profiles. The look began at the moment began.
@@ -32,30 +23,7 @@ func (s *Story) Sync(now, began Moment, in backend.Installed, sources []backend.
 	if len(in.Drift) > 0 {
 		return nil
 	}
-	held := map[holding]backend.Source{}
-	for _, src := range sources {
-		if src.State == backend.Open {
-			held[holding{src.Profile, src.Address}] = src
-		}
-	}
-	var all []Event
-	for h, l := range s.leases {
-		if _, still := held[h]; !still && l.since < began.Up {
-			all = append(all, s.ended(now, h, l.until > 0 && now.Up+grace > l.until))
-		}
-	}
-	for h, src := range held {
-		l := s.leases[h]
-		if l == nil {
-			forget(s.leases, maxLeases)
-			l = &lease{since: began.Up}
-			s.leases[h] = l
-		}
-		if l.until = 0; !src.Unlimited {
-			l.until = began.Up + src.Left + grace
-		}
-	}
-	return all
+	return s.ended(now, s.leases.Sync(now.Up, began.Up, sources))
 }
 
 // use makes other profiles the story's own. Sources keep their positions.
@@ -83,15 +51,15 @@ func identity(in backend.Installed) string {
 	return b.String()
 }
 
-// ended tells that a lease is over, in time or early, and forgets it.
-func (s *Story) ended(now Moment, h holding, inTime bool) Event {
-	delete(s.leases, h)
-	if h.holder.IsSingleIP() {
-		s.trail(now, h.holder.Addr()).why = over(inTime)
+// ended tells that leases are over, in time or early.
+func (s *Story) ended(now Moment, leases []follow.Ended) []Event {
+	var all []Event
+	for _, l := range leases {
+		if l.Holder.IsSingleIP() {
+			s.trail(now, l.Holder.Addr()).why = over(l.InTime)
+		}
+		n := steps(s.views[protocol.FamilyOf(l.Holder.Addr())].profile(l.Profile))
+		all = append(all, Event{Time: now.Wall, Kind: Expire, Profile: l.Profile, Address: protocol.PrefixText(l.Holder), Step: n, Steps: n, Detail: over(l.InTime)})
 	}
-	n := 0
-	if p := s.views[protocol.FamilyOf(h.holder.Addr())].profile(h.profile); p != nil {
-		n = len(p.Sequence)
-	}
-	return Event{Time: now.Wall, Kind: Expire, Profile: h.profile, Address: backend.Holder(h.holder), Step: n, Steps: n, Detail: over(inTime)}
+	return all
 }

@@ -2,10 +2,12 @@ package service
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"knockkit/server/backend"
 	"knockkit/server/events"
+	"knockkit/server/follow"
 )
 
 // stepAtLeast is by how much the machine's clock must jump to be noticed.
@@ -33,7 +35,7 @@ func (s *stepper) step(now events.Moment) time.Duration {
 // of day. It returns who holds what afterwards.
 func (k *keeper) keepTimes(ctx context.Context, by time.Duration, held []backend.Source) []backend.Source {
 	changed := false
-	for _, s := range k.memory.moved(k.clock(), by, held) {
+	for _, s := range moved(k.memory.Running(k.clock().Up, k.wanted.Profiles), by, held) {
 		left := s.Left.Round(time.Second)
 		if _, err := k.host.Grant(ctx, s.Profile, s.Address, left); err != nil {
 			k.Log.Warn("a lease has lost its time", "profile", s.Profile, "address", s.Address, "err", err)
@@ -52,27 +54,19 @@ func (k *keeper) keepTimes(ctx context.Context, by time.Duration, held []backend
 	return again
 }
 
-// moved returns the leases whose end a step of the clock has moved, with the time
+// moved returns those of the leases whose end a step of the clock has moved, with the time
 // that they should have.
-func (m *memory) moved(now events.Moment, by time.Duration, held []backend.Source) []backend.Source {
-	left := map[holding]time.Duration{}
+func moved(leases []backend.Source, by time.Duration, held []backend.Source) []backend.Source {
+	left := map[follow.Holding]time.Duration{}
 	for _, s := range held {
 		if s.State == backend.Open {
-			left[holding{s.Profile, s.Address}] = s.Left
+			left[follow.Holding{Profile: s.Profile, Holder: s.Address}] = s.Left
 		}
 	}
-	var moved []backend.Source
-	for h, until := range m.leases {
-		should := until - now.Up
-		if until == 0 || should < time.Second {
-			continue
-		}
-		is, still := left[h]
-		gone := !still && by >= should
-		shifted := still && (should-is-by).Abs() < stepAtLeast
-		if gone || shifted {
-			moved = append(moved, backend.Source{Profile: h.profile, Address: h.holder, State: backend.Open, Left: should})
-		}
-	}
-	return moved
+	return slices.DeleteFunc(leases, func(should backend.Source) bool {
+		is, still := left[follow.Holding{Profile: should.Profile, Holder: should.Address}]
+		gone := !still && by >= should.Left
+		shifted := still && (should.Left-is-by).Abs() < stepAtLeast
+		return should.Unlimited || !gone && !shifted
+	})
 }

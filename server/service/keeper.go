@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"knockkit/server"
 	"knockkit/server/backend"
 	"knockkit/server/events"
+	"knockkit/server/follow"
 )
 
 // How often the keeper does what nobody asked for.
@@ -30,11 +32,14 @@ const (
 // WatchdogSec= has to be more than twice as long.
 const WorkLimit = 20 * time.Second
 
+// maxRemembered bounds the memory: as many as a table of nftables holds.
+const maxRemembered = 65535
+
 // keeper sees to it that what is wanted is installed. Its run is the only one that
 // changes rules.
 type keeper struct {
 	*Service
-	memory *memory
+	memory *follow.Leases // who held one when the kernel was last seen in order: what a flush would make it forget
 	clocks stepper
 	cost   time.Duration // of the last check, in processor time
 	failed string        // the last failure that was logged, not to log it again and again
@@ -48,7 +53,7 @@ type keeper struct {
 	wanted Wanted
 }
 
-func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: newMemory()} }
+func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: follow.New(maxRemembered)} }
 
 // sources is what the keeper listens to.
 type sources struct {
@@ -114,7 +119,7 @@ func (k *keeper) pause(err error) time.Duration {
 	switch {
 	case err != nil:
 		return checkRetry
-	case !k.memory.empty() || k.deaf.Load() || k.unasked.Load():
+	case k.memory.Len() > 0 || k.deaf.Load() || k.unasked.Load():
 		return min(max(leaseLook, k.cost*lookShare), idleLook)
 	}
 	return idleLook
@@ -129,8 +134,14 @@ func (k *keeper) observe(i events.Item) (first bool) {
 		k.Log.Warn("events were lost", "number", i.Lost, "why", i.Where)
 	case e.Kind == events.Grant:
 		k.Log.Info("grant", "profile", e.Profile, "address", e.Address, "detail", e.Detail)
-		first = k.memory.empty()
-		k.memory.granted(k.clock(), k.wanted.Profiles, e.Profile, e.Address)
+		first = k.memory.Len() == 0
+		if addr, err := netip.ParseAddr(e.Address); err == nil {
+			for _, p := range k.wanted.Profiles {
+				if p.Name == e.Profile {
+					k.memory.Grant(k.clock().Up, p, addr)
+				}
+			}
+		}
 		k.manager.status("%s", k.summary())
 	case e.Kind == events.Ban:
 		k.Log.Info("ban", "address", e.Address, "detail", e.Detail)
@@ -169,7 +180,7 @@ func (k *keeper) status(ctx context.Context) (server.Status, error) {
 // summary is the service in one line, for systemctl status.
 func (k *keeper) summary() string {
 	_, w := k.current()
-	return fmt.Sprintf("%s installed, %s remembered", count(len(w.Profiles), "profile"), count(len(k.memory.leases), "lease"))
+	return fmt.Sprintf("%s installed, %s remembered", count(len(w.Profiles), "profile"), count(k.memory.Len(), "lease"))
 }
 
 // failure logs what failed, unless it is the same as last time.

@@ -42,7 +42,8 @@ func (k *keeper) start(ctx context.Context) error {
 		w.Profiles = in.Profiles
 	}
 	k.use(h, w)
-	k.memory.replace(k.clock(), backend.Keep(leases, in.Profiles, w.Profiles))
+	now := k.clock().Up
+	k.memory.Sync(now, now, backend.Keep(leases, in.Profiles, w.Profiles))
 	k.metrics.Reloaded(time.Now(), len(w.Broken) == 0)
 	return k.install(ctx, server.InstallOptions{Exactly: true, Guard: k.Guard}, "installed")
 }
@@ -104,7 +105,7 @@ func (k *keeper) change(ctx context.Context, w Wanted) error {
 		k.use(beforeHost, was)
 		return err
 	}
-	k.memory.keep(was.Profiles, w.Profiles)
+	k.memory.Keep(was.Profiles, w.Profiles)
 	return nil
 }
 

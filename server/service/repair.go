@@ -34,7 +34,7 @@ func (k *keeper) check(ctx context.Context) error {
 			k.Log.Warn("the machine's clock was set", "by", step)
 			held = k.keepTimes(ctx, step, held)
 		}
-		k.memory.replace(began, held)
+		k.memory.Sync(k.clock().Up, began.Up, held)
 		k.feed.Seen(began, in, held)
 		k.failed = ""
 		k.tellInForce(ctx, in)
@@ -67,7 +67,7 @@ func leases(sources []backend.Source) int {
 
 // lost returns the leases that have gone from the kernel before their time.
 func (k *keeper) lost(held []backend.Source) []backend.Source {
-	return k.memory.lost(k.clock(), held, k.wanted.Profiles)
+	return k.memory.Lost(k.clock().Up, held, k.wanted.Profiles)
 }
 
 // usedUp reports whether a lease that is missing may have let its one connection in. A
@@ -91,7 +91,8 @@ func (k *keeper) putRight(ctx context.Context, in backend.Installed, held []back
 	if len(in.Profiles) > 0 { // or a flush came in between: what was there is what was wanted
 		kernels = backend.Keep(held, in.Profiles, k.wanted.Profiles)
 	}
-	k.memory.replace(k.clock(), append(slices.DeleteFunc(k.lost(held), usedUp), kernels...))
+	now := k.clock().Up
+	k.memory.Sync(now, now, append(slices.DeleteFunc(k.lost(held), usedUp), kernels...))
 	for range flushes {
 		lost := k.lost(held)
 		if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {

@@ -68,14 +68,14 @@ func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			host := &raced{looks: c.looks}
 			k := newKeeper(&Service{
-				Config: Config{Log: slog.New(slog.DiscardHandler)}, clock: func() events.Moment { return at(0) },
+				Config: Config{Log: slog.New(slog.DiscardHandler)}, clock: func() events.Moment { return at(time.Second) },
 				feed: events.NewFeed(nil), metrics: metrics.New(nil),
 			})
 			wanted := mysql()
 			wanted.Once = strings.HasPrefix(c.name, "once: ")
 			whole.Profiles[0] = wanted // what the looks see
 			k.use(host, Wanted{Profiles: []*protocol.Profile{wanted}})
-			k.memory.replace(at(0), both)
+			k.memory.Sync(0, 0, both)
 			if err := k.check(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -83,8 +83,8 @@ func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
 			for _, sources := range host.carried {
 				carried = append(carried, len(sources))
 			}
-			if !slices.Equal(carried, c.carried) || len(k.memory.leases) != c.left || len(host.looks) > 0 {
-				t.Errorf("installs carry %v, want %v; %d leases are remembered, want %d; %d looks were not had", carried, c.carried, len(k.memory.leases), c.left, len(host.looks))
+			if !slices.Equal(carried, c.carried) || k.memory.Len() != c.left || len(host.looks) > 0 {
+				t.Errorf("installs carry %v, want %v; %d leases are remembered, want %d; %d looks were not had", carried, c.carried, k.memory.Len(), c.left, len(host.looks))
 			}
 		})
 	}

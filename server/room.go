@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"knockkit/protocol"
 	"knockkit/server/backend"
 	"knockkit/server/iptables"
 )
@@ -76,7 +77,7 @@ func (s *Server) roomNotes(ctx context.Context, fills []backend.Fill) []string {
 func pushedOut(ctx context.Context, lost []backend.Source) Reason {
 	var who []string
 	for _, s := range lost {
-		who = append(who, fmt.Sprintf("%s (%s)", backend.Holder(s.Address), s.Profile))
+		who = append(who, fmt.Sprintf("%s (%s)", protocol.PrefixText(s.Address), s.Profile))
 	}
 	a := Reason{Kind: ReasonRoom, Found: "who has lost a lease for it: " + strings.Join(who, ", "), Why: "a table was full"}
 	if m, err := iptables.ReadModule(ctx); err == nil { // how large it is, the lease does not depend on

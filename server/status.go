@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -101,7 +102,7 @@ func (s *Status) AddBroken(names []string) {
 
 // stateOf compares a profile, as installed if it is, with its file, which may be nil.
 func stateOf(p, file *protocol.Profile, installed []*protocol.Profile) ProfileState {
-	_, live := slices.BinarySearchFunc(installed, p.Name, func(p *protocol.Profile, name string) int { return strings.Compare(p.Name, name) })
+	_, live := slices.BinarySearchFunc(installed, p.Name, func(p *protocol.Profile, name string) int { return cmp.Compare(p.Name, name) })
 	switch {
 	case !live && !file.Enabled:
 		return StateDisabled

@@ -33,3 +33,9 @@ func (s *Server) Try(ctx context.Context, profiles []*protocol.Profile) error {
 	_, err = s.commit(ctx, r, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.Plan(want) })
 	return err
 }
+
+// Texts returns what an install of exactly these profiles would commit now.
+func (s *Server) Texts(ctx context.Context, profiles []*protocol.Profile) ([]backend.Text, error) {
+	change, err := s.Install(ctx, profiles, InstallOptions{Exactly: true, DryRun: true})
+	return change.Texts, err
+}

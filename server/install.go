@@ -24,6 +24,8 @@ type Change struct {
 	Texts     []backend.Text // with DryRun: what would be committed
 	Guard     *Guard         // with Try: undoes the change unless it is told to keep it; holds the lock until then
 
+	Saved []backend.Saved // what was read of the host's iptables
+
 	newly []*protocol.Profile // that may close a port which was open
 }
 
@@ -110,7 +112,7 @@ func (s *Server) prepare(r *backend.Reading, other elsewhere, profiles []*protoc
 	carried := other.leases()
 	want.Carried, want.Trial = append(backend.Keep(carried, other.profiles(), all), o.Carried...), o.Try > 0
 	change := compare(was, profiles, all)
-	change.newly = newlyGated(was, profiles)
+	change.newly, change.Saved = newlyGated(was, profiles), r.Saved
 	change.Leases = fates(was, all, slices.Concat(r.Sources, carried))
 	if r.Unread != nil {
 		change.Leases = append(change.Leases, "what was installed could not be read: how many leases are over is not known")

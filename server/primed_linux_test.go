@@ -32,7 +32,7 @@ func (s *site) texts(profiles []*protocol.Profile) []backend.Text {
 	s.t.Helper()
 	var texts []backend.Text
 	s.do(func() (err error) {
-		texts, err = s.srv.Render(s.t.Context(), profiles)
+		texts, err = s.srv.Texts(s.t.Context(), profiles)
 		return err
 	})
 	return texts

@@ -120,7 +120,7 @@ open = ["81/tcp", "5000-5010/tcp"]`)
 	s.install(web(`, "443/tcp", "4000-4010/tcp"`))
 	var texts []backend.Text
 	s.do(func() (err error) {
-		texts, err = s.srv.Render(t.Context(), []*protocol.Profile{web(""), other})
+		texts, err = s.srv.Texts(t.Context(), []*protocol.Profile{web(""), other})
 		return err
 	})
 	text := texts[0].Text

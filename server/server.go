@@ -154,20 +154,14 @@ func named(name string) func(*protocol.Profile) bool {
 	return func(p *protocol.Profile) bool { return p.Name == name }
 }
 
-// Render returns the texts that Install would commit for exactly these profiles.
-func (s *Server) Render(ctx context.Context, profiles []*protocol.Profile) ([]backend.Text, error) {
+// Render returns the texts that Install commits for exactly these profiles where nothing is
+// installed. It reads nothing: what Install commits now is in [Change.Texts] of a dry run.
+func (s *Server) Render(profiles []*protocol.Profile) ([]backend.Text, error) {
 	want, err := s.compile(profiles)
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.backend.Read(ctx, depthOfInstall)
-	if errors.Is(err, backend.ErrPrivilege) || errors.Is(err, backend.ErrUnsupported) {
-		r, err = s.backend.Clean(), nil // who may not look can still be shown what a clean host would get
-	}
-	if err != nil {
-		return nil, err
-	}
-	plan, err := r.Plan(want)
+	plan, err := s.backend.Clean().Plan(want)
 	if err != nil {
 		return nil, err
 	}

@@ -45,8 +45,8 @@ type Status struct {
 	Fill     []backend.Fill
 	Advice   []Reason // of [ReasonRoom]: about how full the tables are, and how much they hold
 
-	Positions int              // sources in a position, listed in Sources or not; -1: not known
-	Reading   *backend.Reading // that all of this follows from
+	Positions int             // sources in a position, listed in Sources or not; -1: not known
+	Saved     []backend.Saved // what the reading of it has of the host's iptables
 }
 
 // Status reads the host. files are the profiles of the configuration folder;
@@ -67,7 +67,7 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 // StatusOf is what a reading of the kernel says of the files.
 func StatusOf(r *backend.Reading, files []*protocol.Profile, names []string) Status {
 	asked := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
-	st := Status{Policy: r.Policy, Drift: r.Drift, Foreign: r.Foreign, Fill: r.Fill, Positions: r.Positions, Reading: r}
+	st := Status{Policy: r.Policy, Drift: r.Drift, Foreign: r.Foreign, Fill: r.Fill, Positions: r.Positions, Saved: r.Saved}
 	byName := map[string]*protocol.Profile{}
 	for _, f := range files {
 		byName[f.Name] = f

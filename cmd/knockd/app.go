@@ -169,24 +169,24 @@ func (h *host) files() (all []*protocol.Profile, broken []string, err error) {
 	return all, broken, nil
 }
 
-// misplaced returns why `interface` and `to` of profiles match nothing on this host now.
-// What cannot be read is said.
-func (h *host) misplaced(profiles ...*protocol.Profile) []server.Reason {
+// misplaced returns why `interface` and `to` of profiles match nothing on this host now, and
+// the network as it was read for that. What cannot be read is said.
+func (h *host) misplaced(profiles ...*protocol.Profile) (server.Network, []server.Reason) {
 	network, err := server.ReadNetwork(profiles)
 	if err != nil {
 		h.words.Warning("whether `interface` and `to` are right is not known: %v", err)
-		return nil
+		return network, nil
 	}
 	var all []server.Reason
 	for _, p := range profiles {
 		all = append(all, network.Misplaced(p)...)
 	}
-	return all
+	return network, all
 }
 
 // warnMisplaced warns of what misplaced returns, and reports whether there is any.
 func (h *host) warnMisplaced(profiles ...*protocol.Profile) bool {
-	reasons := h.misplaced(profiles...)
+	_, reasons := h.misplaced(profiles...)
 	for _, r := range reasons {
 		h.words.Warning("%s", r)
 	}

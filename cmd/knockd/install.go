@@ -22,9 +22,9 @@ import (
 func renderCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "render",
-		Usage:       "print the exact text that install would commit",
+		Usage:       "print the exact text that install commits where nothing is installed",
 		ArgsUsage:   "[NAME...]",
-		Description: "No name: every enabled profile.\n\nExample:\n  knockd render mysql --family ipv4 > mysql.rules",
+		Description: "No name: every enabled profile. What install would change now, install --dry-run prints.\n\nExample:\n  knockd render mysql --family ipv4 > mysql.rules",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "backend", Usage: "render for backend `B`: iptables or nftables"},
 			&cli.StringFlag{Name: "family", Usage: "only `F`: ipv4 or ipv6"},
@@ -53,7 +53,7 @@ func render(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	texts, err := s.Render(c.Context, profiles)
+	texts, err := s.Render(profiles)
 	if err != nil {
 		return explainError(err)
 	}
@@ -142,6 +142,9 @@ func install(c *cli.Context) error {
 	}
 	if o.DryRun {
 		h.warnMisplaced(profiles...)
+		if len(change.Texts) == 0 {
+			h.words.Note("nothing would change")
+		}
 		return printTexts(c, change.Texts, protocol.Both)
 	}
 	if h.why != "" {
@@ -150,12 +153,13 @@ func install(c *cli.Context) error {
 	if change.From != "" {
 		h.words.Note("moved here from backend %s, with its leases", change.From)
 	}
-	for _, r := range h.misplaced(profiles...) {
+	network, misplaced := h.misplaced(profiles...)
+	for _, r := range misplaced {
 		change.Notes = append(change.Notes, r.String())
 	}
 	shadows := func() (notes []string) {
-		network, _ := server.ReadNetwork(profiles) // why not, is said above
-		certain, possible, _ := doctor.Shadows(c.Context, doctor.ShadowInput{Backend: s.Backend().Name(), Profiles: profiles, Network: network})
+		in := doctor.ShadowInput{Backend: s.Backend().Name(), Profiles: profiles, Network: network, Saved: change.Saved}
+		certain, possible, _ := doctor.Shadows(c.Context, in) // who ends it is not told
 		for _, r := range slices.Concat(certain, possible) {
 			notes = append(notes, r.String())
 		}

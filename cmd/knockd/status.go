@@ -111,7 +111,7 @@ func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 	if err != nil {
 		return nil, err
 	}
-	certain, possible, err := doctor.Shadows(h.c.Context, doctor.ShadowInput{Backend: st.Backend, Profiles: live, Network: network})
+	certain, possible, err := doctor.Shadows(h.c.Context, doctor.ShadowInput{Backend: st.Backend, Profiles: live, Network: network, Saved: st.Saved})
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func printReasons(to io.Writer, reasons []server.Reason) {
 // unlisted says how many sources are in a position, where not all are listed.
 func unlisted(st server.Status) string {
 	listed := map[netip.Prefix]bool{}
-	for _, s := range st.Reading.Sources {
+	for _, s := range st.Sources {
 		if s.State == backend.Knocking {
 			listed[s.Address] = true
 		}

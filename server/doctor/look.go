@@ -21,7 +21,7 @@ func Look(ctx context.Context, in Input) (*Facts, error) {
 		}
 	}
 	f.lookAtOurs(ctx)
-	f.lookAtRules(ctx, nil)
+	f.lookAtRules(ctx, f.Status.Saved)
 	f.lookAtKernel(ctx)
 	f.lookAtNetwork()
 	f.lookAtSockets()

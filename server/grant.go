@@ -35,7 +35,7 @@ type Granted struct {
 // Errors: [backend.ErrNotInstalled], an [*AddressError], those of the backend.
 func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d time.Duration) (Granted, error) {
 	who = protocol.UnmapPrefix(who)
-	depth := backend.Depth{Leases: true, Profile: name, Family: protocol.FamilyOf(who.Addr())}
+	depth := backend.Depth{Rules: true, Leases: true, Profile: name, Family: protocol.FamilyOf(who.Addr())}
 	var g Granted
 	lost, err := s.changeLeases(ctx, depth, func(r *backend.Reading) (give, end []backend.Source, err error) {
 		p, err := find(r, name)

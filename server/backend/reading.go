@@ -9,7 +9,7 @@ import (
 type Depth struct {
 	Rules     bool            // the rules themselves: Drift, Foreign, and what [Planner.Plan] needs
 	Leases    bool            // who holds a lease, is banned or has fallen
-	Profile   string          // of Leases and Rules only what is about this profile; "": all, and Fill
+	Profile   string          // only leases of this one, and of Drift what is quick to see; "": all, and Fill
 	Family    protocol.Family // only this one; Both: both
 	Positions int             // so many sources in a position at most, the newest; 0: none
 }

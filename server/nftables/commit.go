@@ -43,9 +43,10 @@ func (Backend) Commit(ctx context.Context, planned backend.Plan, hold ...*os.Fil
 	}
 }
 
-// anew is the plan for what the kernel has now.
+// anew is the plan for what the kernel has now. What the commit has not written is known by the
+// marks that it had before; the rest is written once more.
 func (p *plan) anew(ctx context.Context) (*plan, error) {
-	r, err := read(ctx, backend.Depth{Rules: p.sealed.rules, Leases: true})
+	r, err := read(ctx, backend.Depth{Rules: p.again != nil, Leases: true}, p.marks)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (p *plan) commit(ctx context.Context, hold []*os.File) (sealed bool, err er
 func stale(ctx context.Context, err error, generation uint32) error {
 	tool := new(backend.ToolError)
 	if !errors.As(err, &tool) {
-		return err
+		return err // not the kernel
 	}
 	t, unread := readTable(context.WithoutCancel(ctx), extent{})
 	ended := strings.HasPrefix(tool.Line, "delete element inet "+TableName+" "+opened)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"knockkit/server/backend"
 )
@@ -83,15 +82,14 @@ func (p *plan) commit(ctx context.Context, hold []*os.File) (sealed bool, err er
 }
 
 // stale says whether the kernel refuses a text because it is not what the plan was made for:
-// somebody has changed rules, or a lease has ended that is to get another time.
+// somebody has changed rules.
 func stale(ctx context.Context, err error, generation uint32) error {
 	tool := new(backend.ToolError)
 	if !errors.As(err, &tool) {
-		return err // not the kernel
+		return err
 	}
 	t, unread := readTable(context.WithoutCancel(ctx), extent{})
-	ended := strings.HasPrefix(tool.Line, "delete element inet "+TableName+" "+opened)
-	if ended || unread == nil && t.generation != generation {
+	if unread == nil && t.generation != generation {
 		return fmt.Errorf("%w: %w", backend.ErrStale, err)
 	}
 	return err

@@ -8,18 +8,16 @@ import (
 	"knockkit/server/backend"
 )
 
-// aboutToEnd is a time in which a commit may be planned and done.
-const aboutToEnd = 2 * time.Second
-
 // rewriteLeases returns the elements that must change because a profile's lease
 // has: a running lease gets the new length, counted from when it was granted. One
-// that was given by hand for a time of its own has another length, and keeps it.
+// that was given by hand for a time of its own has another length, and keeps it. So does one
+// of `once`: used up in the moment of the commit, it would come back.
 func (r *reading) rewriteLeases(want backend.Want, v Versions) []string {
 	var lines []string
 	for _, f := range protocol.Families() {
 		for _, p := range profilesOf(want, f) {
 			old, name := r.about.profile(p.Name), v.lease(p, f)
-			if s := r.table.sets[name]; s != nil && old != nil && p.Lease != old.Lease {
+			if s := r.table.sets[name]; s != nil && old != nil && p.Lease != old.Lease && !p.Once {
 				lines = append(lines, rewrite(name, s.elements, old.Lease, p)...)
 			}
 		}
@@ -85,8 +83,7 @@ func carried(want backend.Want, v Versions) (lines []string, given map[string]bo
 // rewrite gives the elements the time of p, where they have had the time was.
 //
 // To delete what is not there is refused, and an element may end meanwhile: it is added
-// first. A lease of `once` that is used up meanwhile would come back so; there the kernel
-// may refuse, and the commit is planned anew.
+// first.
 func rewrite(set string, elements []element, was time.Duration, p *protocol.Profile) []string {
 	will := p.Lease
 	var lines []string
@@ -94,12 +91,10 @@ func rewrite(set string, elements []element, was time.Duration, p *protocol.Prof
 		lines = append(lines, elementCommand(verb, set, e.Address.String()+times))
 	}
 	for _, e := range elements {
-		if e.Timeout != was || p.Once && was > 0 && e.Expires < aboutToEnd {
+		if e.Timeout != was {
 			continue
 		}
-		if !p.Once {
-			add("add", e, "")
-		}
+		add("add", e, "")
 		// When a lease without end was granted is not known: it begins now.
 		left := will
 		if was > 0 && will > 0 {

@@ -114,9 +114,11 @@ func holdersOf(r *backend.Reading, state backend.State) string {
 	var all []string
 	for _, x := range r.Sources {
 		if x.State == state {
-			all = append(all, strings.TrimSpace(x.Profile+" "+backend.Holder(x.Address)))
+			all = append(all, strings.TrimSpace(x.Profile+" "+holder(x)))
 		}
 	}
 	return strings.Join(all, ", ")
 }
-func holder(x backend.Source) string { return backend.Holder(x.Address) }
+func holder(x backend.Source) string {
+	return strings.TrimSuffix(strings.TrimSuffix(x.Address.String(), "/32"), "/128")
+}

@@ -114,7 +114,7 @@ func holdersOf(r *backend.Reading, state backend.State) string {
 	var all []string
 	for _, x := range r.Sources {
 		if x.State == state {
-			all = append(all, strings.TrimSpace(x.Profile+" "+holder(x)))
+			all = append(all, strings.TrimSpace(x.Profile+" "+backend.Holder(x.Address)))
 		}
 	}
 	return strings.Join(all, ", ")

@@ -26,28 +26,30 @@ func (Backend) Live(ctx context.Context) (bool, error) {
 
 // Clean returns the reading of a host that has no table of ours.
 func (Backend) Clean() *backend.Reading {
-	return &backend.Reading{Planner: newReading(newTable(), true)}
+	return &backend.Reading{Planner: newReading(newTable(), false, nil)}
 }
 
 // Read reads the table over netlink.
 // Errors: those of the context, [backend.ErrPrivilege].
 func (Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, error) {
-	r, err := read(ctx, d)
+	r, err := read(ctx, d, nil)
 	if err != nil {
 		return nil, err
 	}
-	is := &backend.Reading{Installed: r.installed(), Planner: r, Sources: r.sources()}
+	n, knocking, err := r.readPositions(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	is := &backend.Reading{Installed: r.installed(), Sources: append(r.sources(), knocking...), Positions: n, Planner: r}
+	backend.Sort(is.Sources)
 	if d.Leases && d.Profile == "" {
 		is.Fill = r.table.fill()
 	}
-	var knocking []backend.Source
-	is.Positions, knocking, err = r.readPositions(ctx, d)
-	is.Sources = append(is.Sources, knocking...)
-	backend.Sort(is.Sources)
-	return is, err
+	return is, nil
 }
 
-func read(ctx context.Context, d backend.Depth) (*reading, error) {
+// read reads the table. marks are in the place of its seal, unless they are nil.
+func read(ctx context.Context, d backend.Depth, marks seal) (*reading, error) {
 	t, err := readTable(ctx, extent{
 		rules:    d.Rules || d.Positions > 0, // which say what a position's number means
 		chains:   []string{aboutChain, sealChain},
@@ -56,7 +58,7 @@ func read(ctx context.Context, d backend.Depth) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newReading(t, d.Rules)
+	r := newReading(t, d.Rules, marks)
 	if d.Rules && r.lost() {
 		r.about.next, err = highest(ctx, t)
 		r.about.next++

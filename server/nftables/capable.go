@@ -2,9 +2,9 @@ package nftables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 
 	"knockkit/protocol"
@@ -51,21 +51,22 @@ func needsOf(want backend.Want) []need {
 // capable returns an error in words when the kernel or nft lacks something that
 // the table needs. Nothing is changed: nft only checks the texts.
 func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
-	if _, err := exec.LookPath("nft"); err != nil {
-		return backend.Unsupported("nft is not installed (Debian: apt install nftables)")
-	}
 	var all strings.Builder
 	needs := needsOf(want)
 	for i, n := range needs {
 		all.WriteString(strings.ReplaceAll(n.text, "knockd_probe", fmt.Sprintf("knockd_probe%d", i)) + "\n")
 	}
-	if err := run(ctx, all.String(), hold, "-c", "-f", "-"); err == nil {
-		return nil
+	whole := check(ctx, all.String(), hold)
+	if !refuses(whole) {
+		return whole
 	}
 	var lacking []string
 	for _, n := range needs {
-		if err := run(ctx, n.text+"\n", hold, "-c", "-f", "-"); err != nil {
+		switch err := check(ctx, n.text+"\n", hold); {
+		case refuses(err):
 			lacking = append(lacking, n.what)
+		case err != nil:
+			return err
 		}
 	}
 	if len(lacking) == 0 {
@@ -74,3 +75,10 @@ func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
 	return backend.Unsupported("this kernel or its nft lacks: %s; use a newer kernel and nftables package, or backend = \"iptables\"",
 		strings.Join(lacking, "; "))
 }
+
+func check(ctx context.Context, text string, hold []*os.File) error {
+	return run(ctx, text, hold, "-c", "-f", "-")
+}
+
+// refuses reports whether it is nft, or the kernel, that did not take a text.
+func refuses(err error) bool { return errors.As(err, new(*backend.ToolError)) }

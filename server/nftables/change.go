@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,14 +11,30 @@ import (
 	"knockkit/server/backend"
 )
 
-// changes are elements that come and go, by set.
-type changes map[string]*struct{ gone, come []string }
+// changes are elements that go and come, by set.
+type changes map[string]*change
 
-func (c changes) in(set string) *struct{ gone, come []string } {
+type change struct{ gone, come []string }
+
+func (c changes) of(set string) *change {
 	if c[set] == nil {
-		c[set] = &struct{ gone, come []string }{}
+		c[set] = &change{}
 	}
 	return c[set]
+}
+
+// commands deletes first, whether or not an element is there.
+func (c changes) commands() []string {
+	var all []string
+	for _, set := range slices.Sorted(maps.Keys(c)) {
+		if gone := slices.Compact(slices.Sorted(slices.Values(c[set].gone))); len(gone) > 0 {
+			all = append(all, elementCommand("add", set, gone...), elementCommand("delete", set, gone...))
+		}
+		if come := c[set].come; len(come) > 0 {
+			all = append(all, elementCommand("add", set, come...))
+		}
+	}
+	return all
 }
 
 // Change gives leases and ends leases, bans and falls.
@@ -25,57 +42,49 @@ func (c changes) in(set string) *struct{ gone, come []string } {
 // A lease for a time of its own, or for a wider prefix than the profile's, is in a set of
 // its own: the next knock would change its end. Where there is no such set yet, the rules
 // that ask for leases of the profile are changed too.
-// Errors: [backend.ErrNotInstalled], why the record cannot be read.
+// Errors: [backend.ErrNotInstalled].
 func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
-	if r.unread != nil {
-		return nil, r.unread
-	}
 	all, missing := changes{}, map[string]bool{}
 	for _, s := range end {
 		for _, set := range r.setsOf(s) {
-			c := all.in(set)
-			c.gone = append(c.gone, s.Address.Addr().String())
+			all.of(set).gone = append(all.of(set).gone, s.Address.Addr().String())
 		}
 	}
 	for _, s := range give {
 		p := r.about.profile(s.Profile)
 		if p == nil {
-			return nil, fmt.Errorf("profile %s: %w", s.Profile, backend.ErrNotInstalled)
+			return nil, fmt.Errorf("profile %s: %w", s.Profile, cmp.Or(r.unread, backend.ErrNotInstalled))
 		}
 		f, addr := protocol.FamilyOf(s.Address.Addr()), s.Address.Addr().String()
 		own, byHand := r.about.versions.lease(p, f), r.about.versions.given(p, f, s.Address.Bits())
-		d := s.Left
-		if s.Unlimited {
-			d = 0
+		lasts, wider := s.Left, s.Address.Bits() < p.Prefix(f)
+		switch {
+		case s.Unlimited:
+			lasts = 0
+		case lasts == 0:
+			lasts = p.Lease
 		}
 		set := own
-		if s.Address.Bits() < p.Prefix(f) || d != p.Lease && !p.Once {
+		if wider || lasts != p.Lease && !p.Once {
 			set = byHand
 		}
-		if r.table.sets[byHand] != nil {
-			all.in(byHand).gone = append(all.in(byHand).gone, addr)
+		for _, had := range []string{own, byHand} {
+			if r.table.sets[had] != nil && (had == byHand || !wider) {
+				all.of(had).gone = append(all.of(had).gone, addr)
+			}
 		}
-		if s.Address.Bits() == p.Prefix(f) {
-			all.in(own).gone = append(all.in(own).gone, addr)
+		all.of(set).come = append(all.of(set).come, addr+timeout(lasts))
+		if set == byHand && r.table.sets[set] == nil {
+			missing[set] = true
 		}
-		all.in(set).come = append(all.in(set).come, addr+timeout(d))
-		missing[set] = r.table.sets[set] == nil
 	}
-	maps.DeleteFunc(missing, func(_ string, is bool) bool { return !is })
 	pl := &plan{generation: r.table.generation}
 	if len(missing) > 0 {
 		if err := r.addSets(pl, missing); err != nil {
 			return nil, err
 		}
 	}
-	for _, set := range slices.Sorted(maps.Keys(all)) {
-		if c := all[set]; len(c.gone) > 0 {
-			pl.main += lines(forget(set, c.gone...))
-		}
-		if c := all[set]; len(c.come) > 0 {
-			pl.main += lines([]string{elementCommand("add", set, c.come...)})
-		}
-	}
+	pl.main += lines(all.commands())
 	return pl, nil
 }
 
@@ -118,7 +127,7 @@ func (r *reading) addSets(p *plan, missing map[string]bool) error {
 			continue
 		}
 		changed = append(changed, x)
-		if x.kind == "chain" {
+		if x.kind == chainKind {
 			p.main += fmt.Sprintf("add chain inet %[1]s %[2]s\nflush chain inet %[1]s %[2]s\n", TableName, x.name)
 			p.sealed.chains = append(p.sealed.chains, x.name)
 		}
@@ -129,7 +138,7 @@ func (r *reading) addSets(p *plan, missing map[string]bool) error {
 		}
 	})
 	if marks := parseSeal(r.table, before); marks != nil {
-		p.seal = func(t *table) string { return marks.patched(t.sealed(changed)).text(after) }
+		p.seal = func(t *table) string { return marks.with(t.sealed(changed)).text(after) }
 	}
 	return nil
 }

@@ -42,9 +42,10 @@ func (Backend) Commit(ctx context.Context, planned backend.Plan, hold ...*os.Fil
 	}
 }
 
-// anew is the plan for what the kernel has now.
+// anew is the plan for what the kernel has now. What the commit has not written is known by the
+// marks that it had before; the rest is written once more.
 func (p *plan) anew(ctx context.Context) (*plan, error) {
-	r, err := read(ctx, backend.Depth{Rules: p.sealed.rules, Leases: true})
+	r, err := read(ctx, backend.Depth{Rules: p.again != nil, Leases: true}, p.marks)
 	if err != nil {
 		return nil, err
 	}

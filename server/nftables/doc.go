@@ -2,9 +2,17 @@
 // are a map from source to state, all edges are one verdict map, all gates another.
 // A packet costs the same few hash look-ups with one profile or a thousand.
 //
-// The pure half turns the automata of both families into text for `nft -f`
-// ([Render], [Ruleset.Transaction]) and reads back what `nft -j list` says. The half
-// that touches the kernel is in tool.go.
+// One reading, one plan, one commit: [Backend.Read] asks the kernel over netlink
+// (netlink.go, read.go); what follows from that is pure, up to the plan, whose texts
+// [Backend.Commit] feeds to `nft -f` (commit.go, tool.go). The automata of both families
+// become a ruleset ([Render]), and a plan is what differs between that and the ruleset that
+// is known to be in the kernel (transaction.go).
+//
+// # The seal
+//
+// After a commit, what the kernel has made of each chain, map and limit is read back, and a
+// digest of that is kept beside the rules (digest.go, seal.go). What has another digest later
+// has been changed, which is drift. The first transaction of a commit takes the seal away.
 //
 // # Chains of table inet knockd
 //
@@ -22,6 +30,8 @@
 //	prerouting, early-…      gates before destination NAT, of profiles with place = "prerouting"
 //	fall, ban                with the setting `ban`
 //	about                    never reached: what is installed
+//	seal                     never reached: digests of all this
+//	hold, hold-early         ports that are shut while their gates change
 //
 // # The scratch register
 //

@@ -8,32 +8,29 @@ import (
 )
 
 // drift says where the table is not the one that its record stands for: a part of it is
-// gone, or is not what its mark in the seal says. intact reports whether all parts of the
-// ruleset are what they were committed as, whatever else may be said.
-func (t *table) drift(rules *Ruleset) (found []string, intact bool) {
+// gone, or has not the mark that the seal has for it. What has is known to be in the kernel.
+// marks is the seal, nil where there is none.
+func (t *table) drift(rules *Ruleset, marks seal) (found []string, known seal) {
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
-	things := rules.things()
-	marks := parseSeal(t, things)
-	intact = marks != nil
 	if t.dormant {
 		say("the table is dormant: nothing is gated")
 	}
+	known = seal{}
 	chains, sets := rules.chainsByName(), rules.setsByName()
-	for _, x := range things {
+	for _, x := range rules.things() {
 		if !t.has(x) {
 			say("%s is gone", x)
-			intact = false
 			continue
 		}
-		if marks != nil && marks[x.String()] == t.digits(x) {
+		if mark := t.mark(x); marks[x.String()] == mark {
+			known[x.String()] = mark
 			continue
 		}
-		intact = false
 		text := ""
-		if c := chains[x.name]; x.kind == "chain" {
-			text = difference(c, t.chains[x.name])
-		} else if s := sets[x.name]; x.kind != "limit" && !s.Dynamic && len(s.Elements) != len(t.sets[x.name].raw) {
-			text = fmt.Sprintf("%s has %d elements, not %d", x, len(t.sets[x.name].raw), len(s.Elements))
+		if x.kind == chainKind {
+			text = difference(chains[x.name], t.chains[x.name])
+		} else if s, is := sets[x.name], t.sets[x.name]; s != nil && !s.Dynamic && len(s.Elements) != len(is.raw) {
+			text = fmt.Sprintf("%s has %d elements, not %d", x, len(is.raw), len(s.Elements))
 		}
 		if text == "" && marks != nil {
 			text = fmt.Sprintf("%s is not as this version of knockd has committed it", x)
@@ -53,7 +50,7 @@ func (t *table) drift(rules *Ruleset) (found []string, intact bool) {
 	if marks == nil && !rules.Empty() {
 		say("whether the rules are as they were committed is not known, as after a commit that was interrupted: install again")
 	}
-	return found, intact
+	return found, known
 }
 
 // ownBodies reports whether a chain is for a profile's extra rules, which may have

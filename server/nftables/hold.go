@@ -9,8 +9,8 @@ import (
 
 // transactions returns the texts for `nft -f` that make want of what is there. It is
 // one, unless ports that stay gated get other keys in the maps of gates, as when a profile
-// comes to open a port in the middle of another's range, or unless nothing is known of what
-// is there. A packet that is under way while the kernel changes over would find neither key,
+// comes to open a port in the middle of another's range, or unless it is not known which keys
+// are there. A packet that is under way while the kernel changes over would find neither key,
 // or a chain that is empty yet, and pass. So a transaction before shuts such ports for
 // everybody, and one behind lifts that; behind is "" else.
 //
@@ -20,9 +20,6 @@ import (
 func (t *table) transactions(was, want *Ruleset) (before []string, main, behind string) {
 	var chains strings.Builder
 	var apart []string
-	if was == nil {
-		was = &Ruleset{}
-	}
 	for _, h := range holds() {
 		keys := t.contested(was, want, h.gates)
 		if len(keys) == 0 {

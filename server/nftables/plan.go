@@ -17,13 +17,15 @@ type plan struct {
 	main, behind string
 
 	generation uint32       // of the reading that it is made from
+	marks      seal         // of what that knows to be in the kernel
 	needs      backend.Want // what the kernel has to be able to do
 
-	// seal returns the text that seals the rules once the kernel has them, given a reading of as much
-	// as sealed says; nil: the plan changes elements only, or leaves no rules.
+	// seal returns the text that seals the rules once the kernel has them, "" where they cannot be. It is
+	// given a reading of what sealed says. nil: the plan changes elements only, or leaves no rules.
 	seal   func(t *table) string
 	sealed extent
-	again  func(r *reading) (*plan, error) // makes it of another reading; nil: it is the same of any
+
+	again func(r *reading) (*plan, error) // makes the plan from another reading; nil: it is the same from any
 }
 
 // Texts returns what nft is fed with, but for the seal.
@@ -53,7 +55,7 @@ func (r *reading) plan(want backend.Want) (*plan, error) {
 // replace plans a table in the place of the one that is there, and commands for elements.
 func (r *reading) replace(in Input, elements []string) *plan {
 	rules := Render(in)
-	p := &plan{generation: r.table.generation, needs: in.Want, sealed: extent{rules: true}}
+	p := &plan{generation: r.table.generation, marks: r.marks, needs: in.Want, sealed: extent{rules: true}}
 	p.before, p.main, p.behind = r.table.transactions(r.known, rules)
 	if p.main != "" && !rules.Empty() {
 		things := rules.things()
@@ -77,11 +79,6 @@ func (r *reading) held() map[string]bool {
 // elementCommand is a command for elements of a set.
 func elementCommand(verb, set string, elements ...string) string {
 	return fmt.Sprintf("%s element inet %s %s { %s }", verb, TableName, set, strings.Join(elements, ", "))
-}
-
-// forget deletes elements that may not be there: deleting what is not is an error.
-func forget(set string, elements ...string) []string {
-	return []string{elementCommand("add", set, elements...), elementCommand("delete", set, elements...)}
 }
 
 func lines(all []string) string {

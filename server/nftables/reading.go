@@ -20,30 +20,34 @@ type reading struct {
 	unread error // why the record cannot be read
 
 	// Of a reading with rules:
-	rules *Ruleset // what the record stands for
-	known *Ruleset // the same where the kernel has just that, else nil
 	drift []string
+	marks seal     // of what the kernel has as it was committed
+	known *Ruleset // the same of what the record stands for
 }
 
-// newReading reads the record, and with rules what it stands for.
-func newReading(t *table, rules bool) *reading {
-	r := &reading{table: t}
+// newReading reads the record. With rules it compares what the record stands for with what the
+// kernel has, by marks, or where those are nil by the table's seal.
+func newReading(t *table, rules bool, marks seal) *reading {
+	r := &reading{table: t, known: &Ruleset{}}
 	r.about, r.unread = readAbout(t)
-	switch {
-	case r.unread != nil:
+	if r.unread != nil {
 		r.drift = []string{r.unread.Error()}
-	case rules && t.exists:
-		want, err := backend.Compile(r.about.profiles, r.about.policy)
-		if err != nil {
-			r.drift = []string{fmt.Sprintf("the record of what is installed does not compile: %v", err)}
-			break
-		}
-		r.rules = Render(r.about.input(want))
-		var intact bool
-		if r.drift, intact = t.drift(r.rules); intact {
-			r.known = r.rules
-		}
+		return r
 	}
+	if !rules || !t.exists {
+		return r
+	}
+	want, err := backend.Compile(r.about.profiles, r.about.policy)
+	if err != nil {
+		r.drift = []string{fmt.Sprintf("the record of what is installed does not compile: %v", err)}
+		return r
+	}
+	is := Render(r.about.input(want))
+	if marks == nil {
+		marks = parseSeal(t, is.things())
+	}
+	r.drift, r.marks = t.drift(is, marks)
+	r.known = r.marks.of(is)
 	return r
 }
 

@@ -109,7 +109,7 @@ func compiled(t testing.TB, profiles ...*protocol.Profile) backend.Want {
 	return want
 }
 
-// holders lists the sources in a state, as "profile address".
+// holdersOf lists the sources in a state, as "profile address".
 func holdersOf(r *backend.Reading, state backend.State) string {
 	var all []string
 	for _, x := range r.Sources {
@@ -118,4 +118,7 @@ func holdersOf(r *backend.Reading, state backend.State) string {
 		}
 	}
 	return strings.Join(all, ", ")
+}
+func holder(x backend.Source) string {
+	return strings.TrimSuffix(strings.TrimSuffix(x.Address.String(), "/32"), "/128")
 }

@@ -25,6 +25,7 @@ func newTable() *table {
 
 // chain is a chain in the kernel. Comments and the digest are of the rules that were read.
 type chain struct {
+	hooked    bool
 	comments  []string
 	anonymous []string // sets that belong to one rule each, in the order of the rules
 	digest
@@ -35,7 +36,7 @@ type set struct {
 	isMap     bool
 	fixed     bool // its elements are part of the rules, not put there by packets
 	anonymous bool // it belongs to one rule
-	count     int  // how many elements it has; -1: the kernel does not say (before Linux 6.16)
+	count     int  // how many elements it has, with some that are over; -1: the kernel does not say
 	elements  []element
 	raw       []string // of a fixed set the elements as the kernel has them, where they were read
 	digest
@@ -67,6 +68,7 @@ func (t *table) addChain(attrs []byte) {
 		case unix.NFTA_CHAIN_NAME:
 			name = stringOf(value)
 		case unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY, unix.NFTA_CHAIN_TYPE, nftaChainFlags:
+			c.hooked = c.hooked || kind == unix.NFTA_CHAIN_HOOK
 			c.add(kind, value)
 		}
 	}

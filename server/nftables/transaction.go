@@ -10,9 +10,8 @@ import (
 // transaction returns the text for `nft -f` that makes want of what is there, at once or
 // not at all; "" where there is nothing to do. What packets have put into sets stays.
 //
-// Of was, the rules that are known to be in the kernel, it changes what differs. What else
-// the kernel has of ours is deleted and written anew: all, where was is empty. Chains in
-// apart are left alone.
+// Of was, the rules that are known to be in the kernel, it changes what differs. All else is
+// written anew, or goes. Chains in apart are left alone.
 func (t *table) transaction(was, want *Ruleset, apart []string) string {
 	switch {
 	case want.Empty() && !t.exists:
@@ -66,9 +65,10 @@ func (e *edit) chains(t *table, was, want *Ruleset, apart []string) {
 		if same(name) || slices.Contains(apart, name) {
 			continue
 		}
-		object(e.flush, "flush", "chain", name)
-		if known[name] == nil || wanted[name] == nil {
-			object(e.remove, "delete", "chain", name)
+		object(e.flush, "flush", chainKind, name)
+		// To another hook, or policy, a chain can only come as a new one. Nothing leads to it.
+		if c := wanted[name]; c == nil || known[name] == nil && (c.Hook != "" || t.chains[name].hooked) {
+			object(e.remove, "delete", chainKind, name)
 		}
 	}
 	for _, c := range want.Chains {
@@ -88,7 +88,9 @@ func (e *edit) sets(t *table, was, want *Ruleset) {
 		if is.fixed {
 			object(e.flush, "flush", is.kind(), name)
 		}
-		object(e.remove, "delete", is.kind(), name)
+		if wanted[name] == nil || was.nothing() {
+			object(e.remove, "delete", is.kind(), name)
+		}
 	}
 	for _, s := range want.Sets {
 		if old := known[s.Name]; old != nil && t.sets[s.Name] != nil {
@@ -129,7 +131,7 @@ func (e *edit) limits(t *table, was, want *Ruleset) {
 		case t.limits[l.Name] != nil && known:
 			continue
 		case t.limits[l.Name] != nil:
-			object(e.remove, "delete", "limit", l.Name)
+			object(e.remove, "delete", limitKind, l.Name)
 		}
 		e.write.Limits = append(e.write.Limits, l)
 	}

@@ -1,0 +1,52 @@
+package nftables
+
+import (
+	"slices"
+	"testing"
+)
+
+// FuzzWhatTheKernelSaysIsReadWithoutAPanic: another kernel may say other things.
+func FuzzWhatTheKernelSaysIsReadWithoutAPanic(f *testing.F) {
+	f.Add(slices.Concat(attribute(1, TableName), attribute(2, "about"), attribute(3, "about"), attribute(7, "\x00\x05comm")))
+	f.Add([]byte{5, 0, 1, 0, 9})
+	f.Add([]byte{3, 0, 1, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		x := newTable()
+		x.chains["about"] = &chain{}
+		for _, add := range []func([]byte){x.addChain, x.addRule, x.addSet, x.addLimit} {
+			add(b)
+		}
+		parseElement(b)
+		fixedElement(b)
+		elementsOf(b, func([]byte) {})
+		for m := range messages(b) {
+			_ = answered(m.body)
+		}
+	})
+}
+
+// TestWhatIsNotOfTheRulesIsNotInTheirDigest: counters, what is used of a quota, when a rule
+// was asked last.
+func TestWhatIsNotOfTheRulesIsNotInTheirDigest(t *testing.T) {
+	of := func(name string, data ...[]byte) string {
+		var c chain
+		c.addExpression(slices.Concat(attribute(1, name), attribute(2, string(slices.Concat(data...)))))
+		return string(c.sum())
+	}
+	for _, x := range []struct {
+		name string
+		a, b string
+		kind uint16
+		same bool
+	}{
+		{"counter", "\x00\x00\x00\x01\x00\x00\x00", "\x00\x00\x00\x02\x00\x00\x00", 1, true},
+		{"last", "\x01\x00\x00", "\x02\x00\x00", 1, true},
+		{"quota", "\x00\x00\x00\x01\x00\x00\x00", "\x00\x00\x00\x02\x00\x00\x00", 4, true},
+		{"quota", "\x00\x00\x00\x01\x00\x00\x00", "\x00\x00\x00\x02\x00\x00\x00", 1, false},
+		{"cmp", "\x01\x00\x00", "\x02\x00\x00", 1, false},
+	} {
+		if same := of(x.name, attribute(x.kind, x.a)) == of(x.name, attribute(x.kind, x.b)); same != x.same {
+			t.Errorf("attribute %d of %s: same digest %v, want %v", x.kind, x.name, same, x.same)
+		}
+	}
+}

@@ -15,21 +15,17 @@ import (
 // installed, so that the kernel is the only place that knows, and names every
 // table in the order of use: the kernel makes them in that order, and finds the
 // first ones fastest.
-func (r *render) about() {
+func (r *renderer) about() {
 	c := r.out.newChain(chainAbout)
-	uses := r.hottest(r.Policy.Ban)
-	for _, u := range uses {
+	for _, u := range r.out.uses {
 		c.add(u.table.check(), note("%s%s", aboutTable, u.meaning))
-		r.out.heats = append(r.out.heats, u.heat)
-	}
-	for _, s := range r.Spare {
-		if !slices.ContainsFunc(uses, func(u tableUse) bool { return u.table == table(s) }) {
-			c.add(table(s).check(), note("%s%s", aboutTable, spareMeaning))
-		}
 	}
 	c.record(aboutSettings, backend.JSON(backend.RecordPolicy(r.Policy)))
 	for _, p := range r.Automaton.Profiles {
 		c.record(aboutProfile, p.Canonical())
+	}
+	for _, g := range r.Grants {
+		c.record(aboutGiven, g.String())
 	}
 }
 
@@ -38,22 +34,18 @@ const (
 	aboutTable    = "table: "
 	aboutSettings = "settings"
 	aboutProfile  = "profile"
+	aboutGiven    = "given" // a lease given by hand
 )
 
 // What the comment of a table says it holds, before it says of what.
 const (
 	positionMeaning = "position "
 	leaseMeaning    = "lease "
-)
-
-// How comments end where a lease is noted in a shared table, and where that is asked.
-const (
-	askLease = ": ask for its lease"
-	aLease   = ": a lease?"
+	firstAsked      = ", first asked in " // a shared table, without its suffix
 )
 
 // record writes a text of any length as comments.
-func (c *Chain) record(kind, text string) {
+func (c *chain) record(kind, text string) {
 	for _, comment := range backend.Record(kind, text, maxRecord) {
 		c.add(note("%s", comment))
 	}
@@ -62,94 +54,68 @@ func (c *Chain) record(kind, text string) {
 // maxRecord is how much of a record goes into one comment.
 const maxRecord = 220
 
-// Installed is what KNOCKD-ABOUT says about one family.
-type Installed struct {
-	Profiles []*protocol.Profile
+// about is what KNOCKD-ABOUT says about one family.
+type about struct {
+	Profiles []*protocol.Profile // by name
 	Policy   protocol.Policy
-	Known    Known   // tables of positions
-	Holders  Holders // tables that profiles share
-	Leases   Leases
-	Grants   []Grant // that were alive when the rules were written
-	Spare    []Spare // all tables that the rules name, used or not
+	Known    map[string]string // the knocks of a position, as text → its table
+	Leases   map[string]string // profile → the table of its leases
+	Holders  map[string]string // profile → the table in which its leases are also noted
+	Grants   []grant
+	Tables   []table // all that the rules name, used or not
 }
 
 // input is what the rules follow from as they are installed.
-func (in *Installed) input(a *protocol.Automaton) Input {
-	return Input{Automaton: a, Policy: in.Policy, Known: in.Known, Holders: in.Holders, Leases: in.Leases}
+func (in *about) input(a *protocol.Automaton) input {
+	return input{Automaton: a, Policy: in.Policy, Known: in.Known, Holders: in.Holders, Leases: in.Leases, Grants: in.Grants, Spare: in.Tables}
 }
 
-// Spare is a table that lives on although no packet asks it: during a trial, after
-// which the old rules may come back and need its entries. The kernel drops a table
-// with the last rule that names it.
-type Spare struct {
-	name, mask string
-}
-
-// spareMeaning is what KNOCKD-ABOUT says of a spare table.
-const spareMeaning = "kept for a trial"
-
-// tablesOf lists the recency tables that KNOCKD-ABOUT begins with.
-func tablesOf(r *Ruleset) []Spare {
-	var tables []Spare
-	if about := r.Chain(chainAbout); about != nil {
-		for _, line := range about.Rules {
-			if args, err := save.Args(line); err == nil && argument(args, "--name") != "" {
-				tables = append(tables, Spare{argument(args, "--name"), argument(args, "--mask")})
-			}
-		}
-	}
-	return tables
-}
-
-// named lists the recency tables that any rule of ours names. Those of a chain
-// [chainAbout] that stands alone do not count: nothing has ever been written into them ([prime]).
-func named(r *Ruleset) []string {
-	var names []string
-	if len(r.Chains) == 1 && r.Chains[0].Name == chainAbout {
+// profile returns an installed profile, or nil.
+func (in *about) profile(name string) *protocol.Profile {
+	i, ok := slices.BinarySearchFunc(in.Profiles, name, func(p *protocol.Profile, name string) int { return strings.Compare(p.Name, name) })
+	if !ok {
 		return nil
 	}
-	seen := map[string]bool{}
-	for _, c := range r.Chains {
-		for _, line := range c.Rules {
-			for _, piece := range strings.Split(line, " --name ")[1:] {
-				name, _, _ := strings.Cut(piece, " ")
-				if !seen[name] {
-					seen[name] = true
-					names = append(names, name)
-				}
-			}
-		}
-	}
-	return names
+	return in.Profiles[i]
 }
 
-// ReadAbout reads back what a commit wrote. An error means that the chain was
-// changed by somebody else.
-func ReadAbout(r *Ruleset) (*Installed, error) {
-	in := &Installed{Known: Known{}, Holders: ReadHolders(r), Leases: Leases{}, Spare: tablesOf(r)}
-	about := r.Chain(chainAbout)
-	if about == nil {
-		return in, nil
-	}
-	positions := map[string]string{} // "mysql 1/3" → table
-	records := backend.Records{}
-	for _, line := range about.Rules {
-		args, err := save.Args(line)
+// parsedProfiles are records of profiles and what they say: two families have the same ones.
+type parsedProfiles map[string]*protocol.Profile
+
+func (all parsedProfiles) parse(record string) (*protocol.Profile, error) {
+	if all[record] == nil {
+		p, err := protocol.ParseCanonical(record)
 		if err != nil {
 			return nil, err
 		}
-		comment := argument(args, "--comment")
-		if meaning, ok := strings.CutPrefix(comment, aboutTable+positionMeaning); ok {
-			first, _, _ := strings.Cut(meaning, ",")
-			positions[first] = argument(args, "--name")
-		} else if profile, ok := strings.CutPrefix(comment, aboutTable+leaseMeaning); ok {
-			in.Leases[profile] = argument(args, "--name")
-		} else if err := in.collect(records, comment); err != nil {
-			return nil, err
+		all[record] = p
+	}
+	return all[record], nil
+}
+
+// readAbout reads the rules of KNOCKD-ABOUT back. An error means that somebody else has
+// changed the chain; what is returned is then as much of it as can be read.
+func readAbout(f protocol.Family, rules []string, parsed parsedProfiles) (*about, error) {
+	in := &about{Known: map[string]string{}, Leases: map[string]string{}, Holders: map[string]string{}}
+	positions := map[string]string{} // "mysql 1/3" → table
+	records := backend.Records{}
+	var failed error
+	for _, rule := range rules {
+		args, err := save.Args(rule)
+		if err == nil {
+			comment := argument(args, "--comment")
+			if meaning, ok := strings.CutPrefix(comment, aboutTable); ok {
+				in.table(f, table{argument(args, "--name"), argument(args, "--mask")}, meaning, positions)
+				continue
+			}
+			err = in.collect(records, parsed, comment)
+		}
+		if failed == nil {
+			failed = err
 		}
 	}
-	if err := records.Whole(); err != nil {
-		return nil, fmt.Errorf("%s: %w", chainAbout, err)
+	if failed == nil {
+		failed = records.Whole()
 	}
 	for _, p := range in.Profiles {
 		for i := range p.Sequence {
@@ -157,16 +123,31 @@ func ReadAbout(r *Ruleset) (*Installed, error) {
 				in.Known[protocol.PathText(p.Path(i+1))] = name
 			}
 		}
-		if gate := r.Chain(chainName(prefixGate, p.Name, 0)); gate != nil {
-			in.Grants = append(in.Grants, readGrants(p, r.Family, gate)...)
+	}
+	if failed != nil {
+		failed = fmt.Errorf("%s: %w", chainAbout, failed)
+	}
+	return in, failed
+}
+
+// table notes what a table is for.
+func (in *about) table(f protocol.Family, t table, meaning string, positions map[string]string) {
+	in.Tables = append(in.Tables, t)
+	if users, ok := strings.CutPrefix(meaning, positionMeaning); ok {
+		first, _, _ := strings.Cut(users, ",")
+		positions[first] = t.name
+	} else if profile, ok := strings.CutPrefix(meaning, leaseMeaning); ok {
+		profile, shared, ok := strings.Cut(profile, firstAsked)
+		in.Leases[profile] = t.name
+		if ok {
+			in.Holders[profile] = shared + suffix(f)
 		}
 	}
-	return in, nil
 }
 
 // collect reads a record when the comment is its last piece.
-func (in *Installed) collect(records backend.Records, comment string) error {
-	if kind, _, _ := strings.Cut(comment, " "); kind != aboutSettings && kind != aboutProfile {
+func (in *about) collect(records backend.Records, parsed parsedProfiles, comment string) error {
+	if kind, _, _ := strings.Cut(comment, " "); kind != aboutSettings && kind != aboutProfile && kind != aboutGiven {
 		return nil
 	}
 	kind, whole, err := records.Add(comment)
@@ -177,58 +158,18 @@ func (in *Installed) collect(records backend.Records, comment string) error {
 		if err = json.Unmarshal([]byte(whole), &rec); err == nil {
 			in.Policy = rec.Policy()
 		}
-	default:
+	case kind == aboutProfile:
 		var p *protocol.Profile
-		if p, err = protocol.ParseCanonical(whole); err == nil {
+		if p, err = parsed.parse(whole); err == nil {
 			in.Profiles = append(in.Profiles, p)
 		}
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", chainAbout, err)
-	}
-	return nil
-}
-
-// ReadHolders reads which shared table each profile has: where a grant notes a lease, and
-// where a gate looks first. Either is enough, as somebody may have changed the rules.
-func ReadHolders(r *Ruleset) Holders {
-	shared := Holders{}
-	for _, c := range r.Chains {
-		if strings.HasPrefix(c.Name, prefixOpen) || strings.HasPrefix(c.Name, prefixPreOpen) {
-			continue // a profile's own rules have comments of their own
-		}
-		for _, line := range c.Rules {
-			for _, end := range []string{askLease, aLease} {
-				if !strings.Contains(line, end) {
-					continue
-				}
-				args, err := save.Args(line)
-				if err != nil {
-					continue
-				}
-				profile, ok := strings.CutSuffix(argument(args, "--comment"), end)
-				if table := argument(args, "--name"); ok && table != "" {
-					shared[profile] = table
-				}
-			}
+	default:
+		var g grant
+		if g, err = parseGrant(whole); err == nil {
+			in.Grants = append(in.Grants, g)
 		}
 	}
-	return shared
-}
-
-// readGrants reads the leases given by hand.
-func readGrants(p *protocol.Profile, f protocol.Family, gate *Chain) []Grant {
-	var grants []Grant
-	for _, line := range gate.Rules {
-		args, err := save.Args(line)
-		if err != nil {
-			continue
-		}
-		if g, ok := parseGrant(p, f, args); ok && !slices.Contains(grants, g) {
-			grants = append(grants, g)
-		}
-	}
-	return grants
+	return err
 }
 
 // argument returns what stands behind a flag, or "".

@@ -1,13 +1,10 @@
 package iptables
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,203 +14,93 @@ import (
 
 // Backend is the iptables of the host, whichever flavour its commands are.
 type Backend struct {
-	now  func() time.Time
-	hold []*os.File
+	now func() time.Time
 }
-
-// Hold makes every tool that the backend starts keep these files open. A lock that goes
-// with an open file is then held until the tool has ended, also when we are killed.
-func (b *Backend) Hold(files ...*os.File) { b.hold = files }
-
-func (b *Backend) tool(f protocol.Family) tool { return tool{f, b.hold} }
 
 // New returns the backend. It touches nothing.
-func New() *Backend { return &Backend{now: time.Now} }
+func New() Backend { return Backend{time.Now} }
 
 // Name returns "iptables".
-func (*Backend) Name() string { return "iptables" }
+func (Backend) Name() string { return "iptables" }
 
-// snapshot is what is installed in the families that the host has.
-type snapshot map[protocol.Family]*Saved
-
-// families returns those that the kernel has: a host without IPv6 has nothing to gate there.
-func families() []protocol.Family {
-	if _, err := os.Stat("/proc/thread-self/net/if_inet6"); err != nil {
-		return []protocol.Family{protocol.IPv4}
+// Live reports whether any rule of the host names a recency table of ours.
+func (Backend) Live(context.Context) (bool, error) {
+	for _, f := range protocol.Families() {
+		if names, err := tableNames(f); err != nil || len(names) > 0 {
+			return err == nil, err
+		}
 	}
-	return protocol.Families()
+	return false, nil
 }
 
-func (b *Backend) read(ctx context.Context) (snapshot, error) {
-	snap := snapshot{}
-	for _, f := range families() {
-		saved, err := b.tool(f).save(ctx)
-		if err != nil {
+// Clean returns the reading of a host that has no rule at all.
+func (b Backend) Clean() *backend.Reading {
+	k := &kernel{depth: backend.Depth{Rules: true, Leases: true}, now: b.now()}
+	for _, f := range protocol.Families() {
+		k.members = append(k.members, newMember(f, k.depth, nil, readSaved(f, nil), nil))
+	}
+	return k.reading()
+}
+
+// readTries is how often the kernel is read while others flush rules of ours.
+const readTries = 3
+
+// Read reads the kernel.
+// Errors: those of the context, [backend.ErrPrivilege], [backend.ErrUnsupported], [backend.ErrStale].
+func (b Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, error) {
+	for try := 1; ; try++ {
+		k, err := read(ctx, d, b.now)
+		switch {
+		case err == nil:
+			return k.reading(), nil
+		case !errors.Is(err, backend.ErrStale) || try == readTries:
 			return nil, err
 		}
-		snap[f] = saved
 	}
-	return snap, nil
 }
 
-// installedOrNone reads what is installed. Where somebody changed the record, what is wanted is
-// still known; what is lost is which table held which position, and what leases were for.
-func installedOrNone(was *Saved) *Installed {
-	about, err := ReadAbout(was.Ours)
-	if err != nil {
-		return &Installed{Holders: ReadHolders(was.Ours)}
+// Commit does what a plan says. When a transaction fails, what was done before is put back.
+// Errors: those of the context and of the tools, [backend.ErrPrivilege], [backend.ErrNotInstalled].
+func (b Backend) Commit(ctx context.Context, of backend.Plan, hold ...*os.File) ([]backend.Source, error) {
+	p, ok := of.(*plan)
+	if !ok {
+		return nil, fmt.Errorf("iptables: a plan of another backend: %T", of)
 	}
-	return about
-}
-
-// rules renders one family, keeping the names and the hand-given leases that stay.
-func (b *Backend) rules(was *Saved, f protocol.Family, want backend.Want) (*Ruleset, error) {
-	about, a := installedOrNone(was), want.Of(f)
-	stay := backend.Staying(about.Profiles, a)
-	in := about.input(a)
-	in.Policy = want.Policy
-	in.Leases = maps.Clone(about.Leases)
-	maps.DeleteFunc(in.Leases, func(profile, _ string) bool { return !stay[profile] })
-	kept := slices.DeleteFunc(alive(about.Grants, b.now()), func(g Grant) bool { return !stay[g.Profile] })
-	in.Grants = fitting(append(kept, b.carried(want)...), a)
-	in.Taken = named(was.Ours)
-	if want.Trial {
-		in.Spare = about.Spare
+	if p.rules {
+		LoadModule(ctx) // or the first rule would bring it in, with small tables
 	}
-	others, err := occupied(f, in.Taken)
-	in.Taken = append(in.Taken, others...)
-	return Render(in), err
-}
-
-// carried returns the leases that another backend has granted, as given by hand: an entry
-// of a recency table cannot be dated. Those of `once` are not among them: such a rule lets
-// in more than one connection. [Backend.noteCarried] writes them.
-func (b *Backend) carried(want backend.Want) []Grant {
-	var grants []Grant
-	for _, s := range want.Carried {
-		if s.State != backend.Open || want.Once(s) {
-			continue
-		}
-		g := Grant{Profile: s.Profile, Holder: s.Address}
-		if !s.Unlimited {
-			g.Until = b.now().Add(s.Left).Round(time.Second)
-		}
-		grants = append(grants, g)
-	}
-	return grants
-}
-
-// noteCarried writes the leases of `once` that another backend has granted into their
-// tables, for the profile's own time.
-func (b *Backend) noteCarried(ctx context.Context, want backend.Want) error {
-	once := slices.DeleteFunc(slices.Clone(want.Carried), func(s backend.Source) bool { return s.State != backend.Open || !want.Once(s) })
-	if len(once) == 0 {
-		return nil
-	}
-	is, err := b.records(ctx)
-	if err != nil {
-		return err
-	}
-	for _, s := range once {
-		f := protocol.FamilyOf(s.Address.Addr())
-		if is[f] == nil {
-			continue
-		}
-		for _, p := range is[f].Profiles {
-			if p.Name == s.Profile && p.Prefix(f) == s.Address.Bits() {
-				if err := is.note(p, s.Address); err != nil {
-					return err
-				}
+	if p.drops {
+		for _, t := range p.texts {
+			if err := restore(ctx, t.Family, t.Text, hold, "--test"); err != nil { // the kernel is not asked
+				return nil, err
 			}
 		}
 	}
-	return nil
-}
-
-// Render returns the texts that Commit would feed to the host's tools.
-func (b *Backend) Render(ctx context.Context, want backend.Want) ([]backend.Text, error) {
-	snap, err := b.read(ctx)
-	if errors.Is(err, backend.ErrPrivilege) || errors.Is(err, backend.ErrUnsupported) {
-		// Who may not look can still be shown what a clean host would get.
-		snap, err = snapshot{}, nil
-		for _, f := range protocol.Families() {
-			snap[f] = &Saved{Ours: &Ruleset{Family: f}}
-		}
-	}
+	watch, err := p.watch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	target := map[protocol.Family]*Ruleset{}
-	for f, saved := range snap {
-		if target[f], err = b.rules(saved, f, want); err != nil {
+	for _, w := range p.before {
+		if err := w.do(); err != nil {
 			return nil, err
 		}
 	}
-	return transactions(snap, target), nil
+	if err := p.restoreAll(ctx, hold); err != nil {
+		return nil, err
+	}
+	for _, w := range p.after {
+		if err := w.do(); err != nil {
+			return nil, err
+		}
+	}
+	return watch.lost()
 }
 
-// transactions returns the texts that make target of what is there, in their order.
-func transactions(was snapshot, target map[protocol.Family]*Ruleset) []backend.Text {
-	var texts []backend.Text
-	add := func(f protocol.Family, text string) {
-		texts = append(texts, backend.Text{Family: f, Tool: strings.Join(tool{family: f}.restoreCommand(), " "), Text: text})
-	}
-	prime(was, target, add)
-	for _, f := range protocol.Families() {
-		if was[f] != nil {
-			add(f, Transaction(was[f], target[f]))
-		}
-	}
-	return texts
-}
-
-// Commit makes want what is installed: one transaction a family, after those that make many
-// tables in their order. When one fails, what was done before is put back.
-func (b *Backend) Commit(ctx context.Context, want backend.Want) error {
-	snap, err := b.read(ctx)
-	if err != nil {
-		return err
-	}
-	if err := refuseMix(ctx); err != nil {
-		return err
-	}
-	target := map[protocol.Family]*Ruleset{}
-	for f, saved := range snap {
-		if target[f], err = b.rules(saved, f, want); err != nil {
-			return err
-		}
-		if err := forgetEnded(ctx, f, installedOrNone(saved), want); err != nil {
-			return fmt.Errorf("forget what has ended: %w", err)
-		}
-	}
-	if err := b.replace(ctx, snap, target); err != nil {
-		return err
-	}
-	return b.noteCarried(ctx, want)
-}
-
-// replace commits the rulesets of both families, or none.
-func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol.Family]*Ruleset) error {
-	for _, f := range families() {
-		if err := was[f].refuseForeign(f, target[f]); err != nil {
-			return err
-		}
-	}
-	if slices.ContainsFunc(families(), func(f protocol.Family) bool { return !target[f].Empty() }) {
-		LoadModule(ctx) // or the first rule would bring it in, with small tables
-	}
-	texts := transactions(was, target)
-	if slices.ContainsFunc(families(), func(f protocol.Family) bool { return dropsTable(was[f].Ours, target[f]) }) {
-		// Rules could be put back, but not what was in the tables.
-		for _, t := range texts {
-			if err := b.tool(t.Family).try(ctx, t.Text); err != nil {
-				return err
-			}
-		}
-	}
+// restoreAll runs the transactions: all of them, or none.
+func (p *plan) restoreAll(ctx context.Context, hold []*os.File) error {
 	changed := map[protocol.Family]bool{}
-	for _, t := range texts {
-		err := b.tool(t.Family).commit(ctx, t.Text)
+	for _, t := range p.texts {
+		err := restore(ctx, t.Family, t.Text, hold)
 		if err == nil {
 			changed[t.Family] = true
 			continue
@@ -222,7 +109,7 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 			changed[t.Family] = true
 		}
 		for f := range changed {
-			if undo := b.restoreFamily(context.WithoutCancel(ctx), f, was[f].Ours); undo != nil {
+			if undo := putBack(context.WithoutCancel(ctx), p.was[f], hold); undo != nil {
 				err = fmt.Errorf("%w; and %s could not be put back: %w", err, f, undo)
 			}
 		}
@@ -231,54 +118,21 @@ func (b *Backend) replace(ctx context.Context, was snapshot, target map[protocol
 	return nil
 }
 
-// dropsTable reports whether a recency table has no rule any more that names it.
-func dropsTable(was, will *Ruleset) bool {
-	stays := tablesOf(will)
-	return slices.ContainsFunc(tablesOf(was), func(s Spare) bool {
-		return !slices.ContainsFunc(stays, func(o Spare) bool { return o.name == s.name })
-	})
+// restore runs the transactions of a text. Of each, all is done or nothing.
+func restore(ctx context.Context, f protocol.Family, text string, hold []*os.File, more ...string) error {
+	args := append(restoreCommand(f), more...)
+	_, err := host(args[0], hold...).Run(ctx, text, args[1:]...)
+	return err
 }
 
-func (b *Backend) restoreFamily(ctx context.Context, f protocol.Family, rules *Ruleset) error {
-	now, err := b.tool(f).save(ctx)
+// putBack makes rules of before what a family has again.
+func putBack(ctx context.Context, was *ruleset, hold []*os.File) error {
+	tables, err := start(ctx, command(was.Family, "-save")).tables()
 	if err != nil {
 		return err
 	}
-	return b.tool(f).commit(ctx, Transaction(now, rules))
-}
-
-// Installed reads what the kernel says is installed.
-func (b *Backend) Installed(ctx context.Context) (backend.Installed, error) {
-	snap, err := b.read(ctx)
-	if err != nil {
-		return backend.Installed{}, err
+	if text := transaction(readSaved(was.Family, tables), was); text != "" {
+		return restore(ctx, was.Family, text, hold)
 	}
-	var in backend.Installed
-	records := map[protocol.Family]*Installed{}
-	for _, f := range families() {
-		in.Foreign = append(in.Foreign, foreign(f, snap[f])...)
-		about, err := ReadAbout(snap[f].Ours)
-		if err != nil {
-			in.Unread = fmt.Errorf("%s: %w", f, err)
-			in.Drift = append(in.Drift, in.Unread.Error())
-			continue
-		}
-		records[f] = about
-		for _, p := range about.Profiles {
-			if !slices.ContainsFunc(in.Profiles, func(o *protocol.Profile) bool { return o.Name == p.Name }) {
-				in.Profiles = append(in.Profiles, p)
-			}
-		}
-		if len(about.Profiles) > 0 {
-			in.Policy, in.Families = about.Policy, append(in.Families, f)
-		}
-		in.Drift = append(in.Drift, drift(f, snap[f], about)...)
-	}
-	for _, f := range families() {
-		if snap[f].Ours.Empty() || records[f] != nil && len(records[f].Profiles) > 0 {
-			in.Drift = append(in.Drift, missing(f, records[f].Profiles, in.Profiles)...)
-		}
-	}
-	slices.SortFunc(in.Profiles, func(x, y *protocol.Profile) int { return cmp.Compare(x.Name, y.Name) })
-	return in, nil
+	return nil
 }

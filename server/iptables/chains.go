@@ -3,6 +3,7 @@ package iptables
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -42,8 +43,11 @@ type base struct {
 
 // bases are where our chains are called, in the order in which they are committed:
 // the tables of the leases are made in filter, those that packets ask most first.
-func bases() [2]base {
-	return [...]base{{"filter", "INPUT", chainTop}, {"mangle", "PREROUTING", chainPre}}
+var bases = [...]base{{"filter", "INPUT", chainTop}, {"mangle", "PREROUTING", chainPre}}
+
+// chains returns the chains of a ruleset that are in the base's table.
+func (b base) chains(r *ruleset) []*chain {
+	return slices.DeleteFunc(slices.Clone(r.Chains), func(c *chain) bool { return !b.holds(c.Name) })
 }
 
 // holds reports whether a chain of ours is in the base's table.

@@ -31,7 +31,7 @@ func TestTheTickRateOfAClockThatStandsStillIsTheSlowest(t *testing.T) {
 
 func TestAnAgeIsTicksOverTheTickRate(t *testing.T) {
 	for _, hz := range hertz {
-		c := Clock{Now: 4295012345, HZ: hz}
+		c := clock{Now: 4295012345, HZ: hz}
 		if got := c.Age(c.Now - uint64(7*hz)); got != 7*time.Second {
 			t.Errorf("7 s of %d ticks are %v", hz, got)
 		}
@@ -55,7 +55,7 @@ func TestAnAgeOverTheEndOf32Bits(t *testing.T) {
 		{"this very tick", 1000, 1000, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := (Clock{Now: c.now, HZ: 100}).Age(c.was); got != c.want {
+			if got := (clock{Now: c.now, HZ: 100}).Age(c.was); got != c.want {
 				t.Errorf("%v, not %v", got, c.want)
 			}
 		})

@@ -26,6 +26,6 @@ func established() []string {
 
 // related lets ICMP errors about connections pass. Other related packets are the first
 // of connections that a conntrack helper was told to expect, for whichever port.
-func (r *render) related(c *Chain) {
+func (r *renderer) related(c *chain) {
 	c.add(r.proto(protocol.ICMP), "-m conntrack --ctstate RELATED", note("an error about a connection: no event"), "-j RETURN")
 }

@@ -9,63 +9,69 @@ import (
 	"knockkit/server/iptables/save"
 )
 
-// drift says where the installed rules of a family are not those that its record
-// stands for.
-func drift(f protocol.Family, s *Saved, about *Installed) []string {
-	if s.Ours.Empty() && s.Input.N == 0 && s.Prerouting.N == 0 {
+// drift says where the rules of a family are not those that its record stands for.
+func (m *member) drift() []string {
+	s := m.saved
+	if s.ours.empty() && s.calls[0].n == 0 && s.calls[1].n == 0 {
 		return nil
 	}
-	var found []string
-	say := func(format string, args ...any) {
-		found = append(found, fmt.Sprintf("%s: ", f)+fmt.Sprintf(format, args...))
+	found := m.strayCalls()
+	switch {
+	case len(m.about.Profiles) == 0:
+		return append(found, m.says("%s does not say any more what is installed: install it again", chainAbout))
+	case m.automaton == nil:
+		return append(found, m.says("the record of what is installed does not compile"))
 	}
-	early := slices.ContainsFunc(about.Profiles, func(p *protocol.Profile) bool { return p.In(f) && p.Place == protocol.PlacePrerouting })
-	for _, at := range bases() {
-		switch calls := s.calls(at); {
-		case calls.First == 0 && at.ours == chainPre && !early:
-		case calls.First == 0 && at.ours == chainPre:
-			say("%s does not jump to %s: nothing is gated before destination NAT", at.chain, at.ours)
-		case calls.First == 0:
-			say("%s does not jump to %s: nothing is gated", at.chain, at.ours)
-		case calls.First > 1:
-			say("%s jumps to %s at position %d, after %q", at.chain, at.ours, calls.First, calls.Rules[0])
-		case calls.N > 1:
-			say("%s jumps to %s %d times", at.chain, at.ours, calls.N)
-		}
-	}
-	if len(about.Profiles) == 0 {
-		say("%s does not say any more what is installed: install it again", chainAbout)
-		return found
-	}
-	a, err := protocol.Compile(about.Profiles, f)
-	if err != nil {
-		say("the record of what is installed does not compile: %v", err)
-		return found
-	}
-	in := about.input(a)
-	in.Grants, in.Spare = about.Grants, about.Spare
-	want := Render(in)
+	want := render(m.about.input(m.automaton))
 	for _, c := range want.Chains {
-		is := s.Ours.Chain(c.Name)
-		if is == nil {
-			say("chain %s is gone", c.Name)
-			continue
-		}
-		if line := difference(c, is); line != "" {
-			say("%s", line)
+		if is := s.ours.chain(c.Name); is == nil {
+			found = append(found, m.says("chain %s is gone", c.Name))
+		} else if line := difference(c, is); line != "" {
+			found = append(found, m.says("%s", line))
 		}
 	}
-	for _, c := range s.Ours.Chains {
-		if want.Chain(c.Name) == nil {
-			say("chain %s is not one that we made", c.Name)
+	for _, c := range s.ours.Chains {
+		if want.chain(c.Name) == nil {
+			found = append(found, m.says("chain %s is not one that we made", c.Name))
 		}
 	}
 	return found
 }
 
+func (m *member) says(format string, args ...any) string {
+	return fmt.Sprintf("%s: ", m.family) + fmt.Sprintf(format, args...)
+}
+
+// strayCalls says where the kernel's chains do not call ours once, at the top.
+func (m *member) strayCalls() []string {
+	var found []string
+	early := slices.ContainsFunc(m.about.Profiles, func(p *protocol.Profile) bool { return p.In(m.family) && early(p) })
+	for n, at := range bases {
+		switch is := m.saved.calls[n]; {
+		case is.first == 0 && at.ours == chainPre && !early:
+		case is.first == 0 && at.ours == chainPre:
+			found = append(found, m.says("%s does not jump to %s: nothing is gated before destination NAT", at.chain, at.ours))
+		case is.first == 0:
+			found = append(found, m.notCalled(at))
+		case is.first > 1:
+			found = append(found, m.says("%s jumps to %s at position %d, after %q", at.chain, at.ours, is.first, is.rules[0]))
+		case is.n > 1:
+			found = append(found, m.says("%s jumps to %s %d times", at.chain, at.ours, is.n))
+		}
+	}
+	return found
+}
+
+func (m *member) notCalled(at base) string {
+	return m.says("%s does not jump to %s: nothing is gated", at.chain, at.ours)
+}
+
 // difference describes the first rule that differs, or returns "".
-func difference(want, is *Chain) string {
-	bodies := 0 // the profile's own rules: the tool may print them otherwise
+func difference(want, is *chain) string {
+	if slices.Equal(want.Rules, is.Rules) {
+		return ""
+	}
+	bodies := 0 // the profile's own rules
 	if strings.HasPrefix(want.Name, prefixOpen) || strings.HasPrefix(want.Name, prefixPreOpen) {
 		bodies = len(want.Rules) - 1
 	}
@@ -75,41 +81,70 @@ func difference(want, is *Chain) string {
 			return fmt.Sprintf("%s lacks the rule %q", want.Name, want.Rules[i])
 		case i >= len(want.Rules):
 			return fmt.Sprintf("%s has a rule more: %q", want.Name, is.Rules[i])
-		case i >= bodies && !sameRule(want.Rules[i], is.Rules[i]):
+		case !sameRule(want.Rules[i], is.Rules[i], i < bodies):
 			return fmt.Sprintf("%s rule %d is %q", want.Name, i+1, is.Rules[i])
 		}
 	}
 	return ""
 }
 
-// sameRule compares two rules without regard to the order of their parts, which
-// differs between versions of iptables-save.
-func sameRule(x, y string) bool {
+// sameRule compares two rules without regard to the order of a match's options, which
+// differs between versions of iptables-save. Of a profile's own rule, which the tool may
+// print otherwise, it compares the verdict and the comment.
+func sameRule(x, y string, body bool) bool {
 	if x == y {
 		return true
 	}
 	xs, errX := save.Args(x)
 	ys, errY := save.Args(y)
-	if errX != nil || errY != nil {
+	switch {
+	case errX != nil || errY != nil:
 		return false
+	case body:
+		return jumpOf(xs) == jumpOf(ys) && argument(xs, "--comment") == argument(ys, "--comment")
 	}
-	slices.Sort(xs)
-	slices.Sort(ys)
-	return slices.Equal(xs, ys)
+	return slices.EqualFunc(options(xs), options(ys), slices.Equal)
 }
 
-// missing says what the family lacks of what is installed: an install that was
-// killed between the two families leaves that.
-func missing(f protocol.Family, there, profiles []*protocol.Profile) []string {
+// options divides the arguments of a rule into the packet's own, each match's and the
+// target's, and sorts the options of each, with their values and what negates them.
+func options(args []string) [][]string {
+	parts := [][]string{nil}
+	option := ""
+	end := func() {
+		if last := len(parts) - 1; option != "" {
+			parts[last], option = append(parts[last], option), ""
+		}
+	}
+	for i, a := range args {
+		negated := i > 0 && args[i-1] == "!"
+		switch {
+		case a == "-m" || a == "-j" || a == "-g":
+			end()
+			parts = append(parts, nil)
+		case a == "!" || strings.HasPrefix(a, "-") && !negated:
+			end()
+		}
+		option += " " + a
+	}
+	end()
+	for _, p := range parts {
+		slices.Sort(p)
+	}
+	return parts
+}
+
+// missing says what a family lacks of what is installed: an install that was killed
+// between the two families leaves that.
+func (m *member) missing(profiles []*protocol.Profile) []string {
 	var found []string
 	for _, p := range profiles {
-		i := slices.IndexFunc(there, func(o *protocol.Profile) bool { return o.Name == p.Name })
-		switch {
-		case !p.In(f):
-		case i < 0:
-			found = append(found, fmt.Sprintf("%s: %s is not installed there: what it opens is open to all", f, p.Name))
-		case there[i].Canonical() != p.Canonical():
-			found = append(found, fmt.Sprintf("%s: %s is another version there", f, p.Name))
+		switch is := m.about.profile(p.Name); {
+		case is == p || !p.In(m.family):
+		case is == nil:
+			found = append(found, m.says("%s is not installed there: what it opens is open to all", p.Name))
+		case is.Canonical() != p.Canonical():
+			found = append(found, m.says("%s is another version there", p.Name))
 		}
 	}
 	return found

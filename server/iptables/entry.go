@@ -9,7 +9,7 @@ var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 
 // entry fills KNOCKD: it tells events from other packets (DESIGN 4.1) and sources
 // in a position from strangers.
-func (r *render) entry() {
+func (r *renderer) entry() {
 	c := r.out.newChain(chainTop)
 	c.add(loopback, note("loopback is no event"), "-j RETURN")
 	for _, packet := range established() {
@@ -40,10 +40,10 @@ func (r *render) entry() {
 
 // inProgress matches a source in a position. An entry older than the longest
 // time of any position says nothing any more.
-func (r *render) inProgress() string { return r.progress().within(r.Automaton.Longest()) }
+func (r *renderer) inProgress() string { return r.progress().within(r.Automaton.Longest()) }
 
 // anyOf matches every event of a protocol.
-func (r *render) anyOf(proto protocol.Proto) string {
+func (r *renderer) anyOf(proto protocol.Proto) string {
 	if proto == protocol.ICMP {
 		return r.knock(protocol.Knock{Proto: proto})
 	}
@@ -51,7 +51,7 @@ func (r *render) anyOf(proto protocol.Proto) string {
 }
 
 // toPorts sends the packet to the first knocks and gates of its protocol.
-func (r *render) toPorts(c *Chain) {
+func (r *renderer) toPorts(c *chain) {
 	for _, proto := range protos {
 		c.add(r.anyOf(proto), goTo+portChain(proto))
 	}
@@ -65,7 +65,7 @@ func portChain(p protocol.Proto) string {
 }
 
 // countedOnly lets only the knocks of some sequence count (setting strict = false).
-func (r *render) countedOnly(entry *Chain) {
+func (r *renderer) countedOnly(entry *chain) {
 	for _, proto := range protos {
 		var counted []portRules
 		for _, l := range r.Automaton.Alphabet() {

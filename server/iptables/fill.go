@@ -2,148 +2,108 @@ package iptables
 
 import (
 	"cmp"
-	"context"
-	"errors"
-	"io/fs"
+	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"knockkit/protocol"
 	"knockkit/server/backend"
 )
 
-// Fill says how full each table is that holds anybody. The rules are read only where
-// one is nearly full.
-func (b *Backend) Fill(ctx context.Context) ([]backend.Fill, error) {
-	limit, err := TableLimit()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // xt_recent comes with the first rule that needs it
-	}
-	if err != nil {
-		return nil, err
-	}
-	files, err := os.ReadDir(procDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+// fill says how full each table is that holds anybody.
+func (k *kernel) fill() []backend.Fill {
+	if k.limit == 0 {
+		return nil
 	}
 	var fills []backend.Fill
-	for _, f := range families() {
-		var m *meanings
-		t := tables{d: dialect{f}}
-		for _, file := range files {
-			name := file.Name()
-			if !strings.HasSuffix(name, t.suffix()) || name == t.clock().name {
+	for _, m := range k.members {
+		var counts func(table string, e Entry) bool
+		for _, name := range slices.Sorted(maps.Keys(k.recency)) {
+			entries := k.recency[name]
+			if len(entries) == 0 || !strings.HasSuffix(name, suffix(m.family)) || name == clockOf(m.family) {
 				continue
 			}
-			entries, err := readTable(name)
-			if err != nil {
-				return nil, err
-			}
-			fill := backend.Fill{Table: name, Limit: limit, Entries: len(entries)}
+			fill := backend.Fill{Table: name, Limit: k.limit, Entries: len(entries)}
 			if fill.NearlyFull() {
-				if m == nil {
-					if m, err = b.meanings(ctx, f); err != nil {
-						return nil, err
-					}
+				if counts == nil {
+					counts = k.counting(m)
 				}
-				fill.Entries -= m.over(name, entries)
+				fill.Entries -= k.over(name, counts)
 			}
 			if fill.Entries > 0 {
 				fills = append(fills, fill)
 			}
 		}
 	}
-	return fills, nil
+	return fills
 }
 
-// meanings tells which entries of a family's tables still count.
-type meanings struct {
-	clock  Clock
-	limits map[string]time.Duration       // by table; 0: without end
-	leases map[string]map[netip.Addr]bool // by shared table: who has a lease that is noted there
-}
-
-func (b *Backend) meanings(ctx context.Context, f protocol.Family) (*meanings, error) {
-	saved, err := b.tool(f).save(ctx)
-	if err != nil {
-		return nil, err
+// counting returns what tells whether an entry of a family's tables still counts.
+func (k *kernel) counting(m *member) func(table string, e Entry) bool {
+	if m.automaton == nil {
+		return func(string, Entry) bool { return true } // whose the tables are is not known
 	}
-	about, err := ReadAbout(saved.Ours)
-	if err != nil {
-		return &meanings{}, nil // whose the tables are is not known; Installed says so
+	t := newTables(m.about.input(m.automaton))
+	limits := t.limits(m.about.Policy)
+	limits[t.progress().name] = m.automaton.Longest()
+	if ban := m.about.Policy.Ban; ban != nil {
+		limits[t.fallen().name] = ban.For
 	}
-	a, err := protocol.Compile(about.Profiles, f)
-	if err != nil {
-		return nil, err
-	}
-	m := &meanings{leases: map[string]map[netip.Addr]bool{}}
-	if m.clock, err = readClock(ctx, f); err != nil {
-		return nil, err
-	}
-	t := newTables(about.input(a))
-	m.limits = t.limits(about.Policy)
-	m.limits[t.progress().name] = a.Longest()
-	if about.Policy.Ban != nil {
-		m.limits[t.fallen().name] = about.Policy.Ban.For
-	}
-	for _, p := range a.Profiles {
-		m.limits[t.passed(p).name] = passedFor
-		m.limits[t.used(p).name] = backend.HandshakeTime
+	leases := map[string]map[netip.Addr]bool{} // by shared table: who has a lease that is noted there
+	for _, p := range m.automaton.Profiles {
+		limits[t.passed(p).name], limits[t.used(p).name] = passedFor, backend.HandshakeTime
 		shared, ok := t.holders(p)
 		if !ok {
 			continue
 		}
-		if m.leases[shared.name] == nil {
-			m.leases[shared.name] = map[netip.Addr]bool{}
+		if leases[shared.name] == nil {
+			leases[shared.name] = map[netip.Addr]bool{}
 		}
-		entries, err := readTable(t.lease(p).name)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			if !m.clock.over(e, p.Lease) {
-				m.leases[shared.name][e.Addr] = true
+		for _, e := range k.recency[t.lease(p).name] {
+			if !k.clock.over(e, p.Lease) {
+				leases[shared.name][e.Addr] = true
 			}
 		}
 	}
-	return m, nil
+	return func(table string, e Entry) bool {
+		if noted := leases[table]; noted != nil {
+			return noted[e.Addr]
+		}
+		return !k.clock.over(e, limits[table])
+	}
 }
 
 // over counts the entries that are over and older than any that is not: the kernel
 // forgets the oldest first.
-func (m *meanings) over(table string, entries []Entry) int {
-	limit, known := m.limits[table]
-	leases, shared := m.leases[table]
-	if !known && !shared {
-		return 0
-	}
-	slices.SortFunc(entries, func(x, y Entry) int { return cmp.Compare(m.clock.Age(y.LastSeen), m.clock.Age(x.LastSeen)) })
-	counts := func(e Entry) bool {
-		if shared {
-			return leases[e.Addr]
-		}
-		return !m.clock.over(e, limit)
-	}
-	if n := slices.IndexFunc(entries, counts); n >= 0 {
+func (k *kernel) over(table string, counts func(string, Entry) bool) int {
+	oldest := slices.Clone(k.recency[table])
+	slices.SortFunc(oldest, func(x, y Entry) int { return cmp.Compare(k.clock.Age(y.LastSeen), k.clock.Age(x.LastSeen)) })
+	if n := slices.IndexFunc(oldest, func(e Entry) bool { return counts(table, e) }); n >= 0 {
 		return n
 	}
-	return len(entries)
+	return len(oldest)
 }
 
-// AnyFull reports whether a table of the family holds as many addresses as it can, over
-// or not. No tool is run.
-func AnyFull(f protocol.Family) bool {
-	limit, err := TableLimit()
-	if err != nil {
-		return false
+// ended lists what has ended by the limits that are installed in a family, of tables whose
+// wanted limits are longer. An entry has no end of its own, and would count again: a lease
+// that was over for weeks would open.
+func (k *kernel) ended(m *member, will map[string]time.Duration) []write {
+	if m.automaton == nil {
+		return nil // nobody knows what the entries mean; status says so
 	}
-	files, err := filepath.Glob(filepath.Join(procDir, "*"+(&tables{d: dialect{f}}).suffix()))
-	return err == nil && slices.ContainsFunc(files, func(file string) bool {
-		entries, err := readTable(filepath.Base(file))
-		return err == nil && len(entries) >= limit
-	})
+	was := newTables(m.about.input(m.automaton)).limits(m.about.Policy)
+	var gone []write
+	for _, name := range slices.Sorted(maps.Keys(was)) {
+		limit, stays := will[name]
+		if !stays || was[name] == 0 || limit != 0 && limit <= was[name] {
+			continue
+		}
+		for _, e := range k.recency[name] {
+			if k.clock.over(e, was[name]) {
+				gone = append(gone, write{name, "-", e.Addr})
+			}
+		}
+	}
+	return gone
 }

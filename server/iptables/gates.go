@@ -9,7 +9,7 @@ import (
 
 // portChains fills KNOCKD-TCP, -UDP and -ICMP, where strangers' events and those
 // that ended a position go: is it a first knock, or a connection to a gate?
-func (r *render) portChains() {
+func (r *renderer) portChains() {
 	for _, proto := range protos[:2] {
 		c := r.out.newChain(portChain(proto))
 		var all []portRules
@@ -44,7 +44,7 @@ func (r *render) portChains() {
 }
 
 // giveBack ends the lease of the source: its close knock came.
-func (r *render) giveBack(p *protocol.Profile) []rule {
+func (r *renderer) giveBack(p *protocol.Profile) []rule {
 	var rules []rule
 	for _, in := range scope(p.ScopeIn(r.family)) {
 		rules = append(rules, rule{in, r.lease(p).remove(), note("%s: lease given back", p.Name)})
@@ -53,7 +53,7 @@ func (r *render) giveBack(p *protocol.Profile) []rule {
 }
 
 // maybe matches a source that may hold a lease, where a table tells; "" is anybody.
-func (r *render) maybe(p *protocol.Profile) string {
+func (r *renderer) maybe(p *protocol.Profile) string {
 	if tab, ok := r.holders(p); ok && !r.grantedByHand(p) {
 		return tab.check()
 	}
@@ -61,11 +61,11 @@ func (r *render) maybe(p *protocol.Profile) string {
 }
 
 // gateRules ask each profile of the port for a lease, and then shut.
-func (r *render) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+func (r *renderer) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 	var rules []rule
 	for _, p := range profiles {
 		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, r.maybe(p), note("%s%s", p.Name, aLease), jump + chainName(prefixGate, p.Name, 0)})
+			rules = append(rules, rule{in, r.maybe(p), note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)})
 		}
 	}
 	for _, p := range byStrictness(profiles) {
@@ -89,7 +89,7 @@ func byStrictness(profiles []*protocol.Profile) []*protocol.Profile {
 }
 
 // closedRules say what a packet gets that is no event.
-func (r *render) closedRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 	var rules []rule
 	for _, p := range byStrictness(profiles) {
 		verdict := map[protocol.Closed]string{
@@ -104,7 +104,7 @@ func (r *render) closedRules(profiles []*protocol.Profile, proto protocol.Proto)
 
 // gates fills the chains that belong to one profile each, and those for packets
 // that are no events.
-func (r *render) gates() {
+func (r *renderer) gates() {
 	for _, p := range r.Automaton.Profiles {
 		r.gate(p)
 		r.open(p)
@@ -121,7 +121,7 @@ func (r *render) gates() {
 }
 
 // gate fills KNOCKD-GATE-…: a holder of a lease goes on, others return.
-func (r *render) gate(p *protocol.Profile) {
+func (r *renderer) gate(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixGate, p.Name, 0))
 	open := goTo + chainName(prefixOpen, p.Name, 0)
 	leases := r.leaseRules(p)
@@ -134,7 +134,7 @@ func (r *render) gate(p *protocol.Profile) {
 }
 
 // grantRules match a connection that a lease given by hand lets in.
-func (r *render) grantRules(p *protocol.Profile) []rule {
+func (r *renderer) grantRules(p *protocol.Profile) []rule {
 	var rules []rule
 	for _, g := range r.Grants {
 		if g.Profile == p.Name {
@@ -145,7 +145,7 @@ func (r *render) grantRules(p *protocol.Profile) []rule {
 }
 
 // leaseRules match a connection that a lease of the profile lets in.
-func (r *render) leaseRules(p *protocol.Profile) []rule {
+func (r *renderer) leaseRules(p *protocol.Profile) []rule {
 	var rules []rule
 	if p.Once {
 		rules = append(rules, rule{r.used(p).within(backend.HandshakeTime), unanswered, note("%s: the SYN that used the lease, again", p.Name)})
@@ -179,7 +179,7 @@ func (r *render) leaseRules(p *protocol.Profile) []rule {
 
 // open fills KNOCKD-OPEN-…: the profile's own rules, then the connection is let in.
 // Of a gate before destination NAT the profile's own rules are there.
-func (r *render) open(p *protocol.Profile) {
+func (r *renderer) open(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixOpen, p.Name, 0))
 	if p.Place == protocol.PlaceInput {
 		r.bodies(c, p)
@@ -187,7 +187,7 @@ func (r *render) open(p *protocol.Profile) {
 	c.add(note("%s: open", p.Name), "-j ACCEPT")
 }
 
-func (r *render) bodies(c *Chain, p *protocol.Profile) {
+func (r *renderer) bodies(c *chain, p *protocol.Profile) {
 	bodies := p.Opened.IPTables
 	if r.family == protocol.IPv6 {
 		bodies = p.Opened.IP6Tables
@@ -199,7 +199,7 @@ func (r *render) bodies(c *Chain, p *protocol.Profile) {
 
 // shutOut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets
 // what `closed` says.
-func (r *render) shutOut(p *protocol.Profile) {
+func (r *renderer) shutOut(p *protocol.Profile) {
 	if p.Closed == protocol.ClosedContinue {
 		return
 	}
@@ -214,6 +214,6 @@ func (r *render) shutOut(p *protocol.Profile) {
 	}
 }
 
-func (r *render) grantedByHand(p *protocol.Profile) bool {
-	return slices.ContainsFunc(r.Grants, func(g Grant) bool { return g.Profile == p.Name })
+func (r *renderer) grantedByHand(p *protocol.Profile) bool {
+	return slices.ContainsFunc(r.Grants, func(g grant) bool { return g.Profile == p.Name })
 }

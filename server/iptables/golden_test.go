@@ -1,4 +1,4 @@
-package iptables_test
+package iptables
 
 import (
 	"bufio"
@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"knockkit/protocol"
-	"knockkit/server"
-	"knockkit/server/iptables"
 )
 
 // update rewrites what the golden files want. Read the difference before it is
@@ -32,7 +31,7 @@ type golden struct {
 	archive  *txtar.Archive
 	profiles []*protocol.Profile
 	policy   protocol.Policy
-	grants   []iptables.Grant
+	grants   []grant
 }
 
 func goldens(t *testing.T) []golden {
@@ -58,15 +57,11 @@ func readGolden(t *testing.T, file string) golden {
 		t.Fatal(err)
 	}
 	g := golden{name: strings.TrimSuffix(filepath.Base(file), ".txtar"), file: file, archive: archive,
-		policy: server.DefaultSettings().Policy}
+		policy: protocol.Policy{Strict: true}}
 	for _, f := range archive.Files {
 		switch {
 		case f.Name == "knockd.toml":
-			settings, diagnostics := server.ParseSettings(f.Name, f.Data)
-			if err := diagnostics.Err(); err != nil {
-				t.Fatal(err)
-			}
-			g.policy = settings.Policy
+			g.policy = readPolicy(t, f.Data)
 		case f.Name == "grants":
 			g.grants = readGrants(t, f.Data)
 		case strings.HasSuffix(f.Name, ".toml"):
@@ -83,22 +78,47 @@ func readGolden(t *testing.T, file string) golden {
 	return g
 }
 
-func readGrants(t *testing.T, text []byte) []iptables.Grant {
+// readPolicy reads the settings that rules follow from. Package server, which reads all of
+// them, has this one below it.
+func readPolicy(t *testing.T, text []byte) protocol.Policy {
 	t.Helper()
-	var grants []iptables.Grant
+	settings := struct {
+		Strict bool
+		Ban    *struct {
+			After int
+			For   string
+		}
+	}{Strict: true}
+	if err := toml.Unmarshal(text, &settings); err != nil {
+		t.Fatal(err)
+	}
+	policy := protocol.Policy{Strict: settings.Strict}
+	if b := settings.Ban; b != nil {
+		d, err := time.ParseDuration(b.For)
+		if err != nil {
+			t.Fatal(err)
+		}
+		policy.Ban = &protocol.Ban{After: b.After, For: d}
+	}
+	return policy
+}
+
+func readGrants(t *testing.T, text []byte) []grant {
+	t.Helper()
+	var grants []grant
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
 		until, err := time.Parse(time.RFC3339, fields[2])
 		if err != nil {
 			t.Fatal(err)
 		}
-		grants = append(grants, iptables.Grant{Profile: fields[0], Holder: netip.MustParsePrefix(fields[1]), Until: until})
+		grants = append(grants, grant{Profile: fields[0], Holder: netip.MustParsePrefix(fields[1]), Until: until})
 	}
 	return grants
 }
 
 // render returns the rules of one family as they are where nothing is installed.
-func (g golden) render(t *testing.T, f protocol.Family) *iptables.Ruleset {
+func (g golden) render(t *testing.T, f protocol.Family) *ruleset {
 	t.Helper()
 	if errs := protocol.CheckTogether(g.profiles); len(errs) > 0 {
 		t.Fatal(errs)
@@ -107,13 +127,13 @@ func (g golden) render(t *testing.T, f protocol.Family) *iptables.Ruleset {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var grants []iptables.Grant
+	var grants []grant
 	for _, gr := range g.grants {
 		if protocol.FamilyOf(gr.Holder.Addr()) == f {
 			grants = append(grants, gr)
 		}
 	}
-	return iptables.Render(iptables.Input{Automaton: a, Policy: g.policy, Grants: grants})
+	return render(input{Automaton: a, Policy: g.policy, Grants: grants})
 }
 
 // TestEveryProfileBecomesExactlyTheseRules shows the whole text, as a reader of
@@ -122,7 +142,7 @@ func TestEveryProfileBecomesExactlyTheseRules(t *testing.T) {
 	for _, g := range goldens(t) {
 		t.Run(g.name, func(t *testing.T) {
 			for _, f := range protocol.Families() {
-				got := []byte(g.render(t, f).Text())
+				got := []byte(g.render(t, f).text())
 				if *update {
 					g.set(f.String(), got)
 				} else if diff := cmp.Diff(g.get(f.String()), string(got)); diff != "" {

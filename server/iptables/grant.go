@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,10 +11,10 @@ import (
 	"knockkit/server/backend"
 )
 
-// Grant is a lease given by hand until a time of its own, or to a prefix: an entry of a
+// grant is a lease given by hand until a time of its own, or to a prefix: an entry of a
 // recency table cannot be dated, nor cover more than the others, so it is a rule in the
 // profile's gate.
-type Grant struct {
+type grant struct {
 	Profile string
 	Holder  netip.Prefix
 	Until   time.Time // whole seconds: the first moment after it; zero: no end
@@ -29,7 +30,7 @@ const byHand = ": granted by hand"
 
 // match returns the rules for who may come: the holder, or of a holder that is a prefix
 // what lies in one of the profile's sources.
-func (g Grant) match(p *protocol.Profile) []rule {
+func (g grant) match(p *protocol.Profile) []rule {
 	who := slices.DeleteFunc(slices.Clone(p.From), func(s netip.Prefix) bool { return !s.Overlaps(g.Holder) })
 	if len(p.From) == 0 || backend.Within(g.Holder, who) {
 		who = []netip.Prefix{g.Holder}
@@ -48,46 +49,42 @@ func (g Grant) match(p *protocol.Profile) []rule {
 	return rules
 }
 
-// parseGrant reads the rule of a gate back.
-func parseGrant(p *protocol.Profile, f protocol.Family, args []string) (Grant, bool) {
-	to, ok := strings.CutPrefix(argument(args, "--comment"), p.Name+byHand)
-	if !ok {
-		return Grant{}, false
+// String is the record of it: "mysql 198.51.100.7/32 2030-01-01T00:00:00".
+func (g grant) String() string {
+	text := g.Profile + " " + g.Holder.String()
+	if !g.Until.IsZero() {
+		text += " " + g.Until.UTC().Format(dateForm)
 	}
-	g := Grant{Profile: p.Name}
-	holder, err := netip.ParsePrefix(argument(args, "-s"))
-	g.Holder = netip.PrefixFrom(holder.Addr(), p.Prefix(f)).Masked()
-	if to != "" {
-		g.Holder, err = netip.ParsePrefix(strings.TrimPrefix(to, " to "))
+	return text
+}
+
+// parseGrant reads the record back.
+func parseGrant(record string) (g grant, err error) {
+	fields := strings.Fields(record)
+	if len(fields) != 2 && len(fields) != 3 {
+		return grant{}, fmt.Errorf("%q is no lease", record)
 	}
-	if err != nil {
-		return Grant{}, false
+	g.Profile = fields[0]
+	if g.Holder, err = netip.ParsePrefix(fields[1]); err == nil && len(fields) == 3 {
+		g.Until, err = time.Parse(dateForm, fields[2])
 	}
-	if date := argument(args, "--datestop"); date != "" {
-		until, err := time.Parse(dateForm, date)
-		if err != nil {
-			return Grant{}, false
-		}
-		g.Until = until.Add(time.Second)
-	}
-	return g, true
+	return g, err
+}
+
+// to reports whether it is the profile's to that holder.
+func (g grant) to(profile string, holder netip.Prefix) bool {
+	return g.Profile == profile && g.Holder == holder
 }
 
 // alive returns the grants that have not ended.
-func alive(grants []Grant, now time.Time) []Grant {
-	var kept []Grant
-	for _, g := range grants {
-		if g.Until.IsZero() || g.Until.After(now) {
-			kept = append(kept, g)
-		}
-	}
-	return kept
+func alive(grants []grant, now time.Time) []grant {
+	return slices.DeleteFunc(slices.Clone(grants), func(g grant) bool { return !g.Until.IsZero() && !g.Until.After(now) })
 }
 
 // fitting returns the grants that are leases of the automaton's profiles as these are now:
 // one for less than the profile's prefix, or for a source that may not come any more, is none.
-func fitting(grants []Grant, a *protocol.Automaton) []Grant {
-	return slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool {
+func fitting(grants []grant, a *protocol.Automaton) []grant {
+	return slices.DeleteFunc(grants, func(g grant) bool {
 		return !slices.ContainsFunc(a.Profiles, func(p *protocol.Profile) bool {
 			return p.Name == g.Profile && protocol.FamilyOf(g.Holder.Addr()) == a.Family && g.Holder.Bits() <= p.Prefix(a.Family) &&
 				(len(p.From) == 0 || slices.ContainsFunc(p.From, g.Holder.Overlaps))

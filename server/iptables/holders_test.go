@@ -1,11 +1,10 @@
-package iptables_test
+package iptables
 
 import (
 	"fmt"
 	"testing"
 
 	"knockkit/protocol"
-	"knockkit/server/iptables"
 )
 
 // TestProfilesShareAsFewTablesOfHoldersAsThereIsRoomFor: sources that crowd a shared
@@ -41,29 +40,6 @@ func TestAProfileKeepsItsTableOfHolders(t *testing.T) {
 	}
 }
 
-// TestATableOfHoldersIsKnownWithoutTheRecord, which somebody may have changed.
-func TestATableOfHoldersIsKnownWithoutTheRecord(t *testing.T) {
-	rules := renderNamed(t, named(t, 3), nil)
-	for _, c := range rules.Chains {
-		switch c.Name {
-		case "KNOCKD-ABOUT":
-			c.Rules = []string{`-m comment --comment "profile 1/1 {"`}
-		case "KNOCKD-IN-p000.2": // where a grant names it
-			c.Rules = nil
-		}
-	}
-	saved, err := iptables.ParseSave(protocol.IPv4, rules.Text())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := iptables.ReadAbout(saved.Ours); err == nil {
-		t.Fatal("the record is still read")
-	}
-	if got := iptables.ReadHolders(saved.Ours); len(got) != 3 {
-		t.Errorf("got %v", got)
-	}
-}
-
 // named returns n profiles that share nothing.
 func named(t *testing.T, n int) []*protocol.Profile {
 	t.Helper()
@@ -79,21 +55,21 @@ func named(t *testing.T, n int) []*protocol.Profile {
 	return all
 }
 
-func renderNamed(t *testing.T, profiles []*protocol.Profile, had iptables.Holders) *iptables.Ruleset {
+func renderNamed(t *testing.T, profiles []*protocol.Profile, had map[string]string) *ruleset {
 	t.Helper()
 	a, err := protocol.Compile(profiles, protocol.IPv4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return iptables.Render(iptables.Input{Automaton: a, Policy: protocol.Policy{Strict: true}, Holders: had})
+	return render(input{Automaton: a, Policy: protocol.Policy{Strict: true}, Holders: had})
 }
 
 // holdersOf renders the profiles and reads from the rules which table each has.
-func holdersOf(t *testing.T, profiles []*protocol.Profile, had iptables.Holders) iptables.Holders {
+func holdersOf(t *testing.T, profiles []*protocol.Profile, had map[string]string) map[string]string {
 	t.Helper()
-	got := iptables.ReadHolders(renderNamed(t, profiles, had))
-	if len(got) != len(profiles) {
-		t.Fatalf("%d of %d profiles have a table", len(got), len(profiles))
+	is, err := readAbout(protocol.IPv4, renderNamed(t, profiles, had).record(), parsedProfiles{})
+	if err != nil || len(is.Holders) != len(profiles) {
+		t.Fatalf("%d of %d profiles have a table: %v", len(is.Holders), len(profiles), err)
 	}
-	return got
+	return is.Holders
 }

@@ -1,4 +1,4 @@
-package iptables_test
+package iptables
 
 import (
 	"testing"

@@ -7,7 +7,7 @@ import (
 
 // over fills KNOCKD-OVER: a source leaves its position by an event that is none
 // of its edges. The event may still be the first knock of a sequence, or go to a gate.
-func (r *render) over() {
+func (r *renderer) over() {
 	c := r.out.newChain(chainOver)
 	c.add(r.progress().remove(), note("start over"))
 	if r.Policy.Ban == nil {
@@ -31,7 +31,7 @@ func (r *render) over() {
 }
 
 // startRules are the first knocks of a protocol, without the gates.
-func (r *render) startRules(proto protocol.Proto) []portRules {
+func (r *renderer) startRules(proto protocol.Proto) []portRules {
 	var all []portRules
 	for _, s := range backend.Cut(r.startsOf(proto)) {
 		all = append(all, portRules{s.First, s.Last, r.stepRules(s.Uses[0].start.To)})
@@ -40,7 +40,7 @@ func (r *render) startRules(proto protocol.Proto) []portRules {
 }
 
 // fall counts a fall to the root; the one too many bans the source (DESIGN 4.3).
-func (r *render) fall() {
+func (r *renderer) fall() {
 	ban := r.Policy.Ban
 	c := r.out.newChain(chainFall)
 	c.add(r.fallen().set(), note("fell from a position"))

@@ -14,7 +14,7 @@ import (
 //
 // A chain that is come to by goto returns to PREROUTING at its end, so that the
 // host's own rules there see a lease holder's packets like any others.
-func (r *render) preroutingGates() {
+func (r *renderer) preroutingGates() {
 	if !slices.ContainsFunc(r.Automaton.Profiles, early) {
 		return
 	}
@@ -54,7 +54,7 @@ func (r *render) preroutingGates() {
 }
 
 // preroutingPorts sends the packets of a protocol to the gates of their ports.
-func (r *render) preroutingPorts(entry *Chain, proto protocol.Proto) {
+func (r *renderer) preroutingPorts(entry *chain, proto protocol.Proto) {
 	var all []portRules
 	for _, s := range backend.Cut(r.gatesOf(proto, early)) {
 		all = append(all, portRules{s.First, s.Last, r.preroutingRules(gatesOn(s))})
@@ -68,7 +68,7 @@ func (r *render) preroutingPorts(entry *Chain, proto protocol.Proto) {
 }
 
 // preroutingRules ask each profile of the port for a lease, and then shut.
-func (r *render) preroutingRules(profiles []*protocol.Profile) []rule {
+func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 	var rules []rule
 	for _, p := range profiles {
 		for _, in := range scope(p.ScopeIn(r.family)) {
@@ -94,14 +94,14 @@ func (r *render) preroutingRules(profiles []*protocol.Profile) []rule {
 
 // preroutingOpen fills KNOCKD-PRE-OPEN-…: the profile's own rules, then the packet
 // goes on.
-func (r *render) preroutingOpen(p *protocol.Profile) {
+func (r *renderer) preroutingOpen(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixPreOpen, p.Name, 0))
 	r.bodies(c, p)
 	c.add(note("%s: open", p.Name), "-j RETURN")
 }
 
 // preroutingShut fills KNOCKD-PRE-SHUT-…. The kernel has no REJECT in front of NAT.
-func (r *render) preroutingShut(p *protocol.Profile) {
+func (r *renderer) preroutingShut(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixPreShut, p.Name, 0))
 	c.add(seldom, report(backend.EventDenied, p.Name, 0))
 	c.add(note("%s: closed", p.Name), "-j DROP")
@@ -112,7 +112,7 @@ const passedFor = time.Second
 
 // passedRules match, at INPUT, a connection that has just used up a lease of `once` at
 // the gate before destination NAT. Where that gate is missing they match nothing.
-func (r *render) passedRules(p *protocol.Profile) []rule {
+func (r *renderer) passedRules(p *protocol.Profile) []rule {
 	passed := r.passed(p)
 	return []rule{{passed.within(passedFor), passed.remove(), note("%s: passed the gate before NAT", p.Name)}}
 }

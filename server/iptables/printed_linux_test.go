@@ -1,4 +1,4 @@
-package iptables_test
+package iptables
 
 import (
 	"fmt"
@@ -10,7 +10,6 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
-	"knockkit/server/iptables"
 )
 
 // TestIptablesSavePrintsWhatWasRendered: drift is found by comparing the two, so
@@ -22,12 +21,12 @@ func TestIptablesSavePrintsWhatWasRendered(t *testing.T) {
 			t.Setenv("PATH", labtest.PathOf(t, flavour)+":"+os.Getenv("PATH"))
 			h := labtest.NewHost(t, "server")
 			for _, f := range protocol.Families() {
-				p := printer{host: h, was: &iptables.Saved{Ours: &iptables.Ruleset{Family: f}}}
+				p := printer{host: h, was: &saved{ours: &ruleset{Family: f}}}
 				for _, g := range goldens(t) {
 					p.compare(t, g.name, g.render(t, f))
 				}
-				eachRandom(t, f, 60, func(seed uint64, in iptables.Input) {
-					p.compare(t, fmt.Sprintf("seed %d", seed), iptables.Render(in))
+				eachRandom(t, f, 60, func(seed uint64, in input) {
+					p.compare(t, fmt.Sprintf("seed %d", seed), render(in))
 				})
 			}
 		})
@@ -37,31 +36,25 @@ func TestIptablesSavePrintsWhatWasRendered(t *testing.T) {
 // printer commits one ruleset in the place of another.
 type printer struct {
 	host *lab.Host
-	was  *iptables.Saved
+	was  *saved
 }
 
-func (p *printer) compare(t *testing.T, name string, want *iptables.Ruleset) {
+func (p *printer) compare(t *testing.T, name string, want *ruleset) {
 	t.Helper()
 	tool := map[protocol.Family]string{protocol.IPv4: "iptables", protocol.IPv6: "ip6tables"}[want.Family]
-	text := iptables.Transaction(p.was, want)
+	text := transaction(p.was, want)
 	if out := labtest.Run(t, p.host, text, tool+"-restore", "--noflush", "--wait"); out.Code != 0 {
 		t.Fatalf("%s, %s: %s\n%s", name, want.Family, out.Stderr, text)
 	}
-	saved, err := iptables.ParseSave(want.Family, labtest.MustRun(t, p.host, "", tool+"-save"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(chains(want), chains(saved.Ours)); diff != "" {
+	is := parseSaved(t, want.Family, labtest.MustRun(t, p.host, "", tool+"-save"))
+	if diff := cmp.Diff(chains(want), chains(is.ours)); diff != "" {
 		t.Fatalf("%s, %s (-rendered +printed):\n%s", name, want.Family, diff)
 	}
-	early := want.Chain("KNOCKD-PRE") != nil
-	for _, calls := range []struct {
-		is     iptables.Calls
-		wanted bool
-	}{{saved.Input, !want.Empty()}, {saved.Prerouting, early}} {
-		if once := calls.is.N == 1 && calls.is.First == 1; once != calls.wanted || !calls.wanted && calls.is.N > 0 {
-			t.Fatalf("%s, %s: %d jumps, the first at %d", name, tool, calls.is.N, calls.is.First)
+	early := want.chain("KNOCKD-PRE") != nil
+	for i, wanted := range []bool{!want.empty(), early} {
+		if c := is.calls[i]; (c.n == 1 && c.first == 1) != wanted || !wanted && c.n > 0 {
+			t.Fatalf("%s, %s: %d jumps, the first at %d", name, tool, c.n, c.first)
 		}
 	}
-	p.was = saved
+	p.was = is
 }

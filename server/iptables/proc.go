@@ -20,13 +20,25 @@ import (
 // that of the calling thread, which need not be the process's.
 const procDir = "/proc/thread-self/net/xt_recent"
 
-// readTable returns the entries of a table. No table, no entries.
-func readTable(name string) ([]Entry, error) {
-	text, err := os.ReadFile(filepath.Join(procDir, name))
+// tableNames lists the recency tables of a family, ours by their names. They are there as
+// long as a rule names them.
+func tableNames(f protocol.Family) ([]string, error) {
+	dir, err := os.Open(procDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil // xt_recent comes with the first rule that needs it
 	}
 	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, suffix(f)) }), err
+}
+
+// readTable returns the entries of a table. Error: [fs.ErrNotExist].
+func readTable(name string) ([]Entry, error) {
+	text, err := os.ReadFile(filepath.Join(procDir, name))
+	if err != nil || len(text) == 0 {
 		return nil, err
 	}
 	entries, err := ParseRecent(string(text))
@@ -36,35 +48,14 @@ func readTable(name string) ([]Entry, error) {
 	return entries, nil
 }
 
-// occupied lists the tables of a family that hold somebody, or that cannot be read, beside
-// those that our rules name: a rule of somebody else's keeps a table after ours are gone.
-func occupied(f protocol.Family, named []string) ([]string, error) {
-	files, err := os.ReadDir(procDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var found []string
-	for _, file := range files {
-		name := file.Name()
-		if !strings.HasSuffix(name, (&tables{d: dialect{f}}).suffix()) || slices.Contains(named, name) {
-			continue
-		}
-		if entries, err := readTable(name); err != nil || len(entries) > 0 {
-			found = append(found, name)
-		}
-	}
-	return found, err
-}
-
-// writeTable adds ("+1.2.3.4"), removes ("-1.2.3.4") or clears ("/"). Only the
-// machine's own root may: not that of a user namespace.
-func writeTable(name, what string) error {
-	err := os.WriteFile(filepath.Join(procDir, name), []byte(what+"\n"), 0)
+// do writes into a table. Only the machine's own root may: not that of a user namespace.
+func (w write) do() error {
+	err := os.WriteFile(filepath.Join(procDir, w.table), []byte(w.op+w.addr.String()+"\n"), 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("no recency table %s: %w", name, backend.ErrNotInstalled)
+		return fmt.Errorf("no recency table %s: %w", w.table, backend.ErrNotInstalled)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("writing %s: %w", name, backend.ErrPrivilege)
+		return fmt.Errorf("writing %s: %w", w.table, backend.ErrPrivilege)
 	}
 	return err
 }
@@ -73,34 +64,46 @@ func writeTable(name, what string) error {
 // 250 ticks a second differ by 4 in it, a reading is wrong by 1 at most.
 const clockGap = 80 * time.Millisecond
 
-// readClock learns the kernel's time from an entry that it writes into a table of
+// ticker learns the kernel's time from an entry that it writes into a table of
 // our own, twice: no file says the tick rate on every kernel.
-func readClock(ctx context.Context, f protocol.Family) (Clock, error) {
-	t := tables{d: dialect{f}}
-	name := t.clock().name
-	first, at, err := tick(name, f)
-	if err != nil {
-		return Clock{}, err
+type ticker struct {
+	family protocol.Family
+	first  uint64 // jiffies
+	at     time.Time
+	err    error
+}
+
+func startTicker(f protocol.Family) *ticker {
+	t := &ticker{family: f}
+	t.first, t.at, t.err = t.tick()
+	return t
+}
+
+// clock returns the kernel's time.
+func (t *ticker) clock(ctx context.Context) (clock, error) {
+	if t.err != nil {
+		return clock{}, t.err
 	}
 	select {
-	case <-time.After(clockGap):
+	case <-time.After(time.Until(t.at.Add(clockGap))):
 	case <-ctx.Done():
-		return Clock{}, ctx.Err()
+		return clock{}, ctx.Err()
 	}
-	second, later, err := tick(name, f)
+	second, later, err := t.tick()
 	if err != nil {
-		return Clock{}, err
+		return clock{}, err
 	}
-	return Clock{Now: second, HZ: rate(second-first, later.Sub(at))}, nil
+	return clock{Now: second, HZ: rate(second-t.first, later.Sub(t.at))}, nil
 }
 
 // tick returns the kernel's jiffies, and when that was.
-func tick(name string, f protocol.Family) (uint64, time.Time, error) {
+func (t *ticker) tick() (uint64, time.Time, error) {
 	probe := netip.IPv6Loopback()
-	if f == protocol.IPv4 {
+	if t.family == protocol.IPv4 {
 		probe = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	if err := writeTable(name, "+"+probe.String()); err != nil {
+	name := clockOf(t.family)
+	if err := (write{name, "+", probe}).do(); err != nil {
 		return 0, time.Time{}, err
 	}
 	now := time.Now()

@@ -1,89 +1,80 @@
 package iptables
 
 import (
-	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
 	"slices"
-	"strings"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
 )
 
-// heldLine begins a line of a saved text that says who held a lease: a comment to
-// iptables-restore.
-const heldLine = "# held "
+// savedFamily is what is saved of one family: the rules, and who holds leases.
+type savedFamily struct {
+	Chains []*chain
+	Held   map[string][]netip.Addr // by table
+}
 
-// Save returns the installed rules of ours, and who holds leases, as text that
-// [Backend.PutBack] takes.
-func (b *Backend) Save(ctx context.Context) ([]backend.Text, error) {
-	snap, err := b.read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var texts []backend.Text
-	for _, f := range families() {
-		var held strings.Builder
-		for _, table := range installedOrNone(snap[f]).Leases {
-			entries, err := readTable(table)
-			if err != nil {
-				return nil, err
-			}
-			for _, e := range entries {
-				held.WriteString(heldLine + table + " " + e.Addr.String() + "\n")
+// Save returns the installed rules of ours, and who holds leases, as one line of JSON.
+func (k *kernel) Save() (string, error) {
+	all := map[string]savedFamily{}
+	for _, m := range k.members {
+		s := savedFamily{m.saved.ours.Chains, map[string][]netip.Addr{}}
+		for _, table := range m.about.Leases {
+			for _, e := range k.recency[table] {
+				s.Held[table] = append(s.Held[table], e.Addr)
 			}
 		}
-		texts = append(texts, backend.Text{Family: f, Text: held.String() + snap[f].Ours.Text()})
+		all[m.family.String()] = s
 	}
-	return texts, nil
+	return backend.JSON(all), nil
 }
 
 // PutBack makes the rules of an earlier Save what is installed. Leases that were given
 // since, for less than these rules open, end before.
-func (b *Backend) PutBack(ctx context.Context, texts []backend.Text) error {
-	snap, err := b.read(ctx)
+func (k *kernel) PutBack(text string) (backend.Plan, error) {
+	var all map[string]savedFamily
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		return nil, fmt.Errorf("what was saved: %w", err)
+	}
+	target := map[protocol.Family]*ruleset{}
+	var since []write
+	for _, m := range k.members {
+		then := all[m.family.String()]
+		rules := &ruleset{Family: m.family}
+		for _, c := range then.Chains {
+			rules.append(c.Name).Rules = c.Rules
+		}
+		target[m.family] = rules
+		since = append(since, k.since(m, then, rules)...)
+	}
+	p, err := k.replace(target)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	target := map[protocol.Family]*Ruleset{}
-	for _, t := range texts {
-		saved, err := ParseSave(t.Family, t.Text)
-		if err != nil {
-			return err
-		}
-		target[t.Family] = saved.Ours
-		if err := endSince(snap[t.Family], saved, t); err != nil {
-			return err
-		}
-	}
-	return b.replace(ctx, snap, target)
+	p.before = since
+	return p, nil
 }
 
-// endSince ends the leases that nobody held when the text was saved, in tables that both
+// since ends the leases that nobody held when the rules were saved, in tables that both
 // have though the leases are none by the saved rules.
-func endSince(now, saved *Saved, text backend.Text) error {
-	is, then := installedOrNone(now), installedOrNone(saved)
-	for _, p := range then.Profiles {
-		i := slices.IndexFunc(is.Profiles, func(o *protocol.Profile) bool { return o.Name == p.Name })
-		table := then.Leases[p.Name]
-		if i < 0 || table != is.Leases[p.Name] || backend.Beyond(is.Profiles[i], p, text.Family) == "" {
+func (k *kernel) since(m *member, then savedFamily, rules *ruleset) []write {
+	was, err := readAbout(m.family, rules.record(), parsedProfiles{})
+	if err != nil {
+		return nil // what the leases were for is not known
+	}
+	var gone []write
+	for _, p := range was.Profiles {
+		now, table := m.about.profile(p.Name), was.Leases[p.Name]
+		if now == nil || table != m.about.Leases[p.Name] || backend.Beyond(now, p, m.family) == "" {
 			continue
 		}
-		entries, err := readTable(table)
-		if err != nil {
-			return err
-		}
-		held := map[string]bool{}
-		for _, line := range strings.Split(text.Text, "\n") {
-			held[line] = true
-		}
-		for _, e := range entries {
-			if held[heldLine+table+" "+e.Addr.String()] {
-				continue
-			}
-			if err := writeTable(table, "-"+e.Addr.String()); err != nil {
-				return err
+		for _, e := range k.recency[table] {
+			if !slices.Contains(then.Held[table], e.Addr) {
+				gone = append(gone, write{table, "-", e.Addr})
 			}
 		}
 	}
-	return nil
+	return gone
 }

@@ -1,4 +1,4 @@
-package iptables_test
+package iptables
 
 import (
 	"fmt"
@@ -8,30 +8,29 @@ import (
 	"time"
 
 	"knockkit/protocol"
-	"knockkit/server/iptables"
 )
 
 // randomInput draws profiles with any of the keys, a policy and leases given by
 // hand, for one family. Not every draw can be installed together: false then.
-func randomInput(t *testing.T, rnd *rand.Rand, f protocol.Family) (iptables.Input, bool) {
+func randomInput(t *testing.T, rnd *rand.Rand, f protocol.Family) (input, bool) {
 	t.Helper()
 	var profiles []*protocol.Profile
 	for i := range 1 + rnd.IntN(6) {
 		p := randomProfile(rnd, fmt.Sprintf("%s%d", []string{"p", "a-rather-long-name"}[rnd.IntN(2)], i))
 		again, err := protocol.ParseCanonical(p.Canonical())
 		if err != nil {
-			return iptables.Input{}, false // it knocks on its own port, or the like
+			return input{}, false // it knocks on its own port, or the like
 		}
 		profiles = append(profiles, again)
 	}
 	if len(protocol.CheckTogether(profiles)) > 0 {
-		return iptables.Input{}, false
+		return input{}, false
 	}
 	a, err := protocol.Compile(profiles, f)
 	if err != nil || len(a.Profiles) == 0 {
-		return iptables.Input{}, false
+		return input{}, false
 	}
-	in := iptables.Input{Automaton: a, Policy: protocol.Policy{Strict: rnd.IntN(3) > 0}}
+	in := input{Automaton: a, Policy: protocol.Policy{Strict: rnd.IntN(3) > 0}}
 	if rnd.IntN(3) == 0 {
 		in.Policy.Ban = &protocol.Ban{After: 1 + rnd.IntN(protocol.MaxBanAfter), For: time.Duration(1+rnd.IntN(9999)) * time.Second}
 	}
@@ -41,7 +40,7 @@ func randomInput(t *testing.T, rnd *rand.Rand, f protocol.Family) (iptables.Inpu
 	return in, true
 }
 
-func randomGrant(rnd *rand.Rand, p *protocol.Profile, f protocol.Family) iptables.Grant {
+func randomGrant(rnd *rand.Rand, p *protocol.Profile, f protocol.Family) grant {
 	addr := netip.AddrFrom4([4]byte{10, 9, byte(rnd.IntN(256)), byte(rnd.IntN(256))})
 	if f == protocol.IPv6 {
 		addr = netip.MustParseAddr(fmt.Sprintf("2001:db8:9:%x::7", rnd.IntN(1<<16)))
@@ -50,7 +49,7 @@ func randomGrant(rnd *rand.Rand, p *protocol.Profile, f protocol.Family) iptable
 	if err != nil {
 		panic(err) // the profile is valid
 	}
-	return iptables.Grant{Profile: p.Name, Holder: holder, Until: time.Unix(1893553445+rnd.Int64N(1e6), 0).UTC()}
+	return grant{Profile: p.Name, Holder: holder, Until: time.Unix(1893553445+rnd.Int64N(1e6), 0).UTC()}
 }
 
 func randomProfile(rnd *rand.Rand, name string) *protocol.Profile {
@@ -102,7 +101,7 @@ func randomProfile(rnd *rand.Rand, name string) *protocol.Profile {
 }
 
 // eachRandom calls f with n inputs that can be installed, and their numbers.
-func eachRandom(t *testing.T, f protocol.Family, n int, do func(seed uint64, in iptables.Input)) {
+func eachRandom(t *testing.T, f protocol.Family, n int, do func(seed uint64, in input)) {
 	t.Helper()
 	found := 0
 	for seed := range uint64(100 * n) {

@@ -51,14 +51,14 @@ func fields0(fields []string) string {
 	return fields[0]
 }
 
-// Clock is the kernel's own time: a count of ticks, and how many make a second.
-type Clock struct {
+// clock is the kernel's own time: a count of ticks, and how many make a second.
+type clock struct {
 	Now uint64 // jiffies
 	HZ  int
 }
 
 // Age returns how long ago a tick was.
-func (c Clock) Age(jiffies uint64) time.Duration {
+func (c clock) Age(jiffies uint64) time.Duration {
 	ticks := c.Now - jiffies
 	if jiffies > c.Now {
 		if jiffies-c.Now < 1<<31 {
@@ -70,7 +70,7 @@ func (c Clock) Age(jiffies uint64) time.Duration {
 }
 
 // over reports whether an entry is older than limit; 0: no entry is.
-func (c Clock) over(e Entry, limit time.Duration) bool { return limit > 0 && c.Age(e.LastSeen) > limit }
+func (c clock) over(e Entry, limit time.Duration) bool { return limit > 0 && c.Age(e.LastSeen) > limit }
 
 // hertz are the tick rates that a Linux kernel can be built with on the
 // architectures that have packet filters (kernel/Kconfig.hz).

@@ -1,4 +1,4 @@
-package iptables_test
+package iptables
 
 import (
 	"fmt"
@@ -7,23 +7,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"knockkit/protocol"
-	"knockkit/server/iptables"
+	"knockkit/server/iptables/save"
 )
 
 // TestTheKernelsCopyTellsAllThatWasInstalled: nothing is kept outside the kernel,
 // so the rules must say which profiles, settings, leases and tables they stand for.
 func TestTheKernelsCopyTellsAllThatWasInstalled(t *testing.T) {
 	for _, f := range protocol.Families() {
-		eachRandom(t, f, 50, func(seed uint64, in iptables.Input) {
-			rules := iptables.Render(in)
-			saved, err := iptables.ParseSave(f, rules.Text())
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			if diff := cmp.Diff(chains(rules), chains(saved.Ours)); diff != "" {
+		eachRandom(t, f, 50, func(seed uint64, in input) {
+			rules := render(in)
+			is := parseSaved(t, f, rules.text())
+			if diff := cmp.Diff(chains(rules), chains(is.ours)); diff != "" {
 				t.Fatalf("seed %d: the rules read back differ:\n%s", seed, diff)
 			}
-			about, err := iptables.ReadAbout(saved.Ours)
+			about, err := readAbout(f, is.ours.record(), parsedProfiles{})
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
@@ -37,12 +34,21 @@ func TestTheKernelsCopyTellsAllThatWasInstalled(t *testing.T) {
 				t.Fatalf("seed %d: grants: %s", seed, diff)
 			}
 			// The same rules follow from what was read, tables' names included.
-			again := iptables.Render(iptables.Input{Automaton: in.Automaton, Policy: about.Policy, Known: about.Known, Grants: about.Grants})
-			if diff := cmp.Diff(rules.Text(), again.Text()); diff != "" {
+			if diff := cmp.Diff(rules.text(), render(about.input(in.Automaton)).text()); diff != "" {
 				t.Fatalf("seed %d: rendered again: %s", seed, diff)
 			}
 		})
 	}
+}
+
+// parseSaved reads a text of iptables-save.
+func parseSaved(t *testing.T, f protocol.Family, text string) *saved {
+	t.Helper()
+	tables, err := save.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readSaved(f, tables)
 }
 
 func canonical(profiles []*protocol.Profile) []string {
@@ -63,12 +69,12 @@ func TestAPositionKeepsItsTableWhenOthersComeToShareIt(t *testing.T) {
 		}
 		return p
 	}
-	known := func(was iptables.Known, profiles ...*protocol.Profile) iptables.Known {
+	known := func(was map[string]string, profiles ...*protocol.Profile) map[string]string {
 		a, err := protocol.Compile(profiles, protocol.IPv4)
 		if err != nil {
 			t.Fatal(err)
 		}
-		about, err := iptables.ReadAbout(iptables.Render(iptables.Input{Automaton: a, Known: was}))
+		about, err := readAbout(protocol.IPv4, render(input{Automaton: a, Known: was}).record(), parsedProfiles{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,24 +82,24 @@ func TestAPositionKeepsItsTableWhenOthersComeToShareIt(t *testing.T) {
 	}
 	web := parse("web", `["1001/tcp", "1002/tcp", "1003/tcp"]`)
 	first := known(nil, web)
-	if diff := cmp.Diff(iptables.Known{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1002/tcp": "web.2.KNOCKD4"}, first); diff != "" {
+	if diff := cmp.Diff(map[string]string{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1002/tcp": "web.2.KNOCKD4"}, first); diff != "" {
 		t.Fatal(diff)
 	}
 	// aaa sorts before web and shares its first knock; its second is its own.
 	second := known(first, web, parse("aaa", `["1001/tcp", "9/udp", "1003/tcp"]`))
-	if diff := cmp.Diff(iptables.Known{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1002/tcp": "web.2.KNOCKD4",
+	if diff := cmp.Diff(map[string]string{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1002/tcp": "web.2.KNOCKD4",
 		"1001/tcp 9/udp": "aaa.2.KNOCKD4"}, second); diff != "" {
 		t.Error(diff)
 	}
 	// web with another second knock: that is another position, so another table.
 	third := known(first, parse("web", `["1001/tcp", "1009/tcp", "1003/tcp"]`))
-	if diff := cmp.Diff(iptables.Known{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1009/tcp": "web.2.v2.KNOCKD4"}, third); diff != "" {
+	if diff := cmp.Diff(map[string]string{"1001/tcp": "web.1.KNOCKD4", "1001/tcp 1009/tcp": "web.2.v2.KNOCKD4"}, third); diff != "" {
 		t.Error(diff)
 	}
 }
 
 // chains leaves out the order of chains: they are declared and printed by name.
-func chains(r *iptables.Ruleset) map[string][]string {
+func chains(r *ruleset) map[string][]string {
 	all := map[string][]string{}
 	for _, c := range r.Chains {
 		all[c.Name] = append([]string{}, c.Rules...)
@@ -108,13 +114,11 @@ func TestARecordThatSomebodyChangedIsAnError(t *testing.T) {
 		"no valid profile": `-m comment --comment "profile 1/1 {\"name\":\"web\",\"open\":[]}"`,
 		"settings":         `-m comment --comment "settings 1/1 strict"`,
 		"an open quote":    `-m comment --comment "profile`,
+		"no lease":         `-m comment --comment "given 1/1 web"`,
+		"no date":          `-m comment --comment "given 1/1 web 10.0.0.0/8 tomorrow"`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			saved, err := iptables.ParseSave(protocol.IPv4, "*filter\n:KNOCKD-ABOUT - [0:0]\n-A KNOCKD-ABOUT "+rule+"\nCOMMIT\n")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := iptables.ReadAbout(saved.Ours); err == nil {
+			if _, err := readAbout(protocol.IPv4, []string{rule}, parsedProfiles{}); err == nil {
 				t.Error("it was believed")
 			}
 		})

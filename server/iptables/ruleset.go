@@ -7,43 +7,54 @@ import (
 	"knockkit/protocol"
 )
 
-// Chain is a chain of ours and its rules, each as the text after "-A NAME ".
-type Chain struct {
+// chain is a chain of ours and its rules, each as the text after "-A NAME ".
+type chain struct {
 	Name  string
 	Rules []string
 }
 
 // add appends a rule made of the given parts.
-func (c *Chain) add(parts ...string) { c.Rules = append(c.Rules, rule(parts).String()) }
+func (c *chain) add(parts ...string) { c.Rules = append(c.Rules, rule(parts).String()) }
 
-// Ruleset is everything that is installed in one family, in the order in which
+// ruleset is everything that is installed in one family, in the order in which
 // the kernel gets to see it.
-type Ruleset struct {
+type ruleset struct {
 	Family protocol.Family
-	Chains []*Chain
-	byName map[string]*Chain
-	heats  []heat // of the tables that KNOCKD-ABOUT begins with; nil: read, not rendered
+	Chains []*chain
+	byName map[string]*chain
+
+	// Of a ruleset that was rendered, and is not empty:
+	names *tables
+	uses  []tableUse // all tables, as KNOCKD-ABOUT names them
 }
 
-// Chain returns the chain of that name, or nil.
-func (r *Ruleset) Chain(name string) *Chain { return r.byName[name] }
+// chain returns the chain of that name, or nil.
+func (r *ruleset) chain(name string) *chain { return r.byName[name] }
 
-// Empty reports whether nothing is installed.
-func (r *Ruleset) Empty() bool { return r == nil || len(r.Chains) == 0 }
+// empty reports whether nothing is installed.
+func (r *ruleset) empty() bool { return r == nil || len(r.Chains) == 0 }
+
+// record returns the rules of KNOCKD-ABOUT.
+func (r *ruleset) record() []string {
+	if c := r.chain(chainAbout); c != nil {
+		return c.Rules
+	}
+	return nil
+}
 
 // newChain appends an empty chain. The name must be new.
-func (r *Ruleset) newChain(name string) *Chain {
-	if len(name) > maxChainName || r.Chain(name) != nil {
+func (r *ruleset) newChain(name string) *chain {
+	if len(name) > maxChainName || r.chain(name) != nil {
 		panic(fmt.Sprintf("iptables: chain name %q is too long or taken", name)) // our own mistake, not input
 	}
 	return r.append(name)
 }
 
-func (r *Ruleset) append(name string) *Chain {
+func (r *ruleset) append(name string) *chain {
 	if r.byName == nil {
-		r.byName = map[string]*Chain{}
+		r.byName = map[string]*chain{}
 	}
-	c := &Chain{Name: name}
+	c := &chain{Name: name}
 	r.Chains, r.byName[name] = append(r.Chains, c), c
 	return c
 }
@@ -66,7 +77,7 @@ const ways = 4
 // split fills a chain with the rules for its ports. Many ranges are divided again and
 // again, so that a packet passes few rules however many there are.
 // What matches none goes on to otherwise, "" = back to the host's rules.
-func (r *Ruleset) split(c *Chain, prefix string, proto protocol.Proto, ranges []portRules, otherwise string) {
+func (r *ruleset) split(c *chain, prefix string, proto protocol.Proto, ranges []portRules, otherwise string) {
 	if len(ranges) > leafSize {
 		for part := range slices.Chunk(ranges, (len(ranges)+ways-1)/ways) {
 			first, last := part[0].first, part[len(part)-1].last

@@ -25,7 +25,7 @@ func onePort(port uint16, use portUse) portRange {
 
 // usesOf lists how the ports of a protocol are used: first knocks, then knocks
 // that give a lease back, then gates by the profiles' names.
-func (r *render) usesOf(proto protocol.Proto) []portRange {
+func (r *renderer) usesOf(proto protocol.Proto) []portRange {
 	uses := r.startsOf(proto)
 	for _, p := range r.Automaton.Profiles {
 		if p.Close != nil && p.Close.Proto == proto {
@@ -35,7 +35,7 @@ func (r *render) usesOf(proto protocol.Proto) []portRange {
 	return append(uses, r.gatesOf(proto, everywhere)...)
 }
 
-func (r *render) startsOf(proto protocol.Proto) []portRange {
+func (r *renderer) startsOf(proto protocol.Proto) []portRange {
 	var uses []portRange
 	for _, e := range r.Automaton.Starts() {
 		if e.Knock.Proto == proto {
@@ -50,7 +50,7 @@ func (r *render) startsOf(proto protocol.Proto) []portRange {
 func everywhere(*protocol.Profile) bool { return true }
 func early(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
 
-func (r *render) gatesOf(proto protocol.Proto, which func(*protocol.Profile) bool) []portRange {
+func (r *renderer) gatesOf(proto protocol.Proto, which func(*protocol.Profile) bool) []portRange {
 	var uses []portRange
 	for _, p := range r.Automaton.Profiles {
 		for _, open := range p.Open {

@@ -9,7 +9,7 @@ import (
 
 // shut fills a chain that asks only for gates: what comes to one gets the rules,
 // what does not goes on to the host's own.
-func (r *render) shut(name string, which func(*protocol.Profile) bool, rulesOf func([]*protocol.Profile, protocol.Proto) []rule) {
+func (r *renderer) shut(name string, which func(*protocol.Profile) bool, rulesOf func([]*protocol.Profile, protocol.Proto) []rule) {
 	top := r.out.newChain(name)
 	for _, proto := range protos[:2] {
 		var all []portRules
@@ -28,7 +28,7 @@ func (r *render) shut(name string, which func(*protocol.Profile) bool, rulesOf f
 }
 
 // drop shuts everybody out of a gate, whatever `closed` says.
-func (r *render) drop(why string) func([]*protocol.Profile, protocol.Proto) []rule {
+func (r *renderer) drop(why string) func([]*protocol.Profile, protocol.Proto) []rule {
 	return func(profiles []*protocol.Profile, _ protocol.Proto) []rule {
 		var rules []rule
 		for _, p := range profiles {
@@ -42,13 +42,13 @@ func (r *render) drop(why string) func([]*protocol.Profile, protocol.Proto) []ru
 
 // cutRules end an established connection whose lease is over. A port that some
 // profile opens without `cut` is left alone: the connection may be one of its own.
-func (r *render) cutRules(verdict func(protocol.Proto) string) func([]*protocol.Profile, protocol.Proto) []rule {
+func (r *renderer) cutRules(verdict func(protocol.Proto) string) func([]*protocol.Profile, protocol.Proto) []rule {
 	return func(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 		return r.cut(profiles, proto, verdict(proto))
 	}
 }
 
-func (r *render) cut(profiles []*protocol.Profile, proto protocol.Proto, verdict string) []rule {
+func (r *renderer) cut(profiles []*protocol.Profile, proto protocol.Proto, verdict string) []rule {
 	var rules []rule
 	for _, p := range profiles {
 		if !p.Cut {
@@ -76,13 +76,13 @@ func (r *render) cut(profiles []*protocol.Profile, proto protocol.Proto, verdict
 }
 
 // cutVerdict tells a TCP client at once that its connection has ended.
-func (r *render) cutVerdict(proto protocol.Proto) string {
+func (r *renderer) cutVerdict(proto protocol.Proto) string {
 	if proto == protocol.TCP {
 		return r.reject(proto)
 	}
 	return "-j DROP"
 }
 
-func (r *render) anyCut(which func(*protocol.Profile) bool) bool {
+func (r *renderer) anyCut(which func(*protocol.Profile) bool) bool {
 	return slices.ContainsFunc(r.Automaton.Profiles, func(p *protocol.Profile) bool { return p.Cut && which(p) })
 }

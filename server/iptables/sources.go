@@ -1,8 +1,7 @@
 package iptables
 
 import (
-	"context"
-	"errors"
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,124 +10,124 @@ import (
 	"knockkit/server/backend"
 )
 
-// Sources lists who is in a position, holds a lease, or is banned, by address.
-func (b *Backend) Sources(ctx context.Context) ([]backend.Source, error) {
-	snap, err := b.read(ctx)
-	if err != nil {
-		return nil, err
-	}
+// holders lists who holds a lease, is banned or has fallen. Where a record cannot be read
+// nobody knows whose the tables are.
+func (k *kernel) holders() []backend.Source {
 	var all []backend.Source
-	for _, f := range families() {
-		if snap[f].Ours.Empty() {
+	for _, m := range k.members {
+		if m.unread != nil {
 			continue
 		}
-		about, err := ReadAbout(snap[f].Ours)
-		if err != nil {
-			continue // whose the tables are is not known; Installed says so
+		noted := k.noted(m)
+		for _, p := range m.about.Profiles {
+			if k.asks(p) {
+				all = append(all, k.leases(m, p, noted)...)
+			}
 		}
-		found, err := b.sourcesOf(ctx, f, about)
-		if err != nil {
-			return nil, err
+		if ban := m.about.Policy.Ban; ban != nil {
+			t := tables{d: dialect{m.family}}
+			all = append(all, k.live(t.banned().name, ban.For, m.family.Bits(), backend.Source{State: backend.Banned})...)
+			all = append(all, k.live(t.fallen().name, ban.For, m.family.Bits(), backend.Source{State: backend.Fallen})...)
 		}
-		all = append(all, found...)
 	}
-	backend.Sort(all)
-	return all, nil
+	return all
 }
 
-func (b *Backend) sourcesOf(ctx context.Context, f protocol.Family, about *Installed) ([]backend.Source, error) {
-	a, err := protocol.Compile(about.Profiles, f)
-	if err != nil {
-		return nil, err
-	}
-	clock, err := readClock(ctx, f)
-	if errors.Is(err, backend.ErrNotInstalled) {
-		return nil, nil // the rules were flushed, and the tables with them; Installed says so
-	}
-	if err != nil {
-		return nil, err
-	}
-	t := newTables(about.input(a))
-	r := reader{clock: clock}
-	for i := range a.States {
-		if t.states[i] == "" {
-			continue
-		}
-		for _, u := range a.States[i].Users {
-			if u.Step < len(u.Profile.Sequence) { // a sequence that ends here is a lease, not a position
-				r.add(t.state(i).name, a.States[i].Within, f.Bits(), backend.Source{
-					Profile: u.Profile.Name, State: backend.Knocking, Step: u.Step, Steps: len(u.Profile.Sequence)})
+// asks reports whether a profile's leases are asked for.
+func (k *kernel) asks(p *protocol.Profile) bool {
+	return k.depth.Profile == "" || k.depth.Profile == p.Name
+}
+
+// noted lists who is in each of the shared tables.
+func (k *kernel) noted(m *member) map[string]map[netip.Addr]bool {
+	noted := map[string]map[netip.Addr]bool{}
+	for _, shared := range m.about.Holders {
+		if noted[shared] == nil {
+			noted[shared] = map[netip.Addr]bool{}
+			for _, e := range k.recency[shared] {
+				noted[shared][e.Addr] = true
 			}
 		}
 	}
-	for _, p := range a.Profiles {
-		steps := len(p.Sequence)
-		open := backend.Source{Profile: p.Name, State: backend.Open, Step: steps, Steps: steps}
-		r.addLeases(t, p, about, open)
-		for _, g := range alive(about.Grants, b.now()) {
-			if g.Profile == p.Name {
-				open.Address, open.Left, open.Unlimited = g.Holder, 0, g.Until.IsZero()
-				if !open.Unlimited {
-					open.Left = g.Until.Sub(b.now())
+	return noted
+}
+
+// leases lists who holds a lease of a profile. The gate asks the shared table first: who was
+// pushed out of that one is not let in.
+func (k *kernel) leases(m *member, p *protocol.Profile, noted map[string]map[netip.Addr]bool) []backend.Source {
+	steps := len(p.Sequence)
+	open := backend.Source{Profile: p.Name, State: backend.Open, Step: steps, Steps: steps}
+	all := k.live(m.about.Leases[p.Name], p.Lease, p.Prefix(m.family), open)
+	if m.asksShared(p.Name) {
+		shared := noted[m.about.Holders[p.Name]]
+		all = slices.DeleteFunc(all, func(s backend.Source) bool { return !shared[s.Address.Addr()] })
+	}
+	for _, g := range alive(m.about.Grants, k.now) {
+		if g.Profile == p.Name {
+			open.Address, open.Left, open.Unlimited = g.Holder, 0, g.Until.IsZero()
+			if !open.Unlimited {
+				open.Left = g.Until.Sub(k.now)
+			}
+			all = append(all, open)
+		}
+	}
+	return all
+}
+
+// asksShared reports whether the profile's gate asks a shared table first.
+func (m *member) asksShared(profile string) bool {
+	byHand := slices.ContainsFunc(m.about.Grants, func(g grant) bool { return g.Profile == profile })
+	return m.about.Holders[profile] != "" && !byHand
+}
+
+// live returns like once for each entry of a table that is at most limit old (0: of any age).
+func (k *kernel) live(table string, limit time.Duration, bits int, like backend.Source) []backend.Source {
+	var all []backend.Source
+	for _, e := range k.recency[table] {
+		if !k.clock.over(e, limit) {
+			all = append(all, k.source(e, limit, bits, like))
+		}
+	}
+	return all
+}
+
+func (k *kernel) source(e Entry, limit time.Duration, bits int, like backend.Source) backend.Source {
+	like.Address, like.Unlimited = netip.PrefixFrom(e.Addr, bits), limit == 0
+	if limit > 0 {
+		like.Left = limit - k.clock.Age(e.LastSeen)
+	}
+	return like
+}
+
+// knocking counts the sources in a position, and lists what positions the newest of them
+// stand for: a position can be of several profiles.
+func (k *kernel) knocking() (list []backend.Source, n int) {
+	type place struct {
+		Entry
+		state *protocol.State
+		bits  int
+	}
+	var all []place
+	for _, m := range k.members {
+		if m.automaton == nil {
+			continue
+		}
+		for i := range m.automaton.States {
+			s := &m.automaton.States[i]
+			for _, e := range k.recency[m.about.Known[protocol.PathText(s.Path)]] {
+				if !k.clock.over(e, s.Within) {
+					all = append(all, place{e, s, m.family.Bits()})
 				}
-				r.found = append(r.found, open)
 			}
 		}
 	}
-	if ban := about.Policy.Ban; ban != nil {
-		r.add(t.banned().name, ban.For, f.Bits(), backend.Source{State: backend.Banned})
-	}
-	return r.found, r.err
-}
-
-// reader collects the live entries of tables, until something fails.
-type reader struct {
-	clock Clock
-	found []backend.Source
-	err   error
-}
-
-// addLeases appends like once for each lease of the profile. The gate asks the shared table
-// first: who was pushed out of that one is not let in.
-func (r *reader) addLeases(t *tables, p *protocol.Profile, about *Installed, like backend.Source) {
-	n := len(r.found)
-	r.add(t.lease(p).name, p.Lease, p.Prefix(t.d.family), like)
-	shared, ok := t.holders(p)
-	asked := ok && !slices.ContainsFunc(about.Grants, func(g Grant) bool { return g.Profile == p.Name })
-	if r.err != nil || !asked || n == len(r.found) {
-		return
-	}
-	entries, err := readTable(shared.name)
-	if err != nil {
-		r.err = err
-		return
-	}
-	noted := map[netip.Addr]bool{}
-	for _, e := range entries {
-		noted[e.Addr] = true
-	}
-	leases := slices.DeleteFunc(slices.Clone(r.found[n:]), func(s backend.Source) bool { return !noted[s.Address.Addr()] })
-	r.found = append(r.found[:n], leases...)
-}
-
-// add appends like once for each entry of the table that is at most limit old
-// (0: of any age).
-func (r *reader) add(name string, limit time.Duration, bits int, like backend.Source) {
-	if r.err != nil {
-		return
-	}
-	entries, err := readTable(name)
-	if err != nil {
-		r.err = err
-		return
-	}
-	for _, e := range entries {
-		if r.clock.over(e, limit) {
-			continue
+	slices.SortStableFunc(all, func(x, y place) int { return cmp.Compare(k.clock.Age(x.LastSeen), k.clock.Age(y.LastSeen)) })
+	for _, e := range all[:min(len(all), k.depth.Positions)] {
+		for _, u := range e.state.Users {
+			if steps := len(u.Profile.Sequence); u.Step < steps && k.asks(u.Profile) { // a sequence that ends here is a lease, not a position
+				list = append(list, k.source(e.Entry, e.state.Within, e.bits, backend.Source{Profile: u.Profile.Name, State: backend.Knocking, Step: u.Step, Steps: steps}))
+			}
 		}
-		s := like
-		s.Address = netip.PrefixFrom(e.Addr, bits)
-		s.Left, s.Unlimited = limit-r.clock.Age(e.LastSeen), limit == 0
-		r.found = append(r.found, s)
 	}
+	return list, len(all)
 }

@@ -10,7 +10,7 @@ import (
 
 // progressChain fills KNOCKD-PROGRESS: which position is the source in? A source
 // is in one at most, unless its time there is over.
-func (r *render) progressChain() {
+func (r *renderer) progressChain() {
 	c := r.out.newChain(chainProgress)
 	r.eachState(func(i int) {
 		s := &r.Automaton.States[i]
@@ -30,7 +30,7 @@ func timed(d time.Duration) string {
 // knock leaves the state, and one packet only: of two that come in the same moment on
 // two processors, the second finds the position gone. It is no knock, as when a network
 // delivers one twice; at a gate it is a connection like any other.
-func (r *render) at(i int) {
+func (r *renderer) at(i int) {
 	s := &r.Automaton.States[i]
 	c := r.out.newChain(r.atChain(i))
 	for _, in := range scope(s.Scope) {
@@ -48,13 +48,13 @@ func (r *render) at(i int) {
 }
 
 // step sends a first knock to its state.
-func (r *render) step(c *Chain, match string, to int) {
+func (r *renderer) step(c *chain, match string, to int) {
 	for _, ru := range r.stepRules(to) {
 		c.add(append(rule{match}, ru...)...)
 	}
 }
 
-func (r *render) stepRules(to int) []rule {
+func (r *renderer) stepRules(to int) []rule {
 	var rules []rule
 	for _, in := range scope(r.Automaton.States[to].Scope) {
 		rules = append(rules, rule{in, note("first knock: %s", r.Automaton.StateName(to)), goTo + r.inChain(to)})
@@ -65,7 +65,7 @@ func (r *render) stepRules(to int) []rule {
 // in fills KNOCKD-IN-…: a source enters state i. It grants, once per entry, and
 // then notes the position, which a repeat of the knock does too (KNOCKD-STAY-…
 // where the two differ).
-func (r *render) in(i int) {
+func (r *renderer) in(i int) {
 	s := &r.Automaton.States[i]
 	c := r.out.newChain(r.inChain(i))
 	first := s.Users[0]
@@ -88,12 +88,12 @@ func (r *render) in(i int) {
 }
 
 // grant notes the source as the holder of a lease.
-func (r *render) grant(c *Chain, p *protocol.Profile) {
+func (r *renderer) grant(c *chain, p *protocol.Profile) {
 	for _, from := range r.sources(p) {
 		c.add(from, report(backend.EventGrant, p.Name, 0))
 		c.add(from, r.lease(p).set(), note("%s: opened", p.Name))
 		if holders, ok := r.holders(p); ok {
-			c.add(from, holders.set(), note("%s%s", p.Name, askLease))
+			c.add(from, holders.set(), note("%s: ask for its lease", p.Name))
 		}
 	}
 }
@@ -101,7 +101,7 @@ func (r *render) grant(c *Chain, p *protocol.Profile) {
 // answer is the reply to a right knock. ReplyContinue leaves our chains, since
 // every step since KNOCKD was a goto: the host's rules treat the packet like any
 // other.
-func (r *render) answer(c *Chain, s *protocol.State) {
+func (r *renderer) answer(c *chain, s *protocol.State) {
 	verdict := ""
 	switch s.Reply {
 	case protocol.ReplyContinue:
@@ -120,18 +120,18 @@ func (r *render) answer(c *Chain, s *protocol.State) {
 	}
 }
 
-func (r *render) atChain(i int) string { return r.stateChain(prefixAt, i) }
-func (r *render) inChain(i int) string { return r.stateChain(prefixIn, i) }
+func (r *renderer) atChain(i int) string { return r.stateChain(prefixAt, i) }
+func (r *renderer) inChain(i int) string { return r.stateChain(prefixIn, i) }
 
 // stayChain is where a repeated knock goes: to where the first went, unless that grants.
-func (r *render) stayChain(i int) string {
+func (r *renderer) stayChain(i int) string {
 	if len(r.Automaton.States[i].Grants) == 0 {
 		return r.inChain(i)
 	}
 	return r.stateChain(prefixStay, i)
 }
 
-func (r *render) stateChain(prefix string, i int) string {
+func (r *renderer) stateChain(prefix string, i int) string {
 	u := r.Automaton.States[i].Users[0]
 	return chainName(prefix, u.Profile.Name, u.Step)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"knockkit/protocol"
 )
@@ -23,24 +25,15 @@ import (
 // instead of 15).
 type tables struct {
 	d        dialect
-	states   []string // state → name
-	leases   Leases
-	shared   Holders
+	states   []string          // state → name
+	leases   map[string]string // profile → name
+	shared   map[string]string // profile → name of the table in which its leases are also noted
 	automata *protocol.Automaton
 }
 
-// Known maps the knocks of a position, as text, to the name of its table.
-type Known map[string]string
-
-// Leases maps a profile's name to that of the table of its leases.
-type Leases map[string]string
-
-// Holders maps a profile's name to that of the table in which its leases are also noted.
-type Holders map[string]string
-
-func newTables(in Input) *tables {
+func newTables(in input) *tables {
 	a := in.Automaton
-	t := &tables{d: dialect{a.Family}, states: make([]string, len(a.States)), leases: Leases{}, automata: a}
+	t := &tables{d: dialect{a.Family}, states: make([]string, len(a.States)), leases: map[string]string{}, automata: a}
 	t.share(in.Holders)
 	taken := map[string]bool{}
 	for _, name := range in.Taken {
@@ -72,9 +65,9 @@ func newTables(in Input) *tables {
 
 // fresh returns a name that no table has, and takes it.
 func (t *tables) fresh(base string, taken map[string]bool) string {
-	name := base + t.suffix()
+	name := base + suffix(t.d.family)
 	for version := 2; taken[name]; version++ {
-		name = fmt.Sprintf("%s.v%d%s", base, version, t.suffix())
+		name = fmt.Sprintf("%s.v%d%s", base, version, suffix(t.d.family))
 	}
 	taken[name] = true
 	return name
@@ -90,15 +83,15 @@ func (t *tables) width(p *protocol.Profile) string {
 }
 
 // suffix marks a table as ours and of one family: IPv4 and IPv6 never share one.
-func (t *tables) suffix() string {
-	if t.d.family == protocol.IPv4 {
+func suffix(f protocol.Family) string {
+	if f == protocol.IPv4 {
 		return ".KNOCKD4"
 	}
 	return ".KNOCKD6"
 }
 
 func (t *tables) plain(name string) table {
-	return table{name + t.suffix(), t.d.family.Netmask(t.d.family.Bits())}
+	return table{name + suffix(t.d.family), t.d.family.Netmask(t.d.family.Bits())}
 }
 
 // state holds the sources in a position.
@@ -111,6 +104,8 @@ func (t *tables) fallen() table   { return t.plain("fallen") }
 
 // clock is written and read back to learn the kernel's time.
 func (t *tables) clock() table { return t.plain("clock") }
+
+func clockOf(f protocol.Family) string { return (&tables{d: dialect{f}}).clock().name }
 
 // lease holds the sources with a lease of the profile.
 func (t *tables) lease(p *protocol.Profile) table {
@@ -136,8 +131,8 @@ const holderTables = 8
 
 // share gives each profile its shared table: the one it has, or the one that the
 // fewest have.
-func (t *tables) share(had Holders) {
-	t.shared = Holders{}
+func (t *tables) share(had map[string]string) {
+	t.shared = map[string]string{}
 	var users [holderTables]int
 	name := func(i int) string { return t.plain(fmt.Sprintf("holders%d", i)).name }
 	count := func(table string) {
@@ -189,14 +184,20 @@ type tableUse struct {
 	meaning string
 }
 
+// spareMeaning is what KNOCKD-ABOUT says of a table that lives on although no packet asks
+// it: during a trial, after which the old rules may come back and need its entries. The
+// kernel drops a table with the last rule that names it.
+const spareMeaning = "kept for a trial"
+
 // hottest lists all tables in the order in which they should stand on the
 // kernel's list: the ones that a stranger's packet asks first.
-func (t *tables) hottest(b *protocol.Ban) []tableUse {
+func (t *tables) hottest(b *protocol.Ban, spare []table) []tableUse {
 	var uses []tableUse
-	add := func(tab table, h heat, format string, args ...any) {
-		same := func(u tableUse) bool { return u.table == tab }
-		if !slices.ContainsFunc(uses, same) {
-			uses = append(uses, tableUse{tab, h, fmt.Sprintf(format, args...)})
+	seen := map[table]bool{}
+	add := func(tab table, h heat, meaning string) {
+		if !seen[tab] {
+			seen[tab] = true
+			uses = append(uses, tableUse{tab, h, meaning})
 		}
 	}
 	if b != nil {
@@ -213,21 +214,28 @@ func (t *tables) hottest(b *protocol.Ban) []tableUse {
 		if len(t.automata.States[i].Path) == 1 {
 			h = warm
 		}
-		add(t.state(i), h, positionMeaning+"%s", t.automata.StateName(i))
+		add(t.state(i), h, positionMeaning+t.automata.StateName(i))
 	})
 	for _, p := range t.automata.Profiles {
-		add(t.lease(p), cold, leaseMeaning+"%s", p.Name)
+		meaning := leaseMeaning + p.Name
+		if shared, ok := t.holders(p); ok {
+			meaning += firstAsked + strings.TrimSuffix(shared.name, suffix(t.d.family))
+		}
+		add(t.lease(p), cold, meaning)
 		if p.Once {
-			add(t.used(p), cold, "sources that have used up a lease of %s", p.Name)
+			add(t.used(p), cold, "sources that have used up a lease of "+p.Name)
 		}
 		if p.Once && early(p) {
-			add(t.passed(p), cold, "connections of %s on their way to the input", p.Name)
+			add(t.passed(p), cold, "connections of "+p.Name+" on their way to the input")
 		}
 	}
 	if b != nil {
 		add(t.fallen(), cold, "sources that fell from a position")
 	}
 	add(t.clock(), cold, "the kernel's clock")
+	for _, s := range spare {
+		add(s, cold, spareMeaning)
+	}
 	return uses
 }
 
@@ -238,4 +246,17 @@ func (t *tables) eachState(f func(i int)) {
 			f(i)
 		}
 	}
+}
+
+// limits says how long an entry of each table means something, by name; 0: without end.
+func (t *tables) limits(policy protocol.Policy) map[string]time.Duration {
+	limits := map[string]time.Duration{}
+	t.eachState(func(i int) { limits[t.states[i]] = t.automata.States[i].Within })
+	for _, p := range t.automata.Profiles {
+		limits[t.leases[p.Name]] = p.Lease
+	}
+	if policy.Ban != nil {
+		limits[t.banned().name] = policy.Ban.For
+	}
+	return limits
 }

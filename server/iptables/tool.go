@@ -1,7 +1,6 @@
 package iptables
 
 import (
-	"context"
 	"os"
 	"regexp"
 	"strconv"
@@ -10,51 +9,22 @@ import (
 	hosttool "knockkit/server/tool"
 )
 
-// tool runs the host's own iptables-save and -restore of one family.
-type tool struct {
-	family protocol.Family
-	hold   []*os.File // kept open while the tool runs
-}
-
-func (t tool) name(suffix string) string {
-	if t.family == protocol.IPv4 {
+// command returns the name of a family's command: "ip6tables-save".
+func command(f protocol.Family, suffix string) string {
+	if f == protocol.IPv4 {
 		return "iptables" + suffix
 	}
 	return "ip6tables" + suffix
 }
 
-// save reads what is installed.
-func (t tool) save(ctx context.Context) (*Saved, error) {
-	out, err := host(t.name("-save"), t.hold).Run(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	return ParseSave(t.family, out)
-}
-
 // restoreCommand is how a text is committed: beside what is there, and waiting
 // for whoever holds the tool's lock.
-func (t tool) restoreCommand() []string {
-	return []string{t.name("-restore"), "--noflush", "--wait"}
-}
-
-// commit runs one transaction. Either all of it is done or nothing.
-func (t tool) commit(ctx context.Context, text string) error { return t.restore(ctx, text) }
-
-// try says what the tool would refuse, and changes nothing. The kernel is not asked.
-func (t tool) try(ctx context.Context, text string) error { return t.restore(ctx, text, "--test") }
-
-func (t tool) restore(ctx context.Context, text string, more ...string) error {
-	if text == "" {
-		return nil
-	}
-	cmd := append(t.restoreCommand(), more...)
-	_, err := host(cmd[0], t.hold).Run(ctx, text, cmd[1:]...)
-	return err
+func restoreCommand(f protocol.Family) []string {
+	return []string{command(f, "-restore"), "--noflush", "--wait"}
 }
 
 // host is a tool of iptables.
-func host(name string, hold []*os.File) hosttool.Tool {
+func host(name string, hold ...*os.File) hosttool.Tool {
 	return hosttool.Tool{Name: name, Package: "iptables", Hold: hold, Said: said}
 }
 

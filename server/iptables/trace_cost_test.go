@@ -49,7 +49,7 @@ func TestAStrangersPacketCostsTheSameHoweverManyProfilesThereAre(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr := newTracer(Render(Input{Automaton: a, Policy: protocol.Policy{Strict: true}}))
+		tr := newTracer(render(input{Automaton: a, Policy: protocol.Policy{Strict: true}}))
 		halvings := math.Ceil(math.Log2(max(1, float64(2*n)/leafSize)))
 		bound := entryRules + 2*int(halvings) + leafRules
 		last := uint16(n - 1)
@@ -90,7 +90,7 @@ func TestPacketsThatAreNoEventsAskNoTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTracer(Render(Input{Automaton: a, Policy: protocol.Policy{Strict: true}}))
+	tr := newTracer(render(input{Automaton: a, Policy: protocol.Policy{Strict: true}}))
 	tcp := protocol.Knock{Proto: protocol.TCP, Port: 10000}
 	for _, c := range []struct {
 		name    string
@@ -122,7 +122,7 @@ func TestPacketsThatAreNoEventsAskNoTable(t *testing.T) {
 
 func TestTheTracerRefusesARuleThatItDoesNotKnow(t *testing.T) {
 	for _, rule := range []string{"-m limit --limit 10/min -j ACCEPT", "-m recent --reap --name x --mask 255.255.255.255 --rsource", "-g KNOCKD-NOWHERE"} {
-		tr := newTracer(&Ruleset{Family: protocol.IPv4, Chains: []*Chain{{Name: chainTop, Rules: []string{rule}}}})
+		tr := newTracer(&ruleset{Family: protocol.IPv4, Chains: []*chain{{Name: chainTop, Rules: []string{rule}}}})
 		got, err := tr.walk(tracedPacket{src: netip.MustParseAddr("10.9.0.1")})
 		if err == nil {
 			t.Errorf("%q is passed over: %+v", rule, got)

@@ -88,7 +88,7 @@ func compareStream(t *testing.T, seed uint64) (seen agreement) {
 	if rnd.IntN(3) == 0 {
 		policy.Ban = &protocol.Ban{After: 1 + rnd.IntN(3), For: 6 * time.Second}
 	}
-	tr := newTracer(Render(Input{Automaton: a, Policy: policy}))
+	tr := newTracer(render(input{Automaton: a, Policy: policy}))
 	m := protocol.NewMachine(a, policy)
 	sources := []netip.Addr{netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("10.9.0.200")}
 	tr.now = time.Unix(1e9, 0)
@@ -166,7 +166,7 @@ func verdictOfReply(r protocol.Reply) string {
 
 func compareSources(t *testing.T, where string, tr *tracer, m *protocol.Machine, a *protocol.Automaton, sources []netip.Addr) {
 	t.Helper()
-	tab := newTables(Input{Automaton: a})
+	tab := newTables(input{Automaton: a})
 	for _, src := range sources {
 		want, _ := m.Position(src, tr.now)
 		tab.eachState(func(i int) {

@@ -32,7 +32,7 @@ func TestOfTwoPacketsInTheSameMomentOneLeavesThePosition(t *testing.T) {
 		{"a repeated knock keeps the position", tcp(7), "RETURN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tr := newTracer(Render(Input{Automaton: a, Policy: protocol.Policy{Strict: true}}))
+			tr := newTracer(render(input{Automaton: a, Policy: protocol.Policy{Strict: true}}))
 			tr.now = time.Unix(1e9, 0)
 			packet := tracedPacket{src: netip.MustParseAddr("10.9.0.1"), dst: netip.MustParseAddr("198.51.100.1"), iface: "eth0", knock: tcp(7)}
 			if _, err := tr.walk(packet); err != nil {

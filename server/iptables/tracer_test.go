@@ -16,13 +16,13 @@ import (
 // keeps the recency tables and counts what a packet costs. A form of rule that it
 // does not know is an error.
 type tracer struct {
-	rules  *Ruleset
+	rules  *ruleset
 	tables map[string]map[netip.Addr][]time.Time // name → address → when it was seen
 	now    time.Time
 	enters func(chain string) // called where the packet comes to a chain; may be nil
 }
 
-func newTracer(r *Ruleset) *tracer {
+func newTracer(r *ruleset) *tracer {
 	return &tracer{rules: r, tables: map[string]map[netip.Addr][]time.Time{}}
 }
 
@@ -55,7 +55,7 @@ func (t *tracer) walk(p tracedPacket) (trace, error) {
 
 // chain returns the verdict, "" when the packet goes back to where it was called from.
 func (t *tracer) chain(name string, p tracedPacket, tr *trace, depth int) (string, error) {
-	c := t.rules.Chain(name)
+	c := t.rules.chain(name)
 	if c == nil || depth > 64 {
 		return "", fmt.Errorf("no chain %s, or a loop", name)
 	}

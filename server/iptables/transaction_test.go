@@ -1,23 +1,24 @@
-package iptables_test
+package iptables
 
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"knockkit/protocol"
-	"knockkit/server/iptables"
 )
 
 // host is a model of the tables filter and mangle: chains by name, which are unique, each a list of rules.
-type host map[string][]string
+type hostModel map[string][]string
 
 // apply runs what iptables-restore --noflush understands, and nothing else.
-func (h host) apply(text string) error {
+func (h hostModel) apply(text string) error {
 	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
 		word, rest, _ := strings.Cut(line, " ")
 		chain, rule, _ := strings.Cut(rest, " ")
@@ -29,13 +30,20 @@ func (h host) apply(text string) error {
 			h[chain] = append(h[chain], rule)
 		case word == "-I" && h[chain] != nil:
 			at, rule, _ := strings.Cut(rule, " ")
-			if at != "1" {
-				return fmt.Errorf("%q: position %s", line, at)
+			n, err := strconv.Atoi(at)
+			if err != nil || n < 1 || n > len(h[chain])+1 {
+				return fmt.Errorf("%q: position %s of %d", line, at, len(h[chain]))
 			}
-			h[chain] = slices.Insert(h[chain], 0, rule)
+			h[chain] = slices.Insert(slices.Clone(h[chain]), n-1, rule)
 		case word == "-D" && slices.Contains(h[chain], rule):
 			i := slices.Index(h[chain], rule)
 			h[chain] = slices.Delete(slices.Clone(h[chain]), i, i+1)
+		case word == "-D" && regexp.MustCompile(`^\d+$`).MatchString(rule):
+			n, err := strconv.Atoi(rule)
+			if err != nil || n < 1 || n > len(h[chain]) {
+				return fmt.Errorf("%q: there are %d rules", line, len(h[chain]))
+			}
+			h[chain] = slices.Delete(slices.Clone(h[chain]), n-1, n)
 		case word == "-X" && h[chain] != nil && len(h[chain]) == 0 && !h.refersTo(chain):
 			delete(h, chain)
 		default:
@@ -45,7 +53,7 @@ func (h host) apply(text string) error {
 	return nil
 }
 
-func (h host) refersTo(chain string) bool {
+func (h hostModel) refersTo(chain string) bool {
 	for _, rules := range h {
 		for _, rule := range rules {
 			if strings.HasSuffix(rule, "-j "+chain) || strings.HasSuffix(rule, "-g "+chain) {
@@ -57,7 +65,7 @@ func (h host) refersTo(chain string) bool {
 }
 
 // save prints the model as iptables-save would.
-func (h host) save() string {
+func (h hostModel) save() string {
 	var b strings.Builder
 	for _, table := range []string{"mangle", "filter"} {
 		in := func(chain string) bool {
@@ -83,8 +91,8 @@ func (h host) save() string {
 }
 
 // installed returns a host with rules of its own around n jumps to ours.
-func installed(rules *iptables.Ruleset, jumpsAt ...int) host {
-	h := host{
+func installed(rules *ruleset, jumpsAt ...int) hostModel {
+	h := hostModel{
 		"INPUT":      {"-p tcp -m tcp --dport 22 -j ACCEPT", "-j MINE"},
 		"PREROUTING": {"-i eth9 -j MARK --set-xmark 0x7/0xffffffff", "-j ACCEPT"},
 		"MINE":       {"-j RETURN"}, "KNOCKDX": {"-j DROP"},
@@ -94,7 +102,7 @@ func installed(rules *iptables.Ruleset, jumpsAt ...int) host {
 	}
 	for _, at := range jumpsAt {
 		h["INPUT"] = slices.Insert(h["INPUT"], at, "-j KNOCKD")
-		if rules.Chain("KNOCKD-PRE") != nil {
+		if rules.chain("KNOCKD-PRE") != nil {
 			h["PREROUTING"] = slices.Insert(h["PREROUTING"], at, "-j KNOCKD-PRE")
 		}
 	}
@@ -103,30 +111,26 @@ func installed(rules *iptables.Ruleset, jumpsAt ...int) host {
 
 func TestATransactionTurnsWhateverIsThereIntoWhatIsWanted(t *testing.T) {
 	for _, f := range protocol.Families() {
-		was := &iptables.Ruleset{Family: f}
+		was := &ruleset{Family: f}
 		rnd := rand.New(rand.NewPCG(1, uint64(f)))
-		eachRandom(t, f, 80, func(seed uint64, in iptables.Input) {
-			want := iptables.Render(in)
+		eachRandom(t, f, 80, func(seed uint64, in input) {
+			want := render(in)
 			if rnd.IntN(6) == 0 {
-				want = &iptables.Ruleset{Family: f} // removal
+				want = &ruleset{Family: f} // removal
 			}
 			jumps := [][]int{{0}, {0}, {2}, {1, 0}, {0, 1, 1}, {}}[rnd.IntN(6)]
-			if was.Empty() {
+			if was.empty() {
 				jumps = nil
 			}
 			h := installed(was, jumps...)
-			saved, err := iptables.ParseSave(f, h.save())
-			if err != nil {
-				t.Fatal(err)
-			}
-			text := iptables.Transaction(saved, want)
+			text := transaction(parseSaved(t, f, h.save()), want)
 			if text != "" {
 				if err := h.apply(text); err != nil {
 					t.Fatalf("seed %d: %v\n%s", seed, err, text)
 				}
 			}
 			wanted := installed(want, 0)
-			if want.Empty() {
+			if want.empty() {
 				wanted = installed(want)
 			}
 			if diff := cmp.Diff(wanted, h); diff != "" {
@@ -138,8 +142,8 @@ func TestATransactionTurnsWhateverIsThereIntoWhatIsWanted(t *testing.T) {
 }
 
 func TestNothingToDoIsNoText(t *testing.T) {
-	none := &iptables.Ruleset{Family: protocol.IPv4}
-	if text := iptables.Transaction(&iptables.Saved{Ours: none}, none); text != "" {
+	none := &ruleset{Family: protocol.IPv4}
+	if text := transaction(&saved{ours: none}, none); text != "" {
 		t.Errorf("got %q", text)
 	}
 }
@@ -148,12 +152,12 @@ func TestNothingToDoIsNoText(t *testing.T) {
 // table with the last rule that names it. One transaction frees the old rules
 // after it has taken the new ones, so both must be in the same.
 func TestAllOfAChangeOfATableIsOneTransaction(t *testing.T) {
-	eachRandom(t, protocol.IPv4, 20, func(seed uint64, in iptables.Input) {
-		rules, tables := iptables.Render(in), 1
-		if rules.Chain("KNOCKD-PRE") != nil {
+	eachRandom(t, protocol.IPv4, 20, func(seed uint64, in input) {
+		rules, tables := render(in), 1
+		if rules.chain("KNOCKD-PRE") != nil {
 			tables = 2
 		}
-		text := rules.Text()
+		text := rules.text()
 		if strings.Count(text, "COMMIT\n") != tables || strings.Count(text, "*filter\n") != 1 || !strings.HasSuffix(text, "COMMIT\n") {
 			t.Fatalf("seed %d:\n%s", seed, text)
 		}

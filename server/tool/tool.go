@@ -29,35 +29,56 @@ type Tool struct {
 	Said func(stderr string) (what string, line int)
 }
 
-// Run calls the tool and returns what it prints. The context is not passed on once a
-// text has been handed over: killing the tool would not tell whether it was done.
+// Run calls the tool and returns what it prints.
 //
 // Errors: [backend.ErrUnsupported] where the tool is not installed,
-// [backend.ErrPrivilege], a [*backend.ToolError].
+// [backend.ErrPrivilege], a [*backend.ToolError], the context's.
 func (t Tool) Run(ctx context.Context, stdin string, args ...string) (string, error) {
-	if err := ctx.Err(); err != nil {
+	wait, err := t.Start(ctx, stdin, args...)
+	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command(t.Name, args...)
-	text, err := inMemory(stdin)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", t.Name, err)
+	return wait()
+}
+
+// Start is Run that does not wait: the caller does, with the function that it returns. A
+// tool that was handed a text is not ended with the context: that would not tell whether
+// it was done.
+func (t Tool) Start(ctx context.Context, stdin string, args ...string) (wait func() (string, error), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	defer text.Close()
-	cmd.Stdin, cmd.ExtraFiles = text, t.Hold
+	cmd := exec.CommandContext(ctx, t.Name, args...)
+	if stdin != "" {
+		cmd = exec.Command(t.Name, args...)
+		text, err := inMemory(stdin)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.Name, err)
+		}
+		defer text.Close() // the tool has it
+		cmd.Stdin = text
+	}
+	cmd.ExtraFiles = t.Hold
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return stdout.String(), nil
-	case errors.Is(err, exec.ErrNotFound):
-		return "", backend.Unsupported("%s is not installed (Debian: apt install %s)", t.Name, t.Package)
-	case errors.As(err, &exit):
-		return "", t.refused(stderr.String(), stdin)
+	if err := cmd.Start(); errors.Is(err, exec.ErrNotFound) {
+		return nil, backend.Unsupported("%s is not installed (Debian: apt install %s)", t.Name, t.Package)
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
 	}
-	return "", fmt.Errorf("%s: %w", t.Name, err)
+	return func() (string, error) {
+		err := cmd.Wait()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+			return stdout.String(), nil
+		case stdin == "" && ctx.Err() != nil:
+			return "", ctx.Err()
+		case errors.As(err, &exit):
+			return "", t.refused(stderr.String(), stdin)
+		}
+		return "", fmt.Errorf("%s: %w", t.Name, err)
+	}, nil
 }
 
 // inMemory returns a file with a text. A tool that reads from a pipe would take a part for

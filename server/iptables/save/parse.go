@@ -57,3 +57,15 @@ func Parse(text string) ([]Table, error) {
 	}
 	return tables, nil
 }
+
+// Rules reads the rules of a chain in the output of `iptables -S CHAIN`.
+func Rules(text string) []string {
+	var rules []string
+	for line := range strings.Lines(text) {
+		if line, ok := strings.CutPrefix(line, "-A "); ok {
+			_, rule, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			rules = append(rules, rule)
+		}
+	}
+	return rules
+}

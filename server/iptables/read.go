@@ -1,0 +1,249 @@
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"knockkit/protocol"
+	"knockkit/server/backend"
+	"knockkit/server/iptables/save"
+)
+
+// families returns those of the asked ones that the kernel has: a host without IPv6 has
+// nothing to gate there.
+func families(asked protocol.Family) []protocol.Family {
+	return slices.DeleteFunc(protocol.Families(), func(f protocol.Family) bool {
+		_, err := os.Stat("/proc/thread-self/net/if_inet6")
+		return asked != protocol.Both && f != asked || f == protocol.IPv6 && err != nil
+	})
+}
+
+// readsAll reports whether a reading has all recency tables, and not only those of the
+// leases of one profile.
+func readsAll(d backend.Depth) bool { return d.Leases && (d.Profile == "" || d.Positions > 0) }
+
+// read reads the kernel. Error: [backend.ErrStale] where somebody has flushed the rules, and
+// the tables with them, meanwhile.
+func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, error) {
+	k := &kernel{depth: d, now: now(), recency: map[string][]Entry{}}
+	var err error
+	if k.limit, err = TableLimit(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	live := map[protocol.Family][]string{} // families in which rules of ours may be → tables
+	var ticks *ticker
+	for _, f := range families(d.Family) {
+		if live[f], err = tableNames(f); err != nil {
+			return nil, err
+		}
+		if d.Leases && ticks == nil && slices.Contains(live[f], clockOf(f)) {
+			ticks = startTicker(f)
+		}
+	}
+	if d.Rules {
+		err = k.readRules(ctx)
+	} else {
+		err = k.readRecords(ctx, live)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range k.members {
+		if err := k.readTables(m, live[m.family]); err != nil {
+			return nil, err
+		}
+	}
+	if ticks != nil && k.ages() {
+		k.clock, err = ticks.clock(ctx)
+	}
+	return k, err
+}
+
+// readTables reads the recency tables of a family.
+func (k *kernel) readTables(m *member, there []string) error {
+	var names []string
+	for _, t := range m.about.Tables {
+		names = append(names, t.name)
+	}
+	if readsAll(k.depth) { // others may hold somebody too
+		names = append(names, there...)
+	} else if t := (&tables{d: dialect{m.family}}); k.depth.Leases {
+		mine := []string{m.about.Leases[k.depth.Profile], m.about.Holders[k.depth.Profile], t.banned().name, t.fallen().name}
+		names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(mine, name) })
+	} else {
+		return nil
+	}
+	for i, name := range names {
+		if _, done := k.recency[name]; done {
+			continue
+		}
+		entries, err := readTable(name)
+		switch {
+		case err == nil:
+			k.recency[name] = entries
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		case i < len(m.about.Tables): // a rule named it
+			return backend.ErrStale
+		}
+	}
+	return nil
+}
+
+// ages reports whether the age of an entry means anything.
+func (k *kernel) ages() bool {
+	for name, entries := range k.recency {
+		if len(entries) > 0 && name != clockOf(protocol.IPv4) && name != clockOf(protocol.IPv6) {
+			return true
+		}
+	}
+	return false
+}
+
+// process is a tool that runs.
+type process struct {
+	wait func() (string, error)
+	name string
+}
+
+// start calls a tool that only reads. A goroutine of its own would be in another network
+// namespace, perhaps.
+func start(ctx context.Context, name string, args ...string) process {
+	wait, err := host(name).Start(ctx, "", args...)
+	if err != nil {
+		wait = func() (string, error) { return "", err }
+	}
+	return process{wait, name}
+}
+
+// readRules reads all rules of the host, of both flavours, and of all families side by side.
+func (k *kernel) readRules(ctx context.Context) error {
+	type saving struct {
+		family         protocol.Family
+		flavour, other string
+		mine, theirs   process
+		othersToo      bool
+	}
+	var all []*saving
+	for _, f := range families(k.depth.Family) {
+		s := &saving{family: f, other: flavourLegacy}
+		var err error
+		if s.flavour, err = Flavour(ctx, f); err != nil {
+			return err
+		}
+		if s.flavour == flavourLegacy {
+			s.other = flavourNFT
+		}
+		s.mine = start(ctx, command(f, "-save"))
+		all = append(all, s)
+		if s.othersToo, err = holdsTables(s.other, f); err == nil && s.othersToo {
+			name := command(f, strings.TrimPrefix(s.other, "iptables")+"-save")
+			_, missing := exec.LookPath(name)
+			if s.othersToo = missing == nil; s.othersToo {
+				s.theirs = start(ctx, name)
+			}
+		}
+	}
+	var failed error
+	parsed := parsedProfiles{}
+	for _, s := range all {
+		tables, err := s.mine.tables()
+		failed = errors.Join(failed, err)
+		mine := readSaved(s.family, tables)
+		m := newMember(s.family, k.depth, mine.ours.record(), mine, parsed)
+		k.members = append(k.members, m)
+		k.saved = append(k.saved, backend.Saved{Tool: s.flavour, Family: s.family, Tables: tables})
+		if s.othersToo {
+			tables, err := s.theirs.tables()
+			failed = errors.Join(failed, err)
+			k.saved = append(k.saved, backend.Saved{Tool: s.other, Family: s.family, Tables: tables})
+			m.mixed = mixed(s.flavour, s.other, tables)
+		}
+	}
+	return failed
+}
+
+func (p process) tables() ([]save.Table, error) {
+	out, err := p.wait()
+	if err != nil {
+		return nil, err
+	}
+	tables, err := save.Parse(out)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.name, err)
+	}
+	return tables, err
+}
+
+// mixed returns an error where the other flavour of iptables has rules of ours: both
+// would work on the same recency tables, each with its own half of the truth.
+func mixed(flavour, other string, tables []save.Table) error {
+	for _, t := range tables {
+		if t.Chain(chainTop) != nil {
+			return fmt.Errorf("%s holds rules of knockd already, and the iptables command is now %s: remove them with the other one first "+
+				"(%s-restore; see update-alternatives --display iptables)", other, flavour, other)
+		}
+	}
+	return nil
+}
+
+// readRecords reads KNOCKD-ABOUT of the families that may have one, and with a profile and a
+// family asked for also whether INPUT leads to us.
+func (k *kernel) readRecords(ctx context.Context, live map[protocol.Family][]string) error {
+	type listing struct{ about, input process }
+	list := func(f protocol.Family, chain string) process {
+		return start(ctx, command(f, ""), "--wait", "-S", chain)
+	}
+	all := map[protocol.Family]listing{}
+	for f, tables := range live {
+		if len(tables) == 0 {
+			continue
+		}
+		l := listing{about: list(f, chainAbout)}
+		if k.depth.Profile != "" && k.depth.Family != protocol.Both {
+			l.input = list(f, bases[0].chain)
+		}
+		all[f] = l
+	}
+	var failed error
+	parsed := parsedProfiles{}
+	for _, f := range families(k.depth.Family) {
+		rules, err := all[f].about.rules()
+		failed = errors.Join(failed, err)
+		m := newMember(f, k.depth, rules, nil, parsed)
+		k.members = append(k.members, m)
+		if all[f].input.wait != nil {
+			input, err := all[f].input.rules()
+			failed = errors.Join(failed, err)
+			if c := readCalls(chainTop, input); c.first == 0 && len(m.about.Profiles) > 0 {
+				m.drifted = append(m.drifted, m.notCalled(bases[0]))
+			}
+		}
+	}
+	return failed
+}
+
+// rules returns what `iptables -S CHAIN` prints: none where there is no such chain.
+func (p process) rules() ([]string, error) {
+	if p.wait == nil {
+		return nil, nil
+	}
+	out, err := p.wait()
+	if refused := new(backend.ToolError); errors.As(err, &refused) && isNoChain(refused.Output) {
+		return nil, nil
+	}
+	return save.Rules(out), err
+}
+
+// isNoChain reports whether a tool says that there is no such chain. iptables-nft says of
+// such a one that it is "incompatible".
+func isNoChain(text string) bool {
+	return strings.Contains(text, "No chain/target/match by that name") || strings.Contains(text, "is incompatible, use 'nft' tool")
+}

@@ -10,6 +10,7 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/say"
+	"knockkit/server"
 	"knockkit/server/backend"
 	"knockkit/server/events"
 )
@@ -43,11 +44,12 @@ func watch(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	look := h.looker()
-	if _, _, err := look(c.Context); err != nil {
+	clock := events.SystemClock()
+	look := h.looker(clock)
+	if _, err := look(c.Context); err != nil {
 		return explainError(err)
 	}
-	feed := events.NewFeed(look)
+	feed := events.NewFeed(clock, look)
 	feed.Every = watchLook
 	if say.IsTerminal(c.App.Writer) && !c.Bool("json") && !c.Bool("plain") {
 		return h.liveView(feed, look)
@@ -68,14 +70,16 @@ func watch(c *cli.Context) error {
 }
 
 // looker returns a function that reads the kernel through whichever backend holds
-// rules at the moment.
-func (h *host) looker() events.Look {
-	return func(ctx context.Context) (backend.Installed, []backend.Source, error) {
-		s, err := h.live(ctx)
+// rules at the moment. Several goroutines may call it.
+func (h *host) looker(clock events.Clock) events.Look {
+	return func(ctx context.Context) (events.Seen, error) {
+		began := clock()
+		b, _, err := server.OpenLive(ctx, h.backendName())
 		if err != nil {
-			return backend.Installed{}, nil, err
+			return events.Seen{}, explainError(err)
 		}
-		return s.Look(ctx)
+		in, sources, err := server.New(b, h.settings).Look(ctx)
+		return events.Seen{Began: began, Reading: &backend.Reading{Installed: in, Sources: sources}}, err
 	}
 }
 

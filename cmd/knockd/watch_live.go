@@ -64,8 +64,11 @@ func (h *host) liveView(feed *events.Feed, look events.Look) error {
 // lookCommand reads the kernel for the view.
 func lookCommand(ctx context.Context, look events.Look) tea.Cmd {
 	return func() tea.Msg {
-		in, sources, err := look(ctx)
-		return lookMsg{sources, in.Drift, time.Now(), err}
+		seen, err := look(ctx)
+		if err != nil {
+			return lookMsg{at: time.Now(), err: err}
+		}
+		return lookMsg{seen.Sources, seen.Drift, time.Now(), nil}
 	}
 }
 

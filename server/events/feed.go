@@ -9,8 +9,14 @@ import (
 	"knockkit/server/backend"
 )
 
+// Seen is what a look at the kernel has shown.
+type Seen struct {
+	Began Moment
+	*backend.Reading
+}
+
 // Look reads what is installed and who holds what.
-type Look func(ctx context.Context) (backend.Installed, []backend.Source, error)
+type Look func(ctx context.Context) (Seen, error)
 
 // Feed publishes the events of this network namespace on its hub: as the listener
 // of the NFLOG group, who serves all others, or else as one of those others. When
@@ -26,7 +32,7 @@ type Feed struct {
 	Say func(Role, error)
 
 	refresh chan struct{}
-	seen    chan seen
+	seen    chan Seen
 	last    Role
 }
 
@@ -40,9 +46,9 @@ const (
 	Waiting  Role = "waits for its turn" // the error says for whom
 )
 
-// NewFeed returns a feed with a hub of its own.
-func NewFeed(look Look) *Feed {
-	return &Feed{Hub: NewHub(), Look: look, Clock: SystemClock(), refresh: make(chan struct{}, 1), seen: make(chan seen, 1)}
+// NewFeed returns a feed with a hub of its own. Its looks begin at moments of the clock.
+func NewFeed(clock Clock, look Look) *Feed {
+	return &Feed{Hub: NewHub(), Look: look, Clock: clock, refresh: make(chan struct{}, 1), seen: make(chan Seen, 1)}
 }
 
 // Refresh says that other profiles are installed now.
@@ -54,10 +60,10 @@ func (f *Feed) Refresh() {
 }
 
 // Seen gives the feed a look at the kernel that somebody else had, so that it need
-// not look itself. It began at that moment of the feed's clock.
-func (f *Feed) Seen(began Moment, in backend.Installed, sources []backend.Source) {
+// not look itself.
+func (f *Feed) Seen(s Seen) {
 	select {
-	case f.seen <- seen{began, in, sources, nil}:
+	case f.seen <- s:
 	default: // another one is waiting
 	}
 }

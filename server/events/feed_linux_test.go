@@ -41,7 +41,8 @@ func (f *fed) said() string {
 
 func run(t *testing.T, h *lab.Host, in backend.Installed) *fed {
 	t.Helper()
-	f := &fed{Feed: NewFeed(func(context.Context) (backend.Installed, []backend.Source, error) { return in, nil, nil })}
+	clock := SystemClock()
+	f := &fed{Feed: NewFeed(clock, func(context.Context) (Seen, error) { return Seen{clock(), &backend.Reading{Installed: in}}, nil })}
 	f.Say = func(r Role, err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()

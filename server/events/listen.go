@@ -25,12 +25,10 @@ type batch struct {
 	err     error
 }
 
-// seen is what one look at the kernel brought.
-type seen struct {
-	began     Moment
-	installed backend.Installed
-	sources   []backend.Source
-	err       error
+// looked is how one look at the kernel went.
+type looked struct {
+	Seen
+	err error
 }
 
 // listener is the process that has the group.
@@ -56,14 +54,14 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	batches := make(chan batch)
 	go receive(ctx, group, batches)
 	context.AfterFunc(ctx, func() { group.Close() }) // ends a read that waits
-	looks := make(chan seen, 1)
+	looks := make(chan looked, 1)
 	looking := false
 	look := func() {
 		looking, l.looked = true, l.Clock()
-		go func(began Moment) {
-			in, sources, err := f.Look(ctx)
-			looks <- seen{began, in, sources, err}
-		}(l.looked)
+		go func() {
+			s, err := f.Look(ctx)
+			looks <- looked{s, err}
+		}()
 	}
 	look() // what is installed has to be known before the first report can be told
 	first := <-looks
@@ -93,7 +91,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			looking = false
 			l.take(s)
 		case s := <-f.seen:
-			l.take(s)
+			l.take(looked{s, nil})
 		case <-f.refresh:
 			if looking { // that one may have begun too early
 				f.Refresh()
@@ -164,9 +162,9 @@ func (l *listener) strange(reports []Report) bool {
 
 // take brings a look at the kernel into the story. One that failed is tried again
 // when it is due: until then times are counted.
-func (l *listener) take(s seen) {
+func (l *listener) take(s looked) {
 	if s.err == nil {
-		l.publish(l.story.Sync(l.Clock(), s.began, s.installed, s.sources))
+		l.publish(l.story.Sync(l.Clock(), s.Began, s.Installed, s.Sources))
 	}
 }
 

@@ -2,38 +2,28 @@ package metrics
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"knockkit/server"
 	"knockkit/server/backend"
 )
 
-// A look at the kernel runs the host's tools: one serves all visits for a while.
-const (
-	lookFresh   = 2 * time.Second
-	lookTimeout = 5 * time.Second
-)
+// readTimeout is how long the kernel may be read for a visit.
+const readTimeout = 5 * time.Second
 
-// kernel is what a look at the kernel shows, as metrics.
+// kernel is what a reading of the kernel shows, as metrics.
 type kernel struct {
-	look func(context.Context) (server.Status, error)
-
-	mu   sync.Mutex
-	last server.Status
-	err  error
-	at   time.Time
+	read func(context.Context) (*backend.Reading, error)
 
 	leases, positions, banned, profiles, drift, used, room, ok *prometheus.Desc
 }
 
-func newKernel(look func(context.Context) (server.Status, error)) *kernel {
+func newKernel(read func(context.Context) (*backend.Reading, error)) *kernel {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
-	return &kernel{look: look,
+	return &kernel{read: read,
 		leases:    desc(Leases, "Leases that the kernel holds.", labelProfile),
 		positions: desc(Positions, "Sources that have knocked right so far.", labelProfile),
 		banned:    desc(Banned, "Sources that are banned."),
@@ -57,17 +47,19 @@ func (k *kernel) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v int, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 	}
-	st, err := k.status()
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	is, err := k.read(ctx)
 	if err != nil {
 		gauge(k.ok, 0)
 		return
 	}
 	gauge(k.ok, 1)
 	leases, positions, banned := map[string]int{}, map[string]int{}, 0
-	for _, p := range st.Profiles {
-		leases[p.Profile.Name], positions[p.Profile.Name] = 0, 0
+	for _, p := range is.Profiles {
+		leases[p.Name], positions[p.Name] = 0, 0
 	}
-	for _, s := range st.Sources {
+	for _, s := range backend.Longest(is.Sources) {
 		switch s.State {
 		case backend.Open:
 			leases[s.Profile]++
@@ -84,23 +76,10 @@ func (k *kernel) Collect(to chan<- prometheus.Metric) {
 		gauge(k.positions, n, p)
 	}
 	gauge(k.banned, banned)
-	gauge(k.profiles, len(st.Profiles))
-	gauge(k.drift, min(len(st.Drift), 1))
-	for _, f := range st.Fill {
+	gauge(k.profiles, len(is.Profiles))
+	gauge(k.drift, min(len(is.Drift), 1))
+	for _, f := range is.Fill {
 		gauge(k.used, f.Entries, f.Table)
 		gauge(k.room, f.Limit, f.Table)
 	}
-}
-
-// status looks, or remembers the last look.
-func (k *kernel) status() (server.Status, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if time.Since(k.at) > lookFresh {
-		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
-		defer cancel()
-		k.last, k.err = k.look(ctx)
-		k.at = time.Now()
-	}
-	return k.last, k.err
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"knockkit/server"
+	"knockkit/server/backend"
 	"knockkit/server/events"
 )
 
@@ -25,9 +25,9 @@ type Metrics struct {
 	reloadAt prometheus.Gauge
 }
 
-// New returns metrics that are all 0. look reads the kernel; it is called for a
-// visit of the page, at most once in two seconds.
-func New(look func(context.Context) (server.Status, error)) *Metrics {
+// New returns metrics that are all 0. read is called for each visit of the page, perhaps for
+// several at once, and need not read the kernel each time. It has to know how full tables are.
+func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), counters: map[events.Kind]*prometheus.CounterVec{}}
 	for _, c := range []struct {
 		kind       events.Kind
@@ -48,7 +48,7 @@ func New(look func(context.Context) (server.Status, error)) *Metrics {
 	m.repairs = m.counter(Repairs, "Times that the rules were put right after another tool had changed them.")
 	m.reloadOK = m.gauge(ReloadOK, "1 when the last reading of the profiles was installed, 0 when it was refused.")
 	m.reloadAt = m.gauge(ReloadAt, "When the profiles were last read.")
-	m.registry.MustRegister(newKernel(look), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(newKernel(read), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -32,10 +32,10 @@ func (s *stepper) step(now events.Moment) time.Duration {
 
 // keepTimes gives leases the time back that a step of the clock took from them, or
 // added: with iptables, those that were given for a time of their own end at a time
-// of day. It returns who holds what afterwards.
-func (k *keeper) keepTimes(ctx context.Context, by time.Duration, held []backend.Source) []backend.Source {
+// of day. It returns what the kernel holds afterwards.
+func (k *keeper) keepTimes(ctx context.Context, by time.Duration, seen events.Seen) events.Seen {
 	changed := false
-	for _, s := range moved(k.memory.Running(k.clock().Up, k.wanted.Profiles), by, held) {
+	for _, s := range moved(k.memory.Running(k.clock().Up, k.wanted.Profiles), by, seen.Sources) {
 		left := s.Left.Round(time.Second)
 		if _, err := k.host.Grant(ctx, s.Profile, s.Address, left); err != nil {
 			k.Log.Warn("a lease has lost its time", "profile", s.Profile, "address", s.Address, "err", err)
@@ -45,11 +45,11 @@ func (k *keeper) keepTimes(ctx context.Context, by time.Duration, held []backend
 		k.Log.Info("a lease keeps its time", "profile", s.Profile, "address", s.Address, "left", left)
 	}
 	if !changed {
-		return held
+		return seen
 	}
-	_, again, err := k.host.Look(ctx)
+	again, err := k.reader.fresh(ctx)
 	if err != nil {
-		return held
+		return seen
 	}
 	return again
 }

@@ -12,5 +12,8 @@
 //	rules      says when somebody has changed rules
 //	metrics    the page for Prometheus
 //
+// What they know of the kernel comes from one reader: one read at a time, shared by who asks
+// meanwhile. What the keeper knows is its task's alone.
+//
 // Files and commands are the caller's: [Config] says how to load and what to open.
 package service

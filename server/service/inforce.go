@@ -19,6 +19,7 @@ func (k *keeper) tellInForce(ctx context.Context, in backend.Installed) {
 	}
 	if k.rulesChanged && k.Shadows != nil {
 		k.shadows = k.Shadows(ctx, k.wanted.Profiles)
+		giveBack()
 	}
 	k.rulesChanged = false
 	reading := server.Reading{Network: network, Shadows: k.shadows, Settings: k.wanted.Settings}

@@ -7,12 +7,10 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"sync"
 	"time"
 
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 	"knockkit/server/events"
 	"knockkit/server/follow"
 )
@@ -36,9 +34,11 @@ const WorkLimit = 20 * time.Second
 const maxRemembered = 65535
 
 // keeper sees to it that what is wanted is installed. Its run is the only one that
-// changes rules.
+// changes rules, and that knows of its fields.
 type keeper struct {
 	*Service
+	host   Host
+	wanted Wanted
 	memory *follow.Leases // who held one when the kernel was last seen in order: what a flush would make it forget
 	clocks stepper
 	cost   time.Duration // of the last check, in processor time
@@ -47,10 +47,6 @@ type keeper struct {
 	rulesChanged bool            // since the rules of others were read
 	shadows      []server.Reason // what was seen then
 	told         []server.Reason // why profiles are not in force, as last logged
-
-	mu     sync.Mutex // look and status are called by other tasks
-	host   Host
-	wanted Wanted
 }
 
 func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: follow.New(maxRemembered)} }
@@ -153,34 +149,13 @@ func (k *keeper) observe(i events.Item) (first bool) {
 
 // use makes a server and what it is to install the current ones.
 func (k *keeper) use(h Host, w Wanted) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.host, k.wanted = h, w
-}
-
-func (k *keeper) current() (Host, Wanted) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.host, k.wanted
-}
-
-// look reads the kernel, for the feed.
-func (k *keeper) look(ctx context.Context) (backend.Installed, []backend.Source, error) {
-	h, _ := k.current()
-	defer giveBack()
-	return h.Look(ctx)
-}
-
-// status reads the kernel, for the metrics.
-func (k *keeper) status(ctx context.Context) (server.Status, error) {
-	h, _ := k.current()
-	return h.Status(ctx, nil, nil)
+	k.reader.use(h)
 }
 
 // summary is the service in one line, for systemctl status.
 func (k *keeper) summary() string {
-	_, w := k.current()
-	return fmt.Sprintf("%s installed, %s remembered", count(len(w.Profiles), "profile"), count(k.memory.Len(), "lease"))
+	return fmt.Sprintf("%s installed, %s remembered", count(len(k.wanted.Profiles), "profile"), count(k.memory.Len(), "lease"))
 }
 
 // failure logs what failed, unless it is the same as last time.
@@ -196,8 +171,7 @@ func (k *keeper) failure(what string, err error) {
 func (k *keeper) removeAll(ended error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), exitPatience)
 	defer cancel()
-	h, _ := k.current()
-	change, err := h.Remove(ctx, nil)
+	change, err := k.host.Remove(ctx, nil)
 	if err == nil {
 		k.Log.Info("removed", "profiles", change.Removed)
 	}

@@ -15,7 +15,6 @@ import (
 	"knockkit/server"
 	"knockkit/server/backend"
 	"knockkit/server/events"
-	"knockkit/server/metrics"
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }
@@ -39,16 +38,14 @@ func newKept(t *testing.T) *kept {
 	}
 	k := &kept{t: t, on: labtest.NewHost(t, "server"), now: events.Moment{Wall: time.Now()}}
 	k.is = Wanted{Profiles: []*protocol.Profile{p}, Settings: server.DefaultSettings(), Files: 1}
-	s := &Service{clock: func() events.Moment { return k.now }, Config: Config{
+	k.keeper = newKeeper(newService(Config{
 		Load: func() (Wanted, error) { return k.is, nil },
 		Log:  slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Open: func(ctx context.Context, settings server.Settings) (Host, error) {
 			b, _, err := server.OpenBackend(ctx, "iptables")
 			return server.New(b, settings), err
 		},
-	}}
-	k.keeper = newKeeper(s)
-	s.feed, s.metrics = events.NewFeed(k.look), metrics.New(k.status)
+	}, func() events.Moment { return k.now }))
 	k.do(func() error { return k.start(t.Context()) })
 	return k
 }

@@ -24,10 +24,12 @@ func (k *keeper) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in, leases, err := h.Look(ctx)
+	k.reader.use(h)
+	seen, err := k.reader.fresh(ctx)
 	if err != nil {
 		return err
 	}
+	in := seen.Installed
 	for _, b := range w.Broken {
 		k.Log.Error("a file cannot be used", "err", b.Err)
 		for _, p := range in.Profiles {
@@ -42,8 +44,7 @@ func (k *keeper) start(ctx context.Context) error {
 		w.Profiles = in.Profiles
 	}
 	k.use(h, w)
-	now := k.clock().Up
-	k.memory.Sync(now, now, backend.Keep(leases, in.Profiles, w.Profiles))
+	k.memory.Sync(seen.Began.Up, seen.Began.Up, backend.Keep(seen.Sources, in.Profiles, w.Profiles))
 	k.metrics.Reloaded(time.Now(), len(w.Broken) == 0)
 	return k.install(ctx, server.InstallOptions{Exactly: true, Guard: k.Guard}, "installed")
 }
@@ -87,7 +88,7 @@ func (k *keeper) read() (Wanted, error) {
 
 // change installs what is wanted now. After an error what was wanted before still is.
 func (k *keeper) change(ctx context.Context, w Wanted) error {
-	beforeHost, was := k.current()
+	before, was := k.host, k.wanted
 	if same(was, w) {
 		k.Log.Info("the files say what is installed", "profiles", names(was.Profiles))
 		return nil
@@ -102,7 +103,7 @@ func (k *keeper) change(ctx context.Context, w Wanted) error {
 	}
 	k.use(h, w)
 	if err := k.install(ctx, server.InstallOptions{Exactly: true}, "reloaded"); err != nil {
-		k.use(beforeHost, was)
+		k.use(before, was)
 		return err
 	}
 	k.memory.Keep(was.Profiles, w.Profiles)

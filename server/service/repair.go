@@ -22,24 +22,23 @@ const flushes = 5
 // check looks whether what is wanted is installed, and puts it right. While all is
 // well it takes note of who holds a lease.
 func (k *keeper) check(ctx context.Context) error {
-	began := k.clock()
-	in, held, err := k.host.Look(ctx)
+	seen, err := k.reader.fresh(ctx)
 	if err != nil {
 		k.failure("the kernel cannot be read", err)
 		return err
 	}
+	in, held := seen.Installed, seen.Sources
 	wrong := k.wrong(in)
 	if len(wrong) == 0 {
-		if step := k.clocks.step(began); step != 0 {
+		if step := k.clocks.step(seen.Began); step != 0 {
 			k.Log.Warn("the machine's clock was set", "by", step)
-			held = k.keepTimes(ctx, step, held)
+			seen = k.keepTimes(ctx, step, seen)
 		}
-		k.memory.Sync(k.clock().Up, began.Up, held)
-		k.feed.Seen(began, in, held)
+		k.memory.Sync(k.clock().Up, seen.Began.Up, seen.Sources)
+		k.feed.Seen(seen)
 		k.failed = ""
 		k.tellInForce(ctx, in)
 		k.manager.status("%s", k.summary())
-		giveBack()
 		return nil
 	}
 	kept, err := k.putRight(ctx, in, held)
@@ -99,11 +98,11 @@ func (k *keeper) putRight(ctx context.Context, in backend.Installed, held []back
 			return 0, err
 		}
 		kept = len(lost) + leases(held)
-		_, now, err := k.host.Look(ctx)
-		if err != nil || len(k.lost(now)) == 0 {
+		again, err := k.reader.fresh(ctx)
+		if err != nil || len(k.lost(again.Sources)) == 0 {
 			break // what cannot be read now is read at the next check
 		}
-		held = now
+		held = again.Sources
 	}
 	return kept, nil
 }

@@ -12,7 +12,6 @@ import (
 	"knockkit/server"
 	"knockkit/server/backend"
 	"knockkit/server/events"
-	"knockkit/server/metrics"
 )
 
 // raced is a host on which another tool works at the very moments that no real one
@@ -67,10 +66,7 @@ func TestAFlushWhileTheKernelIsReadOrPutRightTakesNoLease(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			host := &raced{looks: c.looks}
-			k := newKeeper(&Service{
-				Config: Config{Log: slog.New(slog.DiscardHandler)}, clock: func() events.Moment { return at(time.Second) },
-				feed: events.NewFeed(nil), metrics: metrics.New(nil),
-			})
+			k := newKeeper(newService(Config{Log: slog.New(slog.DiscardHandler)}, func() events.Moment { return at(time.Second) }))
 			wanted := mysql()
 			wanted.Once = strings.HasPrefix(c.name, "once: ")
 			whole.Profiles[0] = wanted // what the looks see

@@ -58,12 +58,20 @@ type Config struct {
 type Service struct {
 	Config
 	clock   events.Clock
+	reader  *reader
 	feed    *events.Feed
 	metrics *metrics.Metrics
 	manager manager
 	deaf    atomic.Bool   // no events come: somebody else has the NFLOG group, or we may not listen
 	unasked atomic.Bool   // commands cannot ask for a look: somebody else has the name
 	due     chan struct{} // something calls for a look at the kernel; one is enough
+}
+
+func newService(c Config, clock events.Clock) *Service {
+	s := &Service{Config: c, clock: clock, reader: &reader{clock: clock}, manager: manager{c.Log.Warn}, due: make(chan struct{}, 1)}
+	s.feed, s.metrics = events.NewFeed(clock, s.reader.fresh), metrics.New(s.reader.recent)
+	s.feed.Say = s.sayRole
+	return s
 }
 
 // Run runs the service until the context ends. The rules stay, unless the
@@ -75,11 +83,8 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer one.Close()
-	s := &Service{Config: c, clock: events.SystemClock(), manager: manager{c.Log.Warn}, due: make(chan struct{}, 1)}
+	s := newService(c, events.SystemClock())
 	k := newKeeper(s)
-	s.feed = events.NewFeed(k.look)
-	s.feed.Say, s.feed.Clock = s.sayRole, s.clock
-	s.metrics = metrics.New(k.status)
 	changed := make(chan string)
 	folder := folderTask(c.Folder, changed, c.Log) // watched from now on: no change after the first reading is missed
 	if err := k.start(ctx); err != nil {
@@ -103,7 +108,7 @@ func Run(ctx context.Context, c Config) error {
 	if addr := k.wanted.Settings.Metrics; addr.IsValid() {
 		tasks = append(tasks, pageTask(addr, s.metrics, c.Log))
 	}
-	summary := k.summary() // now: the keeper's memory is its own from here on
+	summary := k.summary() // now: from here on all of the keeper is its task's
 	err = runAll(ctx, tasks, func() { s.manager.ready(summary) })
 	s.manager.stopping()
 	if c.RemoveOnExit {

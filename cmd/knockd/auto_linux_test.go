@@ -71,7 +71,7 @@ func eachAuto(t *testing.T, f func(t *testing.T, s *site, backend string)) {
 	atOnce(t, func(t *testing.T, s *site) {
 		backend := "iptables"
 		if strings.HasSuffix(t.Name(), "/nftables") {
-			backend, s.path = "nftables", withoutIPTables(t)
+			backend, s.env = "nftables", []string{"PATH=" + withoutIPTables(t)}
 		}
 		s.settings("backend = \"auto\"\n")
 		f(t, s, backend)

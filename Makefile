@@ -183,7 +183,7 @@ endef
 
 # What the benchmark compares us with, beside the tools of the tests. A program that
 # is not there is "not measured".
-BENCH_TOOLS := iptables:iptables nft:nftables knock:knockd fwknopd:fwknop-server fwknop:fwknop-client
+BENCH_TOOLS := iptables:iptables nft:nftables /usr/bin/time:time knock:knockd fwknopd:fwknop-server fwknop:fwknop-client
 
 .PHONY: bench
 bench: ## measure everything and write docs/performance.md (root, six to ten minutes)

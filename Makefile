@@ -32,7 +32,7 @@ DEMO_TOOLS := iptables:iptables
 # Debian's knock and knockd are asked for by their paths: ours have the same names.
 TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server mariadb:mariadb-client \
 	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish \
-	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc \
+	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc strace:strace /usr/bin/time:time \
 	ufw:ufw firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban \
 	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container $(if $(ROOT),debootstrap:debootstrap) \
 	$(if $(VM),qemu-system-x86_64:qemu-system-x86 busybox:busybox-static modprobe:kmod cpio:cpio)
@@ -183,7 +183,7 @@ endef
 
 # What the benchmark compares us with, beside the tools of the tests. A program that
 # is not there is "not measured".
-BENCH_TOOLS := iptables:iptables nft:nftables knock:knockd fwknopd:fwknop-server fwknop:fwknop-client
+BENCH_TOOLS := iptables:iptables nft:nftables /usr/bin/time:time knock:knockd fwknopd:fwknop-server fwknop:fwknop-client
 
 .PHONY: bench
 bench: ## measure everything and write docs/performance.md (root, six to ten minutes)

@@ -86,6 +86,7 @@ func parts() []part {
 		{"packets", func(b *bench, p *page) (err error) { p.Packets, err = b.packets(); return err }},
 		{"opening", func(b *bench, p *page) (err error) { p.Opening, err = b.opening(); return err }},
 		{"install", func(b *bench, p *page) (err error) { p.Installing, err = b.installing(); return err }},
+		{"commands", func(b *bench, p *page) (err error) { p.Commands, err = b.commands(); return err }},
 		{"flood", func(b *bench, p *page) (err error) { p.Floods, err = b.floods(); return err }},
 		{"networks", func(b *bench, p *page) (err error) { p.Networks, err = b.networks(); return err }},
 		{"positions", func(b *bench, p *page) (err error) { p.Positions, err = b.positions(); return err }},

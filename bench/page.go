@@ -20,6 +20,7 @@ type page struct {
 	Packets    []*packetCost
 	Opening    []*openingTime
 	Installing []*installTime
+	Commands   []*commandCost
 	Floods     []*floodResult
 	Positions  []*heldResult
 	Networks   []badnet.Row

@@ -41,6 +41,22 @@ func measured() *page {
 			p.Installing = append(p.Installing, &installTime{name, n, stat.Of(float64(n) / 100), stat.Of(float64(n))})
 		}
 	}
+	took := func(v stage.Variant, profiles, positions int, seconds float64) {
+		c := &commandCost{Variant: v, Profiles: profiles, Positions: positions, Seconds: map[command]stat.Sample{}, Peak: map[command]int{}}
+		for _, what := range append(byProfiles(), byPositions()...) {
+			c.Seconds[what], c.Peak[what] = stat.Of(seconds), 20<<20
+		}
+		p.Commands = append(p.Commands, c)
+	}
+	for _, v := range stage.Variants() {
+		for _, n := range commandProfiles() {
+			took(v, n, 0, float64(n)/1000)
+		}
+		if v.Backend == "nftables" {
+			took(v, 1, 60_000, 0.002)
+			took(v, 1, 524_288, 60)
+		}
+	}
 	for _, rate := range rates() {
 		for _, d := range flooded() {
 			p.Floods = append(p.Floods, &floodResult{Name: d.name, Missing: d.program != "", Rate: rate, Sent: float64(rate) / 2, Visits: 40, Opens: 30, MS: stat.Of(7)})
@@ -91,6 +107,11 @@ func TestThePageSaysWhatWasMeasuredAndWhatWasNot(t *testing.T) {
 		"| iptables, 100 profiles to 1: a gated port | at most 1.5 | 1.10 | yes |",       // 1,100 to 1,001 ns
 		"| ours, nftables: install of 1,000 to 100 | at most 15 | 10.00 | yes |",         // 10 s to 1 s
 		"| ours, nftables: install of 1,000 profiles | at most 5 s | 10.00 s | **no** |", // 10 s
+		"| nftables: `grant` | 1.0 ms | 100 ms | 500 ms | 1.0 s |",
+		"| `grant` | 1.0 ms, 20 MB | 2.0 ms, 20 MB | 60 s, 20 MB |",
+		"| nftables: grant with 500 profiles, less 150 ms, to 1 | at most 4 | 350.00 | **no** |",
+		"| nftables: revoke with 60,000 positions, less 150 ms, to none | at most 3 | 0.00 | yes |",
+		"| nftables: status with 524,288 positions: memory | at most 64 MB | 20.00 MB | yes |",
 	} {
 		if !strings.Contains(text, row) {
 			t.Errorf("there is no %q in\n%s", row, text)
@@ -103,7 +124,7 @@ func TestThePageSaysWhatWasMeasuredAndWhatWasNot(t *testing.T) {
 
 func TestAPartThatWasNotMeasuredLeavesNoChapter(t *testing.T) {
 	p := measured()
-	p.Packets, p.Opening, p.Floods, p.Positions, p.Quick = nil, nil, nil, nil, true
+	p.Packets, p.Opening, p.Commands, p.Floods, p.Positions, p.Quick = nil, nil, nil, nil, nil, true
 	text, _ := written(t, p)
 	var chapters []string
 	for l := range strings.Lines(text) {

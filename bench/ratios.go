@@ -97,5 +97,8 @@ func (p *page) ratios() []ratio {
 				ratio{ours + ": install of 1,000 to 100", thousand / hundred, "", 15, true})
 		}
 	}
+	if p.Commands != nil {
+		all = append(all, p.commandRatios()...)
+	}
 	return all
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ type site struct {
 	t      *testing.T
 	host   *lab.Host
 	config string
-	path   string // PATH of what runs on it; "": as it is here
+	env    []string // of what runs on it, beside the test's own: PATH=…
 }
 
 // eachFlavour runs a test on iptables-nft and iptables-legacy.
@@ -53,7 +54,7 @@ func atOnce(t *testing.T, f func(t *testing.T, s *site)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			s.path = labtest.PathOf(t, flavour) + ":" + os.Getenv("PATH")
+			s.env = []string{"PATH=" + labtest.PathOf(t, flavour) + ":" + os.Getenv("PATH")}
 			s.settings(fmt.Sprintf("backend = %q\n", backend))
 			f(t, s)
 		})
@@ -91,7 +92,9 @@ func (s *site) write(file, text string) {
 
 // command is the program with the site's configuration.
 func (s *site) command(args ...string) *exec.Cmd {
-	return exec.Command(program(s.t), append([]string{"--config", s.config}, args...)...)
+	cmd := exec.Command(program(s.t), append([]string{"--config", s.config}, args...)...)
+	cmd.Env = append(os.Environ(), s.env...)
+	return cmd
 }
 
 // knockd runs the program to its end. It leaves out what the program says of the kernel's
@@ -118,10 +121,7 @@ func (s *site) wholly(args ...string) lab.Output {
 // try runs any program on the site to its end.
 func (s *site) try(stdin, name string, args ...string) lab.Output {
 	s.t.Helper()
-	if s.path != "" {
-		name, args = "env", append([]string{"PATH=" + s.path, name}, args...)
-	}
-	return labtest.Run(s.t, s.host, stdin, name, args...)
+	return labtest.Run(s.t, s.host, stdin, "env", append(append(slices.Clone(s.env), name), args...)...)
 }
 
 // tool is try that fails unless the program ends well.
@@ -159,7 +159,7 @@ func (s *site) says(code int, words string, args ...string) {
 func (s *site) rules(tool string) string {
 	s.t.Helper()
 	var lines []string
-	for _, line := range strings.Split(labtest.MustRun(s.t, s.host, "", tool+"-save"), "\n") {
+	for _, line := range strings.Split(s.tool("", tool+"-save"), "\n") {
 		if strings.HasPrefix(line, ":") {
 			line, _, _ = strings.Cut(line, " [")
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,6 +40,13 @@ func (m inLab) Run() int {
 	}
 	defer os.RemoveAll(dir)
 	os.Setenv(builtDir, dir)
+	// The three backends of a test side by side, on two processors too: most of the time
+	// they wait.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "3"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.M.Run()
 }
 

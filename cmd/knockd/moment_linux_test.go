@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,7 +51,7 @@ func (s *served) try(patience string, more ...string) *asked {
 	s.t.Helper()
 	a := &asked{s: s, said: &safeBuffer{}, asks: make(chan time.Time, 1)}
 	a.cmd = s.command(append([]string{"install", "--try", patience}, more...)...)
-	a.cmd.Env = append(os.Environ(), "SSH_CONNECTION=")
+	a.cmd.Env = append(a.cmd.Env, "SSH_CONNECTION=")
 	a.cmd.Stderr = a
 	var err error
 	if a.answer, err = a.cmd.StdinPipe(); err != nil {
@@ -112,7 +113,7 @@ func (a *asked) ends() (kept bool) {
 func TestAroundTheEndOfTheTimeWhatATrialSaysIsWhatTheKernelHas(t *testing.T) {
 	const patience = time.Second
 	moments := []int{-200, -100, -50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100, 200} // milliseconds from the end
-	eachBackend(t, func(t *testing.T, s *served) {
+	eachBackendAtOnce(t, func(t *testing.T, s *served) {
 		var kept []int
 		for _, moment := range moments {
 			a := s.try(patience.String())
@@ -134,24 +135,30 @@ func TestAroundTheEndOfTheTimeWhatATrialSaysIsWhatTheKernelHas(t *testing.T) {
 	})
 }
 
-// slow puts tools first on PATH that start to commit after a time, and returns a file that
-// is there once one was started.
-func slow(t *testing.T, by string) (started string) {
+// slow puts tools first on the PATH of the site, until the test ends, that start to commit
+// after a time. It returns a file that is there once one was started.
+func (s *served) slow(t *testing.T, by string) (started string) {
 	t.Helper()
 	dir := t.TempDir()
 	started = filepath.Join(dir, "started")
 	for name, when := range map[string]string{"nft": `[ "$1" = -f ]`, "iptables-restore": "true", "ip6tables-restore": "true"} {
-		tool, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tool := strings.TrimSpace(s.tool("", "sh", "-c", "command -v "+name))
 		script := fmt.Sprintf("#!/bin/sh\nif %s; then : > %s; sleep %s; fi\nexec %s \"$@\"\n", when, started, by, tool)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	path := strings.TrimSpace(s.tool("", "printenv", "PATH"))
+	s.sets(t, "PATH="+dir+":"+path)
 	return started
+}
+
+// sets adds to the environment of what runs on the site, until the test ends.
+func (s *served) sets(t *testing.T, variable string) {
+	t.Helper()
+	before := s.env
+	s.env = append(slices.Clone(before), variable)
+	t.Cleanup(func() { s.env = before })
 }
 
 func is(file string) bool {
@@ -164,13 +171,13 @@ func is(file string) bool {
 // and since there is much to commit.
 func TestATrialCountsFromWhenTheKernelHasTheRules(t *testing.T) {
 	const patience = time.Second
-	eachBackend(t, func(t *testing.T, s *served) {
+	eachBackendAtOnce(t, func(t *testing.T, s *served) {
 		for _, c := range []struct {
 			name  string
 			delay func(t *testing.T) (least time.Duration)
 		}{
-			{"a slow tool", func(t *testing.T) time.Duration { slow(t, "1.2"); return 1200 * time.Millisecond }},
-			{"the lock of iptables", func(t *testing.T) time.Duration { holdXtables(t, s, 3*time.Second); return 3 * time.Second }},
+			{"a slow tool", func(t *testing.T) time.Duration { s.slow(t, "1.2"); return 1200 * time.Millisecond }},
+			{"the lock of iptables", func(t *testing.T) time.Duration { s.holdXtables(t, 3*time.Second); return 3 * time.Second }},
 			{"500 profiles", func(*testing.T) time.Duration {
 				for i := range 500 {
 					s.profile(fmt.Sprintf("p%d", i), fmt.Sprintf("sequence = [\"%d/tcp\", \"%d/udp\", \"%d/tcp\"]\nopen = [\"%d/tcp\"]\n", 21000+i, 22000+i, 23000+i, 24000+i))
@@ -182,7 +189,7 @@ func TestATrialCountsFromWhenTheKernelHasTheRules(t *testing.T) {
 				continue // the others have none
 			}
 			t.Run(c.name, func(t *testing.T) {
-				s.t, s.site.t = t, t
+				s.t = t
 				least := c.delay(t)
 				for _, answer := range []string{"", "yes\n"} {
 					if answer != "" && c.name != "a slow tool" {
@@ -212,13 +219,13 @@ func TestATrialCountsFromWhenTheKernelHasTheRules(t *testing.T) {
 }
 
 // holdXtables is another tool that has the lock of iptables-legacy for a time.
-func holdXtables(t *testing.T, s *served, d time.Duration) {
+func (s *served) holdXtables(t *testing.T, d time.Duration) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "lock")) // one of this test's own: the real one is the whole machine's
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("XTABLES_LOCKFILE", f.Name())
+	s.sets(t, "XTABLES_LOCKFILE="+f.Name())
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +240,7 @@ func holdXtables(t *testing.T, s *served, d time.Duration) {
 // commit: when it is gone, a tool that it has started goes on, and must end before the
 // guard puts the old rules back.
 func TestATrialWhoseProcessIsKilledLeavesTheOldRules(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s *served) {
+	eachBackendAtOnce(t, func(t *testing.T, s *served) {
 		kill := func(t *testing.T, a *asked) {
 			t.Helper()
 			if err := a.cmd.Process.Kill(); err != nil {
@@ -247,15 +254,15 @@ func TestATrialWhoseProcessIsKilledLeavesTheOldRules(t *testing.T) {
 			s.must("remove", "--all") // the lock is free
 		}
 		t.Run("before the commit", func(t *testing.T) {
-			s.t, s.site.t = t, t
-			slow(t, "1")
+			s.t = t
+			s.slow(t, "1")
 			a := s.try("30s")
 			labtest.Eventually(t, soon, func() error { _, err := s.guard(); return err })
 			kill(t, a)
 		})
 		t.Run("while a tool is at work", func(t *testing.T) {
-			s.t, s.site.t = t, t
-			started := slow(t, "1")
+			s.t = t
+			started := s.slow(t, "1")
 			a := s.try("30s")
 			s.eventually("it commits", soon, func() bool { return is(started) })
 			kill(t, a)
@@ -264,21 +271,21 @@ func TestATrialWhoseProcessIsKilledLeavesTheOldRules(t *testing.T) {
 			if !strings.Contains(t.Name(), "legacy") {
 				return // the others have none
 			}
-			s.t, s.site.t = t, t
-			holdXtables(t, s, 2*time.Second)
-			started := slow(t, "0")
+			s.t = t
+			s.holdXtables(t, 2*time.Second)
+			started := s.slow(t, "0")
 			a := s.try("30s")
 			s.eventually("it commits", soon, func() bool { return is(started) })
 			kill(t, a)
 		})
 		t.Run("after the commit", func(t *testing.T) {
-			s.t, s.site.t = t, t
+			s.t = t
 			a := s.try("30s")
 			a.question(soon)
 			kill(t, a)
 		})
 		t.Run("at moments over all of its work", func(t *testing.T) {
-			s.t, s.site.t = t, t
+			s.t = t
 			const rounds = 12
 			for i := range 20 {
 				s.profile(fmt.Sprintf("p%d", i), fmt.Sprintf("sequence = [\"%d/tcp\", \"%d/udp\", \"%d/tcp\"]\nopen = [\"%d/tcp\"]\n", 21000+i, 22000+i, 23000+i, 24000+i))
@@ -299,7 +306,7 @@ func TestATrialWhoseProcessIsKilledLeavesTheOldRules(t *testing.T) {
 // TestATrialWhoseGuardIsKilledIsUndoneByItsProcess does so before, during and after the
 // commit.
 func TestATrialWhoseGuardIsKilledIsUndoneByItsProcess(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s *served) {
+	eachBackendAtOnce(t, func(t *testing.T, s *served) {
 		for _, c := range []struct {
 			name   string
 			during bool
@@ -309,8 +316,8 @@ func TestATrialWhoseGuardIsKilledIsUndoneByItsProcess(t *testing.T) {
 			{"while it waits for an answer", false, "the guard of this trial was ended (signal: killed): the old rules are back\n"},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				s.t, s.site.t = t, t
-				started := slow(t, "1")
+				s.t = t
+				started := s.slow(t, "1")
 				a := s.try("30s")
 				if s.eventually("it commits", soon, func() bool { return is(started) }); !c.during {
 					a.question(soon)
@@ -337,8 +344,8 @@ func TestATrialWhoseGuardIsKilledIsUndoneByItsProcess(t *testing.T) {
 
 // TestATrialThatCannotBeUndoneSaysSo has the tool break while the trial waits.
 func TestATrialThatCannotBeUndoneSaysSo(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s *served) {
-		tools := filepath.Dir(slow(t, "0"))
+	eachBackendAtOnce(t, func(t *testing.T, s *served) {
+		tools := filepath.Dir(s.slow(t, "0"))
 		a := s.try("1s")
 		a.question(soon)
 		for _, name := range []string{"nft", "iptables-restore", "ip6tables-restore"} {

@@ -35,7 +35,7 @@ func TestAFlushByAnotherToolShutsNobodyOut(t *testing.T) {
 		{"our table deleted", "nftables", []string{"nft delete table inet knockd"}},
 		{"one chain flushed", "nftables", []string{"nft flush chain inet knockd input"}},
 	}
-	eachBackend(t, func(t *testing.T, s *served) {
+	eachBackendAtOnce(t, func(t *testing.T, s *served) {
 		service := s.run()
 		four, six := lab.ForgedAddr4(1), lab.ForgedAddr6(1)
 		s.knock(four, "icmp", "7/tcp", "8000/tcp")
@@ -47,10 +47,7 @@ func TestAFlushByAnotherToolShutsNobodyOut(t *testing.T) {
 				continue
 			}
 			repairs++
-			for _, command := range fault.commands {
-				words := strings.Fields(command)
-				labtest.MustRun(t, s.host, "", words[0], words[1:]...)
-			}
+			s.sh(fault.commands...)
 			s.eventually(fault.name+": the rules are right again", repair, func() bool {
 				return s.knockd("status", "--check").Code == 0 && strings.Contains(s.knockd("status").Stdout, "mysql    installed ")
 			})
@@ -139,11 +136,10 @@ func TestWhatIsRemovedByHandBesideAServiceComesBackWithAWarning(t *testing.T) {
 func (s *served) flush() {
 	s.t.Helper()
 	if s.backend == "nftables" {
-		labtest.MustRun(s.t, s.host, "", "nft", "flush", "ruleset")
+		s.sh("nft flush ruleset")
 		return
 	}
-	labtest.MustRun(s.t, s.host, "", "iptables", "-F")
-	labtest.MustRun(s.t, s.host, "", "ip6tables", "-F")
+	s.sh("iptables -F", "ip6tables -F")
 }
 
 func TestKnockingGoesOnWhenTheServiceIsKilledInTheMiddleOfAKnock(t *testing.T) {

@@ -28,7 +28,7 @@ const manyProfiles = 100
 // TestWithAHundredProfilesTheServiceIsSmallAndIdle measures what it costs to let it
 // run: 30 MiB at most, and no work when nothing happens.
 func TestWithAHundredProfilesTheServiceIsSmallAndIdle(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s *served) {
+	eachBackendAtOnce(t, func(t *testing.T, s *served) {
 		for i := range manyProfiles - 1 {
 			s.profile(fmt.Sprintf("p%d", i), fmt.Sprintf("sequence = [\"%d/tcp\", \"%d/udp\", \"%d/tcp\"]\nopen = [\"%d/tcp\"]\n", 21000+i, 22000+i, 23000+i, 24000+i))
 		}

@@ -40,7 +40,7 @@ func newTrial(t *testing.T, s *site, patience string, terminal bool) *trial {
 	s.note("mysql.1.KNOCKD4", "10.9.0.2")
 	s.note("progress.KNOCKD4", "10.9.0.2")
 	tr := &trial{site: s, cmd: s.command("install", "web", "--try", patience), said: &safeBuffer{}, before: s.both(), started: time.Now()}
-	tr.cmd.Env = append(os.Environ(), "SSH_CONNECTION=")
+	tr.cmd.Env = append(tr.cmd.Env, "SSH_CONNECTION=")
 	if terminal {
 		tr.onTerminal(t)
 	} else {

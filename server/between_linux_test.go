@@ -32,7 +32,7 @@ func TestALookDuringAFlushIsNotTakenForAHostWithoutLeases(t *testing.T) {
 				flush()
 			})
 			s.do(func() error {
-				r, err := s.srv.Read(t.Context())
+				r, err := s.srv.Read(t.Context(), 0)
 				if orderly := err == nil && len(r.Drift) == 0 && len(r.Profiles) == 1; orderly && len(r.Sources) != 1 {
 					t.Errorf("nothing seems to be wrong, and the lease is gone: %+v", r.Sources)
 				}

@@ -112,7 +112,7 @@ func (s *Server) elsewhere(ctx context.Context) (elsewhere, error) {
 		if err != nil || !live {
 			return elsewhere{}, err
 		}
-		r, err := b.Read(ctx, depthOfInstall)
+		r, err := New(b, Settings{}).read(ctx, depthOfInstall)
 		if err != nil {
 			return elsewhere{}, fmt.Errorf("reading what backend %s holds: %w", b.Name(), err)
 		}

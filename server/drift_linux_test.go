@@ -15,7 +15,7 @@ func (s *site) installed() backend.Installed {
 	s.t.Helper()
 	var in backend.Installed
 	s.do(func() error {
-		r, err := s.srv.Read(s.t.Context())
+		r, err := s.srv.Read(s.t.Context(), 0)
 		if err == nil {
 			in = r.Installed
 		}

@@ -9,7 +9,7 @@ import (
 
 // Save returns what PutBack takes: a trial without its guard.
 func (s *Server) Save(ctx context.Context) (string, error) {
-	r, err := s.Read(ctx)
+	r, err := s.Read(ctx, 0)
 	if err != nil {
 		return "", err
 	}
@@ -26,7 +26,7 @@ func (s *Server) Try(ctx context.Context, profiles []*protocol.Profile) error {
 		return err
 	}
 	want.Trial = true
-	r, err := s.Read(ctx)
+	r, err := s.Read(ctx, 0)
 	if err != nil {
 		return err
 	}

@@ -190,7 +190,7 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 		return nil, err
 	}
 	defer lock.Release()
-	r, err := s.backend.Read(ctx, d)
+	r, err := s.read(ctx, d)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		return Change{}, err
 	}
 	defer func() { lock.Release() }()
-	r, err := s.backend.Read(ctx, depthOfInstall)
+	r, err := s.read(ctx, depthOfInstall)
 	if err != nil {
 		return Change{}, err
 	}
@@ -135,7 +135,7 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 		return Change{}, err
 	}
 	defer lock.Release()
-	r, err := s.backend.Read(ctx, depthOfInstall)
+	r, err := s.read(ctx, depthOfInstall)
 	if err != nil {
 		return Change{}, err
 	}

@@ -21,7 +21,7 @@ type Backend interface {
 	// Live reports whether the kernel holds anything of ours. No tool is run.
 	Live(ctx context.Context) (bool, error)
 
-	// Read reads the kernel.
+	// Read reads the kernel. Errors: [backend.ErrStale], [backend.ErrPrivilege].
 	Read(ctx context.Context, d backend.Depth) (*backend.Reading, error)
 
 	// Clean is the reading of a host where nothing is installed.
@@ -57,22 +57,23 @@ func New(b Backend, s Settings) *Server { return &Server{backend: b, settings: s
 func (s *Server) Backend() Backend { return s.backend }
 
 // Read reads what is installed, who holds what, and whether the rules are as they were
-// committed.
-func (s *Server) Read(ctx context.Context) (*backend.Reading, error) {
-	return s.backend.Read(ctx, depthOfInstall)
+// committed: of the sources in a position the newest, at most so many.
+func (s *Server) Read(ctx context.Context, positions int) (*backend.Reading, error) {
+	return s.read(ctx, backend.Depth{Rules: true, Leases: true, Positions: positions})
 }
 
-// Look is Read for who asks for what is installed and who holds what.
-func (s *Server) Look(ctx context.Context) (backend.Installed, []backend.Source, error) {
-	r, err := s.Read(ctx)
-	if err != nil {
-		return backend.Installed{}, nil, err
-	}
-	return r.Installed, r.Sources, nil
-}
-
-// staleTries is how often a change is planned when the kernel changes behind the plan.
+// staleTries is how often the kernel is read, and a change planned, when others change it
+// meanwhile.
 const staleTries = 5
+
+func (s *Server) read(ctx context.Context, d backend.Depth) (r *backend.Reading, err error) {
+	for range staleTries {
+		if r, err = s.backend.Read(ctx, d); !errors.Is(err, backend.ErrStale) {
+			break
+		}
+	}
+	return r, err
+}
 
 // commit plans a change from a reading of that depth, and commits it. Where the kernel is not
 // any more what was read, it reads and plans again.
@@ -86,7 +87,7 @@ func (s *Server) commit(ctx context.Context, r *backend.Reading, d backend.Depth
 		if !errors.Is(err, backend.ErrStale) || try == staleTries {
 			return pushedOut, err
 		}
-		if r, err = s.backend.Read(ctx, d); err != nil {
+		if r, err = s.read(ctx, d); err != nil {
 			return nil, err
 		}
 	}

@@ -45,6 +45,7 @@ type Status struct {
 	Fill     []backend.Fill
 	Advice   []Reason // of [ReasonRoom]: about how full the tables are, and how much they hold
 
+	Knocking  map[string]int  // sources in a position by profile, as far as they were read
 	Positions int             // sources in a position, listed in Sources or not; -1: not known
 	Saved     []backend.Saved // what the reading of it has of the host's iptables
 }
@@ -52,7 +53,7 @@ type Status struct {
 // Status reads the host. files are the profiles of the configuration folder;
 // names limit the answer to some profiles, none means all.
 func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []string) (Status, error) {
-	r, err := s.backend.Read(ctx, depthOfStatus)
+	r, err := s.read(ctx, depthOfStatus)
 	if err != nil {
 		return Status{}, err
 	}
@@ -67,7 +68,7 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 // StatusOf is what a reading of the kernel says of the files.
 func StatusOf(r *backend.Reading, files []*protocol.Profile, names []string) Status {
 	asked := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
-	st := Status{Policy: r.Policy, Drift: r.Drift, Foreign: r.Foreign, Fill: r.Fill, Positions: r.Positions, Saved: r.Saved}
+	st := Status{Policy: r.Policy, Drift: r.Drift, Foreign: r.Foreign, Fill: r.Fill, Positions: r.Positions, Knocking: r.Knocking, Saved: r.Saved}
 	byName := map[string]*protocol.Profile{}
 	for _, f := range files {
 		byName[f.Name] = f

@@ -78,7 +78,7 @@ func (s *Server) startGuard(ctx context.Context, r *backend.Reading, lock *Lock,
 
 // putBack makes what was saved what is installed.
 func (s *Server) putBack(ctx context.Context, saved string, hold ...*os.File) error {
-	r, err := s.backend.Read(ctx, depthOfInstall)
+	r, err := s.read(ctx, depthOfInstall)
 	if err != nil {
 		return err
 	}

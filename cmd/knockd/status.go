@@ -210,19 +210,23 @@ func lease(d time.Duration) string {
 	return say.Duration(d)
 }
 
-// count says how many sources are on their way and how many are in.
+// count says how many sources are in and how many on their way: at least, where there are more
+// than were read.
 func count(st server.Status, profile string) string {
-	n := map[backend.State]int{}
+	open, read := 0, 0
 	for _, s := range st.Sources {
-		if s.Profile == profile {
-			n[s.State]++
+		if s.Profile == profile && s.State == backend.Open {
+			open++
 		}
 	}
+	for _, n := range st.Knocking {
+		read += n
+	}
 	more := ""
-	if unlisted(st) != "" {
+	if st.Positions < 0 || st.Positions > read {
 		more = "+"
 	}
-	return fmt.Sprintf("%d open, %d%s knocking", n[backend.Open], n[backend.Knocking], more)
+	return fmt.Sprintf("%d open, %d%s knocking", open, st.Knocking[profile], more)
 }
 
 // dots shows how far a source is: ●●○.

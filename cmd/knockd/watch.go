@@ -78,8 +78,8 @@ func (h *host) looker(clock events.Clock) events.Look {
 		if err != nil {
 			return events.Seen{}, explainError(err)
 		}
-		in, sources, err := server.New(b, h.settings).Look(ctx)
-		return events.Seen{Began: began, Reading: &backend.Reading{Installed: in, Sources: sources}}, err
+		r, err := server.New(b, h.settings).Read(ctx, 0)
+		return events.Seen{Began: began, Reading: r}, err
 	}
 }
 

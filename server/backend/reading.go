@@ -20,8 +20,12 @@ type Reading struct {
 	Installed
 	Sources   []Source // by address
 	Positions int      // how many sources are in a position, listed or not; -1: the kernel does not say
-	Fill      []Fill
-	Saved     []Saved // the host's iptables, where it was read: the reading has Rules
+
+	// Knocking counts the sources in a position by profile, those that are listed and those that
+	// are not, but for those that were not read: there are too many then. nil: not asked for.
+	Knocking map[string]int
+	Fill     []Fill
+	Saved    []Saved // the host's iptables, where it was read: the reading has Rules
 	Planner
 }
 

@@ -13,36 +13,33 @@ import (
 	"knockkit/protocol"
 	"knockkit/server/backend"
 	"knockkit/server/iptables"
-	"knockkit/server/iptables/save"
 	"knockkit/server/nftables"
 )
 
-// lookAtRules reads the rules of every tool but those that were saved already, and finds
-// our place among them.
+// lookAtRules reads the rules of every tool but those of iptables where they were saved
+// already, and finds our place among them.
 func (f *Facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
-	tables, err := nftTables(ctx)
+	tables, err := nftables.Tables(ctx)
 	f.missRules("the rules of nftables", err)
-	f.active = activeTool(ctx, saved)
-	for _, tool := range []string{"iptables-nft", "iptables-legacy"} {
-		seen := false
-		for _, family := range protocol.Families() {
-			s, err := f.savedBy(ctx, tool, family, tables, saved)
-			var chains []*chain
-			if err == nil {
-				chains, err = savedChains(s)
-			}
-			f.missRules(fmt.Sprintf("the %s rules of %s", family, tool), err)
-			f.Host.add(chains...)
-			seen = seen || holdsRules(s.Tables)
-			if tool == "iptables-nft" {
-				for _, t := range s.Tables {
-					tables = without(tables, nftFamilies[family]+" "+t.Name)
-				}
+	if len(saved) == 0 {
+		saved, err = iptables.Saved(ctx, protocol.Both)
+		f.missRules("the rules of iptables", err)
+	}
+	for _, s := range saved {
+		chains, err := savedChains(s)
+		f.missRules(fmt.Sprintf("the %s rules of %s", s.Family, s.Tool), err)
+		f.Host.add(chains...)
+		if holdsRules(s.Tables) && !slices.Contains(f.Flavours, s.Tool) {
+			f.Flavours = append(f.Flavours, s.Tool)
+		}
+		for _, t := range s.Tables {
+			if s.Tool == "iptables-nft" {
+				tables = without(tables, nftFamilies[s.Family]+" "+t.Name)
 			}
 		}
-		if seen {
-			f.Flavours = append(f.Flavours, tool)
-		}
+	}
+	if len(saved) > 0 {
+		f.active = saved[0].Tool
 	}
 	f.Us = site{f.active, "filter", place{input, 0}}
 	if f.Status.Backend == "nftables" {
@@ -53,40 +50,8 @@ func (f *Facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
 	f.missRules("the rules of nftables", err)
 }
 
-// activeTool returns what `iptables` is here: what the backend has read with, if it has.
-func activeTool(ctx context.Context, saved []backend.Saved) string {
-	if len(saved) > 0 {
-		return saved[0].Tool
-	}
-	switch flavour, err := iptables.Flavour(ctx); {
-	case err != nil:
-		return ""
-	case flavour == "nf_tables":
-		return "iptables-nft"
-	}
-	return "iptables-legacy"
-}
-
-// savedBy returns what a tool saves of a family: nothing where the kernel holds nothing of it.
-func (f *Facts) savedBy(ctx context.Context, tool string, family protocol.Family, tables []string, saved []backend.Saved) (backend.Saved, error) {
-	i := slices.IndexFunc(saved, func(s backend.Saved) bool { return s.Tool == tool && s.Family == family })
-	if i >= 0 {
-		return saved[i], nil
-	}
-	s := backend.Saved{Tool: tool, Family: family}
-	there := slices.ContainsFunc(tables, iptablesTable(family))
-	if tool == "iptables-legacy" {
-		there = legacyTables(family)
-	}
-	if !there {
-		return s, nil
-	}
-	text, err := runSave(ctx, tool, tool == f.active, family)
-	if err == nil {
-		s.Tables, err = save.Parse(text)
-	}
-	return s, err
-}
+// nftFamilies are the families of iptables and ip6tables, as nft calls them.
+var nftFamilies = map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}
 
 // missRules notes that rules could not be looked at: what nothing does, they may do.
 func (f *Facts) missRules(what string, err error) {
@@ -96,38 +61,6 @@ func (f *Facts) missRules(what string, err error) {
 
 func without(tables []string, table string) []string {
 	return slices.DeleteFunc(tables, func(t string) bool { return t == table })
-}
-
-// nftFamilies are the families of iptables and ip6tables, as nft calls them.
-var nftFamilies = map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}
-
-// iptablesTable reports whether a table of nft may be one of iptables-nft.
-func iptablesTable(family protocol.Family) func(table string) bool {
-	return func(table string) bool {
-		of, name, _ := strings.Cut(table, " ")
-		return of == nftFamilies[family] && slices.Contains([]string{"raw", "mangle", "nat", "filter", "security"}, name)
-	}
-}
-
-// legacyTables reports whether the kernel has tables of iptables-legacy. To ask that tool
-// for any would load them.
-func legacyTables(family protocol.Family) bool {
-	names := map[protocol.Family]string{protocol.IPv4: "ip_tables_names", protocol.IPv6: "ip6_tables_names"}[family]
-	tables, err := os.ReadFile("/proc/thread-self/net/" + names)
-	return !errors.Is(err, os.ErrNotExist) && (err != nil || len(tables) > 0)
-}
-
-// runSave returns what a flavour of iptables saves: "" where it is not installed.
-func runSave(ctx context.Context, tool string, active bool, family protocol.Family) (string, error) {
-	command := strings.TrimPrefix(tool, "iptables")
-	name := map[protocol.Family]string{protocol.IPv4: "iptables", protocol.IPv6: "ip6tables"}[family]
-	if _, err := exec.LookPath(name + command + "-save"); err != nil {
-		if !active {
-			return "", nil
-		}
-		command = ""
-	}
-	return output(ctx, "", name+command+"-save")
 }
 
 // output runs a tool that only reads.

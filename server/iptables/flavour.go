@@ -10,10 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
-
 	"knockkit/protocol"
+	"knockkit/server/backend"
+	"knockkit/server/nftables"
 )
 
 // The flavours of iptables: which of the kernel's packet filters the rules are in.
@@ -43,47 +42,36 @@ func Flavour(ctx context.Context, f protocol.Family) (string, error) {
 	return flavourLegacy, err // before 1.8 there was no other
 }
 
+// other returns the other flavour.
+func other(flavour string) string {
+	if flavour == flavourNFT {
+		return flavourLegacy
+	}
+	return flavourNFT
+}
+
 // holdsTables reports whether the kernel has tables of a flavour. To ask the tool itself for
 // any would make them, or load modules.
-func holdsTables(flavour string, f protocol.Family) (bool, error) {
+func holdsTables(ctx context.Context, flavour string, f protocol.Family) (bool, error) {
 	if flavour == flavourNFT {
-		return nftTables(f)
+		tables, err := nftables.Tables(ctx)
+		return slices.ContainsFunc(tables, func(table string) bool { return isOfIptables(f, table) }), err
 	}
 	name := map[protocol.Family]string{protocol.IPv4: "ip_tables_names", protocol.IPv6: "ip6_tables_names"}[f]
 	names, err := os.ReadFile("/proc/thread-self/net/" + name)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
+	case errors.Is(err, fs.ErrPermission):
+		return false, backend.ErrPrivilege
 	}
 	return len(names) > 0, err
 }
 
-// nftTables reports whether nftables has tables by the names of those of iptables.
-func nftTables(f protocol.Family) (bool, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return false, err
-	}
-	defer conn.Close()
-	family := map[protocol.Family]byte{protocol.IPv4: unix.NFPROTO_IPV4, protocol.IPv6: unix.NFPROTO_IPV6}[f]
-	answers, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETTABLE, Flags: netlink.Request | netlink.Dump},
-		Data:   []byte{family, unix.NFNETLINK_V0, 0, 0},
-	})
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-		return false, nil // a kernel without nftables
-	}
-	for _, a := range answers {
-		const header = 4 // struct nfgenmsg
-		attributes, err := netlink.UnmarshalAttributes(a.Data[header:])
-		if err != nil {
-			return false, err
-		}
-		for _, attr := range attributes {
-			name := strings.TrimRight(string(attr.Data), "\x00")
-			if attr.Type == unix.NFTA_TABLE_NAME && slices.Contains([]string{"raw", "mangle", "nat", "filter", "security"}, name) {
-				return true, nil
-			}
-		}
-	}
-	return false, err
+// isOfIptables reports whether a table of nftables, as "ip filter", has the name of one of
+// those of iptables.
+func isOfIptables(f protocol.Family, table string) bool {
+	family, name, _ := strings.Cut(table, " ")
+	return family == map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}[f] &&
+		slices.Contains([]string{"raw", "mangle", "nat", "filter", "security"}, name)
 }

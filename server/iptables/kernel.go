@@ -43,7 +43,7 @@ func newMember(f protocol.Family, d backend.Depth, rules []string, s *saved, par
 		m.drifted = []string{m.unread.Error()}
 		return m
 	}
-	if d.Rules || readsAll(d) {
+	if s != nil || readsAll(d) {
 		// Profiles that do not go together were put there by somebody else: drift says so.
 		m.automaton, _ = protocol.Compile(m.about.Profiles, f)
 	}
@@ -70,9 +70,10 @@ func (k *kernel) reading() *backend.Reading {
 	}
 	r.Sources = k.holders()
 	if readsAll(k.depth) {
-		var knocking []backend.Source
-		knocking, r.Positions = k.knocking()
-		r.Sources = append(r.Sources, knocking...)
+		all := k.knocking()
+		var list []backend.Source
+		list, r.Knocking = backend.ListPositions(all, k.depth.Positions)
+		r.Sources, r.Positions = append(r.Sources, list...), len(all)
 	}
 	if k.depth.Profile == "" {
 		r.Fill = k.fill()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +31,7 @@ func readsAll(d backend.Depth) bool { return d.Leases && (d.Profile == "" || d.P
 // read reads the kernel. Error: [backend.ErrStale] where somebody has flushed the rules, and
 // the tables with them, meanwhile.
 func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, error) {
+	rules := d.Rules && d.Profile == ""
 	k := &kernel{depth: d, now: now(), recency: map[string][]Entry{}}
 	var err error
 	if k.limit, err = TableLimit(); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -47,7 +47,7 @@ func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, 
 			ticks = startTicker(f)
 		}
 	}
-	if d.Rules {
+	if rules {
 		err = k.readRules(ctx)
 	} else {
 		err = k.readRecords(ctx, live)
@@ -123,51 +123,66 @@ func start(ctx context.Context, name string, args ...string) process {
 	return process{wait, name}
 }
 
-// readRules reads all rules of the host, of both flavours, and of all families side by side.
-func (k *kernel) readRules(ctx context.Context) error {
+// Saved returns what iptables-save prints of each family and flavour that the kernel has
+// tables of, that of the host's commands first, which is there without tables too. They run side
+// by side. Beside an error is what could be read.
+func Saved(ctx context.Context, asked protocol.Family) ([]backend.Saved, error) {
 	type saving struct {
-		family         protocol.Family
-		flavour, other string
-		mine, theirs   process
-		othersToo      bool
+		backend.Saved
+		process
 	}
 	var all []*saving
-	for _, f := range families(k.depth.Family) {
-		s := &saving{family: f, other: flavourLegacy}
-		var err error
-		if s.flavour, err = Flavour(ctx, f); err != nil {
-			return err
+	var failed error
+	for _, f := range families(asked) {
+		active, err := Flavour(ctx, f)
+		if err != nil {
+			return nil, err
 		}
-		if s.flavour == flavourLegacy {
-			s.other = flavourNFT
-		}
-		s.mine = start(ctx, command(f, "-save"))
-		all = append(all, s)
-		if s.othersToo, err = holdsTables(s.other, f); err == nil && s.othersToo {
-			name := command(f, strings.TrimPrefix(s.other, "iptables")+"-save")
-			_, missing := exec.LookPath(name)
-			if s.othersToo = missing == nil; s.othersToo {
-				s.theirs = start(ctx, name)
+		for _, tool := range []string{active, other(active)} {
+			s := &saving{Saved: backend.Saved{Tool: tool, Family: f}}
+			holds, err := holdsTables(ctx, tool, f)
+			failed = errors.Join(failed, err)
+			name := command(f, strings.TrimPrefix(tool, "iptables")+"-save")
+			if tool == active {
+				name = command(f, "-save")
+			}
+			if holds {
+				s.process = start(ctx, name)
+			}
+			if holds || tool == active {
+				all = append(all, s)
 			}
 		}
 	}
-	var failed error
-	parsed := parsedProfiles{}
+	var saved []backend.Saved
 	for _, s := range all {
-		tables, err := s.mine.tables()
-		failed = errors.Join(failed, err)
-		mine := readSaved(s.family, tables)
-		m := newMember(s.family, k.depth, mine.ours.record(), mine, parsed)
-		k.members = append(k.members, m)
-		k.saved = append(k.saved, backend.Saved{Tool: s.flavour, Family: s.family, Tables: tables})
-		if s.othersToo {
-			tables, err := s.theirs.tables()
-			failed = errors.Join(failed, err)
-			k.saved = append(k.saved, backend.Saved{Tool: s.other, Family: s.family, Tables: tables})
-			m.mixed = mixed(s.flavour, s.other, tables)
+		var err error
+		if s.wait != nil {
+			s.Tables, err = s.tables()
 		}
+		if errors.Is(err, backend.ErrUnsupported) && s.Tool != saved[0].Tool {
+			continue // the tool of the other flavour is not installed
+		}
+		saved, failed = append(saved, s.Saved), errors.Join(failed, err)
 	}
-	return failed
+	return saved, failed
+}
+
+// readRules reads all rules of the host, of both flavours.
+func (k *kernel) readRules(ctx context.Context) (err error) {
+	if k.saved, err = Saved(ctx, k.depth.Family); err != nil {
+		return err
+	}
+	parsed := parsedProfiles{}
+	for _, s := range k.saved {
+		if i := slices.IndexFunc(k.members, func(m *member) bool { return m.family == s.Family }); i >= 0 {
+			k.members[i].mixed = mixed(k.saved[0].Tool, s.Tool, s.Tables)
+			continue
+		}
+		mine := readSaved(s.Family, s.Tables)
+		k.members = append(k.members, newMember(s.Family, k.depth, mine.ours.record(), mine, parsed))
+	}
+	return nil
 }
 
 func (p process) tables() ([]save.Table, error) {
@@ -194,8 +209,8 @@ func mixed(flavour, other string, tables []save.Table) error {
 	return nil
 }
 
-// readRecords reads KNOCKD-ABOUT of the families that may have one, and with a profile and a
-// family asked for also whether INPUT leads to us.
+// readRecords reads KNOCKD-ABOUT of the families that may have one, and of the rules, where they
+// are asked for, what is quick: whether INPUT leads to us.
 func (k *kernel) readRecords(ctx context.Context, live map[protocol.Family][]string) error {
 	type listing struct{ about, input process }
 	list := func(f protocol.Family, chain string) process {
@@ -207,7 +222,7 @@ func (k *kernel) readRecords(ctx context.Context, live map[protocol.Family][]str
 			continue
 		}
 		l := listing{about: list(f, chainAbout)}
-		if k.depth.Profile != "" && k.depth.Family != protocol.Both {
+		if k.depth.Rules {
 			l.input = list(f, bases[0].chain)
 		}
 		all[f] = l

@@ -1,7 +1,6 @@
 package iptables
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -99,15 +98,9 @@ func (k *kernel) source(e Entry, limit time.Duration, bits int, like backend.Sou
 	return like
 }
 
-// knocking counts the sources in a position, and lists what positions the newest of them
-// stand for: a position can be of several profiles.
-func (k *kernel) knocking() (list []backend.Source, n int) {
-	type place struct {
-		Entry
-		state *protocol.State
-		bits  int
-	}
-	var all []place
+// knocking returns the sources in a position.
+func (k *kernel) knocking() []backend.Position {
+	var all []backend.Position
 	for _, m := range k.members {
 		if m.automaton == nil {
 			continue
@@ -115,19 +108,11 @@ func (k *kernel) knocking() (list []backend.Source, n int) {
 		for i := range m.automaton.States {
 			s := &m.automaton.States[i]
 			for _, e := range k.recency[m.about.Known[protocol.PathText(s.Path)]] {
-				if !k.clock.over(e, s.Within) {
-					all = append(all, place{e, s, m.family.Bits()})
+				if age := k.clock.Age(e.LastSeen); s.Within == 0 || age <= s.Within {
+					all = append(all, backend.Position{Address: e.Addr, Users: s.Users, Age: age, Left: s.Within - age, Unlimited: s.Within == 0})
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(x, y place) int { return cmp.Compare(k.clock.Age(x.LastSeen), k.clock.Age(y.LastSeen)) })
-	for _, e := range all[:min(len(all), k.depth.Positions)] {
-		for _, u := range e.state.Users {
-			if steps := len(u.Profile.Sequence); u.Step < steps && k.asks(u.Profile) { // a sequence that ends here is a lease, not a position
-				list = append(list, k.source(e.Entry, e.state.Within, e.bits, backend.Source{Profile: u.Profile.Name, State: backend.Knocking, Step: u.Step, Steps: steps}))
-			}
-		}
-	}
-	return list, len(all)
+	return all
 }

@@ -55,25 +55,21 @@ func (k *kernel) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	gauge(k.ok, 1)
-	leases, positions, banned := map[string]int{}, map[string]int{}, 0
+	leases, banned := map[string]int{}, 0
 	for _, p := range is.Profiles {
-		leases[p.Name], positions[p.Name] = 0, 0
+		leases[p.Name] = 0
+		gauge(k.positions, is.Knocking[p.Name], p.Name)
 	}
 	for _, s := range backend.Longest(is.Sources) {
 		switch s.State {
 		case backend.Open:
 			leases[s.Profile]++
-		case backend.Knocking:
-			positions[s.Profile]++
 		case backend.Banned:
 			banned++
 		}
 	}
 	for p, n := range leases {
 		gauge(k.leases, n, p)
-	}
-	for p, n := range positions {
-		gauge(k.positions, n, p)
 	}
 	gauge(k.banned, banned)
 	gauge(k.profiles, len(is.Profiles))

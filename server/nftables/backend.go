@@ -36,11 +36,11 @@ func (Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, err
 	if err != nil {
 		return nil, err
 	}
-	n, knocking, err := r.readPositions(ctx, d)
+	n, knocking, byProfile, err := r.readPositions(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	is := &backend.Reading{Installed: r.installed(), Sources: append(r.sources(), knocking...), Positions: n, Planner: r}
+	is := &backend.Reading{Installed: r.installed(), Sources: append(r.sources(), knocking...), Positions: n, Knocking: byProfile, Planner: r}
 	backend.Sort(is.Sources)
 	if d.Leases && d.Profile == "" {
 		is.Fill = r.table.fill()
@@ -72,7 +72,7 @@ func read(ctx context.Context, d backend.Depth, marks seal) (*reading, error) {
 const mostPositions = 1 << 16
 
 // readPositions counts the sources in a position, and lists the newest of those that it reads.
-func (r *reading) readPositions(ctx context.Context, d backend.Depth) (n int, all []backend.Source, err error) {
+func (r *reading) readPositions(ctx context.Context, d backend.Depth) (n int, all []backend.Source, byProfile map[string]int, err error) {
 	var elements []element
 	for _, f := range protocol.Families() {
 		name := positionPrefix + digit(f)
@@ -88,7 +88,7 @@ func (r *reading) readPositions(ctx context.Context, d backend.Depth) (n int, al
 				return read < mostPositions
 			})
 			if err != nil {
-				return 0, nil, err
+				return 0, nil, nil, err
 			}
 		}
 		switch {
@@ -101,10 +101,10 @@ func (r *reading) readPositions(ctx context.Context, d backend.Depth) (n int, al
 			n = -1
 		}
 	}
-	if len(elements) > 0 {
-		all, err = r.knocking(elements, d.Positions, d.Profile)
+	if d.Positions > 0 {
+		all, byProfile, err = r.knocking(elements, d.Positions)
 	}
-	return n, all, err
+	return n, all, byProfile, err
 }
 
 // highest returns the highest number of a position that any source is in, or any rule names.

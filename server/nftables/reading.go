@@ -128,14 +128,14 @@ func (r *reading) sources() []backend.Source {
 	return all
 }
 
-// knocking lists what positions the newest of the elements of the maps stand for: a position
-// can be of several profiles. profile limits it to one.
-func (r *reading) knocking(elements []element, newest int, profile string) ([]backend.Source, error) {
+// knocking lists what the newest of the elements of the maps of positions stand for, and counts
+// all by profile.
+func (r *reading) knocking(elements []element, newest int) ([]backend.Source, map[string]int, error) {
 	users := map[protocol.Family]map[Number][]protocol.Use{}
 	for _, f := range protocol.Families() {
 		a, err := protocol.Compile(r.about.profiles, f)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		users[f] = map[Number][]protocol.Use{}
 		for i := range a.States {
@@ -144,19 +144,13 @@ func (r *reading) knocking(elements []element, newest int, profile string) ([]ba
 			}
 		}
 	}
-	age := func(e element) time.Duration { return e.Timeout - e.Expires }
-	slices.SortFunc(elements, func(x, y element) int { return cmp.Compare(age(x), age(y)) })
-	var all []backend.Source
-	for _, e := range elements[:min(newest, len(elements))] {
-		for _, u := range users[protocol.FamilyOf(e.Address)][e.Number] {
-			// A sequence that ends here is a lease, not a position.
-			if steps := len(u.Profile.Sequence); u.Step < steps && (profile == "" || u.Profile.Name == profile) {
-				all = append(all, backend.Source{Profile: u.Profile.Name, Address: netip.PrefixFrom(e.Address, e.Address.BitLen()),
-					State: backend.Knocking, Step: u.Step, Steps: steps, Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0})
-			}
-		}
+	var all []backend.Position
+	for _, e := range elements {
+		all = append(all, backend.Position{Address: e.Address, Users: users[protocol.FamilyOf(e.Address)][e.Number],
+			Age: e.Timeout - e.Expires, Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0})
 	}
-	return all, nil
+	list, byProfile := backend.ListPositions(all, newest)
+	return list, byProfile, nil
 }
 
 // fill says how full each set is that holds anybody.

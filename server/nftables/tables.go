@@ -3,6 +3,7 @@ package nftables
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -16,40 +17,86 @@ var familyNames = map[byte]string{
 
 // Tables lists the tables of all of nftables, as "inet filter".
 // Errors: those of the context, [backend.ErrPrivilege].
-func Tables(ctx context.Context) (all []string, err error) {
+func Tables(ctx context.Context) ([]string, error) {
+	found := map[string]bool{}
+	err := dumpAll(ctx, unix.NFT_MSG_GETTABLE, func(family string, attrs []byte) {
+		for kind, value := range attributes(attrs) {
+			if kind == unix.NFTA_TABLE_NAME {
+				found[family+" "+stringOf(value)] = true
+			}
+		}
+	})
+	return slices.Sorted(maps.Keys(found)), err
+}
+
+// Devices lists the interfaces of chains that are called for some only, by family, table and
+// chain, as "netdev filter ingress". Older nft (1.0.6) prints them in no JSON.
+// Errors: those of the context, [backend.ErrPrivilege].
+func Devices(ctx context.Context) (map[string][]string, error) {
+	all := map[string][]string{}
+	err := dumpAll(ctx, unix.NFT_MSG_GETCHAIN, func(family string, attrs []byte) {
+		of, name, devices := "", "", []string(nil)
+		for kind, value := range attributes(attrs) {
+			switch kind {
+			case unix.NFTA_CHAIN_TABLE:
+				of = stringOf(value)
+			case unix.NFTA_CHAIN_NAME:
+				name = stringOf(value)
+			case unix.NFTA_CHAIN_HOOK:
+				devices = hookDevices(value)
+			}
+		}
+		all[family+" "+of+" "+name] = devices
+	})
+	return all, err
+}
+
+// Numbers of linux/netfilter/nf_tables.h that x/sys/unix does not have.
+const (
+	nftaHookDevs     = 4 // NFTA_HOOK_DEVS
+	nftaDeviceName   = 1 // NFTA_DEVICE_NAME
+	nftaDevicePrefix = 2 // NFTA_DEVICE_PREFIX, of Linux 6.16
+)
+
+// hookDevices reads one interface, or a list of them, as kernels before 5.5 and since say it.
+func hookDevices(hook []byte) (devices []string) {
+	for kind, value := range attributes(hook) {
+		switch kind {
+		case unix.NFTA_HOOK_DEV:
+			devices = []string{stringOf(value)}
+		case nftaHookDevs:
+			devices = nil // the one is also in the list
+			for kind, value := range attributes(value) {
+				switch kind {
+				case nftaDeviceName:
+					devices = append(devices, stringOf(value))
+				case nftaDevicePrefix:
+					devices = append(devices, stringOf(value)+"*")
+				}
+			}
+		}
+	}
+	return devices
+}
+
+// dumpAll asks for all objects of a kind, of all tables. Where the kernel has no nf_tables
+// there are none.
+func dumpAll(ctx context.Context, kind uint16, each func(family string, attrs []byte)) error {
 	s, err := dial()
 	if err != nil {
-		return nil, orNone(err)
+		return orNone(err)
 	}
 	defer s.close()
 	for range readTries {
-		all = nil
-		err = s.ask(ctx, request{kind: unix.NFT_MSG_GETTABLE, dump: true}, func(family byte, attrs []byte) error {
-			for kind, value := range attributes(attrs) {
-				if kind == unix.NFTA_TABLE_NAME {
-					all = append(all, familyNames[family]+" "+stringOf(value))
-				}
-			}
+		err = s.ask(ctx, request{kind: kind, dump: true}, func(family byte, attrs []byte) error {
+			each(familyNames[family], attrs)
 			return nil
 		})
 		if !errors.Is(err, errChanged) {
 			break
 		}
 	}
-	slices.Sort(all)
-	return all, orNone(err)
-}
-
-// HasChain reports whether a table of a family ("ip", "inet", …) has a chain.
-// Errors: those of the context, [backend.ErrPrivilege].
-func HasChain(ctx context.Context, family, table, chain string) (bool, error) {
-	for number, name := range familyNames {
-		if name == family {
-			return exists(ctx, request{unix.NFT_MSG_GETCHAIN, number, false,
-				append(attribute(unix.NFTA_CHAIN_TABLE, table), attribute(unix.NFTA_CHAIN_NAME, chain)...)})
-		}
-	}
-	return false, nil
+	return orNone(err)
 }
 
 // exists reports whether there is what a request asks for.

@@ -63,13 +63,16 @@ func (k *kept) left() time.Duration {
 	k.t.Helper()
 	var left time.Duration
 	k.do(func() error {
-		_, held, err := k.host.Look(k.t.Context())
-		for _, s := range held {
+		r, err := k.host.Read(k.t.Context(), 0)
+		if err != nil {
+			return err
+		}
+		for _, s := range r.Sources {
 			if s.State == backend.Open {
 				left = s.Left
 			}
 		}
-		return err
+		return nil
 	})
 	return left
 }
@@ -191,11 +194,14 @@ func TestAFlushBringsBackNoLeaseThatAReloadHasEnded(t *testing.T) {
 					if err := k.check(t.Context()); err != nil {
 						return err
 					}
-					in, held, err := k.host.Look(t.Context())
-					if len(in.Profiles) != 1 || len(in.Drift) > 0 || len(held) != c.left {
-						t.Errorf("%d profiles are installed, %d leases are there, not %d; drift: %q", len(in.Profiles), len(held), c.left, in.Drift)
+					r, err := k.host.Read(t.Context(), 0)
+					if err != nil {
+						return err
 					}
-					return err
+					if len(r.Profiles) != 1 || len(r.Drift) > 0 || len(r.Sources) != c.left {
+						t.Errorf("%d profiles are installed, %d leases are there, not %d; drift: %q", len(r.Profiles), len(r.Sources), c.left, r.Drift)
+					}
+					return nil
 				})
 			})
 		}

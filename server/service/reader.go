@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"knockkit/protocol"
 	"knockkit/server/backend"
 	"knockkit/server/events"
 )
@@ -18,64 +17,49 @@ const pageFresh = 2 * time.Second
 type reader struct {
 	clock events.Clock
 
-	mu   sync.Mutex // held while the kernel is read
-	host Host
-	last events.Seen // Reading is nil before the first
-	page page
-}
-
-// page is a reading with how full the tables are, which no other part asks for.
-type page struct {
-	began   events.Moment
-	reading *backend.Reading // nil before the first, and after an error
-	err     error
+	mu        sync.Mutex // held while the kernel is read
+	host      Host
+	last      events.Seen // Reading is nil before the first, and after an error
+	err       error
+	positions bool // whether last counts the sources in a position
 }
 
 // use makes a server the one that reads, from the next reading on.
 func (r *reader) use(h Host) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.host, r.last, r.page = h, events.Seen{}, page{}
+	r.host, r.last, r.err = h, events.Seen{}, nil
 }
 
 // fresh returns a reading that began after the call.
 func (r *reader) fresh(ctx context.Context) (events.Seen, error) {
-	asked := r.clock().Up
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.last.Reading != nil && r.last.Began.Up > asked {
-		return r.last, nil
-	}
-	defer giveBack()
-	began := r.clock()
-	in, sources, err := r.host.Look(ctx)
-	if err != nil {
-		return events.Seen{}, err
-	}
-	r.last = events.Seen{Began: began, Reading: &backend.Reading{Installed: in, Sources: sources}}
-	return r.last, nil
+	return r.since(ctx, r.clock().Up+1, false)
 }
 
-// recent returns a reading for the page, and at most [pageFresh] old what it returned before.
+// recent returns a reading that is at most [pageFresh] old, for the metrics.
 func (r *reader) recent(ctx context.Context) (*backend.Reading, error) {
+	s, err := r.since(ctx, r.clock().Up-pageFresh, true)
+	return s.Reading, err
+}
+
+// since returns the last reading if it began at that time or later, else a new one.
+func (r *reader) since(ctx context.Context, up time.Duration, positions bool) (events.Seen, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.clock()
-	if p := r.page; (p.reading != nil || p.err != nil) && now.Up-p.began.Up <= pageFresh {
-		return p.reading, p.err
+	if (r.last.Reading != nil || r.err != nil) && r.last.Began.Up >= up && (r.positions || !positions) {
+		return r.last, r.err
 	}
 	defer giveBack()
-	r.page = page{began: now}
-	st, err := r.host.Status(ctx, nil, nil)
-	if err != nil {
-		r.page.err = err
-		return nil, err
+	r.last, r.positions = events.Seen{Began: r.clock()}, positions
+	list := 0
+	if positions {
+		list = 1 // they are counted then
 	}
-	var profiles []*protocol.Profile
-	for _, p := range st.Profiles {
-		profiles = append(profiles, p.Profile)
+	r.last.Reading, r.err = r.host.Read(ctx, list)
+	if ctx.Err() != nil { // nobody else's error
+		err := r.err
+		r.last, r.err = events.Seen{}, nil
+		return r.last, err
 	}
-	r.page.reading = &backend.Reading{Sources: st.Sources, Fill: st.Fill,
-		Installed: backend.Installed{Profiles: profiles, Policy: st.Policy, Drift: st.Drift, Foreign: st.Foreign}}
-	return r.page.reading, nil
+	return r.last, r.err
 }

@@ -34,8 +34,7 @@ type BrokenFile struct {
 type Host interface {
 	Install(ctx context.Context, profiles []*protocol.Profile, o server.InstallOptions) (server.Change, error)
 	Remove(ctx context.Context, names []string) (server.Change, error)
-	Status(ctx context.Context, files []*protocol.Profile, names []string) (server.Status, error)
-	Look(ctx context.Context) (backend.Installed, []backend.Source, error)
+	Read(ctx context.Context, positions int) (*backend.Reading, error)
 	Grant(ctx context.Context, profile string, who netip.Prefix, d time.Duration) (server.Granted, error)
 }
 

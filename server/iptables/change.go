@@ -139,8 +139,10 @@ func (c *changes) text() (text string, was *ruleset, err error) {
 	was = render(in)
 	in.Grants = c.grants
 	s := &saved{ours: was, guessed: true}
-	for n := range bases {
-		s.calls[n] = calls{first: 1, n: 1} // nothing is done about them
+	for n, at := range bases {
+		if len(at.chains(was)) > 0 {
+			s.calls[n] = calls{first: 1, n: 1} // nothing is done about them
+		}
 	}
 	return transaction(s, render(in)), was, nil
 }

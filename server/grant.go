@@ -191,6 +191,10 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 	}
 	defer lock.Release()
 	r, err := s.read(ctx, d)
+	if err == nil && d.Profile != "" && !slices.ContainsFunc(r.Profiles, named(d.Profile)) && d.Family != protocol.Both {
+		d.Family = protocol.Both // it may have no gate for this one
+		r, err = s.read(ctx, d)
+	}
 	if err != nil {
 		return nil, err
 	}

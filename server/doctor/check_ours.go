@@ -27,9 +27,9 @@ func unseen(f *Facts) []Finding {
 
 // backends says which backend works here. One that is not used may be missing.
 func backends(f *Facts) []Finding {
-	used := f.Status.Backend
-	if used == "" {
-		used = f.Settings.Backend
+	used := f.Settings.Backend
+	if f.holds() {
+		used = f.Status.Backend
 	}
 	works := 0
 	var all []Finding

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"knockkit/internal/lab/labtest"
-	"knockkit/protocol"
-	"knockkit/server"
 	"knockkit/server/backend"
 	"knockkit/server/events"
 )
@@ -23,16 +21,15 @@ type slow struct {
 	err            error
 }
 
-func (s *slow) Look(context.Context) (backend.Installed, []backend.Source, error) {
+func (s *slow) Read(_ context.Context, positions int) (*backend.Reading, error) {
+	if positions > 0 { // for the page
+		s.visited++
+		return &backend.Reading{}, s.err
+	}
 	s.looks++
 	s.begun <- struct{}{}
 	<-s.end
-	return backend.Installed{}, nil, s.err
-}
-
-func (s *slow) Status(context.Context, []*protocol.Profile, []string) (server.Status, error) {
-	s.visited++
-	return server.Status{}, s.err
+	return &backend.Reading{}, s.err
 }
 
 // TestAReadServesAllWhoAskedBeforeItBeganAndNobodyWhoAskedLater counts by the clock who has

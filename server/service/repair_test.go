@@ -27,10 +27,10 @@ type look struct {
 	held []backend.Source
 }
 
-func (r *raced) Look(context.Context) (backend.Installed, []backend.Source, error) {
+func (r *raced) Read(context.Context, int) (*backend.Reading, error) {
 	l := r.looks[0]
 	r.looks = r.looks[1:]
-	return l.in, l.held, nil
+	return &backend.Reading{Installed: l.in, Sources: l.held}, nil
 }
 
 func (r *raced) Install(_ context.Context, _ []*protocol.Profile, o server.InstallOptions) (server.Change, error) {

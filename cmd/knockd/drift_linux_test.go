@@ -213,11 +213,17 @@ func (s *served) asMade() string {
 	if s.backend == "iptables" {
 		return byChain(s.rules("iptables")) + byChain(s.rules("ip6tables"))
 	}
-	return elements.ReplaceAllStringFunc(s.tool("", "nft", "--stateless", "list", "table", "inet", "knockd"), func(list string) string {
+	table := elements.ReplaceAllStringFunc(s.tool("", "nft", "--stateless", "list", "table", "inet", "knockd"), func(list string) string {
 		all := strings.Split(strings.Join(strings.Fields(elements.FindStringSubmatch(list)[1]), " "), ", ")
 		slices.Sort(all)
 		return strings.Join(all, "\n")
 	})
+	parts := strings.SplitAfter(table, "\n\t}\n") // what is written anew is listed last
+	for i, part := range parts {
+		parts[i] = strings.TrimLeft(strings.TrimPrefix(part, "table inet knockd {\n"), "\n")
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "")
 }
 
 var elements = regexp.MustCompile(`elements = \{([^}]*)\}`)

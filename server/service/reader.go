@@ -56,10 +56,9 @@ func (r *reader) since(ctx context.Context, up time.Duration, positions bool) (e
 		list = 1 // they are counted then
 	}
 	r.last.Reading, r.err = r.host.Read(ctx, list)
-	if ctx.Err() != nil { // nobody else's error
-		err := r.err
+	seen, err := r.last, r.err
+	if err != nil && ctx.Err() != nil { // nobody else's error
 		r.last, r.err = events.Seen{}, nil
-		return r.last, err
 	}
-	return r.last, r.err
+	return seen, err
 }

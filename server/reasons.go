@@ -40,39 +40,32 @@ func (r Reason) String() string {
 	return r.Found + ": " + r.Todo
 }
 
-// Reading is what [Reading.Reasons] judges by.
-type Reading struct {
-	Status   Status // of the profiles that are asked about
-	Settings Settings
-	Network  Network
-	Shadows  []Reason // which rules of others make gates useless: of [ReasonOthers]
-}
-
-// Reasons says why profiles that are enabled are not in force: none, if all are. A
-// profile whose file cannot be used counts as enabled, since what was meant is not known.
-// What is wrong with rules that all profiles share is said whichever are asked about.
-func (r Reading) Reasons() []Reason {
+// NotInForce says why profiles that are enabled are not in force: none, if all are. st is of
+// the profiles that are asked about; a profile whose file cannot be used counts as enabled, since
+// what was meant is not known. What is wrong with rules that all profiles share is said
+// whichever are asked about, and shadows, the rules of others that make gates useless, last.
+func NotInForce(st Status, settings Settings, n Network, shadows []Reason) []Reason {
 	var all []Reason
 	holds := false
-	for _, p := range r.Status.Profiles {
+	for _, p := range st.Profiles {
 		if p.Enabled {
 			all = append(all, p.outdated()...)
-			all = append(all, r.Network.Misplaced(p.Profile)...)
+			all = append(all, n.Misplaced(p.Profile)...)
 			holds = holds || p.Live()
 		}
 	}
 	if holds {
-		all = append(all, r.settings()...)
+		all = append(all, st.outdated(settings)...)
 	}
-	for _, d := range r.Status.Drift {
+	for _, d := range st.Drift {
 		all = append(all, Reason{ReasonDrift, "", d, "another tool has changed the rules: gates may be open, or closed for good",
 			"knockd install (every enabled profile); then find the tool, and let it start before knockd"})
 	}
-	for _, rule := range r.Status.Foreign {
+	for _, rule := range st.Foreign {
 		all = append(all, Reason{ReasonForeign, "", "a rule that is not ours leads into our chains: " + rule,
 			"it is another way to progress through a sequence", "delete it"})
 	}
-	return append(all, r.Shadows...)
+	return append(all, shadows...)
 }
 
 // outdated says how the kernel differs from the profile's file.
@@ -109,15 +102,15 @@ func (p ProfileStatus) Leftover() (r Reason, is bool) {
 	return Reason{}, false
 }
 
-// settings compares those of knockd.toml with those that the rules were made with.
-func (r Reading) settings() []Reason {
+// outdated compares the settings of knockd.toml with those that the rules were made with.
+func (s Status) outdated(settings Settings) []Reason {
 	const todo = "knockd install, or where knockd run looks after the host, start it again"
 	var all []Reason
-	if is, want := r.Status.Backend, r.Settings.Backend; want != "auto" && want != "" && want != is {
+	if is, want := s.Backend, settings.Backend; want != "auto" && want != "" && want != is {
 		all = append(all, Reason{ReasonInstalled, "", fmt.Sprintf("the rules are those of backend %s, and knockd.toml says %s", is, want),
 			"what the other backend is wanted for is not so", todo})
 	}
-	if keys := r.Status.Policy.Differs(r.Settings.Policy); len(keys) > 0 {
+	if keys := s.Policy.Differs(settings.Policy); len(keys) > 0 {
 		all = append(all, Reason{ReasonInstalled, "", fmt.Sprintf("%s of knockd.toml changed since the rules were made", strings.Join(keys, " and ")),
 			"the kernel works by the old settings", todo})
 	}

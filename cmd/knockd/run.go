@@ -16,6 +16,7 @@ import (
 	"knockkit/internal/config"
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/backend"
 	"knockkit/server/doctor"
 	"knockkit/server/service"
 )
@@ -60,9 +61,8 @@ func runService(c *cli.Context) error {
 		Folder: h.folders.Dirs[0],
 		Load:   func() (service.Wanted, error) { return loadWanted(c) },
 		Open:   h.openHost,
-		Shadows: func(ctx context.Context, profiles []*protocol.Profile) []server.Reason {
-			network, _ := server.ReadNetwork(profiles) // why not, the service says
-			certain, _, _ := doctor.Shadows(ctx, doctor.ShadowInput{Backend: h.runs, Profiles: profiles, Network: network})
+		Shadows: func(ctx context.Context, r *backend.Reading, n server.Network, profiles []*protocol.Profile) []server.Reason {
+			certain, _, _ := doctor.Shadows(ctx, doctor.ShadowInput{Backend: h.runs, Profiles: profiles, Network: n, Saved: r.Saved})
 			return certain
 		},
 		Reload:       reload,

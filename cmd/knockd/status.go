@@ -118,8 +118,7 @@ func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 	for _, r := range possible {
 		h.words.Warning("%s", r)
 	}
-	r := server.Reading{Status: st, Settings: h.settings, Network: network, Shadows: certain}
-	return r.Reasons(), nil
+	return server.NotInForce(st, h.settings, network, certain), nil
 }
 
 // printReasons writes a line for each: "drift: …" where rules are not as committed, and

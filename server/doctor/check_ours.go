@@ -55,7 +55,6 @@ func backends(f *Facts) []Finding {
 // notInForce is why profiles that are enabled are not in force, except for rules of
 // others: those are followed here further than `status` does ([Shadows]).
 func notInForce(f *Facts) []Finding {
-	reading := server.Reading{Status: f.Status, Settings: f.Settings, Network: f.Network}
 	seen := func(what string) bool {
 		return !slices.ContainsFunc(f.Unseen, func(u Unseen) bool { return u.What == what })
 	}
@@ -64,7 +63,7 @@ func notInForce(f *Facts) []Finding {
 		server.ReasonInterface: IDInterface, server.ReasonTo: IDTo,
 	}
 	var all []Finding
-	for _, r := range reading.Reasons() {
+	for _, r := range server.NotInForce(f.Status, f.Settings, f.Network, nil) {
 		place := r.Kind == server.ReasonInterface || r.Kind == server.ReasonTo
 		if place && !seen(whatNetwork) || !place && !seen(whatInstalled) {
 			continue

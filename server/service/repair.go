@@ -37,7 +37,7 @@ func (k *keeper) check(ctx context.Context) error {
 		k.memory.Sync(k.clock().Up, seen.Began.Up, seen.Sources)
 		k.feed.Seen(seen)
 		k.failed = ""
-		k.tellInForce(ctx, in)
+		k.tellInForce(ctx, seen.Reading)
 		k.manager.status("%s", k.summary())
 		return nil
 	}

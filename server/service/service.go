@@ -44,8 +44,9 @@ type Config struct {
 	Load   func() (Wanted, error)                               // reads the folder
 	Open   func(context.Context, server.Settings) (Host, error) // the server with these settings
 
-	// Shadows says which rules of others make gates of profiles useless; nil: nobody looks.
-	Shadows func(ctx context.Context, profiles []*protocol.Profile) []server.Reason
+	// Shadows says which rules of others make gates of profiles useless, given what was read of
+	// the kernel and the network; nil: nobody looks.
+	Shadows func(ctx context.Context, r *backend.Reading, n server.Network, profiles []*protocol.Profile) []server.Reason
 
 	Guard        func(newly []*protocol.Profile) error // may refuse the first install; nil: never does
 	Reload       <-chan os.Signal                      // SIGHUP

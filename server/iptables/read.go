@@ -34,8 +34,8 @@ func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, 
 	rules := d.Rules && d.Profile == ""
 	k := &kernel{depth: d, now: now(), recency: map[string][]Entry{}}
 	var err error
-	if k.limit, err = TableLimit(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if k.limit, err = TableLimit(); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return nil, err // not the machine's own root may look
 	}
 	live := map[protocol.Family][]string{} // families in which rules of ours may be → tables
 	var ticks *ticker

@@ -243,3 +243,21 @@ func TestTheServiceRunsWithoutAnyProfile(t *testing.T) {
 		t.Error("the gate is open")
 	}
 }
+
+// TestTheServiceDoesNotUndoAnInstallOfAFileThatItHasNotReadYet: it waits until files are
+// quiet, and sees the rules of the command before.
+func TestTheServiceDoesNotUndoAnInstallOfAFileThatItHasNotReadYet(t *testing.T) {
+	eachBackendAtOnce(t, func(t *testing.T, s *served) {
+		service := s.run()
+		s.profile("web", "sequence = [\"7001/tcp\"]\nopen = [\"80/tcp\"]\n")
+		s.must("install", "web")
+		s.must("grant", "web", "10.9.0.1")
+		service.logs("msg=reloaded")
+		if out := s.must("status").Stdout; !strings.Contains(narrow(out), "10.9.0.1 web open") {
+			t.Errorf("the lease is gone:\n%s", out)
+		}
+		if log := service.log.String(); strings.Contains(log, "another tool had changed the rules") {
+			t.Errorf("the install was undone:\n%s", log)
+		}
+	})
+}

@@ -114,6 +114,9 @@ func (s *Server) prepare(r *backend.Reading, other elsewhere, profiles []*protoc
 	change := compare(was, profiles, all)
 	change.newly, change.Saved = newlyGated(was, profiles), r.Saved
 	change.Leases = fates(was, all, slices.Concat(r.Sources, carried))
+	for _, rule := range r.Foreign {
+		change.Notes = append(change.Notes, foreignReason(rule).String())
+	}
 	if r.Unread != nil {
 		change.Leases = append(change.Leases, "what was installed could not be read: how many leases are over is not known")
 	}

@@ -62,10 +62,13 @@ func NotInForce(st Status, settings Settings, n Network, shadows []Reason) []Rea
 			"knockd install (every enabled profile); then find the tool, and let it start before knockd"})
 	}
 	for _, rule := range st.Foreign {
-		all = append(all, Reason{ReasonForeign, "", "a rule that is not ours leads into our chains: " + rule,
-			"it is another way to progress through a sequence", "delete it"})
+		all = append(all, foreignReason(rule))
 	}
 	return append(all, shadows...)
+}
+
+func foreignReason(rule string) Reason {
+	return Reason{ReasonForeign, "", "a rule that is not ours leads into our chains: " + rule, "it is another way to progress through a sequence", "delete it"}
 }
 
 // outdated says how the kernel differs from the profile's file.

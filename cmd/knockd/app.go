@@ -28,7 +28,7 @@ func newApp() *cli.App {
 
 A first gate:
   knockd profile new mysql        # then edit the file that it names
-  knockd install mysql --dry-run  # the exact text for iptables-restore
+  knockd install mysql --dry-run  # the exact text that would be committed
   knockd install mysql
   knockd status
 

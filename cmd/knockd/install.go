@@ -158,7 +158,7 @@ func install(c *cli.Context) error {
 		change.Notes = append(change.Notes, r.String())
 	}
 	shadows := func() (notes []string) {
-		in := doctor.ShadowInput{Backend: s.Backend().Name(), Profiles: profiles, Network: network, Saved: change.Saved}
+		in := doctor.ShadowInput{Backend: s.Backend().Name(), Profiles: profiles, Network: network, Saved: change.Saved, Anew: true}
 		certain, possible, _ := doctor.Shadows(c.Context, in) // who ends it is not told
 		for _, r := range slices.Concat(certain, possible) {
 			notes = append(notes, r.String())

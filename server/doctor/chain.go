@@ -143,6 +143,14 @@ func (h *host) add(chains ...*chain) {
 	slices.SortStableFunc(h.called, func(x, y *chain) int { return x.place.compare(y.place) })
 }
 
+// forgetJumps takes the jumps to our chains away: where there is none, we are followed as if an
+// install had put one first.
+func (h host) forgetJumps() {
+	for _, c := range h.called {
+		c.rules = slices.DeleteFunc(c.rules, func(r *rule) bool { return r.verdict == ours && len(r.conditions) == 0 })
+	}
+}
+
 // callee returns the chain that a rule of c jumps to, or nil.
 func (h host) callee(c *chain, name string) *chain {
 	return h.named[chainID{c.tool, c.family, c.table, name}]

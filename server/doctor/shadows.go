@@ -14,6 +14,7 @@ type ShadowInput struct {
 	Profiles []*protocol.Profile // as installed
 	Network  server.Network
 	Saved    []backend.Saved // what iptables-save need not be run for: that of the backend's reading
+	Anew     bool            // Saved was read before an install, which has put our jumps first
 }
 
 // Shadows says which rules of others make gates of these profiles useless, and which let
@@ -31,6 +32,9 @@ func Shadows(ctx context.Context, in ShadowInput) (certain, possible []server.Re
 	}
 	f.use(in.Network)
 	f.lookAtRules(ctx, in.Saved)
+	if in.Anew {
+		f.Host.forgetJumps()
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}

@@ -141,7 +141,9 @@ func Saved(ctx context.Context, asked protocol.Family) ([]backend.Saved, error) 
 		for _, tool := range []string{active, other(active)} {
 			s := &saving{Saved: backend.Saved{Tool: tool, Family: f}}
 			holds, err := holdsTables(ctx, tool, f)
-			failed = errors.Join(failed, err)
+			if err != nil {
+				return nil, err
+			}
 			name := command(f, strings.TrimPrefix(tool, "iptables")+"-save")
 			if tool == active {
 				name = command(f, "-save")

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -82,8 +83,11 @@ func (in *installed) profile(name string) *protocol.Profile {
 func readAbout(t *table) (*installed, error) {
 	none := &installed{given: t.givenSets()}
 	about := t.chains[aboutChain]
-	if about == nil {
+	switch {
+	case len(t.chains) == 0:
 		return none, nil
+	case about == nil || len(about.comments) == 0:
+		return none, errors.New("chain about does not say any more what is installed: install it again")
 	}
 	in := &installed{known: map[string]Number{}, versions: t.versions(), given: none.given}
 	records := backend.Records{}

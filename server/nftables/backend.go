@@ -93,10 +93,10 @@ func (r *reading) readPositions(ctx context.Context, d backend.Depth) (n int, al
 		}
 		switch {
 		case n < 0:
+		case whole: // the kernel's count has elements that it has yet to sweep
+			n += read
 		case s.count >= 0:
 			n += s.count
-		case whole:
-			n += read
 		default:
 			n = -1
 		}

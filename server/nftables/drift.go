@@ -33,7 +33,7 @@ func (t *table) drift(rules *Ruleset, marks seal) (found []string, known seal) {
 			text = fmt.Sprintf("%s has %d elements, not %d", x, len(is.raw), len(s.Elements))
 		}
 		if text == "" && marks != nil {
-			text = fmt.Sprintf("%s is not as this version of knockd has committed it", x)
+			text = fmt.Sprintf("%s was changed: it is not as this version of knockd commits it", x)
 		}
 		if text != "" {
 			say("%s", text)
@@ -45,6 +45,11 @@ func (t *table) drift(rules *Ruleset, marks seal) (found []string, known seal) {
 			say("chain %s is left of a commit that was interrupted, and shuts ports for everybody: install again", name)
 		case chains[name] == nil && name != sealChain:
 			say("chain %s is not one that we made", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.sets)) {
+		if s := t.sets[name]; sets[name] == nil && !s.anonymous {
+			say("%s %s is not one that we made", s.kind(), name)
 		}
 	}
 	if marks == nil && !rules.Empty() {
@@ -68,12 +73,19 @@ func difference(want *Chain, is *chain) string {
 	for i := range max(len(want.Rules), len(is.comments)) {
 		switch {
 		case i >= len(is.comments):
-			return fmt.Sprintf("chain %s lacks the rule %q (%s)", want.Name, want.Rules[i].Text, want.Rules[i].Comment)
+			return fmt.Sprintf("chain %s lacks the rule %q%s", want.Name, want.Rules[i].Text, inBrackets(want.Rules[i].Comment))
 		case i >= len(want.Rules):
-			return fmt.Sprintf("chain %s has a rule more (%s)", want.Name, is.comments[i])
+			return fmt.Sprintf("chain %s has a rule more%s", want.Name, inBrackets(is.comments[i]))
 		case want.Rules[i].Comment != is.comments[i]:
-			return fmt.Sprintf("rule %d of chain %s is not ours (%s)", i+1, want.Name, is.comments[i])
+			return fmt.Sprintf("rule %d of chain %s is not ours%s", i+1, want.Name, inBrackets(is.comments[i]))
 		}
 	}
 	return ""
+}
+
+func inBrackets(comment string) string {
+	if comment == "" {
+		return ""
+	}
+	return " (" + comment + ")"
 }

@@ -33,7 +33,7 @@ func (t *table) drift(rules *Ruleset, marks seal) (found []string, known seal) {
 			text = fmt.Sprintf("%s has %d elements, not %d", x, len(is.raw), len(s.Elements))
 		}
 		if text == "" && marks != nil {
-			text = fmt.Sprintf("%s was changed: it is not as this version of knockd commits it", x)
+			text = fmt.Sprintf("%s is not as this version of knockd has committed it", x)
 		}
 		if text != "" {
 			say("%s", text)

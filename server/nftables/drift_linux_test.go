@@ -61,7 +61,7 @@ func TestWhateverChangesARuleIsDriftUntilTheNextInstall(t *testing.T) {
 		{"a rule deleted", func(s *site) string {
 			return "delete rule inet knockd " + s.handle("gate-tcp-3306", "nfproto ipv6 drop")
 		}, []string{`chain gate-tcp-3306 lacks the rule "meta nfproto ipv6 drop" (mysql: closed)`}},
-		{"a rule added", func(s *site) string { return "add rule inet knockd over accept" }, []string{"chain over has a rule more ()"}},
+		{"a rule added", func(s *site) string { return "add rule inet knockd over accept" }, []string{"chain over has a rule more"}},
 		{"an element deleted", func(s *site) string { return "delete element inet knockd gates { tcp . 3306 }" }, []string{"map gates has 1 elements, not 2"}},
 		{"an element that leads elsewhere", func(s *site) string {
 			return "delete element inet knockd gates { tcp . 3306 }\nadd element inet knockd gates { tcp . 3306 : goto open-mysql }"

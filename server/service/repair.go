@@ -41,8 +41,7 @@ func (k *keeper) check(ctx context.Context) error {
 		k.manager.status("%s", k.summary())
 		return nil
 	}
-	if w, err := k.read(); err == nil && len(in.Drift) == 0 && !same(k.wanted, w) {
-		// A command has installed files that changed a moment ago, and was faster.
+	if w, faster := k.installedBefore(in); faster {
 		return k.change(ctx, w)
 	}
 	kept, err := k.putRight(ctx, in, held)
@@ -55,6 +54,22 @@ func (k *keeper) check(ctx context.Context) error {
 	k.Log.Warn("another tool had changed the rules", "found", strings.Join(wrong, "; "), "leases kept", kept,
 		"lost", "the positions of whoever was knocking, where tables were emptied")
 	return nil
+}
+
+// installedBefore reports whether what is installed is of files that changed a moment ago: a
+// command was faster than we who wait until files are quiet. It returns what they say.
+func (k *keeper) installedBefore(in backend.Installed) (w Wanted, faster bool) {
+	if len(in.Profiles) == 0 || len(in.Drift) > 0 {
+		return w, false // flushed: leases have to be put back
+	}
+	w, err := k.read()
+	if err != nil || same(k.wanted, w) {
+		return w, false
+	}
+	wants := func(w Wanted, p *protocol.Profile) bool {
+		return slices.ContainsFunc(w.Profiles, func(o *protocol.Profile) bool { return sameProfiles([]*protocol.Profile{o}, []*protocol.Profile{p}) })
+	}
+	return w, !slices.ContainsFunc(in.Profiles, func(p *protocol.Profile) bool { return !wants(w, p) && !wants(k.wanted, p) })
 }
 
 // leases counts those among sources.

@@ -63,6 +63,10 @@ func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, 
 	if ticks != nil && k.ages() {
 		k.clock, err = ticks.clock(ctx)
 	}
+	if rules && d.Positions == 0 && errors.Is(err, backend.ErrPrivilege) {
+		// The root of a user namespace: rules can be installed, and how old entries are is not known.
+		k.recency, err = map[string][]Entry{}, nil
+	}
 	return k, err
 }
 

@@ -5,73 +5,77 @@ package main
 import (
 	"fmt"
 
-	"knockkit/bench/stage"
+	"knockkit/bench/stat"
 )
 
 // CommandTable shows the time of each command, by number of profiles.
 func (p *page) CommandTable() string {
-	header := []string{""}
-	for _, n := range commandProfiles() {
-		header = append(header, thousands(n))
-	}
 	var rows [][]string
-	for _, v := range stage.Variants() {
+	for _, v := range variants() {
 		for _, what := range byProfiles() {
-			cells := []string{v.Name + ": `" + string(what) + "`"}
+			cells := []string{v.Name + ": `" + what + "`"}
 			for _, n := range commandProfiles() {
-				s, _, ok := commandOf(p.Commands, v.Name, n, 0, what)
-				cells = append(cells, orNone(ok, exactly(s)))
+				took := p.command(v.Name, n, 0, what)
+				cells = append(cells, orNone(took.seconds > 0, exactly(took.seconds)))
 			}
 			rows = append(rows, cells)
 		}
 	}
-	return markdown(header, rows)
+	return markdown(byNumber("", commandProfiles()), rows)
 }
 
 // CommandPositionTable shows time and memory of each command, by number of positions.
 func (p *page) CommandPositionTable() string {
-	header := []string{"sources in a position"}
-	for _, n := range commandPositions() {
-		header = append(header, thousands(n))
-	}
 	var rows [][]string
 	for _, what := range byPositions() {
-		cells := []string{"`" + string(what) + "`"}
+		cells := []string{"`" + what + "`"}
 		for _, n := range commandPositions() {
-			s, peak, ok := commandOf(p.Commands, "nftables", 1, n, what)
-			cells = append(cells, orNone(ok, exactly(s)+", "+megabytes(peak)))
+			took := p.command(onNFTables.Name, 1, n, what)
+			cells = append(cells, orNone(took.seconds > 0, exactly(took.seconds)+", "+short(megabytes(took.peak))+" MB"))
 		}
 		rows = append(rows, cells)
 	}
-	return markdown(header, rows)
+	return markdown(byNumber("sources in a position", commandPositions()), rows)
+}
+
+// command returns the median time and the highest peak of a command; 0: not measured.
+func (p *page) command(variant string, profiles, positions int, what string) commandRun {
+	var seconds []float64
+	peak := 0
+	for _, c := range p.Commands {
+		if c.variant.Name == variant && c.profiles == profiles && c.positions == positions {
+			for _, r := range c.runs[what] {
+				seconds, peak = append(seconds, r.seconds), max(peak, r.peak)
+			}
+		}
+	}
+	return commandRun{stat.Of(seconds...).Median, peak}
 }
 
 // commandRatios are those of the commands.
 func (p *page) commandRatios() []ratio {
 	var all []ratio
+	atMost := func(limit float64, unit string, value float64, format string, args ...any) {
+		all = append(all, ratio{fmt.Sprintf(format, args...), value, unit, limit, true})
+	}
 	// times is how often a goes into b, when b is allowed so many seconds more.
 	times := func(a, b, more float64) float64 { return max(b-more, 0) / a }
-	for _, v := range stage.Variants() {
-		of := func(n int, what command) float64 {
-			s, _, _ := commandOf(p.Commands, v.Name, n, 0, what)
-			return s
+	for _, v := range variants() {
+		of := func(n int, what string) float64 { return p.command(v.Name, n, 0, what).seconds }
+		for _, what := range []string{cmdGrant, cmdRevoke} {
+			atMost(4, "", times(of(1, what), of(500, what), 0.15), "%s: %s with 500 profiles, less 150 ms, to 1", v.Name, what)
 		}
-		for _, what := range []command{cmdGrant, cmdRevoke} {
-			all = append(all, ratio{fmt.Sprintf("%s: %s with 500 profiles, less 150 ms, to 1", v.Name, what), times(of(1, what), of(500, what), 0.15), "", 4, true})
-		}
-		all = append(all,
-			ratio{v.Name + ": status with 500 profiles, less 500 ms, to 1", times(of(1, cmdStatus), of(500, cmdStatus), 0.5), "", 10, true},
-			ratio{v.Name + ": install of 1,000 profiles to 100, the whole program", of(1000, cmdInstall) / of(100, cmdInstall), "", 15, true},
-			ratio{v.Name + ": one profile added to 1,000, to their install", of(1000, cmdAdd) / of(1000, cmdInstall), "", 1, true})
+		atMost(10, "", times(of(1, cmdStatus), of(500, cmdStatus), 0.5), "%s: status with 500 profiles, less 500 ms, to 1", v.Name)
+		atMost(15, "", of(1000, cmdInstall)/of(100, cmdInstall), "%s: install of 1,000 profiles to 100, the whole program", v.Name)
+		atMost(1, "", of(1000, cmdAdd)/of(1000, cmdInstall), "%s: one profile added to 1,000, to their install", v.Name)
 	}
 	for _, n := range commandPositions()[1:] {
 		for _, what := range byPositions() {
-			before, _, _ := commandOf(p.Commands, "nftables", 1, 0, what)
-			s, peak, _ := commandOf(p.Commands, "nftables", 1, n, what)
+			took := p.command(onNFTables.Name, 1, n, what)
 			if what != cmdStatus { // it lists them
-				all = append(all, ratio{fmt.Sprintf("nftables: %s with %s positions, less 150 ms, to none", what, thousands(n)), times(before, s, 0.15), "", 3, true})
+				atMost(3, "", times(p.command(onNFTables.Name, 1, 0, what).seconds, took.seconds, 0.15), "nftables: %s with %s positions, less 150 ms, to none", what, thousands(n))
 			}
-			all = append(all, ratio{fmt.Sprintf("nftables: %s with %s positions: memory", what, thousands(n)), float64(peak) / (1 << 20), " MB", 64, true})
+			atMost(64, " MB", megabytes(took.peak), "nftables: %s with %s positions: memory", what, thousands(n))
 		}
 	}
 	return all
@@ -85,4 +89,4 @@ func exactly(seconds float64) string {
 	return short(seconds) + " s"
 }
 
-func megabytes(bytes int) string { return fmt.Sprintf("%s MB", short(float64(bytes)/(1<<20))) }
+func megabytes(bytes int) float64 { return float64(bytes) / (1 << 20) }

@@ -6,112 +6,104 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
+	"os/exec"
 
-	"knockkit/bench/stage"
-	"knockkit/bench/stat"
+	"knockkit/internal/lab"
 )
-
-// command is one of those whose time is taken.
-type command string
 
 // The commands, as the page names them.
 const (
-	cmdInstall  command = "install, the first"
-	cmdAgain    command = "install, again"
-	cmdAdd      command = "install of one more"
-	cmdGrant    command = "grant"
-	cmdGrantFor command = "grant --for"
-	cmdRevoke   command = "revoke"
-	cmdStatus   command = "status"
-	cmdRemove   command = "remove --all"
+	cmdInstall  = "install, the first"
+	cmdAgain    = "install, again"
+	cmdAdd      = "install of one more"
+	cmdGrant    = "grant"
+	cmdGrantFor = "grant --for"
+	cmdRevoke   = "revoke"
+	cmdStatus   = "status"
+	cmdRemove   = "remove --all"
 )
 
-// commandCost says what each command takes, of the whole program from its start to its
-// end, in one state of the kernel.
-type commandCost struct {
-	stage.Variant
-	Profiles  int
-	Positions int // sources that are in a position
-	Seconds   map[command]stat.Sample
-	Peak      map[command]int // bytes
-	seconds   map[command][]float64
+// byProfiles and byPositions list the commands that are measured by the number of profiles,
+// and by that of positions.
+func byProfiles() []string {
+	return []string{cmdInstall, cmdAdd, cmdGrant, cmdGrantFor, cmdRevoke, cmdStatus, cmdRemove}
 }
+func byPositions() []string { return []string{cmdGrant, cmdRevoke, cmdAgain, cmdStatus} }
 
 // commandProfiles and commandPositions are the numbers that are compared.
 func commandProfiles() []int  { return []int{1, 100, 500, 1000} }
 func commandPositions() []int { return []int{0, 60_000, 524_288} }
 
-// byProfiles lists the commands that are measured by number of profiles, in their order.
-func byProfiles() []command {
-	return []command{cmdInstall, cmdAdd, cmdGrant, cmdGrantFor, cmdRevoke, cmdStatus, cmdRemove}
+// onNFTables stands for nftables among the implementations of iptables.
+var onNFTables = lab.Flavour{Name: "nftables"}
+
+// variants are iptables-nft and iptables-legacy, where they are installed, and nftables.
+func variants() []lab.Flavour { return append(lab.Flavours(), onNFTables) }
+
+// commandCost says what each command takes, of the whole program from its start to its
+// end, in one state of the kernel.
+type commandCost struct {
+	variant   lab.Flavour
+	profiles  int
+	positions int // sources that are in a position
+	runs      map[string][]commandRun
 }
 
-// byPositions lists those that are measured by number of positions.
-func byPositions() []command { return []command{cmdGrant, cmdRevoke, cmdAgain, cmdStatus} }
+// commandCosts lists what is measured: all by the number of profiles, and nftables by that
+// of positions, where a flood fills a map of any size.
+func commandCosts() (all []*commandCost) {
+	for _, v := range variants() {
+		for _, n := range commandProfiles() {
+			all = append(all, &commandCost{v, n, 0, map[string][]commandRun{}})
+		}
+	}
+	for _, n := range commandPositions()[1:] {
+		all = append(all, &commandCost{onNFTables, 1, n, map[string][]commandRun{}})
+	}
+	return all
+}
 
-// commands measures the program by the number of profiles on all backends, and by that of
-// positions on nftables, where a flood fills a map of any size.
+// commands measures the program, on a new host for each.
 func (b *bench) commands() (all []*commandCost, err error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	knockd, err := stage.Build(b, dir)
+	out, err := exec.CommandContext(b, "go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/knockd", "knockkit/cmd/knockd").CombinedOutput()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("build knockd: %w\n%s", err, out)
 	}
-	cost := func(v stage.Variant, profiles, positions int) {
-		all = append(all, &commandCost{v, profiles, positions, map[command]stat.Sample{}, map[command]int{}, map[command][]float64{}})
-	}
-	variants := stage.Variants()
-	for _, v := range variants {
-		for _, n := range commandProfiles() {
-			cost(v, n, 0)
+	all = commandCosts()
+	return all, b.turns(b.rounds(3, 1), len(all), func(_, i int) (err error) {
+		p := &program{knockd: dir + "/knockd"}
+		if p.dir, err = os.MkdirTemp(dir, ""); err != nil {
+			return err
 		}
-	}
-	for _, n := range commandPositions()[1:] {
-		cost(variants[len(variants)-1], 1, n)
-	}
-	err = b.turns(b.rounds(3, 1), len(all), func(_, i int) error {
-		if err := b.runCommands(knockd, all[i]); err != nil {
-			return fmt.Errorf("%s, %d profiles, %d positions: %w", all[i].Name, all[i].Profiles, all[i].Positions, err)
+		if p.Host, err = lab.New(all[i].variant.Name); err != nil {
+			return err
+		}
+		if err := errors.Join(b.runCommands(p, all[i]), p.Close()); err != nil {
+			return fmt.Errorf("%s, %d profiles, %d positions: %w", p, all[i].profiles, all[i].positions, err)
 		}
 		return nil
 	})
-	for _, c := range all {
-		for name, seconds := range c.seconds {
-			c.Seconds[name] = stat.Of(seconds...)
-		}
-	}
-	return all, err
 }
 
-// runCommands runs each command on a host of its own.
-func (b *bench) runCommands(knockd string, c *commandCost) (err error) {
-	p, err := stage.NewProgram(knockd, c.Variant)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	const within = 10 * time.Second
-	if err := p.Profiles(0, c.Profiles, within); err != nil {
-		return err
-	}
-	do := func(name command, args ...string) {
+// runCommands runs each command.
+func (b *bench) runCommands(p *program, c *commandCost) error {
+	err := errors.Join(p.configure(c.variant), p.profiles(c.profiles))
+	do := func(name string, args ...string) {
 		if err != nil {
 			return
 		}
-		var cost stage.Cost
-		if cost, err = p.Run(b, args...); err == nil {
-			c.seconds[name] = append(c.seconds[name], cost.Time.Seconds())
-			c.Peak[name] = max(c.Peak[name], cost.Peak)
-		}
+		var took commandRun
+		took, err = p.run(b, args...)
+		c.runs[name] = append(c.runs[name], took)
 	}
 	do(cmdInstall, "install")
-	if err == nil && c.Positions > 0 {
-		err = p.FillPositions(b, c.Positions)
+	if err == nil && c.positions > 0 {
+		err = p.fill(b, c.positions)
 	}
 	for range b.rounds(3, 1) {
 		do(cmdGrant, "grant", "p0000", "192.0.2.1")
@@ -119,27 +111,14 @@ func (b *bench) runCommands(knockd string, c *commandCost) (err error) {
 		do(cmdStatus, "status")
 	}
 	do(cmdAgain, "install")
-	if c.Positions > 0 {
+	if c.positions > 0 {
 		return err
 	}
 	for range b.rounds(3, 1) {
 		do(cmdGrantFor, "grant", "p0000", "192.0.2.2", "--for", "30m")
 	}
-	if err == nil {
-		err = p.Profiles(c.Profiles, c.Profiles+1, within)
-	}
-	do(cmdAdd, "install", fmt.Sprintf("p%04d", c.Profiles))
+	err = errors.Join(err, p.profiles(c.profiles+1))
+	do(cmdAdd, "install", fmt.Sprintf("p%04d", c.profiles))
 	do(cmdRemove, "remove", "--all")
 	return err
-}
-
-// commandOf returns the seconds and the peak of a command; ok is false where it was not
-// measured.
-func commandOf(costs []*commandCost, name string, profiles, positions int, what command) (seconds float64, peak int, ok bool) {
-	for _, c := range costs {
-		if c.Name == name && c.Profiles == profiles && c.Positions == positions && c.Seconds[what].Count > 0 {
-			return c.Seconds[what].Median, c.Peak[what], true
-		}
-	}
-	return 0, 0, false
 }

@@ -8,13 +8,9 @@ import (
 
 // networks knocks over bad networks with the real client.
 func (b *bench) networks() ([]badnet.Row, error) {
-	rounds := 30
-	if b.quick {
-		rounds = 3
-	}
 	var rows []badnet.Row
 	for _, c := range badnet.Cases() {
-		row, err := badnet.Measure(b, c, rounds)
+		row, err := badnet.Measure(b, c, b.rounds(30, 3))
 		if err != nil {
 			return nil, err
 		}

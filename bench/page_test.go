@@ -41,20 +41,14 @@ func measured() *page {
 			p.Installing = append(p.Installing, &installTime{name, n, stat.Of(float64(n) / 100), stat.Of(float64(n))})
 		}
 	}
-	took := func(v stage.Variant, profiles, positions int, seconds float64) {
-		c := &commandCost{Variant: v, Profiles: profiles, Positions: positions, Seconds: map[command]stat.Sample{}, Peak: map[command]int{}}
+	p.Commands = commandCosts()
+	for _, c := range p.Commands {
+		seconds, flooded := map[int]float64{60_000: 0.002, 524_288: 60}[c.positions]
+		if !flooded {
+			seconds = float64(c.profiles) / 1000
+		}
 		for _, what := range append(byProfiles(), byPositions()...) {
-			c.Seconds[what], c.Peak[what] = stat.Of(seconds), 20<<20
-		}
-		p.Commands = append(p.Commands, c)
-	}
-	for _, v := range stage.Variants() {
-		for _, n := range commandProfiles() {
-			took(v, n, 0, float64(n)/1000)
-		}
-		if v.Backend == "nftables" {
-			took(v, 1, 60_000, 0.002)
-			took(v, 1, 524_288, 60)
+			c.runs[what] = []commandRun{{seconds, 20 << 20}}
 		}
 	}
 	for _, rate := range rates() {

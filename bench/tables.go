@@ -32,17 +32,11 @@ func (p *page) PacketTable(kind stage.Kind) string {
 	for _, r := range stage.AllRules() {
 		rows = append(rows, p.costs(r.Name, r, probe{kind, protocol.IPv4}))
 	}
-	return markdown(byCount(string(kind)), rows)
+	return markdown(byNumber(string(kind), counts()), rows)
 }
 
-// byCount is the header of a table by number of profiles.
-func byCount(first string) []string {
-	header := []string{first}
-	for _, n := range counts() {
-		header = append(header, thousands(n))
-	}
-	return header
-}
+// byNumber is the header of a table by a number.
+func byNumber(first string, of []int) []string { return append([]string{first}, labels(of)...) }
 
 // costs is the row of one packet.
 func (p *page) costs(name string, r stage.Rules, pr probe) []string {
@@ -67,7 +61,7 @@ func (p *page) PacketTable6() string {
 			}
 		}
 	}
-	return markdown(byCount(""), rows)
+	return markdown(byNumber("", counts()), rows)
 }
 
 // Kinds is for the template.
@@ -116,15 +110,11 @@ func (p *page) InstallTable() string {
 		}
 		rows = append(rows, install, add)
 	}
-	return markdown(byCount(""), rows)
+	return markdown(byNumber("", counts()), rows)
 }
 
 // FloodTable shows the share of visits that open, door by rate.
 func (p *page) FloodTable() string {
-	header := []string{"spoofed first knocks a second"}
-	for _, rate := range rates() {
-		header = append(header, thousands(rate))
-	}
 	var rows [][]string
 	for _, d := range flooded() {
 		cells := []string{d.name}
@@ -141,7 +131,7 @@ func (p *page) FloodTable() string {
 		}
 		rows = append(rows, cells)
 	}
-	return markdown(header, rows)
+	return markdown(byNumber("spoofed first knocks a second", rates()), rows)
 }
 
 // Slow lists floods that did not come about at the rate that was asked for.
@@ -159,7 +149,7 @@ func (p *page) Slow() string {
 func (p *page) PositionTable() string {
 	var rows [][]string
 	for _, r := range p.Positions {
-		memory := fmt.Sprintf("%.1f MB", float64(r.Bytes)/(1<<20))
+		memory := fmt.Sprintf("%.1f MB", megabytes(r.Bytes))
 		if r.Bytes < noise {
 			memory = "less than 0.5 MB"
 		}

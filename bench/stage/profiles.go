@@ -15,9 +15,13 @@ import (
 // none shares a position with another, as with sequences drawn at random.
 // n is at most 8,000.
 func Profiles(n int, within time.Duration) ([]*protocol.Profile, error) {
+	ports := rand.New(rand.NewPCG(1, 2)).Perm(50_000)
 	profiles := make([]*protocol.Profile, n)
-	for i, text := range texts(n, within) {
-		p, diagnostics := protocol.ParseProfile(profileName(i)+".toml", []byte(text))
+	for i := range profiles {
+		name := fmt.Sprintf("p%04d", i)
+		text := fmt.Sprintf("sequence = [\"%d/tcp\", \"%d/tcp\", \"%d/tcp\"]\nwithin = \"%s\"\nopen = [\"%d/tcp\"]\n",
+			10_000+ports[3*i], 10_000+ports[3*i+1], 10_000+ports[3*i+2], protocol.FormatDuration(within), 1024+i)
+		p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text))
 		if diagnostics.HasErrors() {
 			return nil, diagnostics
 		}
@@ -25,19 +29,6 @@ func Profiles(n int, within time.Duration) ([]*protocol.Profile, error) {
 	}
 	return profiles, nil
 }
-
-// texts returns the files of the profiles.
-func texts(n int, within time.Duration) []string {
-	ports := rand.New(rand.NewPCG(1, 2)).Perm(50_000)
-	all := make([]string, n)
-	for i := range all {
-		all[i] = fmt.Sprintf("sequence = [\"%d/tcp\", \"%d/tcp\", \"%d/tcp\"]\nwithin = \"%s\"\nopen = [\"%d/tcp\"]\n",
-			10_000+ports[3*i], 10_000+ports[3*i+1], 10_000+ports[3*i+2], protocol.FormatDuration(within), 1024+i)
-	}
-	return all
-}
-
-func profileName(i int) string { return fmt.Sprintf("p%04d", i) }
 
 // Unused is a TCP port that no profile of [Profiles] knocks on or opens.
 const Unused = 9_500

@@ -48,16 +48,16 @@ func AllRules() []Rules {
 	return []Rules{
 		{Name: NoRules, apply: func(context.Context, *lab.Host, []*protocol.Profile) error { return nil }},
 		{Name: DropRule, apply: func(ctx context.Context, h *lab.Host, _ []*protocol.Profile) error {
-			return run(ctx, h, "", "iptables", "-A", "INPUT", "-j", "DROP")
+			return Run(ctx, h, "", "iptables", "-A", "INPUT", "-j", "DROP")
 		}},
 		{Name: Stateful, apply: func(ctx context.Context, h *lab.Host, _ []*protocol.Profile) error {
-			if err := run(ctx, h, "", "iptables", "-A", "INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"); err != nil {
+			if err := Run(ctx, h, "", "iptables", "-A", "INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"); err != nil {
 				return err
 			}
 			return dropByDefault(ctx, h)
 		}},
 		{Name: Article, Profiles: true, Most: 100, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
-			return run(ctx, h, articleRules(profiles), "iptables-restore", "--noflush")
+			return Run(ctx, h, articleRules(profiles), "iptables-restore", "--noflush")
 		}},
 		{Name: IPTables, Profiles: true, IPv6: true, Most: 1000, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
 			return ApplyOurs(ctx, h, "iptables", profiles)
@@ -65,7 +65,7 @@ func AllRules() []Rules {
 		{Name: NFTables, Profiles: true, IPv6: true, Most: 1000, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
 			return ApplyOurs(ctx, h, "nftables", profiles)
 		}, refresh: func(ctx context.Context, h *lab.Host) error {
-			return run(ctx, h, "flush map inet knockd position4\nflush map inet knockd position6\n", "nft", "-f", "-")
+			return Run(ctx, h, "flush map inet knockd position4\nflush map inet knockd position6\n", "nft", "-f", "-")
 		}},
 	}
 }
@@ -79,14 +79,14 @@ func ApplyOurs(ctx context.Context, h *lab.Host, backend string, profiles []*pro
 	if backend == "iptables" {
 		return dropByDefault(ctx, h)
 	}
-	return run(ctx, h, hostTable(profiles), "nft", "-f", "-")
+	return Run(ctx, h, hostTable(profiles), "nft", "-f", "-")
 }
 
 func dropByDefault(ctx context.Context, h *lab.Host) error {
-	if err := run(ctx, h, "", "ip6tables", "-P", "INPUT", "DROP"); err != nil {
+	if err := Run(ctx, h, "", "ip6tables", "-P", "INPUT", "DROP"); err != nil {
 		return err
 	}
-	return run(ctx, h, "", "iptables", "-P", "INPUT", "DROP")
+	return Run(ctx, h, "", "iptables", "-P", "INPUT", "DROP")
 }
 
 // hostTable is the operator's own table: with nftables, a port that we gate must

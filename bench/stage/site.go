@@ -59,8 +59,8 @@ func Install(ctx context.Context, h *lab.Host, s *server.Server, profiles []*pro
 	})
 }
 
-// run runs a tool on a host; a failure of it is an error.
-func run(ctx context.Context, h *lab.Host, stdin, name string, args ...string) error {
+// Run runs a tool on a host; a failure of it is an error.
+func Run(ctx context.Context, h *lab.Host, stdin, name string, args ...string) error {
 	out, err := h.Run(ctx, stdin, name, args...)
 	if err == nil && out.Code != 0 {
 		err = fmt.Errorf("%s %s: %s", name, strings.Join(args, " "), strings.TrimSpace(out.Stderr))

@@ -21,22 +21,12 @@ func Adopt(profiles []*protocol.Profile) error {
 	if err != nil {
 		return err
 	}
-	var conns []connection
 	for _, s := range sockets {
-		if c, ok := toAdopt(s, listens, profiles); ok {
-			conns = append(conns, c)
+		c, ok := toAdopt(s, listens, profiles)
+		if !ok {
+			continue
 		}
-	}
-	if len(conns) == 0 {
-		return nil
-	}
-	ct, err := openConntrack()
-	if err != nil {
-		return err
-	}
-	defer ct.Close()
-	for _, c := range conns {
-		if err := c.create(ct); err != nil && !errors.Is(err, unix.EEXIST) {
+		if err := c.create(); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("telling conntrack of %s: %w", c.client, err)
 		}
 	}

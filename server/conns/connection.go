@@ -1,10 +1,9 @@
 package conns
 
 import (
-	"encoding/binary"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,72 +17,72 @@ type connection struct {
 // stage is how far a connection is.
 type stage struct {
 	state   uint8  // of conntrack
-	status  uint32 // ctStatus…
+	status  uint32 // status…
 	timeout uint32 // seconds until conntrack forgets it, if no packet comes
 }
 
+// Numbers of linux/netfilter/nf_conntrack_common.h, nf_conntrack_tcp.h and
+// nfnetlink_conntrack.h that package nl has not.
+const (
+	statusSeenReply, statusAssured, statusConfirmed = 1 << 1, 1 << 2, 1 << 3
+
+	tcpLiberal = 0x08 // the windows so far are not known
+
+	natSource                    = 6 // CTA_NAT_SRC
+	natV4Min, natV4Max, natPorts = 1, 2, 3
+	natV6Min, natV6Max           = 4, 5
+	natPortMin, natPortMax       = 1, 2
+)
+
 // established is a connection that both ends may use. Its timeout is conntrack's own.
-var established = stage{ctTCPEstablished, ctStatusSeenReply | ctStatusAssured | ctStatusConf, 432000}
+var established = stage{nl.TCP_CONNTRACK_ESTABLISHED, statusSeenReply | statusAssured | statusConfirmed, 432000}
 
-// encode writes the attributes of the entry.
-func (c connection) encode() ([]byte, error) {
-	e := netlink.NewAttributeEncoder()
-	e.ByteOrder = binary.BigEndian
-	e.Nested(ctaTupleOrig, tuple(c.client, c.server))
-	e.Nested(ctaTupleReply, tuple(c.server, c.client))
-	e.Uint32(ctaStatus, c.stage.status)
-	e.Uint32(ctaTimeout, c.stage.timeout)
-	e.Nested(ctaProtoinfo, func(e *netlink.AttributeEncoder) error {
-		e.Nested(ctaProtoinfoTCP, func(e *netlink.AttributeEncoder) error {
-			e.Uint8(ctaTCPState, c.stage.state)
-			e.Bytes(ctaTCPFlagsOriginal, []byte{ctTCPLiberal, ctTCPLiberal}) // flags, mask
-			e.Bytes(ctaTCPFlagsReply, []byte{ctTCPLiberal, ctTCPLiberal})
-			return nil
-		})
-		return nil
-	})
+// encode returns the attributes of the entry.
+func (c connection) encode() []byte {
+	liberal := []byte{tcpLiberal, tcpLiberal} // flags, mask
+	all := nested(0,
+		tuple(nl.CTA_TUPLE_ORIG, c.client, c.server),
+		tuple(nl.CTA_TUPLE_REPLY, c.server, c.client),
+		nl.NewRtAttr(nl.CTA_STATUS, nl.BEUint32Attr(c.stage.status)),
+		nl.NewRtAttr(nl.CTA_TIMEOUT, nl.BEUint32Attr(c.stage.timeout)),
+		nested(nl.CTA_PROTOINFO, nested(nl.CTA_PROTOINFO_TCP,
+			nl.NewRtAttr(nl.CTA_PROTOINFO_TCP_STATE, []byte{c.stage.state}),
+			nl.NewRtAttr(nl.CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, liberal),
+			nl.NewRtAttr(nl.CTA_PROTOINFO_TCP_FLAGS_REPLY, liberal))))
 	if c.source.IsValid() {
-		e.Nested(ctaNATSource, nat(c.source))
+		lowest, highest := byFamily(c.source.Addr(), natV4Min, natV6Min), byFamily(c.source.Addr(), natV4Max, natV6Max)
+		port := nl.BEUint16Attr(c.source.Port())
+		all.AddChild(nested(natSource,
+			nl.NewRtAttr(lowest, c.source.Addr().AsSlice()),
+			nl.NewRtAttr(highest, c.source.Addr().AsSlice()),
+			nested(natPorts, nl.NewRtAttr(natPortMin, port), nl.NewRtAttr(natPortMax, port))))
 	}
-	return e.Encode()
+	return all.Serialize()[nl.SizeofNfattr:]
 }
 
-// tuple encodes one direction of a connection.
-func tuple(from, to netip.AddrPort) func(*netlink.AttributeEncoder) error {
-	return func(e *netlink.AttributeEncoder) error {
-		e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
-			src, dst := uint16(ctaIPv4Src), uint16(ctaIPv4Dst)
-			if from.Addr().Is6() {
-				src, dst = ctaIPv6Src, ctaIPv6Dst
-			}
-			e.Bytes(src, from.Addr().AsSlice())
-			e.Bytes(dst, to.Addr().AsSlice())
-			return nil
-		})
-		e.Nested(ctaTupleProto, func(e *netlink.AttributeEncoder) error {
-			e.Uint8(ctaProtoNum, unix.IPPROTO_TCP)
-			e.Uint16(ctaProtoSrcPort, from.Port())
-			e.Uint16(ctaProtoDstPort, to.Port())
-			return nil
-		})
-		return nil
-	}
+// tuple is one direction of a connection.
+func tuple(kind int, from, to netip.AddrPort) *nl.RtAttr {
+	return nested(kind,
+		nested(nl.CTA_TUPLE_IP,
+			nl.NewRtAttr(byFamily(from.Addr(), nl.CTA_IP_V4_SRC, nl.CTA_IP_V6_SRC), from.Addr().AsSlice()),
+			nl.NewRtAttr(byFamily(from.Addr(), nl.CTA_IP_V4_DST, nl.CTA_IP_V6_DST), to.Addr().AsSlice())),
+		nested(nl.CTA_TUPLE_PROTO,
+			nl.NewRtAttr(nl.CTA_PROTO_NUM, []byte{unix.IPPROTO_TCP}),
+			nl.NewRtAttr(nl.CTA_PROTO_SRC_PORT, nl.BEUint16Attr(from.Port())),
+			nl.NewRtAttr(nl.CTA_PROTO_DST_PORT, nl.BEUint16Attr(to.Port()))))
 }
 
-// nat encodes what an address and port are translated to.
-func nat(to netip.AddrPort) func(*netlink.AttributeEncoder) error {
-	return func(e *netlink.AttributeEncoder) error {
-		first, last := uint16(ctaNATv4Min), uint16(ctaNATv4Max)
-		if to.Addr().Is6() {
-			first, last = ctaNATv6Min, ctaNATv6Max
-		}
-		e.Bytes(first, to.Addr().AsSlice())
-		e.Bytes(last, to.Addr().AsSlice())
-		e.Nested(ctaNATPorts, func(e *netlink.AttributeEncoder) error {
-			e.Uint16(ctaNATPortMin, to.Port())
-			e.Uint16(ctaNATPortMax, to.Port())
-			return nil
-		})
-		return nil
+func nested(kind int, parts ...*nl.RtAttr) *nl.RtAttr {
+	a := nl.NewRtAttr(kind|unix.NLA_F_NESTED, nil)
+	for _, part := range parts {
+		a.AddChild(part)
 	}
+	return a
+}
+
+func byFamily(of netip.Addr, v4, v6 int) int {
+	if of.Is4() {
+		return v4
+	}
+	return v6
 }

@@ -5,54 +5,38 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// openConntrack connects to conntrack of this network namespace.
-func openConntrack() (*netlink.Conn, error) {
-	ct, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, fmt.Errorf("conntrack: %w", err)
-	}
-	return ct, nil
-}
-
-// nfgenmsg is struct nfgenmsg: it comes before the attributes.
-func nfgenmsg(of netip.Addr) []byte {
-	if of.Is4() {
-		return []byte{unix.AF_INET, 0, 0, 0}
-	}
-	return []byte{unix.AF_INET6, 0, 0, 0}
+// ask sends conntrack of this network namespace a message about entries of the address's
+// family, and returns what it answers.
+func ask(message, flags int, of netip.Addr, attributes []byte) ([][]byte, error) {
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|message, flags)
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: uint8(byFamily(of, unix.AF_INET, unix.AF_INET6))})
+	req.AddRawData(attributes)
+	return req.Execute(unix.NETLINK_NETFILTER, 0)
 }
 
 // flowsOf lists what conntrack holds of the address's family.
-func flowsOf(ct *netlink.Conn, family netip.Addr) ([]flow, error) {
-	messages, err := ct.Execute(netlink.Message{
-		Header: netlink.Header{Type: ctMsgGet, Flags: netlink.Request | netlink.Dump}, Data: nfgenmsg(family)})
+func flowsOf(family netip.Addr) ([]flow, error) {
+	messages, err := ask(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP, family, nil)
 	if err != nil {
 		return nil, fmt.Errorf("listing what conntrack holds: %w", err)
 	}
 	all := make([]flow, 0, len(messages))
 	for _, m := range messages {
-		if len(m.Data) < len(nfgenmsg(family)) {
-			continue
+		if len(m) > nl.SizeofNfgenmsg {
+			all = append(all, flowOf(m[nl.SizeofNfgenmsg:]))
 		}
-		f := flow{raw: m.Data[len(nfgenmsg(family)):]}
-		if err := f.decode(); err != nil {
-			return nil, fmt.Errorf("reading what conntrack holds: %w", err)
-		}
-		all = append(all, f)
 	}
 	return all, nil
 }
 
 // forget deletes the entry. gone is false when conntrack had it no more: what it has of
 // the same two ends by now is another entry, with another number.
-func (f flow) forget(ct *netlink.Conn) (gone bool, err error) {
-	_, err = ct.Execute(netlink.Message{
-		Header: netlink.Header{Type: ctMsgDelete, Flags: netlink.Request | netlink.Acknowledge},
-		Data:   append(nfgenmsg(f.asked.from.Addr()), f.raw...)})
+func (f flow) forget() (gone bool, err error) {
+	_, err = ask(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, f.asked.from.Addr(), f.raw)
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
@@ -60,14 +44,7 @@ func (f flow) forget(ct *netlink.Conn) (gone bool, err error) {
 }
 
 // create makes the conntrack entry of a connection. unix.EEXIST says that there is one.
-func (c connection) create(ct *netlink.Conn) error {
-	attrs, err := c.encode()
-	if err != nil {
-		return err
-	}
-	_, err = ct.Execute(netlink.Message{
-		Header: netlink.Header{Type: ctMsgNew, Flags: netlink.Request | netlink.Acknowledge | netlink.Create | netlink.Excl},
-		Data:   append(nfgenmsg(c.client.Addr()), attrs...),
-	})
+func (c connection) create() error {
+	_, err := ask(nl.IPCTNL_MSG_CT_NEW, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, c.client.Addr(), c.encode())
 	return err
 }

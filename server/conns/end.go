@@ -6,8 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/mdlayher/netlink"
-	vnetlink "github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"knockkit/protocol"
@@ -22,12 +21,7 @@ import (
 // forgets what the holders have begun, so that their next packet is a stray one at the
 // gate; for connections to containers see [misdirect].
 func End(p *protocol.Profile, holder netip.Prefix) (int, error) {
-	ct, err := openConntrack()
-	if err != nil {
-		return 0, fmt.Errorf("ending connections: %w", err)
-	}
-	defer ct.Close()
-	e := &ending{profile: p, holder: holder, ct: ct, closed: map[way]bool{}, here: map[netip.Addr]bool{}}
+	e := &ending{profile: p, holder: holder, closed: map[way]bool{}, here: map[netip.Addr]bool{}}
 	closed, err := e.closeSockets()
 	forgotten, err2 := e.forgetFlows()
 	if err = errors.Join(err, err2); err != nil {
@@ -40,7 +34,6 @@ func End(p *protocol.Profile, holder netip.Prefix) (int, error) {
 type ending struct {
 	profile *protocol.Profile
 	holder  netip.Prefix
-	ct      *netlink.Conn
 	closed  map[way]bool        // sockets that were closed: from this host to the holder
 	here    map[netip.Addr]bool // whether an address is this host's, if asked before
 }
@@ -69,7 +62,7 @@ func (e *ending) closeSockets() (int, error) {
 			switch {
 			case err == nil:
 				e.closed[s.way] = true
-				if s.State != vnetlink.TCP_SYN_RECV {
+				if s.State != netlink.TCP_SYN_RECV {
 					ended[s.ID.Cookie] = true
 				}
 			case errors.Is(err, unix.EOPNOTSUPP):
@@ -87,7 +80,7 @@ func (e *ending) sockets() ([]socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	flows, err := flowsOf(e.ct, e.holder.Addr())
+	flows, err := flowsOf(e.holder.Addr())
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +112,7 @@ func (e *ending) sockets() ([]socket, error) {
 // forgetFlows lets conntrack forget what holders have begun. It returns how many
 // connections to other hosts, such as containers, and flows of UDP ended by that.
 func (e *ending) forgetFlows() (int, error) {
-	flows, err := flowsOf(e.ct, e.holder.Addr())
+	flows, err := flowsOf(e.holder.Addr())
 	if err != nil {
 		return 0, err
 	}
@@ -134,7 +127,7 @@ func (e *ending) forgetFlows() (int, error) {
 		if !theirs && !left {
 			continue
 		}
-		gone, err := f.forget(e.ct)
+		gone, err := f.forget()
 		if err != nil {
 			return n, fmt.Errorf("conntrack does not forget %s: %w", f.asked.from, err)
 		}
@@ -146,7 +139,7 @@ func (e *ending) forgetFlows() (int, error) {
 			if !f.connected() || e.isHere(f.answer.from.Addr()) {
 				continue
 			}
-			if err := misdirect(e.ct, f); err != nil {
+			if err := misdirect(f); err != nil {
 				return n, fmt.Errorf("ending the connection of %s: %w", f.asked.from, err)
 			}
 		}
@@ -170,7 +163,7 @@ func (e *ending) opens(proto protocol.Proto, at netip.AddrPort) bool {
 func (e *ending) isHere(addr netip.Addr) bool {
 	is, known := e.here[addr]
 	if !known {
-		routes, err := vnetlink.RouteGet(addr.AsSlice())
+		routes, err := netlink.RouteGet(addr.AsSlice())
 		is = err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 		e.here[addr] = is
 	}

@@ -4,32 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
-)
-
-// Numbers of linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h and
-// nf_conntrack_tcp.h.
-const (
-	ctMsgNew    = unix.NFNL_SUBSYS_CTNETLINK << 8
-	ctMsgGet    = unix.NFNL_SUBSYS_CTNETLINK<<8 + 1
-	ctMsgDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 + 2
-
-	ctaTupleOrig, ctaTupleReply, ctaStatus, ctaProtoinfo, ctaNATSource, ctaTimeout = 1, 2, 3, 4, 6, 7
-
-	ctaTupleIP, ctaTupleProto                        = 1, 2
-	ctaIPv4Src, ctaIPv4Dst, ctaIPv6Src, ctaIPv6Dst   = 1, 2, 3, 4
-	ctaProtoNum, ctaProtoSrcPort, ctaProtoDstPort    = 1, 2, 3
-	ctaProtoinfoTCP, ctaTCPState                     = 1, 1
-	ctaTCPFlagsOriginal, ctaTCPFlagsReply            = 4, 5
-	ctaNATv4Min, ctaNATv4Max, ctaNATPorts            = 1, 2, 3
-	ctaNATv6Min, ctaNATv6Max                         = 4, 5
-	ctaNATPortMin, ctaNATPortMax                     = 1, 2
-	ctStatusSeenReply, ctStatusAssured, ctStatusConf = 1 << 1, 1 << 2, 1 << 3
-
-	ctTCPSynRecv, ctTCPEstablished, ctTCPFinWait, ctTCPCloseWait, ctTCPLastAck = 2, 3, 4, 5, 6
-
-	ctTCPLiberal = 0x08 // the windows so far are not known
+	"github.com/vishvananda/netlink/nl"
 )
 
 // way is one direction of a flow.
@@ -45,83 +20,62 @@ type flow struct {
 	raw      []byte
 }
 
-// connected reports whether a TCP connection exists: it was answered, and is not over.
-func (f flow) connected() bool { return f.state >= ctTCPEstablished && f.state <= ctTCPLastAck }
-
-// decode reads the attributes in f.raw.
-func (f *flow) decode() error {
-	ad, err := netlink.NewAttributeDecoder(f.raw)
-	if err != nil {
-		return err
-	}
-	ad.ByteOrder = binary.BigEndian
-	for ad.Next() {
-		switch ad.Type() {
-		case ctaTupleOrig:
-			ad.Nested(f.decodeWay(&f.asked))
-		case ctaTupleReply:
-			ad.Nested(f.decodeWay(&f.answer))
-		case ctaProtoinfo:
-			ad.Nested(func(ad *netlink.AttributeDecoder) error {
-				for ad.Next() {
-					if ad.Type() == ctaProtoinfoTCP {
-						ad.Nested(f.decodeTCP)
-					}
-				}
-				return nil
-			})
-		}
-	}
-	return ad.Err()
-}
-
-func (f *flow) decodeWay(w *way) func(*netlink.AttributeDecoder) error {
-	return func(ad *netlink.AttributeDecoder) error {
-		var from, to netip.Addr
-		var fromPort, toPort uint16
-		for ad.Next() {
-			switch ad.Type() {
-			case ctaTupleIP:
-				ad.Nested(func(ad *netlink.AttributeDecoder) error {
-					for ad.Next() {
-						switch addr, _ := netip.AddrFromSlice(ad.Bytes()); ad.Type() {
-						case ctaIPv4Src, ctaIPv6Src:
-							from = addr
-						case ctaIPv4Dst, ctaIPv6Dst:
-							to = addr
-						}
-					}
-					return nil
-				})
-			case ctaTupleProto:
-				ad.Nested(func(ad *netlink.AttributeDecoder) error {
-					for ad.Next() {
-						switch ad.Type() {
-						case ctaProtoNum:
-							f.proto = ad.Uint8()
-						case ctaProtoSrcPort:
-							fromPort = ad.Uint16()
-						case ctaProtoDstPort:
-							toPort = ad.Uint16()
-						}
-					}
-					return nil
-				})
-			}
-		}
-		*w = way{netip.AddrPortFrom(from, fromPort), netip.AddrPortFrom(to, toPort)}
-		return nil
+// flowOf reads the attributes of an entry.
+func flowOf(raw []byte) flow {
+	tcp := attribute(raw, nl.CTA_PROTOINFO, nl.CTA_PROTOINFO_TCP)
+	return flow{
+		proto:    first(attribute(raw, nl.CTA_TUPLE_ORIG, nl.CTA_TUPLE_PROTO, nl.CTA_PROTO_NUM)),
+		asked:    wayOf(attribute(raw, nl.CTA_TUPLE_ORIG)),
+		answer:   wayOf(attribute(raw, nl.CTA_TUPLE_REPLY)),
+		state:    first(attribute(tcp, nl.CTA_PROTOINFO_TCP_STATE)),
+		pickedUp: first(attribute(tcp, nl.CTA_PROTOINFO_TCP_FLAGS_ORIGINAL))&tcpLiberal != 0,
+		raw:      raw,
 	}
 }
 
-func (f *flow) decodeTCP(ad *netlink.AttributeDecoder) error {
-	for ad.Next() {
-		switch ad.Type() {
-		case ctaTCPState:
-			f.state = ad.Uint8()
-		case ctaTCPFlagsOriginal:
-			f.pickedUp = len(ad.Bytes()) > 0 && ad.Bytes()[0]&ctTCPLiberal != 0
+func wayOf(tuple []byte) way {
+	end := func(v4, v6, port uint16) netip.AddrPort {
+		addr, ok := netip.AddrFromSlice(attribute(tuple, nl.CTA_TUPLE_IP, v4))
+		if !ok {
+			addr, _ = netip.AddrFromSlice(attribute(tuple, nl.CTA_TUPLE_IP, v6))
+		}
+		var number [2]byte // 0 of a protocol without ports
+		copy(number[:], attribute(tuple, nl.CTA_TUPLE_PROTO, port))
+		return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(number[:]))
+	}
+	return way{
+		end(nl.CTA_IP_V4_SRC, nl.CTA_IP_V6_SRC, nl.CTA_PROTO_SRC_PORT),
+		end(nl.CTA_IP_V4_DST, nl.CTA_IP_V6_DST, nl.CTA_PROTO_DST_PORT),
+	}
+}
+
+// attribute returns the value at the end of a path of nested attributes; nil: there is none.
+func attribute(raw []byte, path ...uint16) []byte {
+	for len(path) > 0 && len(raw) >= nl.SizeofNfattr {
+		size, kind := int(binary.NativeEndian.Uint16(raw)), binary.NativeEndian.Uint16(raw[2:])&nl.NLA_TYPE_MASK
+		if size < nl.SizeofNfattr || size > len(raw) {
+			break
+		}
+		if kind != path[0] {
+			raw = raw[min((size+3)&^3, len(raw)):]
+			continue
+		}
+		if raw, path = raw[nl.SizeofNfattr:size], path[1:]; len(path) == 0 {
+			return raw
 		}
 	}
 	return nil
+}
+
+// first returns the first byte; 0: there is none.
+func first(b []byte) byte {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
+}
+
+// connected reports whether a TCP connection exists: it was answered, and is not over.
+func (f flow) connected() bool {
+	return f.state >= nl.TCP_CONNTRACK_ESTABLISHED && f.state <= nl.TCP_CONNTRACK_LAST_ACK
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,23 +12,23 @@ import (
 // engine's source NAT would give it the very address and port that the client knows: the
 // old connection would go on. So conntrack is told of that new one before, from another
 // port. The client does not know it and answers with a reset, which ends the server's side.
-func misdirect(ct *netlink.Conn, f flow) error {
+func misdirect(f flow) error {
 	asked := f.asked.to
 	back := connection{client: f.answer.from, server: f.answer.to, stage: established}
 	back.source = netip.AddrPortFrom(asked.Addr(), max(asked.Port()^1<<15, 1))
 	const tries = 5 // the server may be sending
 	var err error
 	for range tries {
-		if err = back.create(ct); !errors.Is(err, unix.EEXIST) {
+		if err = back.create(); !errors.Is(err, unix.EEXIST) {
 			return err
 		}
-		flows, err := flowsOf(ct, asked.Addr())
+		flows, err := flowsOf(asked.Addr())
 		if err != nil {
 			return err
 		}
 		for _, other := range flows {
 			if other.proto == unix.IPPROTO_TCP && other.asked == f.answer {
-				if _, err := other.forget(ct); err != nil {
+				if _, err := other.forget(); err != nil {
 					return err
 				}
 			}

@@ -21,14 +21,12 @@ func socketsOf() (all []socket, listens map[uint16]bool, err error) {
 	}
 	listens = map[uint16]bool{}
 	for _, s := range found {
-		way, ok := ends(s)
-		switch {
-		case s.State == netlink.TCP_LISTEN:
+		switch s.State {
+		case netlink.TCP_LISTEN:
 			listens[s.ID.SourcePort] = true
-		case s.State == netlink.TCP_CLOSE, s.State == netlink.TCP_TIME_WAIT, !ok:
-			// over
+		case netlink.TCP_CLOSE, netlink.TCP_TIME_WAIT: // over
 		default:
-			all = append(all, socket{s, way})
+			all = append(all, socket{s, ends(s)})
 		}
 	}
 	return all, listens, nil
@@ -47,8 +45,8 @@ func Listeners() (all []Listener, err error) {
 			err = errors.Join(err, fmt.Errorf("listing the sockets of %s: %w", of.proto, e))
 		}
 		for _, s := range found {
-			if way, ok := ends(s); ok && s.State == of.state {
-				all = append(all, Listener{protocol.Knock{Proto: of.proto, Port: way.from.Port()}, way.from.Addr()})
+			if s.State == of.state {
+				all = append(all, Listener{protocol.Knock{Proto: of.proto, Port: s.ID.SourcePort}, ends(s).from.Addr()})
 			}
 		}
 	}
@@ -71,7 +69,7 @@ func list(of func(family uint8) ([]*netlink.Socket, error)) ([]*netlink.Socket, 
 // where the kernel was built without INET_DIAG_DESTROY.
 func (s socket) destroy() error {
 	req := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
-	req.AddData(destroyRequest{s.Socket})
+	req.AddRawData(s.request())
 	_, err := req.Execute(unix.NETLINK_INET_DIAG, 0)
 	return err
 }

@@ -1,7 +1,8 @@
 package conns
 
 import (
-	vnetlink "github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 
 	"knockkit/protocol"
 )
@@ -39,20 +40,20 @@ const retried = 300
 func stageOf(s socket) (stage, bool) {
 	at := established
 	switch s.State {
-	case vnetlink.TCP_ESTABLISHED:
-	case vnetlink.TCP_SYN_RECV:
-		at = stage{ctTCPSynRecv, ctStatusSeenReply | ctStatusConf, 60}
-	case vnetlink.TCP_CLOSE_WAIT:
-		at.state = ctTCPCloseWait
-	case vnetlink.TCP_FIN_WAIT2:
-		at.state = ctTCPCloseWait // of either end: the other has acknowledged the FIN
-		if s.INode == 0 {         // its process has gone, and the kernel waits tcp_fin_timeout for the client's FIN
+	case netlink.TCP_ESTABLISHED:
+	case netlink.TCP_SYN_RECV:
+		at = stage{nl.TCP_CONNTRACK_SYN_RECV, statusSeenReply | statusConfirmed, 60}
+	case netlink.TCP_CLOSE_WAIT:
+		at.state = nl.TCP_CONNTRACK_CLOSE_WAIT
+	case netlink.TCP_FIN_WAIT2:
+		at.state = nl.TCP_CONNTRACK_CLOSE_WAIT // of either end: the other has acknowledged the FIN
+		if s.INode == 0 {                      // its process has gone, and the kernel waits tcp_fin_timeout for the client's FIN
 			at.timeout = retried
 		}
-	case vnetlink.TCP_FIN_WAIT1:
-		at.state, at.timeout = ctTCPFinWait, retried
-	case vnetlink.TCP_LAST_ACK, vnetlink.TCP_CLOSING:
-		at.state, at.timeout = ctTCPLastAck, retried
+	case netlink.TCP_FIN_WAIT1:
+		at.state, at.timeout = nl.TCP_CONNTRACK_FIN_WAIT, retried
+	case netlink.TCP_LAST_ACK, netlink.TCP_CLOSING:
+		at.state, at.timeout = nl.TCP_CONNTRACK_LAST_ACK, retried
 	default: // the host connects to somebody, or the connection is over
 		return stage{}, false
 	}

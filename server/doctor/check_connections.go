@@ -11,7 +11,7 @@ import (
 // connection follows what comes after the first packet of a lease holder's connection.
 // Our rules let that one in and leave the others, which conntrack calls established,
 // to the host's: where those drop them, `knock` says open and the connection hangs.
-func (b *book) connection(f *Facts, p *protocol.Profile, packet Packet, way fate) {
+func (b *book) connection(f *facts, p *protocol.Profile, packet Packet, way fate) {
 	isDrop := func(o outcome) bool { return o.verdict == drop && o.certain }
 	if slices.ContainsFunc(way.before, isDrop) {
 		return // nobody gets as far
@@ -40,7 +40,7 @@ func (b *book) connection(f *Facts, p *protocol.Profile, packet Packet, way fate
 
 // forwarded follows a connection to a container whose gate is in front of destination
 // NAT. By which interface it goes there is not known, so only what is certain counts.
-func (b *book) forwarded(f *Facts, p *protocol.Profile, packet Packet, o outcome) {
+func (b *book) forwarded(f *facts, p *protocol.Profile, packet Packet, o outcome) {
 	to := o.rule.to
 	if !to.known || f.isLocal(to) {
 		return
@@ -82,12 +82,8 @@ func (b *book) forwarded(f *Facts, p *protocol.Profile, packet Packet, o outcome
 func (o outcome) same(other outcome) bool { return o.chain == other.chain && o.rule == other.rule }
 
 // established notes a rule that drops what belongs to a connection.
-func (b *book) established(f *Facts, p *protocol.Profile, k protocol.Knock, o outcome, format string) {
-	by := o.String() + o.terms.String()
-	if m := f.Host.manager(o.chain); m != nobody {
-		by = fmt.Sprintf("%s: %s", m, by)
-	}
-	b.noteBy(by, o.severity(), IDDropped, p, k, format,
+func (b *book) established(f *facts, p *protocol.Profile, k protocol.Knock, o outcome, format string) {
+	b.noteBy(f.Host.cause(o), o.severity(), IDDropped, p, k, format,
 		"our rules let in the first packet of a connection and leave the others to the host's: `knock` says open, and the connection hangs",
 		f.letEstablished(o))
 }
@@ -100,7 +96,7 @@ func (p place) tracked() bool {
 
 // letEstablished says the line that lets packets of connections that exist past a rule
 // or policy that drops them.
-func (f *Facts) letEstablished(o outcome) string {
+func (f *facts) letEstablished(o outcome) string {
 	c := o.chain
 	var line string
 	switch {
@@ -124,7 +120,7 @@ func (f *Facts) letEstablished(o outcome) string {
 }
 
 // command is what to type for a chain of iptables.
-func (f *Facts) command(c *chain) string {
+func (f *facts) command(c *chain) string {
 	name := c.tool
 	if c.tool == f.active {
 		name = "iptables"

@@ -9,10 +9,10 @@ import (
 	"knockkit/protocol"
 )
 
-func gates(f *Facts) []Finding { return f.followGates().findings() }
+func gates(f *facts) []Finding { return f.followGates().findings() }
 
 // followGates follows the first packet of a connection to every gated port, past our rules.
-func (f *Facts) followGates() *book {
+func (f *facts) followGates() *book {
 	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
@@ -37,7 +37,7 @@ func (f *Facts) followGates() *book {
 
 // wayTo is the way to the profile's gate, and behind it. What passes a gate before
 // destination NAT and is not translated comes to the gate at the input too.
-func (f *Facts) wayTo(p *protocol.Profile, packet Packet) fate {
+func (f *facts) wayTo(p *protocol.Profile, packet Packet) fate {
 	way := f.Host.follow(packet, f.Us)
 	if p.Place == protocol.PlacePrerouting {
 		early := f.Host.follow(packet, f.Us.early())
@@ -64,21 +64,21 @@ func (f *Facts) wayTo(p *protocol.Profile, packet Packet) fate {
 
 // gatesLocal reports whether a rule sends the packet to a port of this host that has a
 // gate of its own at the input.
-func (f *Facts) gatesLocal(packet Packet, to destination) bool {
+func (f *facts) gatesLocal(packet Packet, to destination) bool {
 	k := packet.Knock
 	if to.port != 0 {
 		k.Port = to.port
 	}
 	return f.isLocal(to) && slices.ContainsFunc(f.profiles(), func(p *protocol.Profile) bool {
-		return p.In(packet.Family) && opens(p, k) && p.Interface == "" && len(p.To) == 0
+		return p.In(packet.Family) && p.Opens(k) && p.Interface == "" && len(p.To) == 0
 	})
 }
 
-func (f *Facts) isLocal(to destination) bool {
+func (f *facts) isLocal(to destination) bool {
 	return to.known && (!to.addr.IsValid() || to.addr.IsLoopback() || f.here(to.addr))
 }
 
-func (b *book) gate(f *Facts, p *protocol.Profile, packet Packet, way fate) {
+func (b *book) gate(f *facts, p *protocol.Profile, packet Packet, way fate) {
 	k := packet.Knock
 	for _, o := range way.before {
 		switch {
@@ -105,7 +105,7 @@ func (b *book) gate(f *Facts, p *protocol.Profile, packet Packet, way fate) {
 // neighbours is about a port that is published on 127.0.0.1. Destination NAT comes
 // before the kernel drops what may not come in with that address (over IPv6 it looks
 // first), so who is on the same network can send it.
-func (b *book) neighbours(f *Facts, p *protocol.Profile, packet Packet) {
+func (b *book) neighbours(f *facts, p *protocol.Profile, packet Packet) {
 	if packet.Family != protocol.IPv4 || p.Place == protocol.PlacePrerouting || len(p.To) > 0 {
 		return
 	}
@@ -127,30 +127,25 @@ func (b *book) neighbours(f *Facts, p *protocol.Profile, packet Packet) {
 }
 
 // published says why a port that goes elsewhere matters, and what to do.
-func (f *Facts) published(o outcome) (why, todo string) {
+func (f *facts) published(o outcome) (why, todo string) {
 	why = "the packets do not pass INPUT, so no knock is needed: this is how containers publish ports"
-	todo = `set place = "prerouting" in the profile, so that the gate stands in front of that rule; or publish the port on 127.0.0.1 only (docker run -p 127.0.0.1:PORT:PORT)`
+	or := "publish the port on 127.0.0.1 only (docker run -p 127.0.0.1:PORT:PORT)"
 	if f.isLocal(o.rule.to) {
 		why = "the packets come to INPUT with a port that has no gate, so no knock is needed"
-		todo = `set place = "prerouting" in the profile, so that the gate stands in front of that rule; or open the other port in the profile too`
+		or = "open the other port in the profile too"
 	}
-	return why, todo
+	return why, `set place = "prerouting" in the profile, so that the gate stands in front of that rule; or ` + or
 }
 
 // after is about what a packet meets that we let in.
 func (b *book) after(h host, p *protocol.Profile, open protocol.PortRange, k protocol.Knock, met []outcome) {
 	for _, o := range met {
-		m := h.manager(o.chain)
-		by := o.String() + o.terms.String()
-		if m != nobody {
-			by = fmt.Sprintf("%s: %s", m, by)
-		}
-		e := b.noteBy(by, o.severity(), IDDropped, p, k, "%s of profile %s is dropped behind the gate, by %s",
+		e := b.noteBy(h.cause(o), o.severity(), IDDropped, p, k, "%s of profile %s is dropped behind the gate, by %s",
 			"an accept of ours is not the last word there: a lease opens nothing", "")
 		if !slices.Contains(e.ranges, open) {
 			e.ranges = append(e.ranges, open)
 		}
-		e.finding.Todo = letThrough(m, o.chain, e.ranges)
+		e.finding.Todo = letThrough(h.manager(o.chain), o.chain, e.ranges)
 	}
 }
 
@@ -158,10 +153,7 @@ func (b *book) after(h host, p *protocol.Profile, open protocol.PortRange, k pro
 // only perhaps, that is the operator's business.
 func closes(way fate) bool {
 	dropped := func(o outcome) bool { return o.verdict == drop }
-	if slices.ContainsFunc(way.before, dropped) || slices.ContainsFunc(way.after, dropped) {
-		return true
-	}
-	return slices.ContainsFunc(ends(way.rest), dropped)
+	return slices.ContainsFunc(slices.Concat(way.before, way.after, ends(way.rest)), dropped)
 }
 
 func (o outcome) severity() Severity {
@@ -177,6 +169,15 @@ func (o outcome) String() string {
 		return "the policy of " + o.chain.String()
 	}
 	return fmt.Sprintf("%q in %s", o.rule.text, o.chain)
+}
+
+// cause is what decided, of which packets, and whose tool wrote it.
+func (h host) cause(o outcome) string {
+	text := o.String() + o.terms.String()
+	if m := h.manager(o.chain); m != nobody {
+		text = fmt.Sprintf("%s: %s", m, text)
+	}
+	return text
 }
 
 // book collects findings: one for each rule and profile, with all ports.

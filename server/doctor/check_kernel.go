@@ -7,7 +7,7 @@ import (
 )
 
 // tableSize is about the recency tables of the iptables backend.
-func tableSize(f *Facts) []Finding {
+func tableSize(f *facts) []Finding {
 	if f.Status.Backend != "iptables" || f.Recent.Limit == 0 {
 		return nil
 	}
@@ -18,7 +18,7 @@ func tableSize(f *Facts) []Finding {
 	return []Finding{{IDTableSize, Warning, r.Found, r.Why, r.Todo}}
 }
 
-func tableFull(f *Facts) []Finding {
+func tableFull(f *facts) []Finding {
 	r, full := server.FullTables(f.Status.Backend, f.Status.Fill, f.Recent)
 	if !full {
 		return nil
@@ -28,7 +28,7 @@ func tableFull(f *Facts) []Finding {
 
 // reversePaths: a strict filter drops what comes in by another interface than the
 // answer would take; without any, sources on other networks can be forged.
-func reversePaths(f *Facts) []Finding {
+func reversePaths(f *facts) []Finding {
 	var strict, off []string
 	for _, i := range f.ReversePath {
 		switch {
@@ -55,7 +55,7 @@ func reversePaths(f *Facts) []Finding {
 	return all
 }
 
-func clock(f *Facts) []Finding {
+func clock(f *facts) []Finding {
 	if !f.Clock.Known {
 		return nil
 	}

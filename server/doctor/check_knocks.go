@@ -2,17 +2,20 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"knockkit/protocol"
+	"knockkit/server"
 	"knockkit/server/conns"
 )
 
 // knocks follows every knock to our rules: what ends before them is not heard. Doctor says
 // which those are, to who has asked for everything.
-func knocks(f *Facts) []Finding { return f.followKnocks().findings() }
+func knocks(f *facts) []Finding { return f.followKnocks().findings() }
 
-func (f *Facts) followKnocks() *book {
+func (f *facts) followKnocks() *book {
 	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
@@ -48,21 +51,18 @@ func later(us site) string {
 }
 
 func knocksOf(p *protocol.Profile) []protocol.Knock {
-	var all []protocol.Knock
-	for _, s := range p.Sequence {
-		all = append(all, s.Knock)
-	}
+	all := p.Path(len(p.Sequence))
 	if p.Close != nil {
 		all = append(all, *p.Close)
 	}
 	return all
 }
 
-func untracked(f *Facts) []Finding { return f.followUntracked().findings() }
+func untracked(f *facts) []Finding { return f.followUntracked().findings() }
 
 // followUntracked: without conntrack an established connection is not known as one. To the
 // gate a later packet of TCP is a stray one, and a later datagram a first one.
-func (f *Facts) followUntracked() *book {
+func (f *facts) followUntracked() *book {
 	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
@@ -72,16 +72,17 @@ func (f *Facts) followUntracked() *book {
 			for _, open := range p.Open {
 				k := protocol.Knock{Proto: open.Proto, Port: open.First}
 				for _, o := range f.Host.follow(f.packet(p, family, k), f.Us).untracked {
-					const found, todo = "connections to %s of profile %s are not tracked, by %s", "take the port out of that rule"
+					severity, so := Warning, ", so they end with the lease, whatever the profile says"
 					switch {
 					case k.Proto == protocol.UDP:
-						b.note(Warning, IDUntracked, p, k, o, found, "conntrack does not know them, so they end with the lease, whatever the profile says", todo)
 					case f.Host.synproxies():
-						b.note(Warning, IDUntracked, p, k, o, found, "conntrack does not know them, and only what SYNPROXY takes in front of our rules gets in", todo)
+						so = ", and only what SYNPROXY takes in front of our rules gets in"
 					default:
-						b.note(o.severity(), IDUntracked, p, k, o, found,
-							"conntrack does not know them, so the gate takes their second packet for a stray one and drops it: `knock` says open, and the connection hangs", todo)
+						severity = o.severity()
+						so = ", so the gate takes their second packet for a stray one and drops it: `knock` says open, and the connection hangs"
 					}
+					b.note(severity, IDUntracked, p, k, o, "connections to %s of profile %s are not tracked, by %s",
+						"conntrack does not know them"+so, "take the port out of that rule")
 				}
 			}
 		}
@@ -92,17 +93,11 @@ func (f *Facts) followUntracked() *book {
 // synproxies reports whether any rule answers SYNs in the place of servers: then it is
 // meant that those are not tracked.
 func (h host) synproxies() bool {
-	for _, c := range h.chains {
-		for _, r := range c.rules {
-			if strings.Contains(r.text, "SYNPROXY") || strings.Contains(r.text, "synproxy") {
-				return true
-			}
-		}
-	}
-	return false
+	answers := func(r *rule) bool { return strings.Contains(strings.ToLower(r.text), "synproxy") }
+	return slices.ContainsFunc(h.chains, func(c *chain) bool { return slices.ContainsFunc(c.rules, answers) })
 }
 
-func conntrack(f *Facts) []Finding {
+func conntrack(f *facts) []Finding {
 	switch {
 	case f.Conntrack:
 		return []Finding{{ID: IDConntrack, Severity: OK, Found: "the kernel tracks connections"}}
@@ -115,7 +110,7 @@ func conntrack(f *Facts) []Finding {
 
 // otherFamily looks for ports that a profile gates in one family only, and that
 // answer in the other.
-func otherFamily(f *Facts) []Finding {
+func otherFamily(f *facts) []Finding {
 	var b book
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
@@ -123,7 +118,7 @@ func otherFamily(f *Facts) []Finding {
 				continue
 			}
 			for _, l := range f.Listeners {
-				if !opens(p, l.Knock) || !answers(l, family) || f.gatedElsewhere(l.Knock, family) {
+				if !p.Opens(l.Knock) || !answers(l, family) || f.gatedElsewhere(l.Knock, family) {
 					continue
 				}
 				if closes(f.Host.follow(f.packet(p, family, l.Knock), f.Us)) {
@@ -138,15 +133,6 @@ func otherFamily(f *Facts) []Finding {
 	return b.findings()
 }
 
-func opens(p *protocol.Profile, k protocol.Knock) bool {
-	for _, r := range p.Open {
-		if r.Contains(k) {
-			return true
-		}
-	}
-	return false
-}
-
 // answers reports whether a socket takes packets of the family from the network. A
 // socket on [::] takes IPv4 too unless it says otherwise, which the kernel does not show.
 func answers(l conns.Listener, family protocol.Family) bool {
@@ -156,25 +142,16 @@ func answers(l conns.Listener, family protocol.Family) bool {
 	return protocol.FamilyOf(l.Addr) == family || l.Addr.Is6() && l.Addr.IsUnspecified()
 }
 
-func (f *Facts) gatedElsewhere(k protocol.Knock, family protocol.Family) bool {
-	for _, p := range f.profiles() {
-		if p.In(family) && opens(p, k) {
-			return true
-		}
-	}
-	return false
+func (f *facts) gatedElsewhere(k protocol.Knock, family protocol.Family) bool {
+	return slices.ContainsFunc(f.profiles(), func(p *protocol.Profile) bool { return p.In(family) && p.Opens(k) })
 }
 
 // reachable reports whether the host has an address of the family that others reach.
-func (f *Facts) reachable(family protocol.Family) bool {
-	for _, l := range f.Network.Links {
-		for _, a := range l.Addrs {
-			if l.Up && !l.Loopback && protocol.FamilyOf(a) == family && !a.IsLinkLocalUnicast() {
-				return true
-			}
-		}
-	}
-	return false
+func (f *facts) reachable(family protocol.Family) bool {
+	reaches := func(a netip.Addr) bool { return protocol.FamilyOf(a) == family && !a.IsLinkLocalUnicast() }
+	return slices.ContainsFunc(f.Network.Links, func(l server.Link) bool {
+		return l.Up && !l.Loopback && slices.ContainsFunc(l.Addrs, reaches)
+	})
 }
 
 func other(f protocol.Family) protocol.Family {

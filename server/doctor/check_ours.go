@@ -12,7 +12,7 @@ import (
 	"knockkit/server/backend"
 )
 
-func unseen(f *Facts) []Finding {
+func unseen(f *facts) []Finding {
 	var all []Finding
 	for _, u := range f.Unseen {
 		todo := "see what the tool says"
@@ -26,7 +26,7 @@ func unseen(f *Facts) []Finding {
 }
 
 // backends says which backend works here. One that is not used may be missing.
-func backends(f *Facts) []Finding {
+func backends(f *facts) []Finding {
 	used := f.Settings.Backend
 	if f.holds() {
 		used = f.Status.Backend
@@ -54,9 +54,9 @@ func backends(f *Facts) []Finding {
 
 // notInForce is why profiles that are enabled are not in force, except for rules of
 // others: those are followed here further than `status` does ([Shadows]).
-func notInForce(f *Facts) []Finding {
+func notInForce(f *facts) []Finding {
 	seen := func(what string) bool {
-		return !slices.ContainsFunc(f.Unseen, func(u Unseen) bool { return u.What == what })
+		return !slices.ContainsFunc(f.Unseen, func(u notSeen) bool { return u.What == what })
 	}
 	ids := map[server.ReasonKind]string{
 		server.ReasonInstalled: IDInstalled, server.ReasonDrift: IDDrift, server.ReasonForeign: IDForeignJump,
@@ -74,8 +74,8 @@ func notInForce(f *Facts) []Finding {
 }
 
 // installed says what is, beside what [notInForce] says is not.
-func installed(f *Facts) (all []Finding) {
-	if slices.ContainsFunc(f.Unseen, func(u Unseen) bool { return u.What == whatInstalled }) {
+func installed(f *facts) (all []Finding) {
+	if slices.ContainsFunc(f.Unseen, func(u notSeen) bool { return u.What == whatInstalled }) {
 		for _, name := range f.Broken {
 			all = append(all, Finding{IDInstalled, Broken, "the file of profile " + name + " has errors", "it cannot be installed", "knockd profile check " + name})
 		}
@@ -103,7 +103,7 @@ func installed(f *Facts) (all []Finding) {
 	return all
 }
 
-func drift(f *Facts) []Finding {
+func drift(f *facts) []Finding {
 	if len(f.Status.Drift) > 0 || !f.holds() {
 		return nil
 	}
@@ -111,7 +111,7 @@ func drift(f *Facts) []Finding {
 }
 
 // flavours: both are asked for every packet, and a drop in one is final.
-func flavours(f *Facts) []Finding {
+func flavours(f *facts) []Finding {
 	if len(f.Flavours) < 2 {
 		return nil
 	}

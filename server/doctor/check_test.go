@@ -15,17 +15,17 @@ func TestTheClockMattersToSignedProfiles(t *testing.T) {
 	plain := &protocol.Profile{Name: "mysql", Enabled: true}
 	for _, c := range []struct {
 		name    string
-		clock   Clock
+		clock   clockState
 		profile *protocol.Profile
 		want    Severity // "" for no finding
 	}{
-		{"synchronised", Clock{true, true}, signed, OK},
-		{"not synchronised, and nothing is signed", Clock{true, false}, plain, Note},
-		{"not synchronised", Clock{true, false}, signed, Warning},
-		{"not known", Clock{}, signed, ""},
+		{"synchronised", clockState{true, true}, signed, OK},
+		{"not synchronised, and nothing is signed", clockState{true, false}, plain, Note},
+		{"not synchronised", clockState{true, false}, signed, Warning},
+		{"not known", clockState{}, signed, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := &Facts{Clock: c.clock, Status: server.Status{Profiles: []server.ProfileStatus{{Profile: c.profile, State: server.StateInstalled}}}}
+			f := &facts{Clock: c.clock, Status: server.Status{Profiles: []server.ProfileStatus{{Profile: c.profile, State: server.StateInstalled}}}}
 			found := clock(f)
 			if c.want == "" && len(found) > 0 || c.want != "" && (len(found) != 1 || found[0].Severity != c.want) {
 				t.Errorf("found %+v", found)
@@ -36,18 +36,18 @@ func TestTheClockMattersToSignedProfiles(t *testing.T) {
 
 func TestAKernelWithoutConntrackIsBrokenWhereSomethingIsInstalled(t *testing.T) {
 	p := &protocol.Profile{Name: "mysql", Enabled: true}
-	live := &Facts{Status: server.Status{Profiles: []server.ProfileStatus{{Profile: p, State: server.StateInstalled}}}}
+	live := &facts{Status: server.Status{Profiles: []server.ProfileStatus{{Profile: p, State: server.StateInstalled}}}}
 	if found := conntrack(live); len(found) != 1 || found[0].Severity != Broken {
 		t.Errorf("installed: %+v", found)
 	}
-	clean := &Facts{Status: server.Status{Profiles: []server.ProfileStatus{{Profile: p, State: server.StateNotInstalled}}}}
+	clean := &facts{Status: server.Status{Profiles: []server.ProfileStatus{{Profile: p, State: server.StateNotInstalled}}}}
 	if found := conntrack(clean); len(found) != 0 {
 		t.Errorf("not installed, where the module comes with the first rule: %+v", found)
 	}
 }
 
 func TestWhatCouldNotBeSeenIsSaid(t *testing.T) {
-	found := unseen(&Facts{Unseen: []Unseen{{"the rules of nftables", backend.ErrPrivilege}}})
+	found := unseen(&facts{Unseen: []notSeen{{"the rules of nftables", backend.ErrPrivilege}}})
 	if len(found) != 1 || found[0].Severity != Warning || found[0].Todo != "run it as root: sudo knockd doctor" {
 		t.Errorf("found %+v", found)
 	}

@@ -3,7 +3,7 @@
 //
 // It has these parts, and only the first touches the host:
 //
-//	look.go, look_*.go    what there is: rules, tables, sockets, settings ([Facts])
+//	look.go, look_*.go    what there is: rules, tables, sockets, settings ([facts])
 //	chain.go, walk.go     rules of others as chains, and what becomes of a packet in them
 //	packet.go             the packets that are followed, and what is known of them
 //	condition.go          what a match asks of a packet, as an answer and in words

@@ -16,11 +16,11 @@ type Input struct {
 	Broken   []string            // names of the profiles whose files cannot be used
 }
 
-// Facts is what there is on a host, as far as it could be looked at.
-type Facts struct {
+// facts is what there is on a host, as far as it could be looked at.
+type facts struct {
 	Input
 	Status server.Status // Backend is "" when no backend could be opened
-	Trials []Trial       // each backend in an empty network namespace
+	Trials []trial       // each backend in an empty network namespace
 
 	Host     host // the chains of others
 	Flavours []string
@@ -33,39 +33,39 @@ type Facts struct {
 	Listeners   []conns.Listener
 	Network     server.Network
 	network     [protocol.IPv6 + 1]network // of each family
-	ReversePath []Interface
-	Clock       Clock
+	ReversePath []pathFilter
+	Clock       clockState
 
-	Unseen []Unseen
+	Unseen []notSeen
 }
 
-// Trial is how a backend did.
-type Trial struct {
+// trial is how a backend did.
+type trial struct {
 	Backend string
 	Err     error // nil: profiles can be installed
 }
 
-// Interface is a network interface with its reverse path filter.
-type Interface struct {
+// pathFilter is a network interface with its reverse path filter.
+type pathFilter struct {
 	Name   string
 	Strict bool // rp_filter = 1
 	Loose  bool // rp_filter = 2; neither: off
 }
 
-// Clock is what the kernel thinks of its clock.
-type Clock struct {
+// clockState is what the kernel thinks of its clock.
+type clockState struct {
 	Known, Synchronised bool
 }
 
-// Unseen is something that could not be looked at.
-type Unseen struct {
+// notSeen is something that could not be looked at.
+type notSeen struct {
 	What string
 	Err  error
 }
 
 // profiles returns those that the kernel runs, or where there are none those that an
 // install would bring in.
-func (f *Facts) profiles() []*protocol.Profile {
+func (f *facts) profiles() []*protocol.Profile {
 	var live, files []*protocol.Profile
 	for _, p := range f.Status.Profiles {
 		switch {
@@ -82,6 +82,6 @@ func (f *Facts) profiles() []*protocol.Profile {
 }
 
 // holds reports whether the kernel runs any profile.
-func (f *Facts) holds() bool {
+func (f *facts) holds() bool {
 	return slices.ContainsFunc(f.Status.Profiles, server.ProfileStatus.Live)
 }

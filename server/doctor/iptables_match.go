@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,10 +92,7 @@ func interfaceIs(name string, out bool) condition {
 	prefix, pattern := strings.CutSuffix(strings.ReplaceAll(name, "*", "+"), "+")
 	matches := func(other string) bool { return other == prefix || pattern && strings.HasPrefix(other, prefix) }
 	inner := name == "lo" || container.MatchString(name)
-	words := "come in by " + name
-	if out {
-		words = "go out by " + name
-	}
+	words := map[bool]string{false: "come in by ", true: "go out by "}[out] + name
 	return condition{func(p Packet) answer {
 		switch {
 		case pattern && prefix == "":
@@ -109,10 +107,6 @@ func interfaceIs(name string, out bool) condition {
 // addressIs compares a packet's source or destination.
 func addressIs(values []string, source bool) condition {
 	ranges, ok := parseAddresses(values)
-	words := "go to " + some(values)
-	if source {
-		words = "come from " + some(values)
-	}
 	return condition{func(p Packet) answer {
 		switch {
 		case !ok:
@@ -121,7 +115,14 @@ func addressIs(values []string, source bool) condition {
 			return p.isStranger(ranges)
 		}
 		return p.isHost(ranges)
-	}, words}
+	}, endWords(source) + some(values)}
+}
+
+func endWords(source bool) string {
+	if source {
+		return "come from "
+	}
+	return "go to "
 }
 
 // some names the first few of what may be thousands.
@@ -137,10 +138,6 @@ func some(values []string) string {
 // range is the given sign.
 func portIs(text, between string, source bool) condition {
 	ports, ok := parsePorts(text, between)
-	words := "go to port " + text
-	if source {
-		words = "come from port " + text
-	}
 	return condition{func(p Packet) answer {
 		switch {
 		case p.Knock.Proto == protocol.ICMP:
@@ -151,21 +148,17 @@ func portIs(text, between string, source bool) condition {
 			return p.isStrangerPort(ports)
 		}
 		return p.isHostPort(ports)
-	}, words}
+	}, endWords(source) + "port " + text}
 }
 
 // parsePorts reads "22", "22,80", and "6000:6010" with the given sign between.
 func parsePorts(text, between string) (ports []protocol.PortRange, ok bool) {
 	for part := range strings.SplitSeq(text, ",") {
 		first, last, isRange := strings.Cut(part, between)
-		if !isRange {
+		if isRange {
+			first, last = cmp.Or(first, "0"), cmp.Or(last, "65535")
+		} else {
 			last = first
-		}
-		if isRange && first == "" {
-			first = "0"
-		}
-		if isRange && last == "" {
-			last = "65535"
 		}
 		a, errA := strconv.ParseUint(first, 10, 16)
 		b, errB := strconv.ParseUint(last, 10, 16)

@@ -7,31 +7,34 @@ import (
 	"knockkit/internal/rights"
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/conns"
 )
 
-// Look finds out what there is on the host: the network namespace of the caller's
+// look finds out what there is on the host: the network namespace of the caller's
 // thread. What cannot be looked at is in Unseen; an error says that ctx has ended.
-func Look(ctx context.Context, in Input) (*Facts, error) {
-	f := &Facts{Input: in}
+func look(ctx context.Context, in Input) (*facts, error) {
+	f := &facts{Input: in}
 	for _, name := range []string{"iptables", "nftables"} {
 		if err := try(ctx, name); errors.Is(err, rights.ErrNoNetwork) {
 			f.miss("whether backend "+name+" works", err)
 		} else {
-			f.Trials = append(f.Trials, Trial{name, err})
+			f.Trials = append(f.Trials, trial{name, err})
 		}
 	}
 	f.lookAtOurs(ctx)
 	f.lookAtRules(ctx, f.Status.Saved)
 	f.lookAtKernel(ctx)
 	f.lookAtNetwork()
-	f.lookAtSockets()
+	var err error
+	f.Listeners, err = conns.Listeners()
+	f.miss("the sockets that listen", err)
 	return f, ctx.Err()
 }
 
 // miss notes that something could not be looked at.
-func (f *Facts) miss(what string, err error) {
+func (f *facts) miss(what string, err error) {
 	if err != nil {
-		f.Unseen = append(f.Unseen, Unseen{what, err})
+		f.Unseen = append(f.Unseen, notSeen{what, err})
 	}
 }
 
@@ -39,7 +42,7 @@ func (f *Facts) miss(what string, err error) {
 const whatInstalled = "what is installed"
 
 // lookAtOurs asks the backend that holds rules, or would hold them.
-func (f *Facts) lookAtOurs(ctx context.Context) {
+func (f *facts) lookAtOurs(ctx context.Context) {
 	b, _, err := server.OpenLive(ctx, f.Settings.Backend)
 	if err == nil {
 		f.Status, err = server.New(b, f.Settings).Status(ctx, f.Files, nil)

@@ -11,7 +11,7 @@ import (
 )
 
 // lookAtKernel reads settings of the kernel and the clock.
-func (f *Facts) lookAtKernel(ctx context.Context) {
+func (f *facts) lookAtKernel(ctx context.Context) {
 	var err error
 	f.Recent, err = iptables.ReadModule(ctx) // where it is not loaded the trial tells
 	f.miss("xt_recent", err)
@@ -21,14 +21,14 @@ func (f *Facts) lookAtKernel(ctx context.Context) {
 	var now unix.Timex
 	state, err := unix.Adjtimex(&now)
 	f.miss("the clock", err)
-	f.Clock = Clock{Known: err == nil, Synchronised: state != unix.TIME_ERROR && now.Status&unix.STA_UNSYNC == 0}
+	f.Clock = clockState{Known: err == nil, Synchronised: state != unix.TIME_ERROR && now.Status&unix.STA_UNSYNC == 0}
 }
 
 // reversePath reads the filter of an interface: the higher of its own value and that
 // of all (Documentation/networking/ip-sysctl.rst).
-func reversePath(name string) Interface {
+func reversePath(name string) pathFilter {
 	value := max(rpFilter("all"), rpFilter(name))
-	return Interface{Name: name, Strict: value == "1", Loose: value == "2"}
+	return pathFilter{Name: name, Strict: value == "1", Loose: value == "2"}
 }
 
 func rpFilter(name string) string {

@@ -12,7 +12,7 @@ import (
 const whatNetwork = "the network interfaces"
 
 // lookAtNetwork lists the interfaces and addresses.
-func (f *Facts) lookAtNetwork() {
+func (f *facts) lookAtNetwork() {
 	n, err := server.ReadNetwork(f.profiles())
 	f.miss(whatNetwork, err)
 	f.use(n)
@@ -24,7 +24,7 @@ func (f *Facts) lookAtNetwork() {
 }
 
 // use notes where packets of strangers come in.
-func (f *Facts) use(n server.Network) {
+func (f *facts) use(n server.Network) {
 	f.Network = n
 	for _, l := range n.Links {
 		if !l.Up {
@@ -38,7 +38,7 @@ func (f *Facts) use(n server.Network) {
 }
 
 // here reports whether an address is one of this host's interfaces.
-func (f *Facts) here(a netip.Addr) bool {
+func (f *facts) here(a netip.Addr) bool {
 	return slices.ContainsFunc(f.Network.Links, func(l server.Link) bool { return slices.Contains(l.Addrs, a) })
 }
 
@@ -62,7 +62,7 @@ func (n *network) add(name string, loopback bool, family protocol.Family, mine [
 }
 
 // packet returns the first packet of a connection, or a knock, that the profile is about.
-func (f *Facts) packet(p *protocol.Profile, family protocol.Family, k protocol.Knock) Packet {
+func (f *facts) packet(p *protocol.Profile, family protocol.Family, k protocol.Knock) Packet {
 	n := f.network[family]
 	if p.Interface != "" {
 		n.interfaces, n.only = []string{p.Interface}, true
@@ -74,14 +74,7 @@ func (f *Facts) packet(p *protocol.Profile, family protocol.Family, k protocol.K
 }
 
 func within(prefixes []netip.Prefix, addrs []netip.Addr) []netip.Addr {
-	var all []netip.Addr
-	for _, a := range addrs {
-		for _, p := range prefixes {
-			if p.Contains(a) {
-				all = append(all, a)
-				break
-			}
-		}
-	}
-	return all
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool {
+		return !slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+	})
 }

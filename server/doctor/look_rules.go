@@ -18,7 +18,7 @@ import (
 
 // lookAtRules reads the rules of every tool but those of iptables where they were saved
 // already, and finds our place among them.
-func (f *Facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
+func (f *facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
 	tables, err := nftables.Tables(ctx)
 	f.missRules("the rules of nftables", err)
 	if len(saved) == 0 {
@@ -54,7 +54,7 @@ func (f *Facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
 var nftFamilies = map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}
 
 // missRules notes that rules could not be looked at: what nothing does, they may do.
-func (f *Facts) missRules(what string, err error) {
+func (f *facts) missRules(what string, err error) {
 	f.miss(what, err)
 	f.blind = f.blind || err != nil
 }

@@ -25,7 +25,7 @@ func Shadows(ctx context.Context, in ShadowInput) (certain, possible []server.Re
 	if len(in.Profiles) == 0 {
 		return nil, nil, nil
 	}
-	f := &Facts{}
+	f := &facts{}
 	f.Status.Backend = in.Backend
 	for _, p := range in.Profiles {
 		f.Status.Profiles = append(f.Status.Profiles, server.ProfileStatus{Profile: p, State: server.StateInstalled})

@@ -1,5 +1,7 @@
 package doctor
 
+import "slices"
+
 // outcome is what a chain does with a packet. Not certain means: with some packets
 // of that kind, which the terms tell.
 type outcome struct {
@@ -61,15 +63,10 @@ func (w *walker) through(c *chain, come terms, depth int) (ends bool) {
 		case goOn:
 		case untrack:
 			w.add(c, r, r.verdict, on)
-		case ours:
-			if w.packet.stage != first {
+		case ours, accept, drop, divert:
+			if r.verdict == ours && w.packet.stage != first {
 				continue // our rules return what is established
 			}
-			w.add(c, r, r.verdict, on)
-			if a == yes {
-				return all
-			}
-		case accept, drop, divert:
 			w.add(c, r, r.verdict, on)
 			if a == yes {
 				return all
@@ -186,12 +183,7 @@ func beforeUs(c *chain, found []outcome) []outcome {
 }
 
 func (c *chain) callsUs() bool {
-	for _, r := range c.rules {
-		if r.verdict == ours {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.rules, func(r *rule) bool { return r.verdict == ours })
 }
 
 // walkBehind follows a packet from behind our jump to the end of the chain.

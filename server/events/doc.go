@@ -1,7 +1,7 @@
 // Package events turns what the kernel's rules report into events that a person
 // can read: who knocked, who got in, who fell and why.
 //
-//	kernel --NFLOG--> Group --Report--> Story --Event--> Hub --socket--> watchers
+//	kernel --NFLOG--> Group --report--> story --Event--> hub --socket--> watchers
 //
 // The rules of the backends report transitions to one NFLOG group. A group has one
 // listener in a network namespace, so whoever listens (the service, or the first
@@ -9,7 +9,7 @@
 // is per network namespace too. [Feed] does either, whichever is possible, and takes
 // over when the one who served goes away.
 //
-// [Story] and the packet parser are pure. Nothing here changes a rule, and no
+// [story] and the packet parser are pure. Nothing here changes a rule, and no
 // packet waits for this package: events that nobody reads in time are lost, counted,
 // and their number is told.
 package events

@@ -22,7 +22,7 @@ type Look func(ctx context.Context) (Seen, error)
 // of the NFLOG group, who serves all others, or else as one of those others. When
 // the listener goes away, one of them takes its place.
 type Feed struct {
-	Hub   *Hub
+	Hub   *hub
 	Look  Look
 	Clock Clock
 	Every time.Duration // how often to look at the kernel even if nothing calls for it; 0: never
@@ -48,7 +48,7 @@ const (
 
 // NewFeed returns a feed with a hub of its own. Its looks begin at moments of the clock.
 func NewFeed(clock Clock, look Look) *Feed {
-	return &Feed{Hub: NewHub(), Look: look, Clock: clock, refresh: make(chan struct{}, 1), seen: make(chan Seen, 1)}
+	return &Feed{Hub: newHub(), Look: look, Clock: clock, refresh: make(chan struct{}, 1), seen: make(chan Seen, 1)}
 }
 
 // Refresh says that other profiles are installed now.
@@ -82,13 +82,13 @@ func (f *Feed) Run(ctx context.Context) error {
 		case err == nil:
 			f.say(Listener, nil)
 			err = f.listen(ctx, group)
-		case errors.Is(err, ErrTaken):
+		case errors.Is(err, errTaken):
 			var c *client
 			if c, err = connect(ctx); err == nil {
 				f.say(Reader, nil)
 				err = f.read(ctx, c)
 			} else {
-				err = fmt.Errorf("%w: %w", ErrTaken, err)
+				err = fmt.Errorf("%w: %w", errTaken, err)
 			}
 		case errors.Is(err, backend.ErrPrivilege):
 			return err

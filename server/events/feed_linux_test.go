@@ -92,7 +92,7 @@ func ping(t *testing.T, h *lab.Host) {
 }
 
 // gets waits for an event.
-func gets(t *testing.T, w *Watcher) Event {
+func gets(t *testing.T, w *watcher) Event {
 	t.Helper()
 	select {
 	case i := <-w.C:
@@ -136,7 +136,7 @@ func TestTheGroupHasOneListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(); !errors.Is(err, ErrTaken) {
+	if _, err := open(); !errors.Is(err, errTaken) {
 		t.Errorf("the second listener gets %v", err)
 	}
 	if err := g.Close(); err != nil {
@@ -175,7 +175,7 @@ func TestAStrangerGetsNoEvents(t *testing.T) {
 		})
 	})
 	err := asNobody(t, h, func() error {
-		c, err := net.Dial("unix", SocketName)
+		c, err := net.Dial("unix", socketName)
 		if err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func TestAStrangerWhoTakesTheSocketsNameIsNotBelievedAndStopsNothing(t *testing.
 	h := reporting(t)
 	var l *net.UnixListener
 	if err := asNobody(t, h, func() (err error) {
-		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: SocketName})
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
 		if g, err = OpenGroup(backend.LogGroup); err != nil {
 			return err
 		}
-		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: SocketName})
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -277,7 +277,7 @@ func dial(t *testing.T, h *lab.Host) (c net.Conn) {
 	t.Helper()
 	labtest.Eventually(t, soon, func() error {
 		return h.Do(func() (err error) {
-			c, err = net.Dial("unix", SocketName)
+			c, err = net.Dial("unix", socketName)
 			return err
 		})
 	})

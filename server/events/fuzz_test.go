@@ -12,7 +12,7 @@ import (
 func FuzzParsePacket(f *testing.F) {
 	requireCorpus(f, "FuzzParsePacket")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := ParsePacket(b)
+		p, err := parsePacket(b)
 		if err == nil && (!p.Source.IsValid() || !p.Dest.IsValid() || p.Kind == "") {
 			t.Errorf("%x is %+v", b, p)
 		}

@@ -4,17 +4,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"knockkit/internal/rights"
 	"knockkit/server/backend"
+	"knockkit/server/claim"
 )
 
-// ErrTaken says that another process listens to the NFLOG group.
-var ErrTaken = errors.New("another program listens to NFLOG group " + fmt.Sprint(backend.LogGroup))
+// errTaken says that another process listens to the NFLOG group.
+var errTaken = errors.New("another program listens to NFLOG group " + fmt.Sprint(backend.LogGroup))
 
 // Numbers of linux/netfilter/nfnetlink_log.h.
 const (
@@ -48,7 +47,7 @@ type Group struct {
 }
 
 // OpenGroup becomes the listener of a group, [backend.LogGroup] for ours.
-// Errors: [ErrTaken], [backend.ErrPrivilege].
+// Errors: [errTaken], [backend.ErrPrivilege].
 func OpenGroup(number uint16) (*Group, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -82,11 +81,10 @@ func (g *Group) configure(number uint16) error {
 		Header: netlink.Header{Type: msgConfig, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   append(header, attrs...),
 	})
-	// EPERM is the answer both to who may not listen, and to who comes second; a look
-	// at who has the group would come too late when it changes hands.
+	// A look at who has the group would come too late when it changes hands.
 	switch {
-	case errors.Is(err, unix.EPERM) && rights.Has(unix.CAP_NET_ADMIN), errors.Is(err, unix.EBUSY):
-		return ErrTaken
+	case claim.Taken(err):
+		return errTaken
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("NFLOG: %w", backend.ErrPrivilege)
 	case err != nil:
@@ -112,20 +110,14 @@ func (g *Group) force(bytes int) error {
 	return nil
 }
 
-// Receive waits for reports until the deadline and returns them, and how many were
-// lost because we were too slow: the kernel numbers them. Neither is no error.
-func (g *Group) Receive(deadline time.Time) (reports []Report, lost uint64, err error) {
-	if err := g.conn.SetReadDeadline(deadline); err != nil {
-		return nil, 0, err
-	}
+// receive waits for reports and returns them, and how many were lost because we were too
+// slow: the kernel numbers them. Neither is no error.
+func (g *Group) receive() (reports []report, lost uint64, err error) {
 	messages, err := g.conn.Receive()
-	var timeout interface{ Timeout() bool }
-	switch {
-	case errors.Is(err, unix.ENOBUFS):
+	if errors.Is(err, unix.ENOBUFS) {
 		return nil, 0, nil // the gap in the numbers will tell how many
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return nil, 0, nil
-	case err != nil:
+	}
+	if err != nil {
 		return nil, 0, fmt.Errorf("NFLOG: %w", err)
 	}
 	for _, m := range messages {

@@ -5,29 +5,29 @@ import "sync"
 // queueLength is how many items wait for a watcher that is slow.
 const queueLength = 1024
 
-// Hub hands every item to every watcher. Who does not keep up loses items, and is
+// hub hands every item to every watcher. Who does not keep up loses items, and is
 // told how many; nobody waits for anybody.
-type Hub struct {
+type hub struct {
 	mu       sync.Mutex
-	watchers map[*Watcher]bool
+	watchers map[*watcher]bool
 	closed   bool
 }
 
-// Watcher is one reader of a [Hub].
-type Watcher struct {
+// watcher is one reader of a [hub].
+type watcher struct {
 	C <-chan Item // closed with the hub
 
-	hub  *Hub
+	hub  *hub
 	c    chan Item
 	lost uint64
 }
 
-// NewHub returns a hub that nobody watches.
-func NewHub() *Hub { return &Hub{watchers: map[*Watcher]bool{}} }
+// newHub returns a hub that nobody watches.
+func newHub() *hub { return &hub{watchers: map[*watcher]bool{}} }
 
 // Watch returns a watcher of everything from now on. The caller stops it.
-func (h *Hub) Watch() *Watcher {
-	w := &Watcher{hub: h, c: make(chan Item, queueLength)}
+func (h *hub) Watch() *watcher {
+	w := &watcher{hub: h, c: make(chan Item, queueLength)}
 	w.C = w.c
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -40,7 +40,7 @@ func (h *Hub) Watch() *Watcher {
 }
 
 // Stop ends the watcher: C is closed.
-func (w *Watcher) Stop() {
+func (w *watcher) Stop() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
 	if w.hub.watchers[w] {
@@ -50,7 +50,7 @@ func (w *Watcher) Stop() {
 }
 
 // Publish hands items to all watchers. It never waits.
-func (h *Hub) Publish(items ...Item) {
+func (h *hub) Publish(items ...Item) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.watchers {
@@ -61,7 +61,7 @@ func (h *Hub) Publish(items ...Item) {
 }
 
 // offer queues an item, after word of those that were lost before it.
-func (w *Watcher) offer(i Item) {
+func (w *watcher) offer(i Item) {
 	// Room for two: the word, and what comes after it.
 	if w.lost > 0 && len(w.c)+2 <= cap(w.c) {
 		w.c <- Item{Lost: w.lost, Where: "this reader is too slow"}
@@ -79,7 +79,7 @@ func (w *Watcher) offer(i Item) {
 }
 
 // Close ends all watchers.
-func (h *Hub) Close() {
+func (h *hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true

@@ -9,7 +9,7 @@ import (
 )
 
 func TestASlowWatcherLosesEventsAndIsToldHowManyWhileAFastOneGetsAll(t *testing.T) {
-	h := NewHub()
+	h := newHub()
 	slow, fast := h.Watch(), h.Watch()
 	got := 0
 	const sent = queueLength + 100
@@ -37,7 +37,7 @@ func TestASlowWatcherLosesEventsAndIsToldHowManyWhileAFastOneGetsAll(t *testing.
 }
 
 func TestAWatcherEndsWithTheHubAndMayBeStoppedTwice(t *testing.T) {
-	h := NewHub()
+	h := newHub()
 	w, other := h.Watch(), h.Watch()
 	w.Stop()
 	w.Stop()

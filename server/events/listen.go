@@ -20,7 +20,7 @@ const (
 
 // batch is what one read from the group brought.
 type batch struct {
-	reports []Report
+	reports []report
 	lost    uint64
 	err     error
 }
@@ -34,7 +34,7 @@ type looked struct {
 // listener is the process that has the group.
 type listener struct {
 	*Feed
-	story  *Story
+	story  *story
 	looked Moment // when the last look began
 	told   time.Duration
 	lost   uint64 // not told yet
@@ -49,7 +49,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer group.Close()
-	l := &listener{Feed: f, story: NewStory(backend.Installed{})}
+	l := &listener{Feed: f, story: newStory(backend.Installed{})}
 	unserved := l.serve(ctx)
 	batches := make(chan batch)
 	go receive(ctx, group, batches)
@@ -69,7 +69,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	l.take(first)
 	var tick <-chan time.Time // nil while no time is running
 	for {
-		if tick == nil && (!l.story.Idle() || l.lost > 0 || f.Every > 0) {
+		if tick == nil && (!l.story.idle() || l.lost > 0 || f.Every > 0) {
 			tick = time.After(tickEvery)
 		}
 		select {
@@ -104,7 +104,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			unserved = l.serve(ctx)
 		case <-tick:
 			tick = nil
-			l.publish(l.story.Tick(l.Clock()))
+			l.publish(l.story.tick(l.Clock()))
 		}
 		l.tell()
 		if !looking && l.due() {
@@ -134,7 +134,7 @@ func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
 func receive(ctx context.Context, group *Group, to chan<- batch) {
 	for {
 		var b batch
-		b.reports, b.lost, b.err = group.Receive(time.Time{})
+		b.reports, b.lost, b.err = group.receive()
 		select {
 		case to <- b:
 		case <-ctx.Done():
@@ -150,28 +150,28 @@ func (l *listener) report(b batch) {
 	l.lost += b.lost
 	now := l.Clock()
 	for _, r := range b.reports {
-		l.publish(l.story.Report(now, r))
+		l.publish(l.story.report(now, r))
 	}
 }
 
 // strange reports whether reports name what is not known, and a look is not too much
 // to ask.
-func (l *listener) strange(reports []Report) bool {
-	return l.Clock().Up-l.looked.Up > lookGap && slices.ContainsFunc(reports, func(r Report) bool { return !l.story.Knows(r) })
+func (l *listener) strange(reports []report) bool {
+	return l.Clock().Up-l.looked.Up > lookGap && slices.ContainsFunc(reports, func(r report) bool { return !l.story.knows(r) })
 }
 
 // take brings a look at the kernel into the story. One that failed is tried again
 // when it is due: until then times are counted.
 func (l *listener) take(s looked) {
 	if s.err == nil {
-		l.publish(l.story.Sync(l.Clock(), s.Began, s.Installed, s.Sources))
+		l.publish(l.story.sync(l.Clock(), s.Began, s.Installed, s.Sources))
 	}
 }
 
 func (l *listener) due() bool {
 	now := l.Clock()
 	since := now.Up - l.looked.Up
-	return since > lookGap && (l.story.Wants(now) || (l.Every > 0 && since > l.Every))
+	return since > lookGap && (l.story.wants(now) || (l.Every > 0 && since > l.Every))
 }
 
 // tell says how many events were lost, at most once a second.

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
 	"knockkit/protocol"
 )
 
-// Packet is what a report's packet says of itself.
-type Packet struct {
+// packet is what a report's packet says of itself.
+type packet struct {
 	Source, Dest netip.Addr
 	Knock        protocol.Knock // zero when the packet is none
 	Kind         string         // in words: "8000/tcp", "icmp", "protocol 47"
@@ -19,25 +21,16 @@ type Packet struct {
 // errShort says that a packet ends before its headers do.
 var errShort = errors.New("the packet is cut short")
 
-// Numbers of the protocols that are looked into.
+// Types of ICMP.
 const (
-	protoHopByHop = 0
-	protoICMP     = 1
-	protoTCP      = 6
-	protoUDP      = 17
-	protoRouting  = 43
-	protoFragment = 44
-	protoICMPv6   = 58
-	protoDestOpts = 60
-
 	echoRequest4 = 8
 	echoRequest6 = 128
 )
 
-// ParsePacket reads the headers of an IP packet, of which the end may be missing.
-func ParsePacket(b []byte) (Packet, error) {
+// parsePacket reads the headers of an IP packet, of which the end may be missing.
+func parsePacket(b []byte) (packet, error) {
 	if len(b) == 0 {
-		return Packet{}, errShort
+		return packet{}, errShort
 	}
 	switch version := b[0] >> 4; version {
 	case 4:
@@ -45,17 +38,17 @@ func ParsePacket(b []byte) (Packet, error) {
 	case 6:
 		return parse6(b)
 	default:
-		return Packet{}, fmt.Errorf("no IP packet: version %d", version)
+		return packet{}, fmt.Errorf("no IP packet: version %d", version)
 	}
 }
 
-func parse4(b []byte) (Packet, error) {
+func parse4(b []byte) (packet, error) {
 	const least = 20
 	size := int(b[0]&0xf) * 4
 	if len(b) < least || size < least || len(b) < size {
-		return Packet{}, errShort
+		return packet{}, errShort
 	}
-	p := Packet{Source: netip.AddrFrom4([4]byte(b[12:16])), Dest: netip.AddrFrom4([4]byte(b[16:20]))}
+	p := packet{Source: netip.AddrFrom4([4]byte(b[12:16])), Dest: netip.AddrFrom4([4]byte(b[16:20]))}
 	if fragment := binary.BigEndian.Uint16(b[6:]) & 0x1fff; fragment > 0 {
 		p.Kind = "a fragment"
 		return p, nil
@@ -64,20 +57,20 @@ func parse4(b []byte) (Packet, error) {
 	return p, nil
 }
 
-func parse6(b []byte) (Packet, error) {
+func parse6(b []byte) (packet, error) {
 	const size = 40
 	if len(b) < size {
-		return Packet{}, errShort
+		return packet{}, errShort
 	}
-	p := Packet{Source: netip.AddrFrom16([16]byte(b[8:24])), Dest: netip.AddrFrom16([16]byte(b[24:40]))}
+	p := packet{Source: netip.AddrFrom16([16]byte(b[8:24])), Dest: netip.AddrFrom16([16]byte(b[24:40]))}
 	next, rest := b[6], b[size:]
-	for next == protoHopByHop || next == protoRouting || next == protoDestOpts || next == protoFragment {
+	for next == unix.IPPROTO_HOPOPTS || next == unix.IPPROTO_ROUTING || next == unix.IPPROTO_DSTOPTS || next == unix.IPPROTO_FRAGMENT {
 		if len(rest) < 8 {
 			p.Kind = fmt.Sprintf("protocol %d", next)
 			return p, nil
 		}
 		length := (int(rest[1]) + 1) * 8
-		if next == protoFragment {
+		if next == unix.IPPROTO_FRAGMENT {
 			if binary.BigEndian.Uint16(rest[2:])&0xfff8 > 0 {
 				p.Kind = "a fragment"
 				return p, nil
@@ -91,24 +84,24 @@ func parse6(b []byte) (Packet, error) {
 }
 
 // inside reads what an IP packet carries, as far as it is there.
-func (p *Packet) inside(proto byte, b []byte) {
+func (p *packet) inside(proto byte, b []byte) {
 	p.Kind = fmt.Sprintf("protocol %d", proto)
 	switch proto {
-	case protoTCP, protoUDP:
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
 		if len(b) < 4 {
 			return
 		}
 		p.Knock = protocol.Knock{Proto: protocol.TCP, Port: binary.BigEndian.Uint16(b[2:])}
-		if proto == protoUDP {
+		if proto == unix.IPPROTO_UDP {
 			p.Knock.Proto = protocol.UDP
 		}
 		p.Kind = p.Knock.String()
-	case protoICMP, protoICMPv6:
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		if len(b) < 1 {
 			return
 		}
 		p.Kind = fmt.Sprintf("icmp of type %d", b[0])
-		if (proto == protoICMP && b[0] == echoRequest4) || (proto == protoICMPv6 && b[0] == echoRequest6) {
+		if (proto == unix.IPPROTO_ICMP && b[0] == echoRequest4) || (proto == unix.IPPROTO_ICMPV6 && b[0] == echoRequest6) {
 			p.Knock = protocol.Knock{Proto: protocol.ICMP}
 			p.Kind = p.Knock.String()
 		}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"knockkit/internal/lab"
 	"knockkit/protocol"
 )
@@ -31,7 +33,7 @@ func TestAPacketSaysWhatKindOfKnockItIs(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := ParsePacket(c.packet)
+			p, err := parsePacket(c.packet)
 			if err != nil || p.Source != c.source || p.Knock != c.knock || p.Kind != c.kind {
 				t.Errorf("%+v, %v", p, err)
 			}
@@ -43,17 +45,17 @@ func TestExtensionHeadersOfIPv6AreSteppedOver(t *testing.T) {
 	src, dst := netip.MustParseAddr("2001:db8:9::1"), netip.MustParseAddr("2001:db8::1")
 	plain := lab.SYN(netip.AddrPortFrom(src, 1), netip.AddrPortFrom(dst, 8000))
 	with := append([]byte{}, plain[:40]...)
-	with[6] = protoDestOpts
-	with = append(with, protoTCP, 0, 1, 4, 0, 0, 0, 0) // eight bytes: next header, length 0, padding
+	with[6] = unix.IPPROTO_DSTOPTS
+	with = append(with, unix.IPPROTO_TCP, 0, 1, 4, 0, 0, 0, 0) // eight bytes: next header, length 0, padding
 	with = append(with, plain[40:]...)
-	if p, err := ParsePacket(with); err != nil || p.Kind != "8000/tcp" {
+	if p, err := parsePacket(with); err != nil || p.Kind != "8000/tcp" {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
 
 func TestWhatIsNoPacketIsAnError(t *testing.T) {
 	for _, b := range [][]byte{nil, {0x45}, {0x60, 0}, {0x75, 0, 0}, append([]byte{0x41}, make([]byte, 40)...)} {
-		if p, err := ParsePacket(b); err == nil {
+		if p, err := parsePacket(b); err == nil {
 			t.Errorf("%x is %+v", b, p)
 		}
 	}

@@ -9,12 +9,12 @@ import (
 	"knockkit/server/backend"
 )
 
-// Report is one packet that a rule of ours has reported.
-type Report struct {
+// report is one packet that a rule of ours has reported.
+type report struct {
 	Event   backend.Event
 	Profile string
 	Step    int
-	Packet  Packet
+	Packet  packet
 }
 
 // Attributes of linux/netfilter/nfnetlink_log.h.
@@ -28,7 +28,7 @@ const (
 
 // logged is a message of the group, decoded.
 type logged struct {
-	report Report
+	report report
 	ours   bool // a rule of ours has sent it, and its packet could be read
 	seq    uint32
 	hasSeq bool
@@ -62,7 +62,7 @@ func parseLogged(data []byte) (logged, error) {
 	}
 	r := &l.report
 	if r.Event, r.Profile, r.Step, l.ours = backend.ParseLogPrefix(prefix); l.ours {
-		r.Packet, err = ParsePacket(payload)
+		r.Packet, err = parsePacket(payload)
 		l.ours = err == nil // whose packet it was is all that an event is about
 	}
 	return l, nil

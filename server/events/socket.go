@@ -16,9 +16,9 @@ import (
 	"knockkit/server/claim"
 )
 
-// SocketName is the abstract Unix socket of whoever listens to the NFLOG group: one
+// socketName is the abstract Unix socket of whoever listens to the NFLOG group: one
 // per network namespace, gone with its process.
-const SocketName = "@knockd/events"
+const socketName = "@knockd/events"
 
 // maxClients is how many may read from the socket at once.
 const maxClients = 32
@@ -26,8 +26,8 @@ const maxClients = 32
 // serve hands the hub's items to root and our own user, when they connect, a line of JSON
 // each, until the context ends. It fails at once when the name cannot be had: a
 // [*claim.NameError].
-func serve(ctx context.Context, h *Hub) error {
-	l, err := claim.TakeName(SocketName)
+func serve(ctx context.Context, h *hub) error {
+	l, err := claim.TakeName(socketName)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func serve(ctx context.Context, h *Hub) error {
 }
 
 // hand writes the hub's items to one reader.
-func hand(ctx context.Context, h *Hub, c *net.UnixConn) {
+func hand(ctx context.Context, h *hub, c *net.UnixConn) {
 	defer c.Close()
 	w := h.Watch()
 	defer w.Stop()
@@ -63,7 +63,7 @@ func hand(ctx context.Context, h *Hub, c *net.UnixConn) {
 	pulse := time.NewTicker(helloEvery)
 	defer pulse.Stop()
 	out := json.NewEncoder(c)
-	err := out.Encode(hello{SocketName})
+	err := out.Encode(hello{socketName})
 	for err == nil {
 		select {
 		case i, ok := <-w.C:
@@ -72,7 +72,7 @@ func hand(ctx context.Context, h *Hub, c *net.UnixConn) {
 			}
 			err = out.Encode(i)
 		case <-pulse.C:
-			err = out.Encode(hello{SocketName})
+			err = out.Encode(hello{socketName})
 		}
 	}
 }
@@ -105,7 +105,7 @@ func connect(ctx context.Context) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", SocketName)
+	conn, err := d.DialContext(ctx, "unix", socketName)
 	if err != nil {
 		return nil, err
 	}

@@ -22,10 +22,10 @@ const (
 	recall = 10 * time.Minute // why a source fell is remembered that long
 )
 
-// Story turns reports into events. It follows each source through the installed
+// story turns reports into events. It follows each source through the installed
 // automaton, so that it can say what was expected, and count what no packet tells:
 // that a time is over. It is pure, and not safe for concurrent use.
-type Story struct {
+type story struct {
 	views  map[protocol.Family]*view
 	policy protocol.Policy
 	trails map[netip.Addr]*trail
@@ -43,13 +43,13 @@ type trail struct {
 	seen  time.Duration
 }
 
-// NewStory returns a story about what is installed, in which nobody has knocked yet.
-func NewStory(in backend.Installed) *Story {
-	return &Story{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), identity: identity(in)}
+// newStory returns a story about what is installed, in which nobody has knocked yet.
+func newStory(in backend.Installed) *story {
+	return &story{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), identity: identity(in)}
 }
 
-// Knows reports whether what a report names is installed, as far as the story knows.
-func (s *Story) Knows(r Report) bool {
+// knows reports whether what a report names is installed, as far as the story knows.
+func (s *story) knows(r report) bool {
 	v := s.views[protocol.FamilyOf(r.Packet.Source)]
 	switch r.Event {
 	case backend.EventKnock, backend.EventReset:
@@ -61,8 +61,8 @@ func (s *Story) Knows(r Report) bool {
 	return true
 }
 
-// Report tells what one report means.
-func (s *Story) Report(now Moment, r Report) []Event {
+// report tells what one report means.
+func (s *story) report(now Moment, r report) []Event {
 	src := r.Packet.Source
 	v := s.views[protocol.FamilyOf(src)]
 	t := s.trail(now, src)
@@ -92,7 +92,7 @@ func (s *Story) Report(now Moment, r Report) []Event {
 	return out.events
 }
 
-func (s *Story) knock(out *teller, v *view, t *trail, r Report) {
+func (s *story) knock(out *teller, v *view, t *trail, r report) {
 	i, ok := v.states[place{r.Profile, r.Step}]
 	if !ok {
 		s.stale = true
@@ -112,7 +112,7 @@ func (s *Story) knock(out *teller, v *view, t *trail, r Report) {
 	}
 }
 
-func (s *Story) grant(out *teller, v *view, src netip.Addr, name string) {
+func (s *story) grant(out *teller, v *view, src netip.Addr, name string) {
 	p := v.profile(name)
 	if p == nil {
 		s.stale = true
@@ -123,11 +123,11 @@ func (s *Story) grant(out *teller, v *view, src netip.Addr, name string) {
 	s.leases.Grant(out.now.Up, p, src)
 }
 
-// Idle reports whether no time is running: Tick would tell nothing, however late.
-func (s *Story) Idle() bool { return len(s.trails) == 0 && s.leases.Len() == 0 && !s.stale }
+// idle reports whether no time is running: Tick would tell nothing, however late.
+func (s *story) idle() bool { return len(s.trails) == 0 && s.leases.Len() == 0 && !s.stale }
 
-// Tick tells whose time is over. It is called now and then.
-func (s *Story) Tick(now Moment) []Event {
+// tick tells whose time is over. It is called now and then.
+func (s *story) tick(now Moment) []Event {
 	var all []Event
 	for src, t := range s.trails {
 		out := teller{now: now, address: src.String()}
@@ -141,7 +141,7 @@ func (s *Story) Tick(now Moment) []Event {
 }
 
 // overdue tells that the time of a source's position is over, if it is.
-func (s *Story) overdue(out *teller, v *view, t *trail) {
+func (s *story) overdue(out *teller, v *view, t *trail) {
 	if t.state == protocol.Root || t.until == 0 || out.now.Up <= t.until {
 		return
 	}
@@ -151,7 +151,7 @@ func (s *Story) overdue(out *teller, v *view, t *trail) {
 }
 
 // trail returns what is known of a source.
-func (s *Story) trail(now Moment, src netip.Addr) *trail {
+func (s *story) trail(now Moment, src netip.Addr) *trail {
 	t := s.trails[src]
 	if t == nil {
 		follow.MakeRoom(s.trails, maxTrails)

@@ -9,13 +9,13 @@ import (
 	"knockkit/server/follow"
 )
 
-// Wants reports whether a look at the kernel would tell the story more: a lease
+// wants reports whether a look at the kernel would tell the story more: a lease
 // should be over, or a report named what is not known.
-func (s *Story) Wants(now Moment) bool { return s.stale || s.leases.Due(now.Up) }
+func (s *story) wants(now Moment) bool { return s.stale || s.leases.Due(now.Up) }
 
-// Sync takes in what a look at the kernel has shown: how long leases still last,
+// sync takes in what a look at the kernel has shown: how long leases still last,
 // which are over, and other profiles. The look began at the moment began.
-func (s *Story) Sync(now, began Moment, in backend.Installed, sources []backend.Source) []Event {
+func (s *story) sync(now, began Moment, in backend.Installed, sources []backend.Source) []Event {
 	if s.stale = false; len(in.Profiles) == 0 {
 		return nil // flushed, perhaps: it may come back
 	}
@@ -27,7 +27,7 @@ func (s *Story) Sync(now, began Moment, in backend.Installed, sources []backend.
 }
 
 // use makes other profiles the story's own. Sources keep their positions.
-func (s *Story) use(in backend.Installed) {
+func (s *story) use(in backend.Installed) {
 	text := identity(in)
 	if text == s.identity {
 		return
@@ -52,7 +52,7 @@ func identity(in backend.Installed) string {
 }
 
 // ended tells that leases are over, in time or early.
-func (s *Story) ended(now Moment, leases []follow.Ended) []Event {
+func (s *story) ended(now Moment, leases []follow.Ended) []Event {
 	var all []Event
 	for _, l := range leases {
 		if l.Holder.IsSingleIP() {

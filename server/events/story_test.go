@@ -16,7 +16,7 @@ import (
 // teller's tests run on a clock of their own.
 type played struct {
 	t     *testing.T
-	story *Story
+	story *story
 	now   Moment
 }
 
@@ -40,7 +40,7 @@ func article() map[string]string {
 }
 
 func play(t *testing.T, files map[string]string) *played {
-	return &played{t, NewStory(installed(t, files)), Moment{Wall: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	return &played{t, newStory(installed(t, files)), Moment{Wall: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}}
 }
 
 func (p *played) pass(d time.Duration) { p.now = Moment{p.now.Wall.Add(d), p.now.Up + d} }
@@ -48,12 +48,12 @@ func (p *played) pass(d time.Duration) { p.now = Moment{p.now.Wall.Add(d), p.now
 // report plays one report: a prefix as the rules have it, and what came.
 func (p *played) report(prefix, kind string) []Event {
 	p.t.Helper()
-	r := Report{Packet: Packet{Source: netip.MustParseAddr("10.9.0.1"), Kind: kind}}
+	r := report{Packet: packet{Source: netip.MustParseAddr("10.9.0.1"), Kind: kind}}
 	var ok bool
 	if r.Event, r.Profile, r.Step, ok = backend.ParseLogPrefix("knockd " + prefix); !ok {
 		p.t.Fatalf("no prefix of ours: %q", prefix)
 	}
-	return p.story.Report(p.now, r)
+	return p.story.report(p.now, r)
 }
 
 // expect fails unless the events are these: "kind profile step/steps: detail".
@@ -103,10 +103,10 @@ func TestAPositionsEndIsCounted(t *testing.T) {
 	p := play(t, article())
 	p.report("knock mysql 1", "icmp")
 	p.pass(10 * time.Second)
-	p.expect(p.story.Tick(p.now)) // the next knock's report may be on its way
+	p.expect(p.story.tick(p.now)) // the next knock's report may be on its way
 	p.pass(grace + time.Millisecond)
-	p.expect(p.story.Tick(p.now), "expire mysql 1/3: waited longer than 10s after knock 1 of 3: starts over")
-	p.expect(p.story.Tick(p.now)) // once
+	p.expect(p.story.tick(p.now), "expire mysql 1/3: waited longer than 10s after knock 1 of 3: starts over")
+	p.expect(p.story.tick(p.now)) // once
 	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (waited longer than 10s after knock 1 of 3)")
 }
 
@@ -118,12 +118,12 @@ func TestAStepOfTheMachinesClockEndsNothing(t *testing.T) {
 			p.report("knock mysql 1", "icmp")
 			p.report("grant mysql", "icmp")
 			p.now.Wall = p.now.Wall.Add(step)
-			p.expect(p.story.Tick(p.now))
-			if p.story.Wants(p.now) {
+			p.expect(p.story.tick(p.now))
+			if p.story.wants(p.now) {
 				t.Error("a lease should be over")
 			}
 			p.pass(11 * time.Second)
-			p.expect(p.story.Tick(p.now), "expire mysql 1/3: waited longer than 10s after knock 1 of 3: starts over")
+			p.expect(p.story.tick(p.now), "expire mysql 1/3: waited longer than 10s after knock 1 of 3: starts over")
 		})
 	}
 }
@@ -155,17 +155,17 @@ func TestALeasesEndIsTakenFromTheKernel(t *testing.T) {
 	held := backend.Source{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.1/32"), State: backend.Open, Left: time.Hour}
 	p.report("grant mysql", "8000/tcp")
 	p.pass(time.Minute)
-	p.expect(p.story.Sync(p.now, p.now, in, []backend.Source{held})) // renewed: an hour from here
+	p.expect(p.story.sync(p.now, p.now, in, []backend.Source{held})) // renewed: an hour from here
 	p.pass(59*time.Minute + 50*time.Second)
-	if p.story.Wants(p.now) {
+	if p.story.wants(p.now) {
 		t.Error("it wants a look before the renewed lease is over")
 	}
 	p.pass(11 * time.Second)
-	if !p.story.Wants(p.now) {
+	if !p.story.wants(p.now) {
 		t.Error("it wants no look when the lease should be over")
 	}
-	p.expect(p.story.Sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease is over")
-	p.expect(p.story.Sync(p.now, p.now, in, nil))
+	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease is over")
+	p.expect(p.story.sync(p.now, p.now, in, nil))
 	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (the lease is over)")
 }
 
@@ -175,28 +175,28 @@ func TestALeaseThatIsTakenAwayHasEndedEarlyAndOneThatWasFlushedHasNot(t *testing
 	p.report("grant mysql", "8000/tcp")
 	began := p.now
 	p.pass(time.Second)
-	p.expect(p.story.Sync(p.now, began, in, nil)) // the look began before the lease did
-	p.expect(p.story.Sync(p.now, p.now, backend.Installed{}, nil))
+	p.expect(p.story.sync(p.now, began, in, nil)) // the look began before the lease did
+	p.expect(p.story.sync(p.now, p.now, backend.Installed{}, nil))
 	drifted := in
 	drifted.Drift = []string{"INPUT does not jump"}
-	p.expect(p.story.Sync(p.now, p.now, drifted, nil))
-	p.expect(p.story.Sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease ended early: given back, used up or revoked")
+	p.expect(p.story.sync(p.now, p.now, drifted, nil))
+	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease ended early: given back, used up or revoked")
 }
 
 func TestWithoutALookALeasesEndIsCounted(t *testing.T) {
 	p := play(t, article())
 	p.report("grant mysql", "8000/tcp")
 	p.pass(time.Hour + 6*time.Second)
-	p.expect(p.story.Tick(p.now), "expire mysql 3/3: the lease is over")
+	p.expect(p.story.tick(p.now), "expire mysql 3/3: the lease is over")
 }
 
 func TestWhatIsNotInstalledIsToldAsFarAsItIsKnown(t *testing.T) {
 	p := play(t, nil)
 	p.expect(p.report("knock mysql 2", "7/tcp"), "knock mysql 2/0: knock 2")
-	if !p.story.Wants(p.now) {
+	if !p.story.wants(p.now) {
 		t.Error("it does not want to know")
 	}
-	p.story.Sync(p.now, p.now, installed(t, article()), nil)
+	p.story.sync(p.now, p.now, installed(t, article()), nil)
 	p.expect(p.report("knock mysql 3", "8000/tcp"), "knock mysql 3/3: knock 3 of 3")
 }
 
@@ -205,7 +205,7 @@ func TestAPositionStaysWhenProfilesChange(t *testing.T) {
 	p.report("knock mysql 2", "7/tcp")
 	more := article()
 	more["a"] = "sequence = [\"1/tcp\", \"2/tcp\"]\nopen = [\"80/tcp\"]\n"
-	p.story.Sync(p.now, p.now, installed(t, more), nil)
+	p.story.sync(p.now, p.now, installed(t, more), nil)
 	p.expect(p.report("knock mysql 3", "8000/tcp"), "knock mysql 3/3: knock 3 of 3")
 }
 
@@ -214,17 +214,17 @@ func TestAFloodOfSourcesIsForgottenNotRemembered(t *testing.T) {
 	for i := range 3 * maxTrails {
 		src := netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)})
 		for _, e := range []backend.Event{backend.EventKnock, backend.EventGrant} {
-			p.story.Report(p.now, Report{Event: e, Profile: "mysql", Step: 1, Packet: Packet{Source: src, Kind: "icmp"}})
+			p.story.report(p.now, report{Event: e, Profile: "mysql", Step: 1, Packet: packet{Source: src, Kind: "icmp"}})
 		}
 	}
 	if len(p.story.trails) > maxTrails || p.story.leases.Len() > maxLeases {
 		t.Errorf("%d trails, %d leases", len(p.story.trails), p.story.leases.Len())
 	}
 	p.pass(2 * time.Hour)
-	p.story.Tick(p.now)
+	p.story.tick(p.now)
 	p.pass(recall + time.Second)
-	p.story.Tick(p.now)
-	if !p.story.Idle() {
+	p.story.tick(p.now)
+	if !p.story.idle() {
 		t.Errorf("%d trails, %d leases are left", len(p.story.trails), p.story.leases.Len())
 	}
 }

@@ -1,6 +1,8 @@
 package events
 
 import (
+	"slices"
+
 	"knockkit/protocol"
 	"knockkit/server/backend"
 )
@@ -48,15 +50,8 @@ func (v *view) same(old *view, i int) int {
 
 // follows reports whether a source in state i goes on, or stays, by entering next.
 func (v *view) follows(i, next int) bool {
-	if i == next || i == protocol.Root {
-		return true
-	}
-	for _, e := range v.States[i].Edges {
-		if e.To == next {
-			return true
-		}
-	}
-	return false
+	return i == next || i == protocol.Root ||
+		slices.ContainsFunc(v.States[i].Edges, func(e protocol.Edge) bool { return e.To == next })
 }
 
 // profile returns the profile of that name, or nil.

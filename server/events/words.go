@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"slices"
 
 	"knockkit/internal/say"
 	"knockkit/protocol"
@@ -33,12 +34,7 @@ func (t *teller) fall(v *view, from int, came string, next int) {
 }
 
 func goesOn(v *view, u protocol.Use, next int) bool {
-	for _, o := range v.States[next].Users {
-		if o.Profile == u.Profile && o.Step > u.Step {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(v.States[next].Users, func(o protocol.Use) bool { return o.Profile == u.Profile && o.Step > u.Step })
 }
 
 // expire tells each profile on whose way the source was that it was too slow.

@@ -45,9 +45,29 @@ func (f *facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
 	if f.Status.Backend == "nftables" {
 		f.Us = site{nftTool, "", place{input, -10}}
 	}
-	chains, err := nftChains(ctx, without(tables, "inet "+nftables.TableName)) // ours may be large
+	chains, err := nftChains(ctx, f.withoutOurs(tables))
 	f.Host.add(chains...)
 	f.missRules("the rules of nftables", err)
+}
+
+// withoutOurs leaves out tables that may be large, and hold nothing of others: that of
+// nftables, and those that an install has made since those of iptables were saved.
+func (f *facts) withoutOurs(tables []string) []string {
+	tables = without(tables, "inet "+nftables.TableName)
+	if f.Us.tool != "iptables-nft" || !f.holds() {
+		return tables
+	}
+	for _, p := range f.profiles() {
+		for _, family := range protocol.Families() {
+			if p.In(family) {
+				tables = without(tables, nftFamilies[family]+" "+f.Us.table)
+			}
+			if p.In(family) && p.Place == protocol.PlacePrerouting {
+				tables = without(tables, nftFamilies[family]+" "+f.Us.early().table)
+			}
+		}
+	}
+	return tables
 }
 
 // nftFamilies are the families of iptables and ip6tables, as nft calls them.

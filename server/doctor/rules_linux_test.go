@@ -92,6 +92,29 @@ func TestSeveralTablesOfNFTAreReadWithOneProcessWhereItCan(t *testing.T) {
 	}
 }
 
+// TestTablesThatAnInstallHasMadeAreNotReadAsThoseOfOthers: with hundreds of profiles that
+// would take minutes.
+func TestTablesThatAnInstallHasMadeAreNotReadAsThoseOfOthers(t *testing.T) {
+	use(t, lab.Flavours()[0])
+	p := admit(t, "iptables")
+	p.install(mysql(t, "place = \"prerouting\"\n"))
+	p.nft("table ip b { chain in { type filter hook input priority 11; tcp dport 3306 drop; }; }")
+	nft, err := exec.LookPath("nft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	tools(t, dir, fmt.Sprintf("echo \"$*\" >> %s/runs\nexec %s \"$@\"", dir, nft), "nft")
+	before := []backend.Saved{{Tool: "iptables-nft", Family: protocol.IPv4}, {Tool: "iptables-nft", Family: protocol.IPv6}}
+	found, err := p.shadows(t.Context(), before...)
+	if err != nil || len(found) != 1 || !strings.Contains(found[0].Found, "table ip b (nft)") {
+		t.Errorf("shadows: %v %v", found, err)
+	}
+	if runs, err := os.ReadFile(filepath.Join(dir, "runs")); err != nil || string(runs) != "-j list table ip b\n" {
+		t.Errorf("nft was run so: %q %v", runs, err)
+	}
+}
+
 // TestWhatNobodyLookedAtIsNotSaidToBeOpen: rules that could not be read may close a port.
 func TestWhatNobodyLookedAtIsNotSaidToBeOpen(t *testing.T) {
 	p := admit(t, "iptables")

@@ -12,11 +12,11 @@ import (
 	"knockkit/internal/lab"
 )
 
-// runTimeout bounds the commands of Run and MustRun.
-const runTimeout = time.Minute
+// runTimeout ends a command of Run and MustRun that hangs. A build on a busy machine takes minutes.
+const runTimeout = 5 * time.Minute
 
 // Run runs a command on a host to its end. It fails the test only when the command
-// cannot be started or takes more than a minute.
+// cannot be started or takes longer than runTimeout.
 func Run(t testing.TB, h *lab.Host, stdin, name string, args ...string) lab.Output {
 	t.Helper()
 	// Not t.Context: that one has ended when clean-up functions run commands.

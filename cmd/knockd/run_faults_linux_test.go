@@ -58,7 +58,7 @@ func TestAFlushByAnotherToolShutsNobodyOut(t *testing.T) {
 				t.Errorf("%s: the gate is open to strangers", fault.name)
 			}
 			s.eventually("it has said what was lost", soon, func() bool {
-				return strings.Count(service.log.String(), "another tool had changed the rules") >= repairs
+				return strings.Count(service.log.String(), "the rules had been changed") >= repairs
 			})
 		}
 	})
@@ -96,7 +96,7 @@ func TestARevokedLeaseStaysRevokedWhenTheRulesAreFlushed(t *testing.T) {
 		service.logs("msg=grant")
 		s.must("revoke", "mysql", src.String())
 		s.flush()
-		service.logs("another tool had changed the rules")
+		service.logs("the rules had been changed")
 		if s.answers(src) {
 			t.Error("the lease came back")
 		}
@@ -111,7 +111,7 @@ func TestALeaseGivenByHandSurvivesAFlush(t *testing.T) {
 		src := lab.ForgedAddr4(1)
 		s.must("grant", "mysql", src.String(), "--for", "20m")
 		s.flush()
-		service.logs("another tool had changed the rules")
+		service.logs("the rules had been changed")
 		if !s.answers(src) {
 			t.Error("the lease is lost")
 		}
@@ -123,7 +123,7 @@ func TestWhatIsRemovedByHandBesideAServiceComesBackWithAWarning(t *testing.T) {
 		service := s.run()
 		s.says(0, fmt.Sprintf("knockd: removed: mysql (%s)\nknockd: warning: knockd run (process %d) looks after this host; "+
 			"what has an enabled file comes back: set enabled = false in it, or stop the service first\n", s.backend, service.cmd.Process.Pid), "remove", "mysql")
-		service.logs("another tool had changed the rules")
+		service.logs("the rules had been changed")
 		if s.answers(lab.ForgedAddr4(1)) {
 			t.Error("the gate is open")
 		}
@@ -290,7 +290,7 @@ func TestAFullDiskChangesNothing(t *testing.T) {
 		}
 		service.logs("not reloaded: nothing has changed")
 		s.flush() // repaired from memory: nothing needs the disk
-		service.logs("another tool had changed the rules")
+		service.logs("the rules had been changed")
 		if s.answers(lab.ForgedAddr4(2)) {
 			t.Error("the gate is open")
 		}

@@ -35,7 +35,7 @@ func TestWithAHundredProfilesTheServiceIsSmallAndIdle(t *testing.T) {
 		service := s.run()
 		pid := service.cmd.Process.Pid
 		s.flush() // a repair is the most that it ever does
-		service.logs("another tool had changed the rules")
+		service.logs("the rules had been changed")
 		labtest.Eventually(t, soon, func() error { // it is still at work
 			before := cpuTime(t, pid)
 			time.Sleep(1500 * time.Millisecond) // longer than it waits for others to finish
@@ -92,7 +92,7 @@ func TestTheMetricsAreWhatPrometheusReads(t *testing.T) {
 			}
 		}
 		s.flush()
-		service.logs("another tool had changed the rules")
+		service.logs("the rules had been changed")
 		labtest.Eventually(t, soon, func() error {
 			if got := sum(s.page()[metrics.Repairs]); got != 1 {
 				return fmt.Errorf("%v repairs", got)
@@ -256,7 +256,7 @@ func TestTheServiceDoesNotUndoAnInstallOfAFileThatItHasNotReadYet(t *testing.T) 
 		if out := s.must("status").Stdout; !strings.Contains(narrow(out), "10.9.0.1 web open") {
 			t.Errorf("the lease is gone:\n%s", out)
 		}
-		if log := service.log.String(); strings.Contains(log, "another tool had changed the rules") {
+		if log := service.log.String(); strings.Contains(log, "the rules had been changed") {
 			t.Errorf("the install was undone:\n%s", log)
 		}
 	})

@@ -153,7 +153,7 @@ func TestAStrangerWhoHoldsEveryNameKeepsNobodyOut(t *testing.T) {
 		s.knock(src, "icmp", "7/tcp", "8000/tcp")
 		service.logs("msg=grant")
 		s.flush()
-		service.logs("another tool had changed the rules")
+		service.logs("the rules had been changed")
 		if !s.answers(src) || s.answers(lab.ForgedAddr4(2)) {
 			t.Error("repair: the lease or the gate is gone")
 		}

@@ -218,7 +218,7 @@ func (m *machine) right() bool {
 }
 
 // repairs is what the service says at each.
-const repairs = "another tool had changed the rules"
+const repairs = "the rules had been changed"
 
 // repaired waits for the service, if there is anything to repair.
 func (m *machine) repaired() {

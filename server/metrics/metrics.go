@@ -45,7 +45,7 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	}
 	m.bans = m.counter(Bans, "Bans that began.")
 	m.lost = m.counter(Lost, "Events that came faster than they were read.")
-	m.repairs = m.counter(Repairs, "Times that the rules were put right after another tool had changed them.")
+	m.repairs = m.counter(Repairs, "Times that the rules were put right after they had been changed.")
 	m.reloadOK = m.gauge(ReloadOK, "1 when the last reading of the profiles was installed, 0 when it was refused.")
 	m.reloadAt = m.gauge(ReloadAt, "When the profiles were last read.")
 	m.registry.MustRegister(newKernel(read), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -51,7 +51,7 @@ func (k *keeper) check(ctx context.Context) error {
 	}
 	k.metrics.Repaired()
 	k.failed = ""
-	k.Log.Warn("another tool had changed the rules", "found", strings.Join(wrong, "; "), "leases kept", kept,
+	k.Log.Warn("the rules had been changed, and are put right", "found", strings.Join(wrong, "; "), "leases kept", kept,
 		"lost", "the positions of whoever was knocking, where tables were emptied")
 	return nil
 }

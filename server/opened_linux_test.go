@@ -129,7 +129,7 @@ func (s *site) apart(backendName string) (others, own string) {
 			chain, in = "", ""
 		}
 		switch {
-		case strings.HasPrefix(line, "#"), in == "about", in == "seal", in == "KNOCKD-ABOUT" && !strings.Contains(line, "table: "):
+		case strings.HasPrefix(line, "#"), in == "about", in == "seal", in == "KNOCKD-ABOUT" && !strings.Contains(line, "\"table "):
 		case in == "open-mysql", in == "KNOCKD-OPEN-mysql":
 			own += line
 		default:

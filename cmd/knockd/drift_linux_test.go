@@ -55,7 +55,7 @@ func changes(backend string) []change {
 		}
 		of := func(name string, do func(s *served)) { all = append(all, change{name + ", " + family.name, do}) }
 		of("a gate lets everybody in", replace("KNOCKD-SHUT-mysql", "mysql: closed", "-j DROP", "-j ACCEPT"))
-		of("a gate lets holders not in", replace("KNOCKD-OPEN-mysql", "mysql: open", "-j ACCEPT", "-j DROP"))
+		of("a gate lets holders not in", replace("KNOCKD-GATE-mysql", "mysql: a lease", "-j ACCEPT", "-j DROP"))
 		of("a knock leads to the lease", replace("KNOCKD-AT-mysql.1", "right knock: mysql 2/3", "-g KNOCKD-IN-mysql.2", "-g KNOCKD-IN-mysql.3"))
 		of("another port is the right knock", replace("KNOCKD-AT-mysql.1", "right knock: mysql 2/3", "--dport 7 ", "--dport 9 "))
 		of("another port is gated", replace("KNOCKD-TCP", "mysql: closed", "--dport 3306 ", "--dport 3307 "))

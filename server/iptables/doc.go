@@ -17,7 +17,7 @@
 //	KNOCKD-TCP, KNOCKD-UDP     first knocks and gates, by port (split in four where there are many)
 //	KNOCKD-ICMP                the first knock `icmp`
 //	KNOCKD-GATE-mysql          does the source hold a lease?
-//	KNOCKD-OPEN-mysql          the profile's extra rules, then ACCEPT
+//	KNOCKD-OPEN-mysql          the profile's own rules, if any, then ACCEPT
 //	KNOCKD-SHUT-mysql          no lease: report it, then what `closed` says
 //	KNOCKD-CUT                 established connections of profiles with `cut`
 //	KNOCKD-STRAY               no event: at a gate like a connection without a lease

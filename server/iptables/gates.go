@@ -107,7 +107,6 @@ func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Prot
 func (r *renderer) gates() {
 	for _, p := range r.Automaton.Profiles {
 		r.gate(p)
-		r.open(p)
 		r.shutOut(p)
 	}
 	r.shut(chainStray, everywhere, r.closedRules)
@@ -123,7 +122,7 @@ func (r *renderer) gates() {
 // gate fills KNOCKD-GATE-…: a holder of a lease goes on, others return.
 func (r *renderer) gate(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixGate, p.Name, 0))
-	open := goTo + chainName(prefixOpen, p.Name, 0)
+	open := r.opened(p, protocol.PlaceInput, prefixOpen, "-j ACCEPT")
 	leases := r.leaseRules(p)
 	if p.Once && early(p) {
 		leases = slices.Concat(r.passedRules(p), leases)
@@ -177,24 +176,25 @@ func (r *renderer) leaseRules(p *protocol.Profile) []rule {
 	return rules
 }
 
-// open fills KNOCKD-OPEN-…: the profile's own rules, then the connection is let in.
-// Of a gate before destination NAT the profile's own rules are there.
-func (r *renderer) open(p *protocol.Profile) {
-	c := r.out.newChain(chainName(prefixOpen, p.Name, 0))
-	if p.Place == protocol.PlaceInput {
-		r.bodies(c, p)
-	}
-	c.add(note("%s: open", p.Name), "-j ACCEPT")
-}
-
-func (r *renderer) bodies(c *chain, p *protocol.Profile) {
+// opened returns the verdict on a connection that a lease lets in. Where the profile has rules
+// of its own for the gate at this place, that is KNOCKD-OPEN-…: those rules, then the verdict.
+func (r *renderer) opened(p *protocol.Profile, at protocol.Place, prefix, verdict string) string {
 	bodies := p.Opened.IPTables
 	if r.family == protocol.IPv6 {
 		bodies = p.Opened.IP6Tables
 	}
-	for _, body := range bodies {
-		c.add(body)
+	if len(bodies) == 0 || p.Place != at {
+		return verdict
 	}
+	name := chainName(prefix, p.Name, 0)
+	if r.out.chain(name) == nil {
+		c := r.out.newChain(name)
+		for _, body := range bodies {
+			c.add(body)
+		}
+		c.add(note("%s: open", p.Name), verdict)
+	}
+	return goTo + name
 }
 
 // shutOut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets

@@ -40,7 +40,6 @@ func (r *renderer) preroutingGates() {
 	}
 	for _, p := range r.Automaton.Profiles {
 		if early(p) {
-			r.preroutingOpen(p)
 			r.preroutingShut(p)
 		}
 	}
@@ -72,7 +71,7 @@ func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 	var rules []rule
 	for _, p := range profiles {
 		for _, in := range scope(p.ScopeIn(r.family)) {
-			open := goTo + chainName(prefixPreOpen, p.Name, 0)
+			open := r.opened(p, protocol.PlacePrerouting, prefixPreOpen, "-j RETURN")
 			for _, grant := range r.grantRules(p) {
 				rules = append(rules, rule{in}.with(grant...).with(open))
 			}
@@ -90,14 +89,6 @@ func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 		}
 	}
 	return rules
-}
-
-// preroutingOpen fills KNOCKD-PRE-OPEN-…: the profile's own rules, then the packet
-// goes on.
-func (r *renderer) preroutingOpen(p *protocol.Profile) {
-	c := r.out.newChain(chainName(prefixPreOpen, p.Name, 0))
-	r.bodies(c, p)
-	c.add(note("%s: open", p.Name), "-j RETURN")
 }
 
 // preroutingShut fills KNOCKD-PRE-SHUT-…. The kernel has no REJECT in front of NAT.

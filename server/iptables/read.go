@@ -79,12 +79,12 @@ func (k *kernel) readTables(m *member, there []string) error {
 	if readsAll(k.depth) { // others may hold somebody too
 		names = append(names, there...)
 	} else if t := (&tables{d: dialect{m.family}}); k.depth.Leases {
-		mine := []string{m.about.Leases[k.depth.Profile], m.about.Holders[k.depth.Profile], t.banned().name, t.fallen().name}
+		mine := []string{m.about.Leases[k.depth.Profile], m.about.Holders[k.depth.Profile], t.banned().name, t.fallen().name, t.clock().name}
 		names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(mine, name) })
 	} else {
 		return nil
 	}
-	for i, name := range names {
+	for _, name := range names {
 		if _, done := k.recency[name]; done {
 			continue
 		}
@@ -94,7 +94,7 @@ func (k *kernel) readTables(m *member, there []string) error {
 			k.recency[name] = entries
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
-		case i < len(m.about.Tables): // a rule named it
+		case name == clockOf(m.family): // KNOCKD-ABOUT held it
 			return backend.ErrStale
 		}
 	}

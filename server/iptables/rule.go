@@ -108,12 +108,13 @@ func prefix(flag string, p netip.Prefix) string {
 
 // table is one recency table as a rule names it.
 type table struct {
-	name string
-	mask string
+	family protocol.Family
+	name   string
+	bits   int // of an address that count
 }
 
 func (t table) match(op string) string {
-	return fmt.Sprintf("-m recent %s --name %s --mask %s --rsource", op, t.name, t.mask)
+	return fmt.Sprintf("-m recent %s --name %s --mask %s --rsource", op, t.name, t.family.Netmask(t.bits))
 }
 
 func (t table) set() string    { return t.match("--set") }

@@ -90,12 +90,12 @@ func suffix(f protocol.Family) string {
 	return ".KNOCKD6"
 }
 
-func (t *tables) plain(name string) table {
-	return table{name + suffix(t.d.family), t.d.family.Netmask(t.d.family.Bits())}
-}
+func (t *tables) plain(name string) table { return t.single(name + suffix(t.d.family)) }
+
+func (t *tables) single(name string) table { return table{t.d.family, name, t.d.family.Bits()} }
 
 // state holds the sources in a position.
-func (t *tables) state(i int) table { return table{t.states[i], t.d.family.Netmask(t.d.family.Bits())} }
+func (t *tables) state(i int) table { return t.single(t.states[i]) }
 
 // progress holds the sources in any position, banned and fallen those of the ban.
 func (t *tables) progress() table { return t.plain("progress") }
@@ -109,7 +109,7 @@ func clockOf(f protocol.Family) string { return (&tables{d: dialect{f}}).clock()
 
 // lease holds the sources with a lease of the profile.
 func (t *tables) lease(p *protocol.Profile) table {
-	return table{t.leases[p.Name], t.d.family.Netmask(p.Prefix(t.d.family))}
+	return table{t.d.family, t.leases[p.Name], p.Prefix(t.d.family)}
 }
 
 // passed holds the sources whose connection has used up a lease of `once` at the gate
@@ -165,7 +165,7 @@ func (t *tables) share(had map[string]string) {
 // cover more than an address has none.
 func (t *tables) holders(p *protocol.Profile) (table, bool) {
 	name, ok := t.shared[p.Name]
-	return table{name, t.d.family.Netmask(t.d.family.Bits())}, ok
+	return t.single(name), ok
 }
 
 // heat says which packets ask a table.
@@ -175,6 +175,7 @@ const (
 	hot  heat = iota // any that may be an event
 	warm             // a first knock
 	cold             // those of sources in a position, or with a lease
+	kept             // none: but for KNOCKD-ABOUT, no rule would name it
 )
 
 // tableUse says what a table is for.
@@ -232,9 +233,9 @@ func (t *tables) hottest(b *protocol.Ban, spare []table) []tableUse {
 	if b != nil {
 		add(t.fallen(), cold, "sources that fell from a position")
 	}
-	add(t.clock(), cold, "the kernel's clock")
+	add(t.clock(), kept, "the kernel's clock")
 	for _, s := range spare {
-		add(s, cold, spareMeaning)
+		add(s, kept, spareMeaning)
 	}
 	return uses
 }

@@ -233,7 +233,7 @@ func masked(a, mask netip.Addr) netip.Addr {
 
 // newest returns when the table last saw the address.
 func (t *tracer) newest(tab table, src netip.Addr) (time.Time, bool) {
-	stamps := t.tables[tab.name][masked(src, netip.MustParseAddr(tab.mask))]
+	stamps := t.tables[tab.name][netip.PrefixFrom(src, tab.bits).Masked().Addr()]
 	if len(stamps) == 0 {
 		return time.Time{}, false
 	}

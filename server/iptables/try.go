@@ -17,7 +17,7 @@ const chainTry = "KNOCKD-TRY"
 // Errors: those of the context, [backend.ErrPrivilege], why there can be no such rule.
 func Try(ctx context.Context, hold ...*os.File) error {
 	LoadModule(ctx)
-	rule := table{chainTry, protocol.IPv4.Netmask(protocol.IPv4.Bits())}.check()
+	rule := table{protocol.IPv4, chainTry, protocol.IPv4.Bits()}.check()
 	text := fmt.Sprintf("*filter\n:%[1]s - [0:0]\n-A %[1]s %[2]s\nCOMMIT\n*filter\n-F %[1]s\n-X %[1]s\nCOMMIT\n", chainTry, rule)
 	return restore(ctx, protocol.IPv4, text, hold)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -59,7 +60,27 @@ func (s *Server) Backend() Backend { return s.backend }
 // Read reads what is installed, who holds what, and whether the rules are as they were
 // committed: of the sources in a position the newest, at most so many.
 func (s *Server) Read(ctx context.Context, positions int) (*backend.Reading, error) {
-	return s.read(ctx, backend.Depth{Rules: true, Leases: true, Positions: positions})
+	return s.settled(ctx, backend.Depth{Rules: true, Leases: true, Positions: positions})
+}
+
+// settleTime is how long a reading that shows drift waits for another knockd: a commit is
+// several transactions, and between them the rules are not those of the record.
+const settleTime = 2 * time.Second
+
+// settled reads what no knockd is about to change, or does not within [settleTime].
+func (s *Server) settled(ctx context.Context, d backend.Depth) (*backend.Reading, error) {
+	r, err := s.read(ctx, d)
+	if err != nil || len(r.Drift) == 0 {
+		return r, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	l, err := TakeLock(waiting)
+	if err != nil {
+		return r, ctx.Err()
+	}
+	defer l.Release()
+	return s.read(ctx, d)
 }
 
 // staleTries is how often the kernel is read, and a change planned, when others change it

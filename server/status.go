@@ -53,7 +53,7 @@ type Status struct {
 // Status reads the host. files are the profiles of the configuration folder;
 // names limit the answer to some profiles, none means all.
 func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []string) (Status, error) {
-	r, err := s.read(ctx, depthOfStatus)
+	r, err := s.settled(ctx, depthOfStatus)
 	if err != nil {
 		return Status{}, err
 	}

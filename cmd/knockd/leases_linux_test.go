@@ -243,3 +243,19 @@ func TestUnbanLiftsBansAndForgetsFalls(t *testing.T) {
 		s.must("status", "--check")
 	})
 }
+
+// TestARevocationDoesNotSayThatItKnowsOfAFamilyWhoseRecordIsGone: its rules are there, and let
+// holders in.
+func TestARevocationDoesNotSayThatItKnowsOfAFamilyWhoseRecordIsGone(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, s *site) {
+		s.profile("mysql", articleProfile)
+		s.must("install")
+		s.must("grant", "mysql", "10.9.0.1")
+		s.must("grant", "mysql", "2001:db8:9::1")
+		s.tool("", "iptables", "-F", "KNOCKD-ABOUT")
+		unknown := "knockd: error: ipv4: KNOCKD-ABOUT does not say any more what is installed of mysql: install it again\n"
+		s.says(1, unknown, "revoke", "mysql", "10.9.0.1")
+		s.says(1, unknown, "revoke", "mysql", "--all")
+		s.says(0, "knockd: the lease of 2001:db8:9::1 for mysql is over\n", "revoke", "mysql", "2001:db8:9::1")
+	})
+}

@@ -63,7 +63,7 @@ func (k *kernel) give(c *changes, s backend.Source) error {
 		p = c.m.about.profile(s.Profile)
 	}
 	if p == nil || !p.In(c.m.family) {
-		return fmt.Errorf("%s: %s does not say any more what is installed: install it again: profile %s: %w", protocol.FamilyOf(s.Address.Addr()), chainAbout, s.Profile, backend.ErrNotInstalled)
+		return fmt.Errorf("%s: profile %s: %w", protocol.FamilyOf(s.Address.Addr()), s.Profile, backend.ErrNotInstalled)
 	}
 	lease, shared := c.m.about.Leases[p.Name], c.m.about.Holders[p.Name]
 	single := p.Prefix(c.m.family) == c.m.family.Bits()

@@ -248,6 +248,14 @@ func (k *kernel) readRecords(ctx context.Context, live map[protocol.Family][]str
 			}
 		}
 	}
+	for _, m := range k.members {
+		for _, other := range k.members {
+			// Its rules may be there, and let holders in of whom nothing is known.
+			if p := other.about.profile(k.depth.Profile); p != nil && p.In(m.family) && m.about.profile(p.Name) == nil && m.unread == nil {
+				m.unread = fmt.Errorf("%s: %s does not say any more what is installed of %s: install it again", m.family, chainAbout, p.Name)
+			}
+		}
+	}
 	return failed
 }
 

@@ -41,7 +41,7 @@ func run(ctx context.Context, p *say.Printer, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "few and short rounds: to see that it works, not to quote")
 	out := flags.String("o", "docs", "the folder that performance.md and performance/ are written to")
-	only := flags.String("parts", "", "measure only these, as \"packets,install\" (of: "+strings.Join(partNames(), ", ")+")")
+	only := flags.String("parts", "", "measure only these, as \"packets,commands\" (of: "+strings.Join(partNames(), ", ")+")")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -85,7 +85,6 @@ func parts() []part {
 	return []part{
 		{"packets", func(b *bench, p *page) (err error) { p.Packets, err = b.packets(); return err }},
 		{"opening", func(b *bench, p *page) (err error) { p.Opening, err = b.opening(); return err }},
-		{"install", func(b *bench, p *page) (err error) { p.Installing, err = b.installing(); return err }},
 		{"commands", func(b *bench, p *page) (err error) { p.Commands, err = b.commands(); return err }},
 		{"flood", func(b *bench, p *page) (err error) { p.Floods, err = b.floods(); return err }},
 		{"networks", func(b *bench, p *page) (err error) { p.Networks, err = b.networks(); return err }},

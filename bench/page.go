@@ -15,15 +15,14 @@ import (
 
 // page is all that the performance page shows. A part that was not measured is nil.
 type page struct {
-	Machine    machine
-	Quick      bool
-	Packets    []*packetCost
-	Opening    []*openingTime
-	Installing []*installTime
-	Commands   []*commandCost
-	Floods     []*floodResult
-	Positions  []*heldResult
-	Networks   []badnet.Row
+	Machine   machine
+	Quick     bool
+	Packets   []*packetCost
+	Opening   []*openingTime
+	Commands  []*commandCost
+	Floods    []*floodResult
+	Positions []*heldResult
+	Networks  []badnet.Row
 }
 
 // NetworkTable writes how the client fares on bad networks.

@@ -21,7 +21,7 @@ func (p *page) plots() map[string][]byte {
 	if p.Opening != nil {
 		all["opening.svg"] = p.openingPlot()
 	}
-	if p.Installing != nil {
+	if p.Commands != nil {
 		all["install.svg"] = p.installPlot()
 	}
 	if p.Floods != nil {
@@ -72,13 +72,12 @@ func (p *page) openingPlot() []byte {
 }
 
 func (p *page) installPlot() []byte {
-	l := chart.Lines{Title: "Install", X: "profiles", Y: "seconds", Labels: labels(counts()), Log: true}
-	for _, name := range []string{stage.IPTables, stage.NFTables} {
-		install, add := chart.Series{Name: name}, chart.Series{Name: name + ": one more", Dashed: true}
-		for _, t := range p.Installing {
-			if t.Name == name {
-				install.Values, add.Values = append(install.Values, t.Install.Median), append(add.Values, t.AddOne.Median)
-			}
+	l := chart.Lines{Title: "Install", X: "profiles", Y: "seconds", Labels: labels(commandProfiles()), Log: true}
+	for _, v := range variants() {
+		install, add := chart.Series{Name: v.Name}, chart.Series{Name: v.Name + ": one more", Dashed: true}
+		for _, n := range commandProfiles() {
+			install.Values = append(install.Values, p.command(v.Name, n, 0, cmdInstall).seconds)
+			add.Values = append(add.Values, p.command(v.Name, n, 0, cmdAdd).seconds)
 		}
 		l.Series = append(l.Series, install, add)
 	}

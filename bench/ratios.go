@@ -88,15 +88,6 @@ func (p *page) ratios() []ratio {
 				ratio{"the same, above what a drop rule costs", (cost(stage.Article, 100, kind) - idle) / (cost(ours, 100, kind) - idle), "", 50, false})
 		}
 	}
-	if p.Installing != nil {
-		for _, ours := range []string{stage.NFTables, stage.IPTables} {
-			thousand, _ := installOf(p.Installing, ours, 1000)
-			hundred, _ := installOf(p.Installing, ours, 100)
-			all = append(all,
-				ratio{ours + ": install of 1,000 profiles", thousand, " s", 5, true},
-				ratio{ours + ": install of 1,000 to 100", thousand / hundred, "", 15, true})
-		}
-	}
 	if p.Commands != nil {
 		all = append(all, p.commandRatios()...)
 	}

@@ -98,21 +98,6 @@ func (p *page) OpeningTable() string {
 	return markdown([]string{"", "opens after", "opened", "daemon, a million packets to other ports", "daemon, a million that it looks at"}, rows)
 }
 
-// InstallTable shows how long changes take, backend by number of profiles.
-func (p *page) InstallTable() string {
-	var rows [][]string
-	for _, name := range []string{stage.IPTables, stage.NFTables} {
-		install, add := []string{name + ": install so many"}, []string{name + ": add one to so many"}
-		for _, t := range p.Installing {
-			if t.Name == name {
-				install, add = append(install, seconds(t.Install)), append(add, seconds(t.AddOne))
-			}
-		}
-		rows = append(rows, install, add)
-	}
-	return markdown(byNumber("", counts()), rows)
-}
-
 // FloodTable shows the share of visits that open, door by rate.
 func (p *page) FloodTable() string {
 	var rows [][]string
@@ -173,8 +158,6 @@ func times(s stat.Sample, unit string) string {
 }
 
 func visits(opened, all int) string { return fmt.Sprintf("%d of %d", opened, all) }
-
-func seconds(s stat.Sample) string { return fmt.Sprintf("%.2f s", s.Median) }
 
 func milliseconds(ms float64) string { return short(ms) + " ms" }
 

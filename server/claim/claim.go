@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"knockkit/internal/rights"
@@ -51,7 +52,7 @@ func Take(g Group) (*Claim, error) {
 func (c *Claim) bind() error {
 	const tries = 3 // the group may change hands between the answer and the list
 	for range tries {
-		err := c.configure(attribute(cfgCommand, []byte{commandBind, 0, 0, 0}), timeout(0))
+		err := c.configure(nl.NewRtAttr(cfgCommand, []byte{commandBind, 0, 0, 0}), timeout(0))
 		if err == nil {
 			return nil
 		}
@@ -114,29 +115,19 @@ const (
 	commandBind = 1
 )
 
-func timeout(n uint32) []byte { return attribute(cfgTimeout, binary.BigEndian.AppendUint32(nil, n)) }
-
-// attribute is a struct nlattr with its value, padded.
-func attribute(kind uint16, value []byte) []byte {
-	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.NLA_HDRLEN+len(value)))
-	b = binary.NativeEndian.AppendUint16(b, kind)
-	b = append(b, value...)
-	return append(b, make([]byte, (4-len(b)%4)%4)...)
+func timeout(n uint32) *nl.RtAttr {
+	return nl.NewRtAttr(cfgTimeout, binary.BigEndian.AppendUint32(nil, n))
 }
 
 // configure sends one message about the group and returns the kernel's answer.
-func (c *Claim) configure(attributes ...[]byte) error {
-	body := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, 0}, uint16(c.group)) // struct nfgenmsg
+func (c *Claim) configure(attributes ...*nl.RtAttr) error {
+	m := nl.NewNetlinkRequest(msgConfig, unix.NLM_F_ACK)
+	m.AddRawData(binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, 0}, uint16(c.group))) // struct nfgenmsg
 	for _, a := range attributes {
-		body = append(body, a...)
+		m.AddRawData(a.Serialize())
 	}
-	m := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(body))) // struct nlmsghdr
-	m = binary.NativeEndian.AppendUint16(m, msgConfig)
-	m = binary.NativeEndian.AppendUint16(m, unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	m = append(m, make([]byte, 8)...) // sequence and port: the kernel knows them
-	m = append(m, body...)
 	fd := int(c.file.Fd())
-	if err := unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(fd, m.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
 	answer := make([]byte, 4096)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,40 +18,30 @@ func attributes(b []byte) iter.Seq2[uint16, []byte] {
 			if size < unix.NLA_HDRLEN || size > len(b) || !yield(kind, b[unix.NLA_HDRLEN:size]) {
 				return
 			}
-			b = b[min(aligned(size), len(b)):]
+			b = b[min((size+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1), len(b)):]
 		}
 	}
 }
 
-// message is one of several in a datagram (struct nlmsghdr).
-type message struct {
-	kind, flags uint16
-	body        []byte
-}
-
-// messages yields the messages of a datagram.
-func messages(datagram []byte) iter.Seq[message] {
-	return func(yield func(message) bool) {
-		for b := datagram; len(b) >= unix.NLMSG_HDRLEN; {
-			size := int(binary.NativeEndian.Uint32(b))
-			if size < unix.NLMSG_HDRLEN || size > len(b) ||
-				!yield(message{binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:]), b[unix.NLMSG_HDRLEN:size]}) {
-				return
+// valueOf returns the value at the end of a path of nested attributes; nil: there is none.
+func valueOf(b []byte, path ...uint16) []byte {
+	for _, wanted := range path {
+		var found []byte
+		for kind, value := range attributes(b) {
+			if kind == wanted {
+				found = value
+				break
 			}
-			b = b[min(aligned(size), len(b)):]
 		}
+		b = found
 	}
+	return b
 }
 
 // attribute encodes one whose value is a text.
-func attribute(kind uint16, value string) []byte {
-	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.NLA_HDRLEN+len(value)+1))
-	b = binary.NativeEndian.AppendUint16(b, kind)
-	b = append(append(b, value...), 0)
-	return append(b, make([]byte, aligned(len(b))-len(b))...)
+func attribute(kind int, value string) []byte {
+	return nl.NewRtAttr(kind, nl.ZeroTerminated(value)).Serialize()
 }
-
-func aligned(size int) int { return (size + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1) }
 
 // stringOf reads a text that a NUL ends.
 func stringOf(value []byte) string { return unix.ByteSliceToString(value) }

@@ -19,6 +19,15 @@ func (d *digest) add(kind uint16, value []byte) {
 	d.hash.Write(framed(nil, kind, value))
 }
 
+// addAll adds the attributes of some kinds.
+func (d *digest) addAll(attrs []byte, kinds ...uint16) {
+	for kind, value := range attributes(attrs) {
+		if slices.Contains(kinds, kind) {
+			d.add(kind, value)
+		}
+	}
+}
+
 func framed(b []byte, kind uint16, value []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, kind)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(value)))

@@ -5,29 +5,24 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"syscall"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"knockkit/server/backend"
 )
 
 // socket is a netlink socket on which nf_tables answers.
-type socket struct {
-	fd       int
-	sequence uint32
-	buffer   []byte
-}
+type socket struct{ *nl.NetlinkSocket }
 
 // request asks nf_tables for objects.
 type request struct {
-	kind       uint16 // unix.NFT_MSG_GET…
-	family     byte   // unix.NFPROTO_…
-	dump       bool   // all that match, not one
+	kind       int  // unix.NFT_MSG_GET…
+	family     byte // unix.NFPROTO_…
+	dump       bool // all that match, not one
 	attributes []byte
 }
-
-// datagramSize is more than the kernel puts into one datagram (32 KB).
-const datagramSize = 1 << 16
 
 // errChanged says that the rules were changed while they were read: to be read again.
 var errChanged = errors.New("the rules change while they are read")
@@ -35,27 +30,31 @@ var errChanged = errors.New("the rules change while they are read")
 // errAbsent says that the kernel has no nf_tables.
 var errAbsent = backend.Unsupported("this kernel has no nf_tables")
 
-func dial() (*socket, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
-	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
-		return nil, errAbsent
+func dial() (socket, error) {
+	s, err := nl.Subscribe(unix.NETLINK_NETFILTER)
+	switch {
+	case errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT):
+		err = errAbsent
+	case err != nil:
+		err = fmt.Errorf("netlink: %w", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("netlink: %w", err)
-	}
-	return &socket{fd: fd, buffer: make([]byte, datagramSize)}, nil
+	return socket{s}, err
 }
 
-func (s *socket) close() { unix.Close(s.fd) }
-
 // ask sends a request and calls each for the objects of the answer, datagram by datagram,
-// with their family and attributes, which are valid until each returns. After an error of
-// each the socket is of no use any more.
+// with their family and attributes. After an error of each the socket is of no use any more.
 //
 // Errors: those of the context, [backend.ErrPrivilege], errChanged, what the kernel says
 // (a unix.Errno), that of each.
-func (s *socket) ask(ctx context.Context, r request, each func(family byte, attributes []byte) error) error {
-	if err := s.send(r); err != nil {
+func (s socket) ask(ctx context.Context, r request, each func(family byte, attributes []byte) error) error {
+	flags := 0
+	if r.dump {
+		flags = unix.NLM_F_DUMP
+	}
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|r.kind, flags)
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: r.family})
+	req.AddRawData(r.attributes)
+	if err := s.Send(req); err != nil {
 		return fmt.Errorf("netlink: %w", err)
 	}
 	changed := false
@@ -63,21 +62,20 @@ func (s *socket) ask(ctx context.Context, r request, each func(family byte, attr
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		datagram, err := s.receive()
+		messages, _, err := s.Receive()
 		if err != nil {
 			return fmt.Errorf("netlink: %w", err)
 		}
 		done = !r.dump
-		for m := range messages(datagram) {
-			changed = changed || m.flags&unix.NLM_F_DUMP_INTR != 0
-			switch m.kind {
-			case unix.NLMSG_ERROR, unix.NLMSG_DONE:
-				done, err = true, answered(m.body)
+		for _, m := range messages {
+			changed = changed || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+			switch {
+			case m.Header.Type == unix.NLMSG_ERROR || m.Header.Type == unix.NLMSG_DONE:
+				done, err = true, answered(m)
+			case len(m.Data) < nl.SizeofNfgenmsg:
+				err = fmt.Errorf("netlink: an answer of %d bytes", len(m.Data))
 			default:
-				if len(m.body) < sizeofNfgenmsg {
-					return fmt.Errorf("netlink: an answer of %d bytes", len(m.body))
-				}
-				err = each(m.body[0], m.body[sizeofNfgenmsg:])
+				err = each(m.Data[0], m.Data[nl.SizeofNfgenmsg:])
 			}
 			if err != nil {
 				return err
@@ -90,41 +88,12 @@ func (s *socket) ask(ctx context.Context, r request, each func(family byte, attr
 	return nil
 }
 
-// sizeofNfgenmsg is the size of struct nfgenmsg, which comes before the attributes.
-const sizeofNfgenmsg = 4
-
-func (s *socket) send(r request) error {
-	s.sequence++
-	flags := uint16(unix.NLM_F_REQUEST)
-	if r.dump {
-		flags |= unix.NLM_F_DUMP
-	}
-	m := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+sizeofNfgenmsg+len(r.attributes)))
-	m = binary.NativeEndian.AppendUint16(m, unix.NFNL_SUBSYS_NFTABLES<<8|r.kind)
-	m = binary.NativeEndian.AppendUint16(m, flags)
-	m = binary.NativeEndian.AppendUint32(m, s.sequence)
-	m = append(m, make([]byte, 4)...) // the port: the kernel knows it
-	m = append(m, r.family, 0, 0, 0)
-	return unix.Sendto(s.fd, append(m, r.attributes...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-}
-
-// receive returns the next datagram, which is valid until the one after it.
-func (s *socket) receive() ([]byte, error) {
-	for {
-		n, _, err := unix.Recvfrom(s.fd, s.buffer, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		return s.buffer[:max(n, 0)], err
-	}
-}
-
 // answered returns the error in the answer that ends others; 0 is none.
-func answered(body []byte) error {
-	if len(body) < 4 {
+func answered(m syscall.NetlinkMessage) error {
+	if len(m.Data) < 4 {
 		return nil
 	}
-	switch code := unix.Errno(-int32(binary.NativeEndian.Uint32(body))); code {
+	switch code := unix.Errno(-int32(binary.NativeEndian.Uint32(m.Data))); code {
 	case 0:
 		return nil
 	case unix.EPERM:

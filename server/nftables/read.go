@@ -32,7 +32,7 @@ func readTable(ctx context.Context, what extent) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
+	defer s.Close()
 	for range readTries {
 		t := newTable()
 		if err = s.read(ctx, t, what); err == nil {
@@ -48,7 +48,7 @@ func readTable(ctx context.Context, what extent) (*table, error) {
 	return nil, fmt.Errorf("reading nftables: %w", err)
 }
 
-func (s *socket) read(ctx context.Context, t *table, what extent) error {
+func (s socket) read(ctx context.Context, t *table, what extent) error {
 	var err error
 	t.generation, err = s.generation(ctx)
 	if errors.Is(err, errAbsent) {
@@ -68,13 +68,9 @@ func (s *socket) read(ctx context.Context, t *table, what extent) error {
 }
 
 // generation asks how often rules have been changed.
-func (s *socket) generation(ctx context.Context) (generation uint32, err error) {
+func (s socket) generation(ctx context.Context) (generation uint32, err error) {
 	err = s.ask(ctx, request{kind: unix.NFT_MSG_GETGEN}, func(_ byte, attrs []byte) error {
-		for kind, value := range attributes(attrs) {
-			if kind == unix.NFTA_GEN_ID {
-				generation = uint32(numberOf(value))
-			}
-		}
+		generation = uint32(numberOf(valueOf(attrs, unix.NFTA_GEN_ID)))
 		return nil
 	})
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
@@ -83,23 +79,25 @@ func (s *socket) generation(ctx context.Context) (generation uint32, err error) 
 	return generation, err
 }
 
-// ours asks for what is in our table.
-func ours(kind uint16, more ...[]byte) request {
-	const table = 1 // NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, …: the same in all of them
-	return request{kind, unix.NFPROTO_INET, true, append(attribute(table, TableName), slices.Concat(more...)...)}
+// nftaTable is NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, …: the same in all of them.
+const nftaTable = unix.NFTA_TABLE_NAME
+
+// ours asks for what is in our table. Older kernels answer with that of others too.
+func ours(kind int, more ...[]byte) request {
+	return request{kind, unix.NFPROTO_INET, true, append(attribute(nftaTable, TableName), slices.Concat(more...)...)}
 }
 
-func (s *socket) readParts(ctx context.Context, t *table, what extent) error {
+func (s socket) readParts(ctx context.Context, t *table, what extent) error {
 	dump := func(r request, add func(attrs []byte)) error {
-		return s.ask(ctx, r, func(_ byte, attrs []byte) error { add(attrs); return nil })
-	}
-	err := dump(request{unix.NFT_MSG_GETTABLE, unix.NFPROTO_INET, false, attribute(unix.NFTA_TABLE_NAME, TableName)}, func(attrs []byte) {
-		t.exists = true
-		for kind, value := range attributes(attrs) {
-			if kind == unix.NFTA_TABLE_FLAGS {
-				t.dormant = numberOf(value)&unix.NFT_TABLE_F_DORMANT != 0
+		return s.ask(ctx, r, func(_ byte, attrs []byte) error {
+			if stringOf(valueOf(attrs, nftaTable)) == TableName {
+				add(attrs)
 			}
-		}
+			return nil
+		})
+	}
+	err := dump(request{unix.NFT_MSG_GETTABLE, unix.NFPROTO_INET, false, attribute(nftaTable, TableName)}, func(attrs []byte) {
+		t.exists, t.dormant = true, numberOf(valueOf(attrs, unix.NFTA_TABLE_FLAGS))&unix.NFT_TABLE_F_DORMANT != 0
 	})
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
 		return nil
@@ -170,7 +168,7 @@ func stream(ctx context.Context, name string, each func(element) bool) (whole bo
 	if err != nil {
 		return false, err
 	}
-	defer s.close()
+	defer s.Close()
 	more := true
 	err = s.ask(ctx, ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, name)), func(_ byte, attrs []byte) error {
 		elementsOf(attrs, func(attrs []byte) {

@@ -59,48 +59,21 @@ const (
 
 // addChain reads a chain, without its rules.
 func (t *table) addChain(attrs []byte) {
-	var name string
-	c, ours := &chain{}, false
-	for kind, value := range attributes(attrs) {
-		switch kind {
-		case unix.NFTA_CHAIN_TABLE:
-			ours = stringOf(value) == TableName
-		case unix.NFTA_CHAIN_NAME:
-			name = stringOf(value)
-		case unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY, unix.NFTA_CHAIN_TYPE, nftaChainFlags:
-			c.hooked = c.hooked || kind == unix.NFTA_CHAIN_HOOK
-			c.add(kind, value)
-		}
-	}
-	if ours {
-		t.chains[name] = c
-	}
+	c := &chain{hooked: valueOf(attrs, unix.NFTA_CHAIN_HOOK) != nil}
+	c.addAll(attrs, unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY, unix.NFTA_CHAIN_TYPE, nftaChainFlags)
+	t.chains[stringOf(valueOf(attrs, unix.NFTA_CHAIN_NAME))] = c
 }
 
 // addRule reads a rule. Those of one chain come in their order.
 func (t *table) addRule(attrs []byte) {
-	var name string
-	var userdata, expressions []byte
-	ours := false
-	for kind, value := range attributes(attrs) {
-		switch kind {
-		case unix.NFTA_RULE_TABLE:
-			ours = stringOf(value) == TableName
-		case unix.NFTA_RULE_CHAIN:
-			name = stringOf(value)
-		case unix.NFTA_RULE_USERDATA:
-			userdata = value
-		case unix.NFTA_RULE_EXPRESSIONS:
-			expressions = value
-		}
-	}
-	c := t.chains[name]
-	if !ours || c == nil {
+	c := t.chains[stringOf(valueOf(attrs, unix.NFTA_RULE_CHAIN))]
+	if c == nil {
 		return
 	}
+	userdata := valueOf(attrs, unix.NFTA_RULE_USERDATA)
 	c.comments = append(c.comments, commentOf(userdata))
 	c.add(unix.NFTA_RULE_USERDATA, userdata)
-	for _, e := range attributes(expressions) {
+	for _, e := range attributes(valueOf(attrs, unix.NFTA_RULE_EXPRESSIONS)) {
 		c.addExpression(e)
 	}
 }
@@ -120,18 +93,9 @@ func commentOf(userdata []byte) string {
 
 // addExpression reads a part of a rule, without what packets change in it.
 func (c *chain) addExpression(attrs []byte) {
-	var name string
-	var data []byte
-	for kind, value := range attributes(attrs) {
-		switch kind {
-		case unix.NFTA_EXPR_NAME:
-			name = stringOf(value)
-		case unix.NFTA_EXPR_DATA:
-			data = value
-		}
-	}
+	name := stringOf(valueOf(attrs, unix.NFTA_EXPR_NAME))
 	c.add(unix.NFTA_EXPR_NAME, []byte(name))
-	for kind, value := range attributes(data) {
+	for kind, value := range attributes(valueOf(attrs, unix.NFTA_EXPR_DATA)) {
 		switch {
 		case name == "counter" || name == "last":
 		case name == "quota" && kind == unix.NFTA_QUOTA_FLAGS:
@@ -152,58 +116,28 @@ const anonymousPrefix = "__"
 
 // addSet reads a set or map, without its elements.
 func (t *table) addSet(attrs []byte) {
-	var name string
-	s, ours := &set{count: -1}, false
-	for kind, value := range attributes(attrs) {
-		switch kind {
-		case unix.NFTA_SET_TABLE:
-			ours = stringOf(value) == TableName
-		case unix.NFTA_SET_NAME:
-			name = stringOf(value)
-		case unix.NFTA_SET_FLAGS:
-			flags := numberOf(value)
-			s.isMap, s.fixed, s.anonymous = flags&unix.NFT_SET_MAP != 0, flags&unix.NFT_SET_TIMEOUT == 0, flags&unix.NFT_SET_ANONYMOUS != 0
-			s.add(kind, value)
-		case unix.NFTA_SET_KEY_TYPE, unix.NFTA_SET_KEY_LEN, unix.NFTA_SET_DATA_TYPE, unix.NFTA_SET_DATA_LEN, unix.NFTA_SET_DESC, unix.NFTA_SET_TIMEOUT:
-			s.add(kind, value)
-		case nftaSetCount:
-			s.count = int(numberOf(value))
-		}
+	flags := numberOf(valueOf(attrs, unix.NFTA_SET_FLAGS))
+	s := &set{isMap: flags&unix.NFT_SET_MAP != 0, fixed: flags&unix.NFT_SET_TIMEOUT == 0, anonymous: flags&unix.NFT_SET_ANONYMOUS != 0, count: -1}
+	s.addAll(attrs, unix.NFTA_SET_FLAGS, unix.NFTA_SET_KEY_TYPE, unix.NFTA_SET_KEY_LEN, unix.NFTA_SET_DATA_TYPE, unix.NFTA_SET_DATA_LEN, unix.NFTA_SET_DESC, unix.NFTA_SET_TIMEOUT)
+	if count := valueOf(attrs, nftaSetCount); count != nil {
+		s.count = int(numberOf(count))
 	}
-	if ours {
-		t.sets[name] = s
-	}
+	t.sets[stringOf(valueOf(attrs, unix.NFTA_SET_NAME))] = s
 }
 
 // addLimit reads a limit that several rules share.
 func (t *table) addLimit(attrs []byte) {
-	var name string
-	l, ours, isLimit := &digest{}, false, false
-	for kind, value := range attributes(attrs) {
-		switch kind {
-		case unix.NFTA_OBJ_TABLE:
-			ours = stringOf(value) == TableName
-		case unix.NFTA_OBJ_TYPE:
-			isLimit = numberOf(value) == unix.NFT_OBJECT_LIMIT
-		case unix.NFTA_OBJ_NAME:
-			name = stringOf(value)
-		case unix.NFTA_OBJ_DATA:
-			l.add(kind, value)
-		}
-	}
-	if ours && isLimit {
-		t.limits[name] = l
+	if numberOf(valueOf(attrs, unix.NFTA_OBJ_TYPE)) == unix.NFT_OBJECT_LIMIT {
+		l := &digest{}
+		l.addAll(attrs, unix.NFTA_OBJ_DATA)
+		t.limits[stringOf(valueOf(attrs, unix.NFTA_OBJ_NAME))] = l
 	}
 }
 
 // elementsOf yields the attributes of the elements in a message.
 func elementsOf(attrs []byte, yield func(attrs []byte)) {
-	for kind, list := range attributes(attrs) {
-		if kind == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-			for _, e := range attributes(list) {
-				yield(e)
-			}
-		}
+	for _, e := range attributes(valueOf(attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+		yield(e)
 	}
 }
 
@@ -222,30 +156,15 @@ func fixedElement(attrs []byte) string {
 // parseElement reads an element that a packet has put into a set; ok is false where it is
 // not one of ours.
 func parseElement(attrs []byte) (e element, ok bool) {
-	for kind, value := range attributes(attrs) {
-		switch kind {
-		case unix.NFTA_SET_ELEM_KEY:
-			e.Address, ok = netip.AddrFromSlice(valueOf(value))
-		case unix.NFTA_SET_ELEM_DATA:
-			if data := valueOf(value); len(data) == 4 {
-				e.Number = Number(binary.NativeEndian.Uint32(data))
-			}
-		case unix.NFTA_SET_ELEM_TIMEOUT:
-			e.Timeout = time.Duration(numberOf(value)) * time.Millisecond
-		case unix.NFTA_SET_ELEM_EXPIRATION:
-			e.Expires = time.Duration(numberOf(value)) * time.Millisecond
-		}
+	milliseconds := func(kind uint16) time.Duration {
+		return time.Duration(numberOf(valueOf(attrs, kind))) * time.Millisecond
 	}
+	e.Address, ok = netip.AddrFromSlice(valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE))
+	if data := valueOf(attrs, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE); len(data) == 4 {
+		e.Number = Number(binary.NativeEndian.Uint32(data))
+	}
+	e.Timeout, e.Expires = milliseconds(unix.NFTA_SET_ELEM_TIMEOUT), milliseconds(unix.NFTA_SET_ELEM_EXPIRATION)
 	return e, ok
-}
-
-func valueOf(data []byte) []byte {
-	for kind, value := range attributes(data) {
-		if kind == unix.NFTA_DATA_VALUE {
-			return value
-		}
-	}
-	return nil
 }
 
 // kind is how nft names it.

@@ -20,11 +20,7 @@ var familyNames = map[byte]string{
 func Tables(ctx context.Context) ([]string, error) {
 	found := map[string]bool{}
 	err := dumpAll(ctx, unix.NFT_MSG_GETTABLE, func(family string, attrs []byte) {
-		for kind, value := range attributes(attrs) {
-			if kind == unix.NFTA_TABLE_NAME {
-				found[family+" "+stringOf(value)] = true
-			}
-		}
+		found[family+" "+stringOf(valueOf(attrs, unix.NFTA_TABLE_NAME))] = true
 	})
 	return slices.Sorted(maps.Keys(found)), err
 }
@@ -35,18 +31,8 @@ func Tables(ctx context.Context) ([]string, error) {
 func Devices(ctx context.Context) (map[string][]string, error) {
 	all := map[string][]string{}
 	err := dumpAll(ctx, unix.NFT_MSG_GETCHAIN, func(family string, attrs []byte) {
-		of, name, devices := "", "", []string(nil)
-		for kind, value := range attributes(attrs) {
-			switch kind {
-			case unix.NFTA_CHAIN_TABLE:
-				of = stringOf(value)
-			case unix.NFTA_CHAIN_NAME:
-				name = stringOf(value)
-			case unix.NFTA_CHAIN_HOOK:
-				devices = hookDevices(value)
-			}
-		}
-		all[family+" "+of+" "+name] = devices
+		of, name := stringOf(valueOf(attrs, unix.NFTA_CHAIN_TABLE)), stringOf(valueOf(attrs, unix.NFTA_CHAIN_NAME))
+		all[family+" "+of+" "+name] = hookDevices(valueOf(attrs, unix.NFTA_CHAIN_HOOK))
 	})
 	return all, err
 }
@@ -60,33 +46,28 @@ const (
 
 // hookDevices reads one interface, or a list of them, as kernels before 5.5 and since say it.
 func hookDevices(hook []byte) (devices []string) {
-	for kind, value := range attributes(hook) {
+	for kind, value := range attributes(valueOf(hook, nftaHookDevs)) {
 		switch kind {
-		case unix.NFTA_HOOK_DEV:
-			devices = []string{stringOf(value)}
-		case nftaHookDevs:
-			devices = nil // the one is also in the list
-			for kind, value := range attributes(value) {
-				switch kind {
-				case nftaDeviceName:
-					devices = append(devices, stringOf(value))
-				case nftaDevicePrefix:
-					devices = append(devices, stringOf(value)+"*")
-				}
-			}
+		case nftaDeviceName:
+			devices = append(devices, stringOf(value))
+		case nftaDevicePrefix:
+			devices = append(devices, stringOf(value)+"*")
 		}
+	}
+	if one := valueOf(hook, unix.NFTA_HOOK_DEV); one != nil && devices == nil { // the one is also in the list
+		devices = []string{stringOf(one)}
 	}
 	return devices
 }
 
 // dumpAll asks for all objects of a kind, of all tables. Where the kernel has no nf_tables
 // there are none.
-func dumpAll(ctx context.Context, kind uint16, each func(family string, attrs []byte)) error {
+func dumpAll(ctx context.Context, kind int, each func(family string, attrs []byte)) error {
 	s, err := dial()
 	if err != nil {
 		return orNone(err)
 	}
-	defer s.close()
+	defer s.Close()
 	for range readTries {
 		err = s.ask(ctx, request{kind: kind, dump: true}, func(family byte, attrs []byte) error {
 			each(familyNames[family], attrs)
@@ -103,7 +84,7 @@ func dumpAll(ctx context.Context, kind uint16, each func(family string, attrs []
 func exists(ctx context.Context, r request) (found bool, err error) {
 	s, err := dial()
 	if err == nil {
-		defer s.close()
+		defer s.Close()
 		err = s.ask(ctx, r, func(byte, []byte) error { found = true; return nil })
 	}
 	return found, orNone(err)

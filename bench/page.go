@@ -6,12 +6,112 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"text/template"
 
 	"knockkit/bench/badnet"
+	"knockkit/bench/chart"
+	"knockkit/bench/stage"
+	"knockkit/protocol"
 )
+
+// plots returns the files beside the page, by name.
+func (p *page) plots() map[string][]byte {
+	all := map[string][]byte{}
+	if p.Packets != nil {
+		all["elsewhere.svg"] = p.packetPlot(stage.Elsewhere)
+		all["gated.svg"] = p.packetPlot(stage.Gated)
+		all["first.svg"] = p.packetPlot(stage.First)
+	}
+	if p.Opening != nil {
+		all["opening.svg"] = p.openingPlot()
+	}
+	if p.Commands != nil {
+		all["install.svg"] = p.installPlot()
+	}
+	if p.Floods != nil {
+		all["flood.svg"] = p.floodPlot()
+	}
+	return all
+}
+
+// Plot is the file of a kind, for the template.
+func (p *page) Plot(kind stage.Kind) string {
+	return map[stage.Kind]string{stage.Elsewhere: "elsewhere.svg", stage.Gated: "gated.svg", stage.First: "first.svg"}[kind]
+}
+
+func labels(of []int) []string {
+	var all []string
+	for _, n := range of {
+		all = append(all, thousands(n))
+	}
+	return all
+}
+
+func (p *page) packetPlot(kind stage.Kind) []byte {
+	l := chart.Lines{Title: "A stranger's packet to " + string(kind), X: "profiles", Y: "nanoseconds a packet", Labels: labels(counts()), Log: true}
+	if kind == stage.First {
+		l.Title = "A stranger's first knock"
+	}
+	for _, r := range stage.AllRules() {
+		s := chart.Series{Name: r.Name, Dashed: !r.Profiles}
+		for _, n := range counts() {
+			if !r.Profiles {
+				n = 0
+			}
+			s.Values = append(s.Values, orGap(costOf(p.Packets, r.Name, n, probe{kind, protocol.IPv4})))
+		}
+		l.Series = append(l.Series, s)
+	}
+	return l.SVG()
+}
+
+func (p *page) openingPlot() []byte {
+	b := chart.Bars{Title: "From the last knock to the answer of the port", Unit: "milliseconds (each line is ten times the one before)", Log: true}
+	for _, o := range p.Opening {
+		if !o.Missing {
+			b.Bars = append(b.Bars, chart.Bar{Name: o.Name, Value: o.MS.Median})
+		}
+	}
+	return b.SVG()
+}
+
+func (p *page) installPlot() []byte {
+	l := chart.Lines{Title: "Install", X: "profiles", Y: "seconds", Labels: labels(commandProfiles()), Log: true}
+	for _, v := range variants() {
+		install, add := chart.Series{Name: v.Name}, chart.Series{Name: v.Name + ": one more", Dashed: true}
+		for _, n := range commandProfiles() {
+			install.Values = append(install.Values, p.command(v.Name, n, 0, cmdInstall).seconds)
+			add.Values = append(add.Values, p.command(v.Name, n, 0, cmdAdd).seconds)
+		}
+		l.Series = append(l.Series, install, add)
+	}
+	return l.SVG()
+}
+
+func (p *page) floodPlot() []byte {
+	l := chart.Lines{Title: "The right client in a flood of first knocks", X: "spoofed first knocks a second", Y: "visits that open, percent", Labels: labels(rates())}
+	for _, d := range flooded() {
+		s := chart.Series{Name: d.name}
+		for _, r := range p.Floods {
+			if r.Name == d.name && !r.Missing {
+				s.Values = append(s.Values, 100*float64(r.Opens)/float64(r.Visits))
+			}
+		}
+		l.Series = append(l.Series, s)
+	}
+	return l.SVG()
+}
+
+// orGap is a value, or no number where there is none.
+func orGap(v float64, ok bool) float64 {
+	if !ok {
+		return math.NaN()
+	}
+	return v
+}
 
 // page is all that the performance page shows. A part that was not measured is nil.
 type page struct {
@@ -61,4 +161,17 @@ func (p *page) write(dir string) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, "performance.md"), text.Bytes(), 0o644)
+}
+
+// networks knocks over bad networks with the real client.
+func (b *bench) networks() ([]badnet.Row, error) {
+	var rows []badnet.Row
+	for _, c := range badnet.Cases() {
+		row, err := badnet.Measure(b, c, b.rounds(30, 3))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
 }

@@ -2,7 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/netip"
+	"slices"
+	"syscall"
 	"time"
 
 	"knockkit/protocol"
@@ -47,3 +52,55 @@ func (network) check(to netip.Addr, port uint16) (flight, error) {
 type landed Reply
 
 func (l landed) wait(context.Context, time.Time) Reply { return Reply(l) }
+
+// replyOf reads a socket's error as an answer from the network. sent is false
+// for errors of this machine, as a missing route, and for none.
+func replyOf(err error) (reply Reply, sent bool) {
+	switch {
+	case isAny(err, refusals()):
+		return RefusedReply, true
+	case unreachable(err):
+		return NotReachable, false // the same number for a missing route and for a router's word
+	}
+	return NoReply, false
+}
+
+// unreachable reports whether there is no way to the address.
+func unreachable(err error) bool { return isAny(err, dead()) }
+
+func isAny(err error, numbers []syscall.Errno) bool {
+	return slices.ContainsFunc(numbers, func(n syscall.Errno) bool { return errors.Is(err, n) })
+}
+
+// endWith sets a socket's deadline, and ends it at once when ctx does.
+func endWith(ctx context.Context, setDeadline func(time.Time) error, until time.Time) (stop func() bool) {
+	_ = setDeadline(until)
+	return context.AfterFunc(ctx, func() { _ = setDeadline(time.Unix(1, 0)) })
+}
+
+// udpFlight waits for what a datagram brings back.
+type udpFlight struct{ conn *net.UDPConn }
+
+// sendDatagram sends one byte: some firewalls drop empty datagrams.
+func sendDatagram(to netip.AddrPort) (flight, error) {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		return nil, fmt.Errorf("send to %s/udp: %w", to, err)
+	}
+	if _, err := conn.Write([]byte{0}); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("send to %s/udp: %w", to, err)
+	}
+	return &udpFlight{conn}, nil
+}
+
+func (f *udpFlight) wait(ctx context.Context, until time.Time) Reply {
+	defer f.conn.Close()
+	stop := endWith(ctx, f.conn.SetReadDeadline, until)
+	defer stop()
+	if _, err := f.conn.Read(make([]byte, 1)); err != nil {
+		reply, _ := replyOf(err)
+		return reply
+	}
+	return Answered
+}

@@ -4,6 +4,11 @@ package stage
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
 
 	"knockkit/internal/lab"
 	"knockkit/protocol"
@@ -101,3 +106,58 @@ func hostTable(profiles []*protocol.Profile) string {
 	}
 	return text + " }\n\t}\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t\ttcp dport @gated accept\n\t}\n}\n"
 }
+
+// articleRules are the rules of the article as they stand there, once for each
+// profile: three knocks and a port, a chain and a recency table for each state, and
+// its `--remove` line, which every packet passes. The article's first knock is a
+// ping; here it is a SYN like the others. What is right is accepted, as there.
+func articleRules(profiles []*protocol.Profile) string {
+	var b strings.Builder
+	b.WriteString("*filter\n:INPUT DROP [0:0]\n")
+	for _, p := range profiles {
+		fmt.Fprintf(&b, ":ADD_ECHO_%s - [0:0]\n:ADD_BACKEND_%s - [0:0]\n", p.Name, p.Name)
+	}
+	for _, p := range profiles {
+		fill := strings.NewReplacer(
+			"PROFILE", p.Name,
+			"FIRST", portText(p.Sequence[0].Knock.Port),
+			"SECOND", portText(p.Sequence[1].Knock.Port),
+			"THIRD", portText(p.Sequence[2].Knock.Port),
+			"OPENED", portText(p.Open[0].First))
+		b.WriteString(fill.Replace(`-A INPUT -p tcp --dport FIRST -m recent --name seenping_PROFILE --set -j ACCEPT
+-A INPUT -p tcp --dport SECOND -m recent --name seenping_PROFILE --rcheck -j ADD_ECHO_PROFILE
+-A ADD_ECHO_PROFILE -m recent --name seenecho_PROFILE --set -j ACCEPT
+-A INPUT -p tcp --dport THIRD -m recent --name seenecho_PROFILE --rcheck --seconds 10 -j ADD_BACKEND_PROFILE
+-A INPUT -m recent --name seenecho_PROFILE --remove
+-A ADD_BACKEND_PROFILE -m recent --name seenbackend_PROFILE --set -j ACCEPT
+-A INPUT -p tcp --dport OPENED -m recent --name seenbackend_PROFILE --rcheck -j ACCEPT
+`))
+	}
+	b.WriteString("COMMIT\n")
+	return b.String()
+}
+
+func portText(port uint16) string { return strconv.Itoa(int(port)) }
+
+// Profiles returns n profiles, the same ones on every call: sequences of three TCP
+// ports from 10000 up, each used once, and one opened port each from 1024 up. So
+// none shares a position with another, as with sequences drawn at random.
+// n is at most 8,000.
+func Profiles(n int, within time.Duration) ([]*protocol.Profile, error) {
+	ports := rand.New(rand.NewPCG(1, 2)).Perm(50_000)
+	profiles := make([]*protocol.Profile, n)
+	for i := range profiles {
+		name := fmt.Sprintf("p%04d", i)
+		text := fmt.Sprintf("sequence = [\"%d/tcp\", \"%d/tcp\", \"%d/tcp\"]\nwithin = \"%s\"\nopen = [\"%d/tcp\"]\n",
+			10_000+ports[3*i], 10_000+ports[3*i+1], 10_000+ports[3*i+2], protocol.FormatDuration(within), 1024+i)
+		p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text))
+		if diagnostics.HasErrors() {
+			return nil, diagnostics
+		}
+		profiles[i] = p
+	}
+	return profiles, nil
+}
+
+// Unused is a TCP port that no profile of [Profiles] knocks on or opens.
+const Unused = 9_500

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"knockkit/internal/lab"
 	"knockkit/protocol"
@@ -84,4 +85,85 @@ func (s *Site) Opens(from netip.AddrPort, port uint16) (bool, error) {
 		}
 	}
 	return false, err
+}
+
+// Visit is one try of the right client: the packets of the knock, and then SYNs to
+// the opened port until one is answered.
+type Visit struct {
+	Knocks func(from netip.Addr, to netip.Addr) ([][]byte, error)
+	Gap    time.Duration // between two knocks
+	Every  time.Duration // between two SYNs to the opened port
+	Within time.Duration // how long after the last knock the visit is given up
+}
+
+// Sequence returns the packets of a profile's knocks, as a [Visit] sends them.
+func Sequence(p *protocol.Profile) func(from, to netip.Addr) ([][]byte, error) {
+	return func(from, to netip.Addr) ([][]byte, error) {
+		var packets [][]byte
+		for i, step := range p.Sequence {
+			packets = append(packets, lab.SYN(netip.AddrPortFrom(from, uint16(50_000+i)), netip.AddrPortFrom(to, step.Knock.Port)))
+		}
+		return packets, nil
+	}
+}
+
+// Visitor is who makes a visit: an address that the cable has not used before.
+type Visitor struct {
+	cable *Cable
+	from  netip.Addr
+	port  uint16 // of its SYNs to the opened port, and no other visitor's
+}
+
+// Visitor returns the next one. There are 100 on a cable.
+func (c *Cable) Visitor() (Visitor, error) {
+	if c.next == visitors {
+		return Visitor{}, fmt.Errorf("%s: no visitor left", c.Host)
+	}
+	v := Visitor{c, visitor(c.next), uint16(30_000 + c.next)}
+	c.next++
+	return v, nil
+}
+
+// Visit knocks and returns the time from the last knock to the answer of the opened
+// port; ok is false when it did not open in time. The first SYN goes right behind
+// the last knock.
+func (v Visitor) Visit(ctx context.Context, visit Visit) (took time.Duration, ok bool, err error) {
+	knocks, err := visit.Knocks(v.from, v.cable.Host.Addr4)
+	if err != nil {
+		return 0, false, err
+	}
+	syn := lab.SYN(netip.AddrPortFrom(v.from, v.port), netip.AddrPortFrom(v.cable.Host.Addr4, v.cable.port))
+	var last time.Time
+	for i, knock := range knocks {
+		if i > 0 {
+			if err := wait(ctx, visit.Gap); err != nil {
+				return 0, false, err
+			}
+		}
+		last = time.Now()
+		if err := v.cable.Send(knock); err != nil {
+			return 0, false, fmt.Errorf("knock: %w", err)
+		}
+	}
+	for time.Since(last) < visit.Within {
+		if err := v.cable.Send(syn); err != nil {
+			return 0, false, fmt.Errorf("connect: %w", err)
+		}
+		if err := wait(ctx, visit.Every); err != nil {
+			return 0, false, err
+		}
+		if at, ok := v.cable.answered(v.port); ok {
+			return at.Sub(last), true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

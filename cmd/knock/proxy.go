@@ -1,12 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"strconv"
+	"sync"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"knockkit/client"
 	"knockkit/internal/command"
+	"knockkit/protocol"
 )
 
 func proxyCommand() *cli.Command {
@@ -54,4 +62,116 @@ func proxyAction(c *cli.Context) error {
 	case <-interrupt.Done(): // reading from a terminal cannot be ended otherwise
 		return interrupt.Err()
 	}
+}
+
+// stream is one end of a relay.
+type stream interface {
+	io.ReadWriter
+	// CloseWrite says that nothing more will be written; reading goes on.
+	CloseWrite() error
+}
+
+// relay carries bytes both ways until both have ended. The end of one way is
+// passed on and the other goes on: "send the request, close, read the answer"
+// works as it does without us. The error is that of the first way that broke.
+func relay(near, far stream) error {
+	var back error
+	var both sync.WaitGroup
+	both.Go(func() { back = carry(near, far) })
+	there := carry(far, near)
+	both.Wait()
+	return errors.Join(there, back)
+}
+
+// carry copies one way and passes its end on.
+func carry(to, from stream) error {
+	_, err := io.Copy(to, from)
+	if end := to.CloseWrite(); err == nil {
+		err = end
+	}
+	if over(err) {
+		return nil
+	}
+	return err
+}
+
+// over reports whether an error only says that an end has gone, which is how
+// many programs end a connection.
+func over(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ENOTCONN)
+}
+
+// standard is this program's own input and output as a stream.
+type standard struct {
+	in  *os.File
+	out *os.File
+}
+
+func (s standard) Read(p []byte) (int, error)  { return s.in.Read(p) }
+func (s standard) Write(p []byte) (int, error) { return s.out.Write(p) }
+func (s standard) CloseWrite() error           { return s.out.Close() }
+
+// tunnel is what proxy and forward lead to: one TCP port of one host.
+type tunnel struct {
+	dialer  *client.Dialer
+	profile *protocol.Profile
+	host    string
+	port    uint16
+}
+
+// newTunnel reads PROFILE[@HOST] and the flags. at, if not "", is the host
+// instead; port, if not "", the port instead of the first that the profile
+// opens.
+func newTunnel(c *cli.Context, at, port string) (*tunnel, error) {
+	ts, err := targets(c, c.Args().First(), at)
+	if err != nil {
+		return nil, err
+	}
+	t := ts[0]
+	if len(ts) > 1 {
+		return nil, command.Usagef(fmt.Sprintf("choose one: knock %s %s@%s", c.Command.Name, t.Profile.Name, t.Host),
+			"%s needs one host, not %d", c.Command.Name, len(ts))
+	}
+	first, ok := firstTCP(t.Profile)
+	if !ok {
+		return nil, command.Usagef("", "profile %s opens no tcp port", t.Profile.Name)
+	}
+	tn := &tunnel{profile: t.Profile, host: t.Host, port: first}
+	if port != "" {
+		if tn.port, err = opened(t.Profile, port); err != nil {
+			return nil, err
+		}
+	}
+	tn.dialer = &client.Dialer{Target: t}
+	return tn, nil
+}
+
+func (tn *tunnel) address() string {
+	return net.JoinHostPort(tn.host, strconv.Itoa(int(tn.port)))
+}
+
+// firstTCP returns the first TCP port that the profile opens.
+func firstTCP(p *protocol.Profile) (uint16, bool) {
+	for _, r := range p.Open {
+		if r.Proto == protocol.TCP {
+			return r.First, true
+		}
+	}
+	return 0, false
+}
+
+// opened reads a port and sees that the profile opens it.
+func opened(p *protocol.Profile, text string) (uint16, error) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, command.Usagef("a port is a number from 1 to 65535", "bad port %q", text)
+	}
+	k := protocol.Knock{Proto: protocol.TCP, Port: uint16(n)}
+	for _, r := range p.Open {
+		if r.Contains(k) {
+			return k.Port, nil
+		}
+	}
+	return 0, command.Usagef("it opens "+joined(ranges(p.Open)), "profile %s does not open %s", p.Name, k)
 }

@@ -3,11 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 	"golang.org/x/sync/errgroup"
 
+	"knockkit/internal/say"
+	"knockkit/protocol"
 	"knockkit/server/backend"
 	"knockkit/server/events"
 )
@@ -74,4 +79,93 @@ func lookCommand(ctx context.Context, look events.Look) tea.Cmd {
 
 func tickCommand() tea.Cmd {
 	return tea.Tick(liveTick, func(t time.Time) tea.Msg { return tickMsg(t) })
+}
+
+// styles are the colours of the live view: the terminal's own.
+type styles struct{ head, good, bad, way, dim lipgloss.Style }
+
+func newStyles() styles {
+	color := func(n string) lipgloss.Style { return lipgloss.NewStyle().Foreground(lipgloss.Color(n)) }
+	return styles{lipgloss.NewStyle().Bold(true), color("2"), color("1"), color("3"), lipgloss.NewStyle().Faint(true)}
+}
+
+// ofKind is the colour of an event.
+func (st styles) ofKind(k events.Kind) lipgloss.Style {
+	switch k {
+	case events.Grant:
+		return st.good
+	case events.Reset, events.Denied, events.Ban:
+		return st.bad
+	case events.Knock:
+		return st.way
+	}
+	return st.dim
+}
+
+// View implements tea.Model.
+func (s *screen) View() tea.View {
+	st := newStyles()
+	var lines []string
+	add := func(style lipgloss.Style, text string) {
+		lines = append(lines, style.Render(say.Cut(say.Plain(text), s.width)))
+	}
+	add(st.head, fmt.Sprintf("knockd watch  %s", s.now.Format(time.TimeOnly)))
+	for _, err := range []error{s.problem, s.unread} {
+		if err != nil {
+			add(st.bad, err.Error())
+		}
+	}
+	for _, d := range s.drift {
+		add(st.bad, "drift: "+d)
+	}
+	lines = append(lines, "")
+	s.drawSources(add, st)
+	lines = append(lines, "")
+	room := max(s.height-len(lines)-1, 3)
+	for _, i := range s.events[max(0, len(s.events)-room):] {
+		if i.Lost > 0 {
+			add(st.bad, i.String())
+			continue
+		}
+		add(st.ofKind(i.Event.Kind), i.Event.Time.Local().Format(time.TimeOnly)+" "+i.String())
+	}
+	if len(s.events) == 0 {
+		add(st.dim, "nothing has happened yet")
+	}
+	for len(lines) < s.height-1 {
+		lines = append(lines, "")
+	}
+	add(st.dim, fmt.Sprintf("%s · q: quit  c: clear", s.role))
+	v := tea.NewView(strings.Join(lines, "\n"))
+	v.AltScreen = true
+	return v
+}
+
+// drawSources shows who is in a position, in, or banned: at most half a screen.
+func (s *screen) drawSources(add func(lipgloss.Style, string), st styles) {
+	room := max(s.height/2-2, 3)
+	shown, hidden := 0, 0
+	for _, src := range s.sources {
+		left, alive := s.left(src)
+		if !alive {
+			continue
+		}
+		if shown == room {
+			hidden++
+			continue
+		}
+		shown++
+		end := "no end"
+		if !src.Unlimited {
+			end = say.Duration(left)
+		}
+		style := map[backend.State]lipgloss.Style{backend.Open: st.good, backend.Knocking: st.way, backend.Banned: st.bad}[src.State]
+		add(style, fmt.Sprintf("%-24s %-20s %-8s %-16s %s", protocol.PrefixText(src.Address), src.Profile, src.State, dots(src), end))
+	}
+	if shown == 0 {
+		add(st.dim, "nobody has knocked")
+	}
+	if hidden > 0 {
+		add(st.dim, fmt.Sprintf("and %d more: knockd status", hidden))
+	}
 }

@@ -3,9 +3,11 @@ package classic
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"knockkit/internal/say"
 	"knockkit/internal/tomldoc"
+	"knockkit/protocol"
 )
 
 // section is what stands below a [title], the last value of each setting.
@@ -131,4 +133,55 @@ func (r *reader) setting(at *section, l place) {
 		at.twice[canonical] = before
 	}
 	at.set[canonical] = trim(l.part(len(name)+1, len(l.value())))
+}
+
+// general notes what the daemon's own settings become.
+func (r *reader) general(options map[string]place) {
+	for name, at := range options {
+		switch name {
+		case "USESYSLOG", "LOGFILE":
+			r.remark(at, "", "not carried over: nothing of ours sees a knock; \"knockd run\" writes leases to its own log")
+		case "PIDFILE":
+			r.remark(at, "", "not carried over: the rules need no process")
+		}
+	}
+}
+
+// place is a part of a line.
+type place struct {
+	line       int    // from 1; 0 for the whole file
+	text       string // the whole line
+	start, end int    // bytes of text
+}
+
+// part returns the place's bytes from start to end, counted from its own start.
+func (p place) part(start, end int) place {
+	p.start, p.end = p.start+start, min(p.start+end, p.end)
+	return p
+}
+
+// value returns the text at the place.
+func (p place) value() string { return p.text[p.start:p.end] }
+
+// trouble is something that a profile cannot say, or says differently.
+type trouble struct {
+	at      place
+	message string
+	hint    string
+	mild    bool // the section is carried over all the same
+}
+
+func (t *trouble) Error() string { return t.message }
+
+func (t *trouble) diagnostic(file string) protocol.Diagnostic {
+	d := protocol.Diagnostic{File: file, Message: say.Plain(t.message), Hint: say.Plain(t.hint)}
+	if t.mild {
+		d.Severity = protocol.SeverityWarning
+	}
+	if p := t.at; p.line > 0 {
+		d.Line, d.Text = p.line, say.Plain(p.text)
+		d.Column = 1 + utf8.RuneCountInString(p.text[:p.start])
+		d.Width = max(1, utf8.RuneCountInString(p.value()))
+	}
+	return d
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -77,3 +78,144 @@ func (l *line) takesValue(name string) bool {
 	f, ok := l.find(name).(cli.DocGenerationFlag)
 	return ok && f.TakesValue()
 }
+
+// line is a command line in the order that urfave/cli understands: each
+// command followed by its own flags, then the arguments.
+type line struct {
+	levels  []*level // the program, then each command that the words entered
+	words   []string // arguments
+	rest    []string // after "--"; nil without one
+	help    bool
+	version bool
+}
+
+// level is the program or one command, with the flags that fell to it.
+type level struct {
+	name     string
+	flags    []cli.Flag
+	commands []*cli.Command
+	acts     bool     // has an action; else it is a group
+	given    []string // as --name=value
+}
+
+// given is a flag of the command line before it is known whose it is.
+type given struct {
+	at    int    // index among the arguments
+	typed string // as "--jsno"
+	name  string
+	value string
+	has   bool // a value came with it
+}
+
+// arrange sorts args (without the program's name) by the app's definitions.
+func arrange(app *cli.App, args []string) (*line, error) {
+	l := &line{levels: []*level{{name: app.Name, flags: app.Flags, commands: app.Commands, acts: app.Action != nil}}}
+	var flags []given
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		switch {
+		case arg == "--":
+			l.rest = slices.Clone(args[i+1:])
+			if l.rest == nil {
+				l.rest = []string{}
+			}
+			i = len(args)
+		case len(arg) > 1 && arg[0] == '-':
+			for _, f := range l.split(arg) {
+				f.at = i
+				if !f.has && l.takesValue(f.name) {
+					if i+1 == len(args) || args[i+1] == "--" {
+						return nil, Usagef(seeHelp(l), "flag %s needs a value", f.typed)
+					}
+					i++
+					f.value, f.has = args[i], true
+				}
+				flags = append(flags, f)
+			}
+		default:
+			if err := l.word(arg, i, args); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, f := range flags {
+		if err := l.place(f, args); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// word takes an argument that is no flag: the next command, or an argument.
+func (l *line) word(arg string, at int, args []string) error {
+	here := l.here()
+	if len(l.words) > 0 {
+		l.words = append(l.words, arg)
+		return nil
+	}
+	for _, c := range here.commands {
+		if c.HasName(arg) {
+			l.levels = append(l.levels, &level{name: c.Name, flags: c.Flags, commands: c.Subcommands, acts: c.Action != nil})
+			return nil
+		}
+	}
+	switch {
+	case arg == "help" && len(l.levels) == 1 && !l.help:
+		l.help = true // "help status" is "status --help"
+	case !here.acts:
+		return Usagef(l.meant(args, at, arg, commandNames(here.commands)),
+			"unknown command %q", strings.Join(append(l.path()[1:], arg), " "))
+	default:
+		l.words = append(l.words, arg)
+	}
+	return nil
+}
+
+// place gives the flag to the innermost command that defines it: the one that
+// runs, or a group around it. A parent that acts keeps its flags to itself.
+func (l *line) place(f given, args []string) error {
+	if f.name == "help" || f.name == "h" {
+		l.help = true
+		return nil
+	}
+	for i := len(l.levels) - 1; i >= 0; i-- {
+		to := l.levels[i]
+		if i < len(l.levels)-1 && to.acts {
+			continue
+		}
+		def := find(to.flags, f.name)
+		if def == nil {
+			continue
+		}
+		l.version = l.version || f.name == "version" && i == 0
+		text := "--" + def.Names()[0] // one form, so that -q and --quiet together are no conflict
+		if f.has {
+			text += "=" + f.value
+		}
+		to.given = append(to.given, text)
+		return nil
+	}
+	return Usagef(l.meant(args, f.at, f.typed, l.flagNames()), "unknown flag %s", f.typed)
+}
+
+// urfave returns the whole line in urfave's order.
+func (l *line) urfave() []string {
+	var args []string
+	for _, lv := range l.levels {
+		args = append(append(args, lv.name), lv.given...)
+	}
+	return append(args, l.words...)
+}
+
+// path names the command that runs: "knockd", "profile", "new".
+func (l *line) path() []string {
+	var names []string
+	for _, lv := range l.levels {
+		names = append(names, lv.name)
+	}
+	return names
+}
+
+func (l *line) here() *level { return l.levels[len(l.levels)-1] }
+
+func seeHelp(l *line) string { return fmt.Sprintf("see %s --help", strings.Join(l.path(), " ")) }

@@ -1,8 +1,14 @@
 package rights
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
+	"runtime"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,3 +46,60 @@ func PeerOf(c *net.UnixConn) (Peer, error) {
 
 // Friend reports whether it is root's or our own user's: only those are believed.
 func (p Peer) Friend() bool { return p.UID == 0 || p.UID == os.Geteuid() }
+
+// strangerPause is how long nobody is accepted after a stranger, or after a failure: any
+// local user can connect to an abstract socket, as often as a processor allows.
+const strangerPause = 5 * time.Millisecond
+
+// Accept hands on the friends ([Peer.Friend]) among those who connect, until the listener is
+// closed or the context ends and the listener's deadline is over. Strangers are hung up
+// on. That no file can be opened, or the like, is waited out.
+func Accept(ctx context.Context, l *net.UnixListener, friend func(*net.UnixConn)) {
+	for ctx.Err() == nil {
+		c, err := l.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			if p, err := PeerOf(c); err == nil && p.Friend() {
+				friend(c)
+				continue
+			}
+			c.Close()
+		}
+		select {
+		case <-time.After(strangerPause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// MayLoadModules reports whether the process is the machine's own root with all its
+// powers: that of a user namespace, or of a service that may not, loads modules only
+// by using them.
+func MayLoadModules() bool {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	fields := strings.Fields(string(ids))
+	if err != nil || len(fields) != 3 || fields[1] != "0" || fields[2] != "4294967295" {
+		return false
+	}
+	return Has(unix.CAP_SYS_MODULE)
+}
+
+// ErrNoNetwork says that this process can make no network namespace.
+var ErrNoNetwork = errors.New("no network namespace can be made to try it in")
+
+// InEmptyNetwork calls f on a thread in a network namespace of its own, which goes with the
+// thread. Errors: [ErrNoNetwork]; those of f.
+func InEmptyNetwork(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("%w: %w", ErrNoNetwork, err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}

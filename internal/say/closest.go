@@ -1,5 +1,10 @@
 package say
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Closest returns the word of among that word was most likely meant to be, ""
 // when none is near: at most one slip for each three letters, at least one, and
 // never as many as it has letters.
@@ -39,4 +44,17 @@ func slips(a, b string) int {
 		}
 	}
 	return d[len(x)][len(y)]
+}
+
+// mostNames is how many names are written out before the rest is only counted.
+const mostNames = 20
+
+// Names returns names as one plain line, a long list cut short: "a, b and 80 more".
+func Names(names []string) string { return Plain(listed(names)) }
+
+func listed(names []string) string {
+	if len(names) <= mostNames {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNames], ", "), len(names)-mostNames)
 }

@@ -1,10 +1,14 @@
 package conns
 
 import (
+	"encoding/binary"
 	"net/netip"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"knockkit/protocol"
 )
 
 // connection is a TCP connection that conntrack is told of.
@@ -85,4 +89,130 @@ func byFamily(of netip.Addr, v4, v6 int) int {
 		return v4
 	}
 	return v6
+}
+
+// way is one direction of a flow.
+type way struct{ from, to netip.AddrPort }
+
+// flow is an entry of conntrack.
+type flow struct {
+	proto    byte // unix.IPPROTO_TCP, …
+	asked    way  // of its first packet
+	answer   way  // of what comes back: asked, turned round, where NAT changes nothing
+	state    byte // of TCP
+	pickedUp bool // its beginning was not seen: either end may have made the connection
+	raw      []byte
+}
+
+// flowOf reads the attributes of an entry.
+func flowOf(raw []byte) flow {
+	tcp := attribute(raw, nl.CTA_PROTOINFO, nl.CTA_PROTOINFO_TCP)
+	return flow{
+		proto:    first(attribute(raw, nl.CTA_TUPLE_ORIG, nl.CTA_TUPLE_PROTO, nl.CTA_PROTO_NUM)),
+		asked:    wayOf(attribute(raw, nl.CTA_TUPLE_ORIG)),
+		answer:   wayOf(attribute(raw, nl.CTA_TUPLE_REPLY)),
+		state:    first(attribute(tcp, nl.CTA_PROTOINFO_TCP_STATE)),
+		pickedUp: first(attribute(tcp, nl.CTA_PROTOINFO_TCP_FLAGS_ORIGINAL))&tcpLiberal != 0,
+		raw:      raw,
+	}
+}
+
+func wayOf(tuple []byte) way {
+	end := func(v4, v6, port uint16) netip.AddrPort {
+		addr, ok := netip.AddrFromSlice(attribute(tuple, nl.CTA_TUPLE_IP, v4))
+		if !ok {
+			addr, _ = netip.AddrFromSlice(attribute(tuple, nl.CTA_TUPLE_IP, v6))
+		}
+		var number [2]byte // 0 of a protocol without ports
+		copy(number[:], attribute(tuple, nl.CTA_TUPLE_PROTO, port))
+		return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(number[:]))
+	}
+	return way{
+		end(nl.CTA_IP_V4_SRC, nl.CTA_IP_V6_SRC, nl.CTA_PROTO_SRC_PORT),
+		end(nl.CTA_IP_V4_DST, nl.CTA_IP_V6_DST, nl.CTA_PROTO_DST_PORT),
+	}
+}
+
+// attribute returns the value at the end of a path of nested attributes; nil: there is none.
+func attribute(raw []byte, path ...uint16) []byte {
+	for len(path) > 0 && len(raw) >= nl.SizeofNfattr {
+		size, kind := int(binary.NativeEndian.Uint16(raw)), binary.NativeEndian.Uint16(raw[2:])&nl.NLA_TYPE_MASK
+		if size < nl.SizeofNfattr || size > len(raw) {
+			break
+		}
+		if kind != path[0] {
+			raw = raw[min((size+3)&^3, len(raw)):]
+			continue
+		}
+		if raw, path = raw[nl.SizeofNfattr:size], path[1:]; len(path) == 0 {
+			return raw
+		}
+	}
+	return nil
+}
+
+// first returns the first byte; 0: there is none.
+func first(b []byte) byte {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
+}
+
+// connected reports whether a TCP connection exists: it was answered, and is not over.
+func (f flow) connected() bool {
+	return f.state >= nl.TCP_CONNTRACK_ESTABLISHED && f.state <= nl.TCP_CONNTRACK_LAST_ACK
+}
+
+// toAdopt returns the socket's connection if it is at a port of the profiles.
+func toAdopt(s socket, listens map[uint16]bool, profiles []*protocol.Profile) (connection, bool) {
+	stage, ok := stageOf(s)
+	if !ok || s.to.Addr().IsLoopback() {
+		return connection{}, false
+	}
+	c := connection{client: s.to, server: s.from, stage: stage}
+	if !listens[s.from.Port()] {
+		// This host made it. What comes back is no connection that a gate with `cut` ends.
+		c.client, c.server = c.server, c.client
+	}
+	for _, p := range profiles {
+		if p.Opens(protocol.Knock{Proto: protocol.TCP, Port: s.from.Port()}) {
+			return c, true
+		}
+	}
+	return c, false
+}
+
+// retried is longer than a host waits before it sends again what was not acknowledged:
+// 2 minutes at most (TCP_RTO_MAX).
+const retried = 300
+
+// stageOf says how far the socket's connection is: what conntrack would know had it
+// seen all. The times are until the next packet; from there on conntrack's own hold.
+//
+// A side that has more to say may be silent for long, so a half-closed connection is
+// remembered like one that is not. Where something is to be acknowledged, a packet comes soon.
+// A handshake is adopted as well: to the client the connection exists when the host has
+// answered, and no packet but those of the same two ends passes by that.
+func stageOf(s socket) (stage, bool) {
+	at := established
+	switch s.State {
+	case netlink.TCP_ESTABLISHED:
+	case netlink.TCP_SYN_RECV:
+		at = stage{nl.TCP_CONNTRACK_SYN_RECV, statusSeenReply | statusConfirmed, 60}
+	case netlink.TCP_CLOSE_WAIT:
+		at.state = nl.TCP_CONNTRACK_CLOSE_WAIT
+	case netlink.TCP_FIN_WAIT2:
+		at.state = nl.TCP_CONNTRACK_CLOSE_WAIT // of either end: the other has acknowledged the FIN
+		if s.INode == 0 {                      // its process has gone, and the kernel waits tcp_fin_timeout for the client's FIN
+			at.timeout = retried
+		}
+	case netlink.TCP_FIN_WAIT1:
+		at.state, at.timeout = nl.TCP_CONNTRACK_FIN_WAIT, retried
+	case netlink.TCP_LAST_ACK, netlink.TCP_CLOSING:
+		at.state, at.timeout = nl.TCP_CONNTRACK_LAST_ACK, retried
+	default: // the host connects to somebody, or the connection is over
+		return stage{}, false
+	}
+	return at, true
 }

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // protos lists the protocols in the order in which KNOCKD asks for them.
@@ -92,4 +93,80 @@ func (r *renderer) countedOnly(entry *chain) {
 			r.out.split(c, c.Name, proto, counted, portChain(proto))
 		}
 	}
+}
+
+// notSYN matches TCP packets that open no connection.
+const notSYN = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
+
+// loopback matches what this host says to itself. A proxy of handshakes (SYNPROXY) in front
+// of us sends the strangers' SYNs by the same way, with their own addresses.
+const loopback = "-i lo -m addrtype --src-type LOCAL"
+
+// unanswered matches the packets of a connection for which conntrack has seen an answer and
+// no ACK to it: a SYN is the same one again.
+const unanswered = "-m conntrack --ctstate ESTABLISHED ! --ctstatus ASSURED"
+
+// established matches the packets of established connections, with one rule each for TCP
+// and for the rest. A SYN is not among them: conntrack keeps the entry of a connection
+// that the client never ended, and takes a new connection from the same port for part of
+// it.
+func established() []string {
+	return []string{
+		notSYN + " -m conntrack --ctstate ESTABLISHED",
+		"! -p tcp -m conntrack --ctstate ESTABLISHED",
+	}
+}
+
+// related lets ICMP errors about connections pass. Other related packets are the first
+// of connections that a conntrack helper was told to expect, for whichever port.
+func (r *renderer) related(c *chain) {
+	c.add(r.proto(protocol.ICMP), "-m conntrack --ctstate RELATED", note("an error about a connection: no event"), "-j RETURN")
+}
+
+// over fills KNOCKD-OVER: a source leaves its position by an event that is none
+// of its edges. The event may still be the first knock of a sequence, or go to a gate.
+func (r *renderer) over() {
+	c := r.out.newChain(chainOver)
+	c.add(r.progress().remove(), note("start over"))
+	if r.Policy.Ban == nil {
+		r.toPorts(c)
+		return
+	}
+	for _, proto := range protos[:2] {
+		if starts := r.startRules(proto); len(starts) > 0 {
+			s := r.out.newChain(map[protocol.Proto]string{protocol.TCP: "KNOCKD-OVER-TCP", protocol.UDP: "KNOCKD-OVER-UDP"}[proto])
+			c.add(r.proto(proto), goTo+s.Name)
+			r.out.split(s, s.Name, proto, starts, chainFall)
+		}
+	}
+	for _, e := range r.Automaton.Starts() {
+		if e.Knock.Proto == protocol.ICMP {
+			r.step(c, r.knock(e.Knock), e.To)
+		}
+	}
+	c.add(goTo + chainFall)
+	r.fall()
+}
+
+// startRules are the first knocks of a protocol, without the gates.
+func (r *renderer) startRules(proto protocol.Proto) []portRules {
+	var all []portRules
+	for _, s := range backend.Cut(r.startsOf(proto)) {
+		all = append(all, portRules{s.First, s.Last, r.stepRules(s.Uses[0].start.To)})
+	}
+	return all
+}
+
+// fall counts a fall to the root; the one too many bans the source (DESIGN 4.3).
+func (r *renderer) fall() {
+	ban := r.Policy.Ban
+	c := r.out.newChain(chainFall)
+	c.add(r.fallen().set(), note("fell from a position"))
+	c.add(r.fallen().often(ban.After, ban.For), note("for the %d. time: ban", ban.After), goTo+chainBan)
+	r.toPorts(c)
+	b := r.out.newChain(chainBan)
+	b.add(seldom, report(backend.EventBan, "", 0))
+	b.add(r.banned().set(), note("banned from now on"))
+	b.add(r.fallen().remove(), note("count anew after the ban"))
+	b.add(goTo + chainBanned)
 }

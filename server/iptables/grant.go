@@ -91,3 +91,141 @@ func fitting(grants []grant, a *protocol.Automaton) []grant {
 		})
 	})
 }
+
+// changes are what a plan does to the leases of one family.
+type changes struct {
+	m      *member
+	grants []grant
+	before []write // what is given
+	after  []write // what ends
+}
+
+// Change gives leases and ends leases, bans and falls. What is in tables only needs no text; a
+// lease given by hand is a rule.
+// Errors: why the record cannot be read, [backend.ErrNotInstalled], [backend.ErrUnsupported].
+func (k *kernel) Change(give, end []backend.Source) (backend.Plan, error) {
+	all := map[*member]*changes{}
+	for _, m := range k.members {
+		if m.unread != nil {
+			return nil, m.unread
+		}
+		all[m] = &changes{m: m, grants: alive(m.about.Grants, k.now)}
+	}
+	for _, s := range give {
+		if err := k.give(all[k.member(s.Address)], s); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range end {
+		if c := all[k.member(s.Address)]; c != nil {
+			c.after = append(c.after, k.end(c, s)...)
+		}
+	}
+	p := &plan{kernel: k, was: map[protocol.Family]*ruleset{}, rules: true}
+	for _, m := range k.members {
+		c := all[m]
+		p.before, p.after = append(p.before, c.before...), append(p.after, c.after...)
+		if slices.Equal(c.grants, alive(m.about.Grants, k.now)) {
+			continue
+		}
+		text, was, err := c.text()
+		if err != nil {
+			return nil, err
+		}
+		p.was[m.family] = was
+		p.add(m.family, text)
+	}
+	return p, nil
+}
+
+// give notes a lease of the profile's own time in its tables, and any other among those given
+// by hand. What the holder had before goes.
+func (k *kernel) give(c *changes, s backend.Source) error {
+	var p *protocol.Profile
+	if c != nil {
+		p = c.m.about.profile(s.Profile)
+	}
+	if p == nil || !p.In(c.m.family) {
+		return fmt.Errorf("%s: profile %s: %w", protocol.FamilyOf(s.Address.Addr()), s.Profile, backend.ErrNotInstalled)
+	}
+	lease, shared := c.m.about.Leases[p.Name], c.m.about.Holders[p.Name]
+	single := p.Prefix(c.m.family) == c.m.family.Bits()
+	if lease == "" || shared == "" && single {
+		return c.m.unnamed(p)
+	}
+	c.grants = slices.DeleteFunc(c.grants, func(g grant) bool { return g.to(p.Name, s.Address) })
+	wide := s.Address.Bits() < p.Prefix(c.m.family)
+	switch {
+	case !wide && s.Unlimited == (p.Lease == 0) && (s.Unlimited || s.Left == p.Lease):
+		c.before = append(c.before, noteLease(lease, shared, s.Address.Addr())...)
+	case p.Once:
+		return backend.Unsupported("%s is for one connection: such a lease has no time of its own with iptables", p.Name)
+	default:
+		c.grants = append(c.grants, k.granted(s))
+		if !wide { // or a lease of the profile's own time would outlast it
+			c.after = append(c.after, write{lease, "-", s.Address.Addr()})
+		}
+	}
+	return nil
+}
+
+func (m *member) unnamed(p *protocol.Profile) error {
+	return fmt.Errorf("%s: the record does not name the tables of the leases of %s: install it again: %w", m.family, p.Name, backend.ErrNotInstalled)
+}
+
+// end takes a lease from the hands and the tables, or a ban with the falls that led to it.
+func (k *kernel) end(c *changes, s backend.Source) []write {
+	t := tables{d: dialect{c.m.family}}
+	switch s.State {
+	case backend.Banned:
+		return []write{{t.banned().name, "-", s.Address.Addr()}, {t.fallen().name, "-", s.Address.Addr()}}
+	case backend.Fallen:
+		return []write{{t.fallen().name, "-", s.Address.Addr()}}
+	}
+	c.grants = slices.DeleteFunc(c.grants, func(g grant) bool { return g.to(s.Profile, s.Address) })
+	p, lease := c.m.about.profile(s.Profile), c.m.about.Leases[s.Profile]
+	if p == nil || lease == "" || s.Address.Bits() != p.Prefix(c.m.family) {
+		return nil
+	}
+	return append(k.void(c.m, p), write{lease, "-", s.Address.Addr()})
+}
+
+// void ends the leases of a profile whose holders were pushed out of the shared table: they
+// are listed nowhere, and would count again when another profile lets the holder in.
+func (k *kernel) void(m *member, p *protocol.Profile) []write {
+	if !m.asksShared(p.Name) {
+		return nil
+	}
+	noted := map[netip.Addr]bool{}
+	for _, e := range k.recency[m.about.Holders[p.Name]] {
+		noted[e.Addr] = true
+	}
+	var gone []write
+	for _, e := range k.recency[m.about.Leases[p.Name]] {
+		if !noted[e.Addr] {
+			gone = append(gone, write{m.about.Leases[p.Name], "-", e.Addr})
+		}
+	}
+	return gone
+}
+
+// text returns the transaction that changes the leases given by hand, and what the rules are
+// before, as far as is known. All other rules stay as they are, also where they have drifted.
+func (c *changes) text() (text string, was *ruleset, err error) {
+	a := c.m.automaton
+	if a == nil {
+		if a, err = protocol.Compile(c.m.about.Profiles, c.m.family); err != nil {
+			return "", nil, err
+		}
+	}
+	in := c.m.about.input(a)
+	was = render(in)
+	in.Grants = c.grants
+	s := &saved{ours: was, guessed: true}
+	for n, at := range bases {
+		if len(at.chains(was)) > 0 {
+			s.calls[n] = calls{first: 1, n: 1} // nothing is done about them
+		}
+	}
+	return transaction(s, render(in)), was, nil
+}

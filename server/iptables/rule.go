@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"knockkit/protocol"
+	"knockkit/server/backend"
 )
 
 // rule is the parts of a rule: matches, comment and verdict, each as text.
@@ -169,4 +170,25 @@ func note(format string, args ...any) string {
 		text = text[:maxComment-3] + "..."
 	}
 	return "-m comment --comment " + quote(text)
+}
+
+// quote writes a string as iptables-save does (xtables_save_string in libxtables).
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`).Replace(s) + `"`
+}
+
+// seldom matches as often as is reported what strangers could cause in bulk.
+var seldom = fmt.Sprintf("-m limit --limit %d/sec --limit-burst %d", backend.LogRate, backend.LogBurst)
+
+// report tells whoever listens to our NFLOG group what happens to the packet, and
+// goes on. Nobody has to listen.
+func report(e backend.Event, profile string, step int) string {
+	return fmt.Sprintf("-j NFLOG --nflog-prefix %s --nflog-group %d --nflog-size %d",
+		quote(backend.LogPrefix(e, profile, step)), backend.LogGroup, backend.LogSnap)
 }

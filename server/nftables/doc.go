@@ -4,14 +4,14 @@
 //
 // One reading, one plan, one commit: [Backend.Read] asks the kernel over netlink
 // (netlink.go, read.go); what follows from that is pure, up to the plan, whose texts
-// [Backend.Commit] feeds to `nft -f` (commit.go, tool.go). The automata of both families
+// [Backend.Commit] feeds to `nft -f` (backend.go, tool.go). The automata of both families
 // become a ruleset ([Render]), and a plan is what differs between that and the ruleset that
 // is known to be in the kernel (transaction.go).
 //
 // # The seal
 //
 // After a commit, what the kernel has made of each chain, map and limit is read back, and a
-// digest of that is kept beside the rules (digest.go, seal.go). What has another digest later
+// digest of that is kept beside the rules (digest.go). What has another digest later
 // has been changed, which is drift. The first transaction of a commit takes the seal away.
 //
 // # Chains of table inet knockd

@@ -1,7 +1,11 @@
 package nftables
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"knockkit/protocol"
@@ -106,4 +110,136 @@ func rewrite(set string, elements []element, was time.Duration, p *protocol.Prof
 		}
 	}
 	return lines
+}
+
+// changes are elements that go and come, by set.
+type changes map[string]*change
+
+type change struct{ gone, come []string }
+
+func (c changes) of(set string) *change {
+	if c[set] == nil {
+		c[set] = &change{}
+	}
+	return c[set]
+}
+
+// commands deletes first, whether or not an element is there.
+func (c changes) commands() []string {
+	var all []string
+	for _, set := range slices.Sorted(maps.Keys(c)) {
+		if gone := slices.Compact(slices.Sorted(slices.Values(c[set].gone))); len(gone) > 0 {
+			all = append(all, elementCommand("add", set, gone...), elementCommand("delete", set, gone...))
+		}
+		if come := c[set].come; len(come) > 0 {
+			all = append(all, elementCommand("add", set, come...))
+		}
+	}
+	return all
+}
+
+// Change gives leases and ends leases, bans and falls.
+//
+// A lease for a time of its own, or for a wider prefix than the profile's, is in a set of
+// its own: the next knock would change its end. Where there is no such set yet, the rules
+// that ask for leases of the profile are changed too.
+// Errors: [backend.ErrNotInstalled].
+func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
+	all, missing := changes{}, map[string]bool{}
+	for _, s := range end {
+		for _, set := range r.setsOf(s) {
+			all.of(set).gone = append(all.of(set).gone, s.Address.Addr().String())
+		}
+	}
+	for _, s := range give {
+		p := r.about.profile(s.Profile)
+		if p == nil {
+			return nil, fmt.Errorf("profile %s: %w", s.Profile, cmp.Or(r.unread, backend.ErrNotInstalled))
+		}
+		f, addr := protocol.FamilyOf(s.Address.Addr()), s.Address.Addr().String()
+		own, byHand := r.about.versions.lease(p, f), r.about.versions.given(p, f, s.Address.Bits())
+		lasts, wider := s.Left, s.Address.Bits() < p.Prefix(f)
+		switch {
+		case s.Unlimited:
+			lasts = 0
+		case lasts == 0:
+			lasts = p.Lease
+		}
+		set := own
+		if wider || lasts != p.Lease && !p.Once {
+			set = byHand
+		}
+		for _, had := range []string{own, byHand} {
+			if r.table.sets[had] != nil && (had == byHand || !wider) {
+				all.of(had).gone = append(all.of(had).gone, addr)
+			}
+		}
+		all.of(set).come = append(all.of(set).come, addr+timeout(lasts))
+		if set == byHand && r.table.sets[set] == nil {
+			missing[set] = true
+		}
+	}
+	pl := &plan{generation: r.table.generation}
+	if len(missing) > 0 {
+		if err := r.addSets(pl, missing); err != nil {
+			return nil, err
+		}
+	}
+	pl.main += lines(all.commands())
+	return pl, nil
+}
+
+// setsOf returns the sets that hold what is to end, or may.
+func (r *reading) setsOf(s backend.Source) []string {
+	f := digit(protocol.FamilyOf(s.Address.Addr()))
+	var sets []string
+	for name := range r.table.sets {
+		lease, isLease := parseLeaseSet(name)
+		family, isBan := banned(name)
+		if s.State == backend.Open && isLease && lease.holders == f+"-"+s.Profile && lease.bits == s.Address.Bits() ||
+			s.State != backend.Open && isBan && family == f {
+			sets = append(sets, name)
+		}
+	}
+	return sets
+}
+
+// addSets plans sets of leases given by hand that are not there yet, and the chains that
+// ask them. All other rules stay as they are, with their marks in the seal: what of them has
+// drifted still has.
+func (r *reading) addSets(p *plan, missing map[string]bool) error {
+	want, err := backend.Compile(r.about.profiles, r.about.policy)
+	if err != nil {
+		return err
+	}
+	in := r.about.input(want)
+	before := Render(in).things()
+	in.Given = maps.Clone(in.Given)
+	maps.Copy(in.Given, missing)
+	after := Render(in).things()
+	had := map[thing]bool{}
+	for _, x := range before {
+		had[x] = true
+	}
+	p.main = removal(sealChain)
+	var changed []thing
+	for _, x := range after {
+		if had[x] {
+			continue
+		}
+		changed = append(changed, x)
+		if x.kind == chainKind {
+			p.main += fmt.Sprintf("add chain inet %[1]s %[2]s\nflush chain inet %[1]s %[2]s\n", TableName, x.name)
+			p.sealed.chains = append(p.sealed.chains, x.name)
+		}
+	}
+	p.main += tableOf(func(b *strings.Builder) {
+		for _, x := range changed {
+			b.WriteString(x.text)
+		}
+	})
+	if marks := parseSeal(r.table, before); marks != nil {
+		p.seal = func(t *table) string { return marks.with(t.sealed(changed)).text(after) }
+	}
+	return nil
 }

@@ -1,10 +1,12 @@
 package nftables
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -86,4 +88,105 @@ func lines(all []string) string {
 		return ""
 	}
 	return strings.Join(all, "\n") + "\n"
+}
+
+// saved is what can be put back: the record, and who holds what. Positions stay in the
+// kernel as long as any profile of their family does.
+type saved struct {
+	Profiles []string // in their canonical form
+	Settings settings
+	Known    map[string]Number
+	Versions Versions
+	Elements map[string][]element // of sets of leases, bans and falls
+}
+
+// Save returns what is installed, and who holds what, as one line of JSON.
+// Errors: why the record cannot be read.
+func (r *reading) Save() (string, error) {
+	if r.unread != nil {
+		return "", fmt.Errorf("what is installed could not be put back: %w", r.unread)
+	}
+	s := saved{Settings: settings{backend.RecordPolicy(r.about.policy), r.about.next}, Known: r.about.known, Versions: r.about.versions, Elements: map[string][]element{}}
+	for _, p := range r.about.profiles {
+		s.Profiles = append(s.Profiles, p.Canonical())
+	}
+	for name, set := range r.table.sets {
+		if len(set.elements) > 0 {
+			s.Elements[name] = set.elements
+		}
+	}
+	return backend.JSON(s), nil
+}
+
+// PutBack makes the profiles and settings of an earlier Save what is installed, by a
+// commit like any other: gates that both have stay shut meanwhile, positions and leases
+// are kept. Leases that came to an end with a profile that was taken away since, or with
+// a shorter lease, come back as they were then.
+func (r *reading) PutBack(text string) (backend.Plan, error) {
+	var then saved
+	if err := json.Unmarshal([]byte(text), &then); err != nil {
+		return nil, fmt.Errorf("what was saved: %w", err)
+	}
+	var profiles []*protocol.Profile
+	for _, line := range then.Profiles {
+		p, err := protocol.ParseCanonical(line)
+		if err != nil {
+			return nil, fmt.Errorf("what was saved: %w", err)
+		}
+		profiles = append(profiles, p)
+	}
+	want, err := backend.Compile(profiles, then.Settings.Policy())
+	if err != nil {
+		return nil, err
+	}
+	return r.putBack(then, profiles, want)
+}
+
+func (r *reading) putBack(then saved, profiles []*protocol.Profile, want backend.Want) (*plan, error) {
+	known := map[string]Number{} // no number has meant two positions
+	maps.Copy(known, then.Known)
+	maps.Copy(known, r.about.known)
+	v := r.versions(want)
+	byHand := r.held()
+	for name := range then.Elements {
+		if s, ok := parseLeaseSet(name); ok && s.what == given {
+			byHand[v.rename(name)] = true
+		}
+	}
+	p := r.replace(Input{Want: want, Known: known, Next: max(then.Settings.Next, r.about.next), Given: byHand, Versions: v},
+		slices.Concat(r.rewriteLeases(want, v), r.ended(then, profiles, v)))
+	p.again = func(r *reading) (*plan, error) { return r.putBack(then, profiles, want) }
+	return p, nil
+}
+
+// ended returns the commands that bring back the saved elements that are not there any more:
+// of sets that have gone, and of leases whose time was changed, or that were none of the
+// profile meanwhile.
+func (r *reading) ended(then saved, profiles []*protocol.Profile, v Versions) []string {
+	changed := map[string]bool{}
+	for _, p := range profiles {
+		now := r.about.profile(p.Name)
+		if (now == nil || now.Lease != p.Lease) && !p.Once { // what was used up stays so
+			changed[then.Versions.lease(p, protocol.IPv4)], changed[then.Versions.lease(p, protocol.IPv6)] = true, true
+		}
+	}
+	var all []string
+	for _, set := range slices.Sorted(maps.Keys(then.Elements)) {
+		name := v.rename(set)
+		still := map[string]bool{}
+		if is := r.table.sets[name]; is != nil {
+			if name == set && !changed[set] {
+				continue
+			}
+			for _, e := range is.elements {
+				still[e.Address.String()] = true
+			}
+		}
+		for _, e := range then.Elements[set] {
+			if addr := e.Address.String(); !still[addr] && (e.Timeout == 0 || e.Expires >= time.Second) { // else about to end
+				all = append(all, elementCommand("add", name, addr+times(e.Timeout, e.Expires)))
+			}
+		}
+	}
+	return all
 }

@@ -2,9 +2,15 @@ package service
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"os"
+	"slices"
+	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -81,4 +87,114 @@ func tellTransactions(conn *netlink.Conn, told chan<- error) {
 			}
 		}
 	}
+}
+
+// legacy notices changes in the tables of iptables-legacy: the kernel hands out a
+// whole table in one call, and its counters are left out of the comparison.
+type legacy struct {
+	seed  maphash.Seed
+	last  [2]uint64
+	buf   []byte
+	socks [2]int // -1: not open
+}
+
+func newLegacy() *legacy { return &legacy{seed: maphash.MakeSeed(), socks: [2]int{-1, -1}} }
+
+func (l *legacy) close() {
+	for i, fd := range l.socks {
+		if fd >= 0 {
+			unix.Close(fd)
+			l.socks[i] = -1
+		}
+	}
+}
+
+// layout is where struct ipt_entry and struct ip6t_entry have their parts.
+type layout struct {
+	names                           string // the file that lists the tables in use
+	domain, level                   int
+	nfcache, next, counters, length int
+}
+
+func layouts() [2]layout {
+	return [2]layout{
+		{"/proc/thread-self/net/ip_tables_names", unix.AF_INET, unix.SOL_IP, 84, 90, 96, 112},
+		{"/proc/thread-self/net/ip6_tables_names", unix.AF_INET6, unix.SOL_IPV6, 136, 142, 152, 168},
+	}
+}
+
+// Numbers of linux/netfilter_ipv4/ip_tables.h, the same in ip6_tables.h.
+const (
+	getInfo     = 64
+	getEntries  = 65
+	tableName   = 32       // bytes
+	infoLength  = 84       // struct ipt_getinfo
+	infoSize    = 80       // its member size
+	entriesHead = 40       // struct ipt_get_entries before the table
+	maxTable    = 64 << 20 // larger ones are not compared
+)
+
+// changed reports whether a filter table is not what it was at the last call.
+func (l *legacy) changed() bool {
+	was := l.last
+	for i, lay := range layouts() {
+		l.last[i] = l.fingerprint(i, lay)
+	}
+	return l.last != was
+}
+
+// fingerprint returns a number that differs when the table does; 0: no table, or it
+// cannot be read.
+func (l *legacy) fingerprint(i int, lay layout) uint64 {
+	names, err := os.ReadFile(lay.names)
+	if err != nil || !slices.Contains(strings.Fields(string(names)), "filter") {
+		return 0 // asking for the table would make one
+	}
+	if l.socks[i] < 0 {
+		fd, err := unix.Socket(lay.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			return 0
+		}
+		l.socks[i] = fd
+	}
+	info := make([]byte, infoLength)
+	copy(info, "filter")
+	if !getsockopt(l.socks[i], lay.level, getInfo, info) {
+		return 0
+	}
+	size := int(binary.NativeEndian.Uint32(info[infoSize:]))
+	if size > maxTable {
+		return 0
+	}
+	l.buf = slices.Grow(l.buf[:0], entriesHead+size)[:entriesHead+size]
+	clear(l.buf[:entriesHead])
+	copy(l.buf, "filter")
+	binary.NativeEndian.PutUint32(l.buf[tableName:], uint32(size))
+	if !getsockopt(l.socks[i], lay.level, getEntries, l.buf) {
+		return 0 // it has changed between the two calls: the next one will tell
+	}
+	table := l.buf[entriesHead:]
+	lay.forget(table)
+	return maphash.Bytes(l.seed, table)
+}
+
+// forget clears what packets change: each entry's counters, and the kernel's marks.
+func (lay layout) forget(table []byte) {
+	for len(table) >= lay.length {
+		next := int(binary.NativeEndian.Uint16(table[lay.next:]))
+		if next < lay.length || next > len(table) {
+			return
+		}
+		clear(table[lay.nfcache : lay.nfcache+4])
+		clear(table[lay.counters : lay.counters+16])
+		table = table[next:]
+	}
+}
+
+// getsockopt fills b, whose first bytes say what is asked for.
+func getsockopt(fd, level, option int, b []byte) bool {
+	length := uint32(len(b))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&length)), 0)
+	return errno == 0
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"knockkit/protocol"
 	"knockkit/server/backend"
 )
@@ -38,6 +40,9 @@ func tableNames(f protocol.Family) ([]string, error) {
 // readTable returns the entries of a table. Error: [fs.ErrNotExist].
 func readTable(name string) ([]Entry, error) {
 	text, err := os.ReadFile(filepath.Join(procDir, name))
+	if errors.Is(err, unix.EIO) { // it went after it was opened
+		err = fs.ErrNotExist
+	}
 	if err != nil || len(text) == 0 {
 		return nil, err
 	}
@@ -52,7 +57,7 @@ func readTable(name string) ([]Entry, error) {
 func (w write) do() error {
 	err := os.WriteFile(filepath.Join(procDir, w.table), []byte(w.op+w.addr.String()+"\n"), 0)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EIO):
 		return fmt.Errorf("no recency table %s: %w", w.table, backend.ErrNotInstalled)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("writing %s: %w", w.table, backend.ErrPrivilege)

@@ -22,15 +22,12 @@ Example:
   knockd doctor
   knockd doctor --json | jq '.[] | select(.severity == "broken")'`,
 		Flags:  []cli.Flag{jsonFlag()},
-		Action: examine,
+		Action: on(examine),
 	}
 }
 
-func examine(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func examine(h *host) error {
+	c := h.c
 	files, broken, err := h.files()
 	if err != nil {
 		return err

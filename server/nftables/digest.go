@@ -13,13 +13,19 @@ import (
 )
 
 // digest is a hash over parts of an object, each with what it is and its length.
-type digest struct{ hash hash.Hash }
+type digest struct {
+	hash hash.Hash
+	head [6]byte // of the part that is being added
+}
 
 func (d *digest) add(kind uint16, value []byte) {
 	if d.hash == nil {
 		d.hash = sha256.New()
 	}
-	d.hash.Write(framed(nil, kind, value))
+	binary.BigEndian.PutUint16(d.head[:], kind)
+	binary.BigEndian.PutUint32(d.head[2:], uint32(len(value)))
+	d.hash.Write(d.head[:])
+	d.hash.Write(value)
 }
 
 // addAll adds the attributes of some kinds.

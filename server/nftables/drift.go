@@ -9,15 +9,15 @@ import (
 
 // drift says where the table is not the one that its record stands for: a part of it is
 // gone, or has not the mark that the seal has for it. What has is known to be in the kernel.
-// marks is the seal, nil where there is none.
-func (t *table) drift(rules *Ruleset, marks seal) (found []string, known seal) {
+// things are those of the rules; marks is the seal, nil where there is none.
+func (t *table) drift(rules *Ruleset, things []thing, marks seal) (found []string, known seal) {
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	if t.dormant {
 		say("the table is dormant: nothing is gated")
 	}
 	known = seal{}
 	chains, sets := rules.chainsByName(), rules.setsByName()
-	for _, x := range rules.things() {
+	for _, x := range things {
 		if !t.has(x) {
 			say("%s is gone", x)
 			continue

@@ -32,7 +32,7 @@ func readTable(ctx context.Context, what extent) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer s.close()
 	for range readTries {
 		t := newTable()
 		if err = s.read(ctx, t, what); err == nil {
@@ -48,7 +48,7 @@ func readTable(ctx context.Context, what extent) (*table, error) {
 	return nil, fmt.Errorf("reading nftables: %w", err)
 }
 
-func (s socket) read(ctx context.Context, t *table, what extent) error {
+func (s *socket) read(ctx context.Context, t *table, what extent) error {
 	var err error
 	t.generation, err = s.generation(ctx)
 	if errors.Is(err, errAbsent) {
@@ -68,7 +68,7 @@ func (s socket) read(ctx context.Context, t *table, what extent) error {
 }
 
 // generation asks how often rules have been changed.
-func (s socket) generation(ctx context.Context) (generation uint32, err error) {
+func (s *socket) generation(ctx context.Context) (generation uint32, err error) {
 	err = s.ask(ctx, request{kind: unix.NFT_MSG_GETGEN}, func(_ byte, attrs []byte) error {
 		generation = uint32(numberOf(valueOf(attrs, unix.NFTA_GEN_ID)))
 		return nil
@@ -87,7 +87,7 @@ func ours(kind int, more ...[]byte) request {
 	return request{kind, unix.NFPROTO_INET, true, append(attribute(nftaTable, TableName), slices.Concat(more...)...)}
 }
 
-func (s socket) readParts(ctx context.Context, t *table, what extent) error {
+func (s *socket) readParts(ctx context.Context, t *table, what extent) error {
 	dump := func(r request, add func(attrs []byte)) error {
 		return s.ask(ctx, r, func(_ byte, attrs []byte) error {
 			if stringOf(valueOf(attrs, nftaTable)) == TableName {
@@ -168,7 +168,7 @@ func stream(ctx context.Context, name string, each func(element) bool) (whole bo
 	if err != nil {
 		return false, err
 	}
-	defer s.Close()
+	defer s.close()
 	more := true
 	err = s.ask(ctx, ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, name)), func(_ byte, attrs []byte) error {
 		elementsOf(attrs, func(attrs []byte) {

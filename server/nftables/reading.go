@@ -43,10 +43,11 @@ func newReading(t *table, rules bool, marks seal) *reading {
 		return r
 	}
 	is := Render(r.about.input(want))
+	things := is.things()
 	if marks == nil {
-		marks = parseSeal(t, is.things())
+		marks = parseSeal(t, things)
 	}
-	r.drift, r.marks = t.drift(is, marks)
+	r.drift, r.marks = t.drift(is, things, marks)
 	r.known = r.marks.of(is)
 	return r
 }

@@ -67,7 +67,7 @@ func dumpAll(ctx context.Context, kind int, each func(family string, attrs []byt
 	if err != nil {
 		return orNone(err)
 	}
-	defer s.Close()
+	defer s.close()
 	for range readTries {
 		err = s.ask(ctx, request{kind: kind, dump: true}, func(family byte, attrs []byte) error {
 			each(familyNames[family], attrs)
@@ -84,7 +84,7 @@ func dumpAll(ctx context.Context, kind int, each func(family string, attrs []byt
 func exists(ctx context.Context, r request) (found bool, err error) {
 	s, err := dial()
 	if err == nil {
-		defer s.Close()
+		defer s.close()
 		err = s.ask(ctx, r, func(byte, []byte) error { found = true; return nil })
 	}
 	return found, orNone(err)

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -63,6 +64,34 @@ func (r Records) Whole() error {
 		return fmt.Errorf("a record %q ends after %d pieces", kind, p.n)
 	}
 	return nil
+}
+
+// ReadRecords hands each whole record among comments to each, by its kind, and returns the first error:
+// of each, or of what is not a piece of a record.
+func ReadRecords(comments []string, each func(kind, text string) error) (first error) {
+	records := Records{}
+	for _, comment := range comments {
+		kind, text, err := records.Add(comment)
+		if err == nil && text != "" {
+			err = each(kind, text)
+		}
+		first = cmp.Or(first, err)
+	}
+	return cmp.Or(first, records.Whole())
+}
+
+// Known maps the knocks of positions, as text, to what stands for them in the kernel, which is
+// named there by the first of its users ("mysql 2/3").
+func Known[T any](profiles []*protocol.Profile, named map[string]T) map[string]T {
+	known := map[string]T{}
+	for _, p := range profiles {
+		for i := range p.Sequence {
+			if t, ok := named[protocol.Use{Profile: p, Step: i + 1}.String()]; ok {
+				known[protocol.PathText(p.Path(i+1))] = t
+			}
+		}
+	}
+	return known
 }
 
 // PolicyRecord is the settings that the rules follow from, as one line of JSON has

@@ -13,7 +13,7 @@ func FuzzWhatTheKernelSaysIsReadWithoutAPanic(f *testing.F) {
 	f.Add([]byte{3, 0, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		x := newTable()
-		x.chains["about"] = &chain{}
+		x.addChain(attribute(3, "about"))
 		for _, add := range []func([]byte){x.addChain, x.addRule, x.addSet, x.addLimit} {
 			add(b)
 		}
@@ -28,9 +28,9 @@ func FuzzWhatTheKernelSaysIsReadWithoutAPanic(f *testing.F) {
 // was asked last.
 func TestWhatIsNotOfTheRulesIsNotInTheirDigest(t *testing.T) {
 	of := func(name string, data ...[]byte) string {
-		var c chain
+		c := newTable().add(chainKind, nil, 0)
 		c.addExpression(slices.Concat(attribute(1, name), attribute(2, string(slices.Concat(data...)))))
-		return string(c.sum())
+		return string(c.digest.Sum(nil))
 	}
 	for _, x := range []struct {
 		name string

@@ -112,8 +112,8 @@ func (r *reading) readPositions(ctx context.Context, d backend.Depth) (n int, al
 }
 
 // highest returns the highest number of a position that any source is in, or any rule names.
-func highest(ctx context.Context, t *table) (Number, error) {
-	top := Number(0)
+func highest(ctx context.Context, t *table) (number, error) {
+	top := number(0)
 	for _, n := range t.positions() {
 		top = max(top, n)
 	}

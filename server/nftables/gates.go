@@ -11,7 +11,7 @@ import (
 )
 
 // gates fills the maps of gated ports and the chains behind them.
-func (r *render) gates() {
+func (r *renderer) gates() {
 	r.backs()
 	g := r.chain("gate")
 	r.portMap(g, "gates", r.segments(everywhere), func(s gateSegment) string { return r.gate("gate-", s) })
@@ -24,15 +24,15 @@ func (r *render) gates() {
 }
 
 // cutChain fills the chain for established connections to ports of profiles with `cut`.
-func (r *render) cutChain(name string, segments []gateSegment) {
+func (r *renderer) cutChain(name string, segments []gateSegment) {
 	c := r.chain(name)
 	segments = slices.DeleteFunc(segments, func(s gateSegment) bool {
 		// The connection may be one of a profile without `cut`.
 		return slices.ContainsFunc(s.Uses, func(p *protocol.Profile) bool { return !p.Cut })
 	})
 	r.portMap(c, name+"s", segments, r.cut)
-	for i := range c.Rules {
-		c.Rules[i].Text = "ct direction original " + c.Rules[i].Text
+	for i := range c.rules {
+		c.rules[i].text = "ct direction original " + c.rules[i].text
 	}
 }
 
@@ -59,7 +59,7 @@ func (s gateSegment) ports() string {
 	return fmt.Sprintf("%d-%d", s.First, s.Last)
 }
 
-func (r *render) segments(which func(*protocol.Profile) bool) []gateSegment {
+func (r *renderer) segments(which func(*protocol.Profile) bool) []gateSegment {
 	var all []gateSegment
 	for _, proto := range []protocol.Proto{protocol.TCP, protocol.UDP} {
 		var ranges []backend.Range[*protocol.Profile]
@@ -81,7 +81,7 @@ func (r *render) segments(which func(*protocol.Profile) bool) []gateSegment {
 // portMap sends packets to the segments' chains. Single ports are in a hash map;
 // ranges are in a map of intervals, which costs more to ask, and is there only
 // where there are ranges.
-func (r *render) portMap(c *Chain, mapName string, segments []gateSegment, chainOf func(gateSegment) string) {
+func (r *renderer) portMap(c *thing, mapName string, segments []gateSegment, chainOf func(gateSegment) string) {
 	var single, ranges []string
 	for _, s := range segments {
 		element := fmt.Sprintf("%s . %s : goto %s", s.proto, s.ports(), chainOf(s))
@@ -91,10 +91,10 @@ func (r *render) portMap(c *Chain, mapName string, segments []gateSegment, chain
 			ranges = append(ranges, element)
 		}
 	}
-	r.verdicts(mapName, byPort, "", single)
+	r.verdicts(mapName, byPort, single)
 	c.add("gated?", byPort, "vmap @"+mapName)
 	if len(ranges) > 0 {
-		r.verdicts(mapName+rangesSuffix, byPort, "interval", ranges)
+		r.verdicts(mapName+rangesSuffix, byPort, ranges, "flags interval")
 		c.add("gated, with a range of ports?", byPort, "vmap @"+mapName+rangesSuffix)
 	}
 }
@@ -104,9 +104,9 @@ const rangesSuffix = "-ranges"
 
 // gate fills the chain of the profiles that open a port: a holder of a lease goes
 // on, others are shut out. The prefix says at which of a profile's gates.
-func (r *render) gate(prefix string, s gateSegment) string {
+func (r *renderer) gate(prefix string, s gateSegment) string {
 	c := r.chain(prefix + s.name())
-	if len(c.Rules) == 0 {
+	if len(c.rules) == 0 {
 		r.dropBanned(c, s.Uses)
 		for _, p := range s.Uses {
 			r.leaseRules(c, p, s.proto, prefix == earlyPrefix)
@@ -116,12 +116,12 @@ func (r *render) gate(prefix string, s gateSegment) string {
 		}
 		r.closed(c, s)
 	}
-	return c.Name
+	return c.name
 }
 
 // dropBanned is what a banned source gets at a gate, whatever `closed` says.
-func (r *render) dropBanned(c *Chain, profiles []*protocol.Profile) {
-	if r.Want.Policy.Ban == nil {
+func (r *renderer) dropBanned(c *thing, profiles []*protocol.Profile) {
+	if r.want.Policy.Ban == nil {
 		return
 	}
 	for _, p := range profiles {
@@ -133,7 +133,7 @@ func (r *render) dropBanned(c *Chain, profiles []*protocol.Profile) {
 
 // leaseRules let a holder's packet go on, if it is one that begins a connection:
 // what is no event is at a gate like a connection without a lease.
-func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto, beforeNAT bool) {
+func (r *renderer) leaseRules(c *thing, p *protocol.Profile, proto protocol.Proto, beforeNAT bool) {
 	begins := event(proto)
 	r.eachFamily(p, func(f protocol.Family) {
 		match, ok := from(p, f)
@@ -156,9 +156,9 @@ func (r *render) leaseRules(c *Chain, p *protocol.Profile, proto protocol.Proto,
 			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), `iif != "lo" ct state new,related ct status confirmed`, begins, open)
 		}
 		for _, bits := range r.hand[holders(p, f)] {
-			c.add(p.Name+": a lease given by hand", where, match, begins, keyOf(bits, f), "@"+r.Versions.given(p, f, bits), open)
+			c.add(p.Name+": a lease given by hand", where, match, begins, keyOf(bits, f), "@"+r.versions.given(p, f, bits), open)
 		}
-		set := r.Versions.lease(p, f)
+		set := r.versions.lease(p, f)
 		lease := fmt.Sprintf("%s @%s", key(p, f), set)
 		switch {
 		case p.Once:
@@ -191,7 +191,7 @@ func event(proto protocol.Proto) string {
 }
 
 // denied reports a connection that is about to be shut out.
-func (r *render) denied(c *Chain, p *protocol.Profile) {
+func (r *renderer) denied(c *thing, p *protocol.Profile) {
 	if p.Closed == protocol.ClosedContinue {
 		return
 	}
@@ -202,7 +202,7 @@ func (r *render) denied(c *Chain, p *protocol.Profile) {
 
 // closed says what a connection without a lease gets: the strictest first, where
 // several profiles open the port.
-func (r *render) closed(c *Chain, s gateSegment) {
+func (r *renderer) closed(c *thing, s gateSegment) {
 	sorted := slices.Clone(s.Uses)
 	slices.SortStableFunc(sorted, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
 	for _, p := range sorted {
@@ -220,7 +220,7 @@ const openPrefix = "open-"
 
 // open lets a connection in: the profile's own rules first. Of a gate before
 // destination NAT they are there.
-func (r *render) open(p *protocol.Profile) {
+func (r *renderer) open(p *protocol.Profile) {
 	c := r.chain(openPrefix + p.Name)
 	if !early(p) {
 		c.bodies(p)
@@ -228,7 +228,7 @@ func (r *render) open(p *protocol.Profile) {
 	c.add(p.Name+": open", "accept")
 }
 
-func (c *Chain) bodies(p *protocol.Profile) {
+func (c *thing) bodies(p *protocol.Profile) {
 	for _, body := range p.Opened.NFTables {
 		c.add("", body)
 	}
@@ -236,9 +236,9 @@ func (c *Chain) bodies(p *protocol.Profile) {
 
 // backs fills the map of the knocks that give a lease back, and the chain for what
 // is neither a first knock nor ends a position.
-func (r *render) backs() {
+func (r *renderer) backs() {
 	other := r.chain("other")
-	byKnock := map[string]*Chain{}
+	byKnock := map[string]*thing{}
 	var elements []string
 	for _, p := range r.profiles() {
 		if p.Close == nil {
@@ -249,37 +249,37 @@ func (r *render) backs() {
 			c = r.chain(fmt.Sprintf("back-%s-%d", p.Close.Proto, p.Close.Port))
 			byKnock[p.Close.String()] = c
 			if p.Close.Proto != protocol.ICMP {
-				elements = append(elements, portKey(*p.Close)+" : jump "+c.Name)
+				elements = append(elements, portKey(*p.Close)+" : jump "+c.name)
 			}
 		}
 		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(r.Versions.lease(p, f), key(p, f)))
+			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(r.versions.lease(p, f), key(p, f)))
 			if slices.Contains(r.hand[holders(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too
-				c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(r.Versions.given(p, f, p.Prefix(f)), key(p, f)))
+				c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
 			}
 			if p.Close.Proto == protocol.ICMP {
-				other.add("gives a lease back", echo(f), "jump "+c.Name)
+				other.add("gives a lease back", echo(f), "jump "+c.name)
 			}
 		})
 	}
 	if len(elements) > 0 {
-		r.verdicts("backs", byPort, "", elements)
+		r.verdicts("backs", byPort, elements)
 		other.add("gives a lease back?", byPort, "vmap @backs")
 	}
 	other.add("", "goto gate")
 }
 
 // cut ends an established connection whose lease is over.
-func (r *render) cut(s gateSegment) string {
+func (r *renderer) cut(s gateSegment) string {
 	c := r.chain("cut-" + s.name())
-	if len(c.Rules) > 0 {
-		return c.Name
+	if len(c.rules) > 0 {
+		return c.name
 	}
 	for _, p := range s.Uses {
 		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+r.Versions.lease(p, f), "return")
+			c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+r.versions.lease(p, f), "return")
 			for _, bits := range r.hand[holders(p, f)] {
-				c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), keyOf(bits, f), "@"+r.Versions.given(p, f, bits), "return")
+				c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), keyOf(bits, f), "@"+r.versions.given(p, f, bits), "return")
 			}
 		})
 	}
@@ -295,11 +295,11 @@ func (r *render) cut(s gateSegment) string {
 			c.add(p.Name+": cut", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), verdict)
 		})
 	}
-	return c.Name
+	return c.name
 }
 
 // eachFamily calls f for the families in which the profile has a gate.
-func (r *render) eachFamily(p *protocol.Profile, f func(protocol.Family)) {
+func (r *renderer) eachFamily(p *protocol.Profile, f func(protocol.Family)) {
 	for _, family := range r.families {
 		if r.in(p, family) {
 			f(family)
@@ -307,6 +307,6 @@ func (r *render) eachFamily(p *protocol.Profile, f func(protocol.Family)) {
 	}
 }
 
-func (r *render) any(which func(*protocol.Profile) bool) bool {
+func (r *renderer) any(which func(*protocol.Profile) bool) bool {
 	return slices.ContainsFunc(r.profiles(), which)
 }

@@ -21,19 +21,19 @@ const byPort = "meta l4proto . th dport"
 const scratch = "meta priority"
 
 // sets makes the sets and maps that packets fill.
-func (r *render) sets() {
+func (r *renderer) sets() {
 	for _, f := range r.families {
 		r.dynamic(positionPrefix+digit(f), saddr(f)+" : "+scratch, positionsSize)
-		if r.Want.Policy.Ban != nil {
+		if r.want.Policy.Ban != nil {
 			r.dynamic(bannedPrefix+digit(f), saddr(f), 0)
-			for i := range r.Want.Policy.Ban.After - 1 {
+			for i := range r.want.Policy.Ban.After - 1 {
 				r.dynamic(fallSet(f, i+1), saddr(f), 0)
 			}
 		}
-		for _, p := range r.Want.Of(f).Profiles {
-			r.dynamic(r.Versions.lease(p, f), saddr(f), 0)
+		for _, p := range r.want.Of(f).Profiles {
+			r.dynamic(r.versions.lease(p, f), saddr(f), 0)
 			for _, bits := range r.hand[holders(p, f)] {
-				r.dynamic(r.Versions.given(p, f, bits), saddr(f), 0)
+				r.dynamic(r.versions.given(p, f, bits), saddr(f), 0)
 			}
 			if p.Once {
 				r.dynamic(takenSet(p, f), saddr(f), 0)
@@ -46,10 +46,10 @@ func (r *render) sets() {
 	}
 }
 
-// input tells events from other packets (DESIGN 4.1).
-func (r *render) input() {
+// events tells events from other packets (DESIGN 4.1).
+func (r *renderer) events() {
 	c := r.chain("input")
-	c.Hook = hook
+	c.head = []string{hook}
 	c.add("loopback is no event", loopback, "return")
 	for _, packet := range established() {
 		if r.any(cuts) {
@@ -64,7 +64,7 @@ func (r *render) input() {
 	// A SYN to many is nothing that TCP knows, and the look-up costs something.
 	c.add("broadcast or multicast: no event", "meta l4proto != tcp fib daddr type != local goto gate")
 	for _, f := range r.families {
-		if r.Want.Policy.Ban != nil {
+		if r.want.Policy.Ban != nil {
 			c.add("banned: no event, and shut out", saddr(f), "@banned"+digit(f), "goto gate")
 		}
 	}
@@ -73,12 +73,12 @@ func (r *render) input() {
 	}
 }
 
-// events asks for the position of a source, and what may come next there.
-func (r *render) events(f protocol.Family) {
-	a := r.Want.Of(f)
+// event asks for the position of a source, and what may come next there.
+func (r *renderer) event(f protocol.Family) {
+	a := r.want.Of(f)
 	c := r.chain("event" + digit(f))
 	look := fmt.Sprintf("%s set %s map @position%s goto moving%s", scratch, saddr(f), digit(f), digit(f))
-	if r.Want.Policy.Strict {
+	if r.want.Policy.Strict {
 		c.add("in a position: what may come next?", "meta l4proto tcp", look)
 		c.add("in a position: what may come next?", "meta l4proto udp", look)
 		c.add("in a position: what may come next?", echo(f), look)
@@ -102,26 +102,22 @@ func (r *render) events(f protocol.Family) {
 
 // resets report that a source falls from its position, which is in the scratch
 // register still.
-func (r *render) resets(a *protocol.Automaton, c *Chain) {
-	name := "resets" + digit(a.Family)
+func (r *renderer) resets(a *protocol.Automaton, c *thing) {
 	var elements []string
-	for i := range a.States {
-		if i == protocol.Root || !a.Stays(i) {
-			continue
-		}
+	for _, i := range stays(a) {
 		u := a.States[i].Users[0]
 		fell := r.chain("fell-" + stateLabel(a, i))
-		if len(fell.Rules) == 0 {
+		if len(fell.rules) == 0 {
 			fell.add("", report(backend.EventReset, u.Profile.Name, u.Step))
 		}
-		elements = append(elements, fmt.Sprintf("%s : jump %s", r.number(a, i), fell.Name))
+		elements = append(elements, fmt.Sprintf("%s : jump %s", r.number(a, i), fell.name))
 	}
-	r.verdicts(name, scratch, "", elements)
-	c.add("report it", seldom, scratch, "vmap @"+name)
+	r.verdicts("resets"+digit(a.Family), scratch, elements)
+	c.add("report it", seldom, scratch, "vmap @resets"+digit(a.Family))
 }
 
 // countedOnly lets only the knocks of some sequence count (setting strict = false).
-func (r *render) countedOnly(c *Chain, a *protocol.Automaton, look string) {
+func (r *renderer) countedOnly(c *thing, a *protocol.Automaton, look string) {
 	var anywhere []string
 	f := a.Family
 	for _, l := range a.Alphabet() {
@@ -135,19 +131,16 @@ func (r *render) countedOnly(c *Chain, a *protocol.Automaton, look string) {
 			c.add("in a position, and a knock", where, fmt.Sprintf("%s dport %d", l.Knock.Proto, l.Knock.Port), look)
 		}
 	}
-	r.out.Sets = append(r.out.Sets, &Set{Name: "knocks" + digit(f), Type: byPort, Elements: anywhere})
+	r.others = append(r.others, &thing{kind: setKind, name: "knocks" + digit(f), head: []string{"typeof " + byPort}, elements: anywhere})
 	c.add("in a position, and a knock", byPort, "@knocks"+digit(f), look)
 }
 
 func portKey(k protocol.Knock) string { return fmt.Sprintf("%s . %d", k.Proto, k.Port) }
 
 // edges fills the maps of what a source in a position may do next.
-func (r *render) edges(a *protocol.Automaton) {
+func (r *renderer) edges(a *protocol.Automaton) {
 	var edges, pings []string
-	for i := range a.States {
-		if i == protocol.Root || !a.Stays(i) {
-			continue
-		}
+	for _, i := range stays(a) {
 		s := &a.States[i]
 		n := r.number(a, i)
 		add := func(k protocol.Knock, chain string) {
@@ -162,12 +155,12 @@ func (r *render) edges(a *protocol.Automaton) {
 		}
 		add(s.Last(), r.scoped(a, i, "again-", stayChain(a, i), "over"))
 	}
-	r.verdicts("edges"+digit(a.Family), scratch+" . "+byPort, "", edges)
-	r.verdicts("pings"+digit(a.Family), scratch, "", pings)
+	r.verdicts("edges"+digit(a.Family), scratch+" . "+byPort, edges)
+	r.verdicts("pings"+digit(a.Family), scratch, pings)
 }
 
 // starts fills the map of first knocks; a ping has a rule of its own.
-func (r *render) starts(a *protocol.Automaton, c *Chain) {
+func (r *renderer) starts(a *protocol.Automaton, c *thing) {
 	var starts []string
 	for _, e := range a.Starts() {
 		chain := r.scoped(a, e.To, "first-", inChain(a, e.To), "other")
@@ -177,40 +170,40 @@ func (r *render) starts(a *protocol.Automaton, c *Chain) {
 			starts = append(starts, portKey(e.Knock)+" : goto "+chain)
 		}
 	}
-	r.verdicts("starts"+digit(a.Family), byPort, "", starts)
+	r.verdicts("starts"+digit(a.Family), byPort, starts)
 }
 
 // scoped returns the chain to go to for state i: right where it is entered
 // anywhere, else one that asks where the packet came in, and otherwise goes on.
-func (r *render) scoped(a *protocol.Automaton, i int, prefix, chain, otherwise string) string {
+func (r *renderer) scoped(a *protocol.Automaton, i int, prefix, chain, otherwise string) string {
 	where := scope(a.States[i].Scope, a.Family)
 	if where == "" {
 		return chain
 	}
 	c := r.chain(prefix + stateLabel(a, i) + "." + digit(a.Family))
-	if len(c.Rules) == 0 {
+	if len(c.rules) == 0 {
 		c.add(name(a, i)+": only here", where, "goto "+chain)
 		c.add("", "goto "+otherwise)
 	}
-	return c.Name
+	return c.name
 }
 
 // over takes a source back to no position: the event is none of its edges. It may
 // still be a first knock, or go to a gate.
-func (r *render) over() {
+func (r *renderer) over() {
 	c := r.chain("over")
 	for _, f := range r.families {
 		c.add("start over", fmt.Sprintf("delete @position%s { %s : none }", digit(f), saddr(f)))
 	}
 	c.add("", scratch+" set none")
 	for _, f := range r.families {
-		if r.Want.Policy.Ban == nil {
+		if r.want.Policy.Ban == nil {
 			c.add("", "meta nfproto", f.String(), "goto first"+digit(f))
 		} else {
-			r.startOver(c, r.Want.Of(f))
+			r.startOver(c, r.want.Of(f))
 		}
 	}
-	if r.Want.Policy.Ban != nil {
+	if r.want.Policy.Ban != nil {
 		c.add("", "goto fall")
 		r.fall()
 	}
@@ -219,7 +212,7 @@ func (r *render) over() {
 // startOver asks a source that has left its position for a first knock. One that came in
 // elsewhere than it should is a fall too, so what is asked for that is not left to the map
 // of first knocks, behind which strangers go on.
-func (r *render) startOver(c *Chain, a *protocol.Automaton) {
+func (r *renderer) startOver(c *thing, a *protocol.Automaton) {
 	f := a.Family
 	for _, e := range a.Starts() {
 		match, where := fmt.Sprintf("meta nfproto %s %s dport %d", f, e.Knock.Proto, e.Knock.Port), scope(a.States[e.To].Scope, f)
@@ -243,8 +236,8 @@ func fallSet(f protocol.Family, i int) string { return fmt.Sprintf("%s%s.%d", fa
 // does not hold the source, and leaves it after the ban's time; the fall that
 // finds it in all is one too many. So falls are counted over exactly that time.
 // Sets that others have filled count nothing.
-func (r *render) fall() {
-	ban := r.Want.Policy.Ban
+func (r *renderer) fall() {
+	ban := r.want.Policy.Ban
 	c := r.chain("fall")
 	b := r.chain("ban")
 	b.add("", seldom, report(backend.EventBan, "", 0))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"knockkit/protocol"
@@ -16,7 +15,7 @@ import (
 // has: a running lease gets the new length, counted from when it was granted. One
 // that was given by hand for a time of its own has another length, and keeps it. So does one
 // of `once`: used up in the moment of the commit, it would come back.
-func (r *reading) rewriteLeases(want backend.Want, v Versions) []string {
+func (r *reading) rewriteLeases(want backend.Want, v versions) []string {
 	var lines []string
 	for _, f := range protocol.Families() {
 		for _, p := range profilesOf(want, f) {
@@ -38,8 +37,8 @@ func profilesOf(want backend.Want, f protocol.Family) []*protocol.Profile {
 
 // versions returns those of the wanted profiles: the ones that are there, and for profiles
 // whose leases do not stay one that nothing in the kernel has.
-func (r *reading) versions(want backend.Want) Versions {
-	v, sets := Versions{}, r.table.leaseSets()
+func (r *reading) versions(want backend.Want) versions {
+	v, sets := versions{}, r.table.leaseSets()
 	for _, f := range protocol.Families() {
 		a := want.Of(f)
 		if a == nil {
@@ -60,7 +59,7 @@ func (r *reading) versions(want backend.Want) Versions {
 
 // carried returns the elements of leases that another backend has granted, and the sets
 // that those need which are for a prefix, or have more left than the profile's own time.
-func carried(want backend.Want, v Versions) (lines []string, given map[string]bool) {
+func carried(want backend.Want, v versions) (lines []string, given map[string]bool) {
 	given = map[string]bool{}
 	for _, s := range want.Carried {
 		f := protocol.FamilyOf(s.Address.Addr())
@@ -212,34 +211,29 @@ func (r *reading) addSets(p *plan, missing map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	in := r.about.input(want)
-	before := Render(in).things()
-	in.Given = maps.Clone(in.Given)
-	maps.Copy(in.Given, missing)
-	after := Render(in).things()
-	had := map[thing]bool{}
-	for _, x := range before {
-		had[x] = true
-	}
+	in := r.about.with(want)
+	before := render(in)
+	in.given = maps.Clone(in.given)
+	maps.Copy(in.given, missing)
+	after, had := render(in), before.byName()
 	p.main = removal(sealChain)
-	var changed []thing
+	var changed ruleset
 	for _, x := range after {
-		if had[x] {
+		if old := had[x.String()]; old != nil && old.text() == x.text() {
 			continue
 		}
 		changed = append(changed, x)
 		if x.kind == chainKind {
-			p.main += fmt.Sprintf("add chain inet %[1]s %[2]s\nflush chain inet %[1]s %[2]s\n", TableName, x.name)
+			p.main += lines([]string{thingCommand("add", chainKind, x.name), thingCommand("flush", chainKind, x.name)})
 			p.sealed.chains = append(p.sealed.chains, x.name)
 		}
 	}
-	p.main += tableOf(func(b *strings.Builder) {
-		for _, x := range changed {
-			b.WriteString(x.text)
-		}
-	})
+	p.main += changed.text()
 	if marks := parseSeal(r.table, before); marks != nil {
-		p.seal = func(t *table) string { return marks.with(t.sealed(changed)).text(after) }
+		p.seal = func(t *table) string {
+			maps.Copy(marks, t.sealed(changed))
+			return marks.text(after)
+		}
 	}
 	return nil
 }

@@ -9,61 +9,39 @@ import (
 	"knockkit/protocol"
 )
 
-// Number stands for a position in the kernel: in the map of positions and in the
+// number stands for a position in the kernel: in the map of positions and in the
 // edges. It keeps its meaning as long as anything is installed, so that positions
 // outlive a commit; numbers of positions that are gone are not used again.
-type Number uint32
+type number uint32
 
 // String writes the number in the form of a packet's priority, "major:minor" in
 // hexadecimal digits.
-func (n Number) String() string { return fmt.Sprintf("%x:%x", uint32(n)>>16, uint32(n)&0xffff) }
+func (n number) String() string { return fmt.Sprintf("%x:%x", uint32(n)>>16, uint32(n)&0xffff) }
 
 // parseNumber reads what String writes.
-func parseNumber(s string) (Number, error) {
-	major, minor, _ := strings.Cut(s, ":")
-	hi, err := strconv.ParseUint(major, 16, 16)
-	if err != nil {
-		return 0, fmt.Errorf("position %q: %w", s, err)
-	}
-	lo, err := strconv.ParseUint(minor, 16, 16)
-	if err != nil {
-		return 0, fmt.Errorf("position %q: %w", s, err)
-	}
-	return Number(hi<<16 | lo), nil
-}
-
-// numbers maps the knocks of a position, as text, to its number.
-type numbers struct {
-	known map[string]Number
-	next  Number // the first that was never used
-}
-
-func (n *numbers) of(path string) Number {
-	if num, ok := n.known[path]; ok {
-		return num
-	}
-	num := n.next
-	n.known[path], n.next = num, num+1
-	return num
+func parseNumber(s string) (number, error) {
+	var major, minor uint16
+	_, err := fmt.Sscanf(s, "%x:%x", &major, &minor)
+	return number(major)<<16 | number(minor), err
 }
 
 // holders names a profile in a family: what the names of its sets of leases have in common.
 func holders(p *protocol.Profile, f protocol.Family) string { return digit(f) + "-" + p.Name }
 
-// Versions says which of its sets of leases a profile has in a family, by [holders]; 0 and
+// versions says which of its sets of leases a profile has in a family, by [holders]; 0 and
 // 1 are the first. It gets another where its leases are none any more ([backend.Beyond]):
 // what the rules of before still write is then in a set that the rules from now on do not ask.
-type Versions map[string]int
+type versions map[string]int
 
 // lease is the set of the holders of a lease. The prefix length is in its name where a
 // lease covers more than an address: elements of another length would never match.
-func (v Versions) lease(p *protocol.Profile, f protocol.Family) string {
+func (v versions) lease(p *protocol.Profile, f protocol.Family) string {
 	return v.set(opened, p, f, p.Prefix(f))
 }
 
 // given is the set of those who were given a lease by hand for a time of its own, or to a
 // prefix of that many bits. Knocks leave it alone. It is there as long as somebody has one.
-func (v Versions) given(p *protocol.Profile, f protocol.Family, bits int) string {
+func (v versions) given(p *protocol.Profile, f protocol.Family, bits int) string {
 	return v.set(given, p, f, bits)
 }
 
@@ -76,12 +54,12 @@ const (
 	fallPrefix     = "fall"
 )
 
-func (v Versions) set(what string, p *protocol.Profile, f protocol.Family, bits int) string {
+func (v versions) set(what string, p *protocol.Profile, f protocol.Family, bits int) string {
 	return leaseSet{what, holders(p, f), bits, v[holders(p, f)]}.String()
 }
 
 // rename returns the name that a set of leases has in these versions; another's stays.
-func (v Versions) rename(name string) string {
+func (v versions) rename(name string) string {
 	s, ok := parseLeaseSet(name)
 	if !ok {
 		return name
@@ -137,20 +115,14 @@ func parseLeaseSet(name string) (s leaseSet, ok bool) {
 }
 
 // takenSet is the set of the sources that are taking a lease of a profile with `once`.
-func takenSet(p *protocol.Profile, f protocol.Family) string {
-	return "taken" + digit(f) + "-" + p.Name
-}
+func takenSet(p *protocol.Profile, f protocol.Family) string { return "taken" + holders(p, f) }
 
 // usedSet is the set of the sources that have just used up a lease of a profile with `once`.
-func usedSet(p *protocol.Profile, f protocol.Family) string {
-	return "used" + digit(f) + "-" + p.Name
-}
+func usedSet(p *protocol.Profile, f protocol.Family) string { return "used" + holders(p, f) }
 
 // passedSet is the set of the sources whose connection is between the two gates of a
 // profile with `once`.
-func passedSet(p *protocol.Profile, f protocol.Family) string {
-	return "passed" + digit(f) + "-" + p.Name
-}
+func passedSet(p *protocol.Profile, f protocol.Family) string { return "passed" + holders(p, f) }
 
 // digit ends the names of what belongs to one family.
 func digit(f protocol.Family) string {

@@ -48,20 +48,19 @@ func (r *reading) plan(want backend.Want) (*plan, error) {
 	v := r.versions(want)
 	leases, given := carried(want, v)
 	maps.Copy(given, r.held())
-	p := r.replace(Input{Want: want, Known: r.about.known, Next: r.about.next, Given: given, Versions: v},
+	p := r.replace(input{want, r.about.known, r.about.next, given, v},
 		slices.Concat(r.rewriteLeases(want, v), leases))
 	p.again = func(r *reading) (*plan, error) { return r.plan(want) }
 	return p, nil
 }
 
 // replace plans a table in the place of the one that is there, and commands for elements.
-func (r *reading) replace(in Input, elements []string) *plan {
-	rules := Render(in)
-	p := &plan{generation: r.table.generation, marks: r.marks, needs: in.Want, sealed: extent{rules: true}}
+func (r *reading) replace(in input, elements []string) *plan {
+	rules := render(in)
+	p := &plan{generation: r.table.generation, marks: r.marks, needs: in.want, sealed: extent{rules: true}}
 	p.before, p.main, p.behind = r.table.transactions(r.known, rules)
-	if p.main != "" && !rules.Empty() {
-		things := rules.things()
-		p.seal = func(t *table) string { return t.sealed(things).text(things) }
+	if p.main != "" && len(rules) > 0 {
+		p.seal = func(t *table) string { return t.sealed(rules).text(rules) }
 	}
 	p.main += lines(elements)
 	return p
@@ -95,8 +94,8 @@ func lines(all []string) string {
 type saved struct {
 	Profiles []string // in their canonical form
 	Settings settings
-	Known    map[string]Number
-	Versions Versions
+	Known    map[string]number
+	Versions versions
 	Elements map[string][]element // of sets of leases, bans and falls
 }
 
@@ -143,7 +142,7 @@ func (r *reading) PutBack(text string) (backend.Plan, error) {
 }
 
 func (r *reading) putBack(then saved, profiles []*protocol.Profile, want backend.Want) (*plan, error) {
-	known := map[string]Number{} // no number has meant two positions
+	known := map[string]number{} // no number has meant two positions
 	maps.Copy(known, then.Known)
 	maps.Copy(known, r.about.known)
 	v := r.versions(want)
@@ -153,7 +152,7 @@ func (r *reading) putBack(then saved, profiles []*protocol.Profile, want backend
 			byHand[v.rename(name)] = true
 		}
 	}
-	p := r.replace(Input{Want: want, Known: known, Next: max(then.Settings.Next, r.about.next), Given: byHand, Versions: v},
+	p := r.replace(input{want, known, max(then.Settings.Next, r.about.next), byHand, v},
 		slices.Concat(r.rewriteLeases(want, v), r.ended(then, profiles, v)))
 	p.again = func(r *reading) (*plan, error) { return r.putBack(then, profiles, want) }
 	return p, nil
@@ -162,7 +161,7 @@ func (r *reading) putBack(then saved, profiles []*protocol.Profile, want backend
 // ended returns the commands that bring back the saved elements that are not there any more:
 // of sets that have gone, and of leases whose time was changed, or that were none of the
 // profile meanwhile.
-func (r *reading) ended(then saved, profiles []*protocol.Profile, v Versions) []string {
+func (r *reading) ended(then saved, profiles []*protocol.Profile, v versions) []string {
 	changed := map[string]bool{}
 	for _, p := range profiles {
 		now := r.about.profile(p.Name)

@@ -19,12 +19,12 @@ const (
 // prerouting fills the chains in front of destination NAT: the gates of profiles with
 // place = "prerouting". They shut out, and let nobody in: what passes goes on to
 // where NAT sends it, and to the gate at the input if that is here.
-func (r *render) prerouting() {
+func (r *renderer) prerouting() {
 	if !r.any(early) {
 		return
 	}
 	c := r.chain("prerouting")
-	c.Hook = preroutingHook
+	c.head = []string{preroutingHook}
 	c.add("loopback is no event", loopback, "return")
 	cut := func(p *protocol.Profile) bool { return early(p) && p.Cut }
 	if r.any(cut) {
@@ -53,7 +53,7 @@ func (r *render) prerouting() {
 
 // passed lets in, at the input, a connection that has just used up a lease of `once` at
 // the early gate, where it is noted. What NAT sends here may have met no gate on its way.
-func (r *render) passed(c *Chain, p *protocol.Profile, f protocol.Family, where, begins, open string) {
+func (r *renderer) passed(c *thing, p *protocol.Profile, f protocol.Family, where, begins, open string) {
 	set := passedSet(p, f)
 	c.add(p.Name+": passed the gate before NAT", where, begins, saddr(f), "@"+set, remove(set, saddr(f)), open)
 }

@@ -151,7 +151,7 @@ func (s *socket) readParts(ctx context.Context, t *table, what extent) error {
 // needs reports whether a rule that was read has the anonymous set in it.
 func (t *table) needs(anonymous string) bool {
 	for _, c := range t.chains {
-		if slices.Contains(c.anonymous, anonymous) {
+		if slices.Contains(c.inRules, anonymous) {
 			return true
 		}
 	}

@@ -21,14 +21,14 @@ type reading struct {
 
 	// Of a reading with rules:
 	drift []string
-	marks seal     // of what the kernel has as it was committed
-	known *Ruleset // the same of what the record stands for
+	marks seal    // of what the kernel has as it was committed
+	known ruleset // the same of what the record stands for
 }
 
 // newReading reads the record. With rules it compares what the record stands for with what the
 // kernel has, by marks, or where those are nil by the table's seal.
 func newReading(t *table, rules bool, marks seal) *reading {
-	r := &reading{table: t, known: &Ruleset{}}
+	r := &reading{table: t}
 	r.about, r.unread = readAbout(t)
 	if r.unread != nil {
 		r.drift = []string{r.unread.Error()}
@@ -42,12 +42,11 @@ func newReading(t *table, rules bool, marks seal) *reading {
 		r.drift = []string{fmt.Sprintf("the record of what is installed does not compile: %v", err)}
 		return r
 	}
-	is := Render(r.about.input(want))
-	things := is.things()
+	is := render(r.about.with(want))
 	if marks == nil {
-		marks = parseSeal(t, things)
+		marks = parseSeal(t, is)
 	}
-	r.drift, r.marks = t.drift(is, things, marks)
+	r.drift, r.marks = t.drift(is, marks)
 	r.known = r.marks.of(is)
 	return r
 }
@@ -132,15 +131,15 @@ func (r *reading) sources() []backend.Source {
 // knocking lists what the newest of the elements of the maps of positions stand for, and counts
 // all by profile.
 func (r *reading) knocking(elements []element, newest int) ([]backend.Source, map[string]int, error) {
-	users := map[protocol.Family]map[Number][]protocol.Use{}
+	users := map[protocol.Family]map[number][]protocol.Use{}
 	for _, f := range protocol.Families() {
 		a, err := protocol.Compile(r.about.profiles, f)
 		if err != nil {
 			return nil, nil, err
 		}
-		users[f] = map[Number][]protocol.Use{}
-		for i := range a.States {
-			if n, ok := r.about.known[protocol.PathText(a.States[i].Path)]; ok && i != protocol.Root && a.Stays(i) {
+		users[f] = map[number][]protocol.Use{}
+		for _, i := range stays(a) {
+			if n, ok := r.about.known[protocol.PathText(a.States[i].Path)]; ok {
 				users[f][n] = a.States[i].Users
 			}
 		}

@@ -93,8 +93,8 @@ func TestRulesOfAnotherVersionAreDrift(t *testing.T) {
 	s.install(mysql(t, ""))
 	r := s.read(everything).Planner.(*reading)
 	rules := r.known
-	rules.chainsByName()["open-mysql"].Rules[0].Text = "log accept"
-	drift, known := r.table.drift(rules, rules.things(), parseSeal(r.table, rules.things()))
+	rules.byName()["chain open-mysql"].rules[0].text = "log accept"
+	drift, known := r.table.drift(rules, parseSeal(r.table, rules))
 	if len(drift) != 1 || drift[0] != "chain open-mysql is not as this version of knockd has committed it" || known["chain open-mysql"] != "" || known["chain gate"] == "" {
 		t.Errorf("drift %q, known %v", drift, known)
 	}

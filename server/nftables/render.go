@@ -11,94 +11,85 @@ import (
 	"knockkit/server/backend"
 )
 
-// Input is what the table follows from.
-type Input struct {
-	Want  backend.Want
-	Known map[string]Number // numbers of positions in the kernel, by their knocks; may be nil
-	Next  Number            // the first number that was never used; at least 1
-	Given map[string]bool   // sets of leases given by hand that are to be there; may be nil
-
-	Versions Versions // may be nil
+// input is what the table follows from.
+type input struct {
+	want     backend.Want
+	known    map[string]number // numbers of positions in the kernel, by their knocks
+	next     number            // the first number that was never used; 0 is 1
+	given    map[string]bool   // sets of leases given by hand that are to be there
+	versions versions
 }
 
-// render is one run of Render.
-type render struct {
-	Input
-	*builder
-	numbers  numbers
+// renderer is one run of render.
+type renderer struct {
+	input
+	builder
 	families []protocol.Family // that have profiles
 	hand     map[string][]int  // lengths of the prefixes that leases were given to by hand, by holders
 }
 
-// Render returns the table for the automata of both families. It is pure: the
+// render returns the table for the automata of both families. It is pure: the
 // same input gives the same table. With no profiles it is empty.
-func Render(in Input) *Ruleset {
-	r := &render{
-		Input:   in,
-		builder: &builder{out: &Ruleset{}, chains: map[string]*Chain{}},
-		numbers: numbers{map[string]Number{}, max(in.Next, 1)},
-	}
-	for path, n := range in.Known {
-		r.numbers.known[path] = n
-	}
+func render(in input) ruleset {
+	r := &renderer{input: in, builder: builder{byName: map[string]*thing{}}}
+	r.next, r.known = max(in.next, 1), map[string]number{}
+	maps.Copy(r.known, in.known)
 	for _, f := range protocol.Families() {
-		if a := in.Want.Of(f); a != nil && len(a.Profiles) > 0 {
+		if len(profilesOf(in.want, f)) > 0 {
 			r.families = append(r.families, f)
 		}
 	}
 	if len(r.families) == 0 {
-		return r.out
+		return nil
 	}
 	for _, f := range r.families {
-		r.numberStates(f)
+		for _, i := range stays(in.want.Of(f)) {
+			r.number(in.want.Of(f), i)
+		}
 	}
 	r.hand = r.handGiven()
-	r.out.Limits = []Limit{deniedLimit, firstLimit}
+	r.others = append(r.others, deniedLimit, firstLimit)
 	r.sets()
-	r.input()
+	r.events()
 	for _, f := range r.families {
-		r.events(f)
+		r.event(f)
 	}
 	r.over()
 	r.states()
 	r.gates()
 	r.prerouting()
 	r.about()
-	return r.out
+	return append(r.others, r.chains...)
 }
 
 // handGiven reads from the names of the sets that are to be there what was given by hand.
 // Sets of another version are to go.
-func (r *render) handGiven() map[string][]int {
+func (r *renderer) handGiven() map[string][]int {
 	bits := map[string][]int{}
-	for _, name := range slices.Sorted(maps.Keys(r.Given)) {
-		if s, ok := parseLeaseSet(name); ok && s.version == max(r.Versions[s.holders], 1) {
+	for _, name := range slices.Sorted(maps.Keys(r.given)) {
+		if s, ok := parseLeaseSet(name); ok && s.version == max(r.versions[s.holders], 1) {
 			bits[s.holders] = append(bits[s.holders], s.bits)
 		}
 	}
 	return bits
 }
 
-// numberStates gives every position its number, in the order of the automaton.
-func (r *render) numberStates(f protocol.Family) {
-	a := r.Want.Of(f)
-	for i := range a.States {
-		if i != protocol.Root && a.Stays(i) {
-			r.number(a, i)
-		}
+// number returns that of a position, which keeps the one that it has.
+func (r *renderer) number(a *protocol.Automaton, i int) number {
+	path := protocol.PathText(a.States[i].Path)
+	if _, ok := r.known[path]; !ok {
+		r.known[path] = r.next
+		r.next++
 	}
-}
-
-func (r *render) number(a *protocol.Automaton, i int) Number {
-	return r.numbers.of(protocol.PathText(a.States[i].Path))
+	return r.known[path]
 }
 
 // profiles returns the profiles of any family, by name.
-func (r *render) profiles() []*protocol.Profile {
+func (r *renderer) profiles() []*protocol.Profile {
 	var all []*protocol.Profile
 	seen := map[string]bool{}
 	for _, f := range r.families {
-		for _, p := range r.Want.Of(f).Profiles {
+		for _, p := range r.want.Of(f).Profiles {
 			if !seen[p.Name] {
 				seen[p.Name] = true
 				all = append(all, p)
@@ -110,8 +101,8 @@ func (r *render) profiles() []*protocol.Profile {
 }
 
 // in reports whether the profile has a gate in a family that is rendered.
-func (r *render) in(p *protocol.Profile, f protocol.Family) bool {
-	a := r.Want.Of(f)
+func (r *renderer) in(p *protocol.Profile, f protocol.Family) bool {
+	a := r.want.Of(f)
 	return a != nil && p.In(f)
 }
 
@@ -202,7 +193,7 @@ func established() []string {
 
 // related lets ICMP errors about connections pass. Other related packets are the first
 // of connections that a conntrack helper was told to expect, for whichever port.
-func related(c *Chain) {
+func related(c *thing) {
 	for _, proto := range []string{"icmp", "ipv6-icmp"} { // each costs a packet less than a set of both
 		c.add("an error about a connection: no event", "meta l4proto", proto, "ct state related return")
 	}
@@ -211,23 +202,22 @@ func related(c *Chain) {
 // seldom matches as often as one rule reports what strangers could cause in bulk.
 var seldom = fmt.Sprintf("limit rate %d/second burst %d packets", backend.LogRate, backend.LogBurst)
 
-// Limit is a named rate limit that several rules share.
-type Limit struct {
-	Name        string
-	Rate, Burst int // packets a second; packets at once
-}
-
 // The limits of what a stranger's packet can cause at every profile. A limit in
 // each profile's chain is memory of its own to touch for each packet: with 1,000
 // profiles a gated port cost 1.35 times what it does with one, and 1.15 with these.
 // Where a source must have made a right knock before, rules have a limit each.
 var (
-	deniedLimit = Limit{"denied", backend.LogRateShared, backend.LogBurstShared}
-	firstLimit  = Limit{"first-knock", backend.LogRateShared, backend.LogBurstShared}
+	deniedLimit = sharedLimit("denied")
+	firstLimit  = sharedLimit("first-knock")
 )
 
-// match lets through what is within the limit.
-func (l Limit) match() string { return fmt.Sprintf("limit name %q", l.Name) }
+func sharedLimit(name string) *thing {
+	rate := fmt.Sprintf("rate %d/second burst %d packets", backend.LogRateShared, backend.LogBurstShared)
+	return &thing{kind: limitKind, name: name, head: []string{rate}}
+}
+
+// match lets through what is within a limit.
+func (x *thing) match() string { return fmt.Sprintf("limit name %q", x.name) }
 
 // report tells whoever listens to our NFLOG group what happens to the packet, and
 // goes on. Nobody has to listen.

@@ -9,72 +9,111 @@ import (
 // TableName is the table that holds everything, in family inet.
 const TableName = "knockd"
 
-// Rule is one rule of a chain: its statements, and the comment that says where it
-// comes from.
-type Rule struct {
-	Text    string
-	Comment string
+// thing is a chain, a set, a map or a limit of the table, as it is to be.
+type thing struct {
+	kind, name string   // as nft names them
+	head       []string // the hook of a base chain, the type and the like of a set, the rate of a limit
+	rules      []rule   // of a chain
+	elements   []string // of a set
+	dynamic    bool     // the elements belong to the packets: a commit leaves them alone
 }
 
-// Chain is a chain and its rules. Hook is the definition of a base chain, "" else.
-type Chain struct {
-	Name  string
-	Hook  string
-	Rules []Rule
-}
+// The kinds of things.
+const (
+	chainKind = "chain"
+	setKind   = "set"
+	mapKind   = "map"
+	limitKind = "limit"
+)
+
+// rule is one rule of a chain: its statements, and the comment that says where it comes from.
+type rule struct{ text, comment string }
 
 // add appends a rule made of the parts that are not empty.
-func (c *Chain) add(comment string, parts ...string) {
+func (x *thing) add(comment string, parts ...string) {
 	parts = slices.DeleteFunc(parts, func(p string) bool { return p == "" })
-	c.Rules = append(c.Rules, Rule{strings.Join(parts, " "), comment})
+	x.rules = append(x.rules, rule{strings.Join(parts, " "), comment})
 }
 
-// Set is a set or a map. What is dynamic belongs to the packets: a commit leaves
-// its elements alone. Of the others the elements are part of the ruleset.
-type Set struct {
-	Name     string
-	Map      bool
-	Type     string // as after `typeof`
-	Flags    string
-	Dynamic  bool
-	Size     int // most elements; 0: the kernel's own 65,535, without room kept for them
-	Elements []string
-}
+// String names the thing in the table.
+func (x *thing) String() string { return x.kind + " " + x.name }
 
-// Ruleset is the table.
-type Ruleset struct {
-	Limits []Limit
-	Sets   []*Set
-	Chains []*Chain
-}
-
-// Empty reports whether there is nothing in it.
-func (r *Ruleset) Empty() bool { return len(r.Chains) == 0 }
-
-// builder makes chains by name, once each.
-type builder struct {
-	out    *Ruleset
-	chains map[string]*Chain
-}
-
-func (b *builder) chain(name string) *Chain {
-	if c := b.chains[name]; c != nil {
-		return c
+// text returns the thing as nft reads it, and much as it prints it.
+func (x *thing) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\t%s {\n", x)
+	for _, line := range x.head {
+		fmt.Fprintf(&b, "\t\t%s\n", line)
 	}
-	c := &Chain{Name: name}
-	b.chains[name] = c
-	b.out.Chains = append(b.out.Chains, c)
-	return c
+	for _, r := range x.rules {
+		fmt.Fprintf(&b, "\t\t%s", r.text)
+		if r.comment != "" {
+			fmt.Fprintf(&b, " comment \"%s\"", r.comment)
+		}
+		b.WriteString("\n")
+	}
+	if len(x.elements) > 0 {
+		fmt.Fprintf(&b, "\t\telements = {\n\t\t\t%s\n\t\t}\n", strings.Join(x.elements, ",\n\t\t\t"))
+	}
+	b.WriteString("\t}\n")
+	return b.String()
 }
 
-// dynamic makes a set or map that packets fill.
+// ruleset is the table, or a part of it: limits, then sets, then chains.
+type ruleset []*thing
+
+// text returns the table as `nft -f` reads it.
+func (all ruleset) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "table inet %s {\n", TableName)
+	for _, x := range all {
+		b.WriteString(x.text())
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
+// byName returns the things by kind and name.
+func (all ruleset) byName() map[string]*thing {
+	named := map[string]*thing{}
+	for _, x := range all {
+		named[x.String()] = x
+	}
+	return named
+}
+
+// builder makes things, chains once each.
+type builder struct {
+	others, chains ruleset
+	byName         map[string]*thing // chains
+}
+
+func (b *builder) chain(name string) *thing {
+	if b.byName[name] == nil {
+		b.byName[name] = &thing{kind: chainKind, name: name}
+		b.chains = append(b.chains, b.byName[name])
+	}
+	return b.byName[name]
+}
+
+// dynamic makes a set or map that packets fill. size is how many elements it holds; 0: setSize,
+// without room kept for them.
 func (b *builder) dynamic(name, typ string, size int) {
-	b.out.Sets = append(b.out.Sets, &Set{Name: name, Map: strings.Contains(typ, " : "), Type: typ, Flags: "dynamic,timeout", Dynamic: true, Size: size})
+	x := &thing{kind: setKind, name: name, head: []string{"typeof " + typ}, dynamic: true}
+	if strings.Contains(typ, " : ") {
+		x.kind = mapKind
+	}
+	if size > 0 {
+		x.head = append(x.head, fmt.Sprintf("size %d", size))
+	}
+	x.head = append(x.head, "flags dynamic,timeout")
+	b.others = append(b.others, x)
 }
 
 // verdicts makes a map from key to verdict.
-func (b *builder) verdicts(name, key, flags string, elements []string) {
-	b.out.Sets = append(b.out.Sets, &Set{Name: name, Map: true, Type: key + " : verdict", Flags: flags, Elements: elements})
+func (b *builder) verdicts(name, key string, elements []string, flags ...string) {
+	head := append([]string{"typeof " + key + " : verdict"}, flags...)
+	b.others = append(b.others, &thing{kind: mapKind, name: name, head: head, elements: elements})
 }
 
 // positionsSize is how many sources can be in a position. When the map is full, the
@@ -84,89 +123,5 @@ func (b *builder) verdicts(name, key, flags string, elements []string) {
 // leases of 1,000 profiles.
 const positionsSize = 1 << 19
 
-// setSize is how many sources any other set holds.
+// setSize is how many sources any other set holds: what the kernel says where nobody does.
 const setSize = 65535
-
-// kind is how nft names it.
-func (s *Set) kind() string {
-	if s.Map {
-		return "map"
-	}
-	return "set"
-}
-
-func (s *Set) write(b *strings.Builder) {
-	fmt.Fprintf(b, "\t%s %s {\n\t\ttypeof %s\n", s.kind(), s.Name, s.Type)
-	if s.Size > 0 {
-		fmt.Fprintf(b, "\t\tsize %d\n", s.Size)
-	}
-	if s.Flags != "" {
-		fmt.Fprintf(b, "\t\tflags %s\n", s.Flags)
-	}
-	if len(s.Elements) > 0 {
-		fmt.Fprintf(b, "\t\telements = {\n\t\t\t%s\n\t\t}\n", strings.Join(s.Elements, ",\n\t\t\t"))
-	}
-	b.WriteString("\t}\n")
-}
-
-func (l Limit) write(b *strings.Builder) {
-	fmt.Fprintf(b, "\tlimit %s {\n\t\trate %d/second burst %d packets\n\t}\n", l.Name, l.Rate, l.Burst)
-}
-
-func (c *Chain) write(b *strings.Builder) {
-	fmt.Fprintf(b, "\tchain %s {\n", c.Name)
-	if c.Hook != "" {
-		fmt.Fprintf(b, "\t\t%s\n", c.Hook)
-	}
-	for _, r := range c.Rules {
-		fmt.Fprintf(b, "\t\t%s", r.Text)
-		if r.Comment != "" {
-			fmt.Fprintf(b, " comment \"%s\"", r.Comment)
-		}
-		b.WriteString("\n")
-	}
-	b.WriteString("\t}\n")
-}
-
-// tableOf is the text of the table with what is written in it.
-func tableOf(write func(b *strings.Builder)) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "table inet %s {\n", TableName)
-	write(&b)
-	b.WriteString("}\n")
-	return b.String()
-}
-
-// Text returns the table as `nft -f` reads it, and much as `nft list` prints it.
-func (r *Ruleset) Text() string {
-	return tableOf(func(b *strings.Builder) {
-		for _, l := range r.Limits {
-			l.write(b)
-		}
-		for _, s := range r.Sets {
-			s.write(b)
-		}
-		for _, c := range r.Chains {
-			c.write(b)
-		}
-	})
-}
-
-func (r *Ruleset) setsByName() map[string]*Set {
-	sets := map[string]*Set{}
-	for _, s := range r.Sets {
-		sets[s.Name] = s
-	}
-	return sets
-}
-
-func (r *Ruleset) chainsByName() map[string]*Chain {
-	chains := map[string]*Chain{}
-	for _, c := range r.Chains {
-		chains[c.Name] = c
-	}
-	return chains
-}
-
-// nothing reports whether there is nothing to write: a ruleset can be a part of one.
-func (r *Ruleset) nothing() bool { return len(r.Limits)+len(r.Sets)+len(r.Chains) == 0 }

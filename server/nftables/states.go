@@ -12,41 +12,46 @@ import (
 
 // states fills the chains that a right knock leads to. A chain serves both
 // families: its rules ask for the source, which is of one.
-func (r *render) states() {
-	for _, f := range r.families {
-		a := r.Want.Of(f)
-		for i := range a.States {
-			if i != protocol.Root {
-				r.enter(a, i)
-			}
-		}
-	}
+func (r *renderer) states() {
+	r.eachState(r.enter)
 	// What both families do is said once, behind what each does.
 	done := map[string]bool{}
-	for _, f := range r.families {
-		a := r.Want.Of(f)
-		for i := range a.States {
-			if i != protocol.Root && !done[inChain(a, i)] {
-				done[inChain(a, i)] = true
-				r.finish(a, i)
-			}
+	r.eachState(func(a *protocol.Automaton, i int) {
+		if !done[inChain(a, i)] {
+			done[inChain(a, i)] = true
+			r.finish(a, i)
 		}
-	}
+	})
+	r.eachState(r.reply)
+}
+
+// eachState calls do for the states of both families that a knock leads to.
+func (r *renderer) eachState(do func(a *protocol.Automaton, i int)) {
 	for _, f := range r.families {
-		a := r.Want.Of(f)
+		a := r.want.Of(f)
 		for i := range a.States {
 			if i != protocol.Root {
-				r.reply(a, i)
+				do(a, i)
 			}
 		}
 	}
 }
 
+// stays lists the states in which a source can stay.
+func stays(a *protocol.Automaton) (all []int) {
+	for i := range a.States {
+		if i != protocol.Root && a.Stays(i) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
 // enter grants, once per entry, and notes the new position.
-func (r *render) enter(a *protocol.Automaton, i int) {
+func (r *renderer) enter(a *protocol.Automaton, i int) {
 	s := &a.States[i]
 	c := r.chain(inChain(a, i))
-	if len(c.Rules) == 0 {
+	if len(c.rules) == 0 {
 		first, often := s.Users[0], seldom
 		if first.Step == 1 {
 			often = firstLimit.match()
@@ -62,7 +67,7 @@ func (r *render) enter(a *protocol.Automaton, i int) {
 			if p.Once {
 				c.add(p.Name+": not taken yet", match, remove(takenSet(p, a.Family), key(p, a.Family)))
 			}
-			c.add(p.Name+": opened", match, "update @"+r.Versions.lease(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
+			c.add(p.Name+": opened", match, "update @"+r.versions.lease(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
 		}
 	}
 	r.note(c, a, i)
@@ -74,7 +79,7 @@ func (r *render) enter(a *protocol.Automaton, i int) {
 // A repeated knock only renews the time: the kernel marks a deleted element as dead,
 // sweeps the dead away once a second, and until then takes some dozens for one
 // source at most.
-func (r *render) note(c *Chain, a *protocol.Automaton, i int) {
+func (r *renderer) note(c *thing, a *protocol.Automaton, i int) {
 	f, keep := a.Family, a.States[i].Keep
 	forget := fmt.Sprintf("delete @position%s { %s : none }", digit(f), saddr(f))
 	if keep == protocol.Root {
@@ -107,16 +112,16 @@ const noted = "now at "
 
 // finish gives the scratch register back. A source may stay in the state in one
 // family only; then the other passes through the chain for that too.
-func (r *render) finish(a *protocol.Automaton, i int) {
-	if last := r.last(a, i); last.Name != inChain(a, i) {
-		r.chain(inChain(a, i)).add("", "goto "+last.Name)
+func (r *renderer) finish(a *protocol.Automaton, i int) {
+	if last := r.last(a, i); last.name != inChain(a, i) {
+		r.chain(inChain(a, i)).add("", "goto "+last.name)
 	}
 	r.last(a, i).add("", scratch+" set none")
 }
 
 // last is the chain that a right knock comes to in the end.
-func (r *render) last(a *protocol.Automaton, i int) *Chain {
-	if stay := r.chains[stayChain(a, i)]; stay != nil {
+func (r *renderer) last(a *protocol.Automaton, i int) *thing {
+	if stay := r.byName[stayChain(a, i)]; stay != nil {
 		return stay
 	}
 	return r.chain(inChain(a, i))
@@ -124,7 +129,7 @@ func (r *render) last(a *protocol.Automaton, i int) *Chain {
 
 // reply answers a right knock. With "continue" the host's own tables treat the
 // packet like any other.
-func (r *render) reply(a *protocol.Automaton, i int) {
+func (r *renderer) reply(a *protocol.Automaton, i int) {
 	s := &a.States[i]
 	if s.Reply == protocol.ReplyContinue {
 		return

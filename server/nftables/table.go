@@ -1,9 +1,12 @@
 package nftables
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,40 +17,54 @@ import (
 // table is what the kernel holds of our table.
 type table struct {
 	exists     bool
-	dormant    bool   // all of its chains are unhooked
-	generation uint32 // counts the transactions that changed any rules of the host
-	chains     map[string]*chain
-	sets       map[string]*set
-	limits     map[string]*digest
+	dormant    bool             // all of its chains are unhooked
+	generation uint32           // counts the transactions that changed any rules of the host
+	parts      map[string]*part // by kind and name
+	chains     map[string]*part // by name
+	sets       map[string]*part // and maps, by name
 }
 
 func newTable() *table {
-	return &table{chains: map[string]*chain{}, sets: map[string]*set{}, limits: map[string]*digest{}}
+	return &table{parts: map[string]*part{}, chains: map[string]*part{}, sets: map[string]*part{}}
 }
 
-// chain is a chain in the kernel. Comments and the digest are of the rules that were read.
-type chain struct {
-	hooked    bool
-	comments  []string
-	anonymous []string // sets that belong to one rule each, in the order of the rules
-	digest
-}
+// part is a thing in the kernel. Comments and the digest are of the rules that were read.
+type part struct {
+	kind, name string
+	digest     hash.Hash
 
-// set is a set or map in the kernel.
-type set struct {
-	isMap     bool
+	// Of a chain:
+	hooked   bool
+	comments []string
+	inRules  []string // sets that belong to one rule each, in the order of the rules
+
+	// Of a set or map:
 	fixed     bool // its elements are part of the rules, not put there by packets
 	anonymous bool // it belongs to one rule
 	count     int  // how many elements it has, with some that are over; -1: the kernel does not say
 	elements  []element
 	raw       []string // of a fixed set the elements as the kernel has them, where they were read
-	digest
 }
+
+// add reads a part. Its digest is over the attributes of some kinds.
+func (t *table) add(kind string, attrs []byte, name uint16, digested ...uint16) *part {
+	p := &part{kind: kind, name: stringOf(valueOf(attrs, name)), digest: sha256.New(), count: -1}
+	for kind, value := range attributes(attrs) {
+		if slices.Contains(digested, kind) {
+			p.add(kind, value)
+		}
+	}
+	t.parts[kind+" "+p.name] = p
+	return p
+}
+
+// add adds to the digest.
+func (p *part) add(kind uint16, value []byte) { p.digest.Write(framed(nil, kind, value)) }
 
 // element is what a packet has put into a set.
 type element struct {
 	Address          netip.Addr
-	Number           Number        `json:",omitempty"` // of a map of positions
+	Number           number        `json:",omitempty"` // of a map of positions
 	Timeout, Expires time.Duration // the whole time and what is left of it; 0: no end
 }
 
@@ -61,9 +78,9 @@ const (
 
 // addChain reads a chain, without its rules.
 func (t *table) addChain(attrs []byte) {
-	c := &chain{hooked: valueOf(attrs, unix.NFTA_CHAIN_HOOK) != nil}
-	c.addAll(attrs, unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY, unix.NFTA_CHAIN_TYPE, nftaChainFlags)
-	t.chains[stringOf(valueOf(attrs, unix.NFTA_CHAIN_NAME))] = c
+	c := t.add(chainKind, attrs, unix.NFTA_CHAIN_NAME, unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY, unix.NFTA_CHAIN_TYPE, nftaChainFlags)
+	c.hooked = valueOf(attrs, unix.NFTA_CHAIN_HOOK) != nil
+	t.chains[c.name] = c
 }
 
 // addRule reads a rule. Those of one chain come in their order.
@@ -94,7 +111,7 @@ func commentOf(userdata []byte) string {
 }
 
 // addExpression reads a part of a rule, without what packets change in it.
-func (c *chain) addExpression(attrs []byte) {
+func (c *part) addExpression(attrs []byte) {
 	name := stringOf(valueOf(attrs, unix.NFTA_EXPR_NAME))
 	c.add(unix.NFTA_EXPR_NAME, []byte(name))
 	for kind, value := range attributes(valueOf(attrs, unix.NFTA_EXPR_DATA)) {
@@ -108,7 +125,7 @@ func (c *chain) addExpression(attrs []byte) {
 			c.add(kind, value)
 		}
 		if name == "lookup" && kind == unix.NFTA_LOOKUP_SET && strings.HasPrefix(stringOf(value), anonymousPrefix) {
-			c.anonymous = append(c.anonymous, stringOf(value))
+			c.inRules = append(c.inRules, stringOf(value))
 		}
 	}
 }
@@ -118,21 +135,23 @@ const anonymousPrefix = "__"
 
 // addSet reads a set or map, without its elements.
 func (t *table) addSet(attrs []byte) {
-	flags := numberOf(valueOf(attrs, unix.NFTA_SET_FLAGS))
-	s := &set{isMap: flags&unix.NFT_SET_MAP != 0, fixed: flags&unix.NFT_SET_TIMEOUT == 0, anonymous: flags&unix.NFT_SET_ANONYMOUS != 0, count: -1}
-	s.addAll(attrs, unix.NFTA_SET_FLAGS, unix.NFTA_SET_KEY_TYPE, unix.NFTA_SET_KEY_LEN, unix.NFTA_SET_DATA_TYPE, unix.NFTA_SET_DATA_LEN, unix.NFTA_SET_DESC, unix.NFTA_SET_TIMEOUT)
+	flags, kind := numberOf(valueOf(attrs, unix.NFTA_SET_FLAGS)), setKind
+	if flags&unix.NFT_SET_MAP != 0 {
+		kind = mapKind
+	}
+	s := t.add(kind, attrs, unix.NFTA_SET_NAME, unix.NFTA_SET_FLAGS, unix.NFTA_SET_KEY_TYPE, unix.NFTA_SET_KEY_LEN, unix.NFTA_SET_DATA_TYPE,
+		unix.NFTA_SET_DATA_LEN, unix.NFTA_SET_DESC, unix.NFTA_SET_TIMEOUT)
+	s.fixed, s.anonymous = flags&unix.NFT_SET_TIMEOUT == 0, flags&unix.NFT_SET_ANONYMOUS != 0
 	if count := valueOf(attrs, nftaSetCount); count != nil {
 		s.count = int(numberOf(count))
 	}
-	t.sets[stringOf(valueOf(attrs, unix.NFTA_SET_NAME))] = s
+	t.sets[s.name] = s
 }
 
 // addLimit reads a limit that several rules share.
 func (t *table) addLimit(attrs []byte) {
 	if numberOf(valueOf(attrs, unix.NFTA_OBJ_TYPE)) == unix.NFT_OBJECT_LIMIT {
-		l := &digest{}
-		l.addAll(attrs, unix.NFTA_OBJ_DATA)
-		t.limits[stringOf(valueOf(attrs, unix.NFTA_OBJ_NAME))] = l
+		t.add(limitKind, attrs, unix.NFTA_OBJ_NAME, unix.NFTA_OBJ_DATA)
 	}
 }
 
@@ -163,18 +182,10 @@ func parseElement(attrs []byte) (e element, ok bool) {
 	}
 	e.Address, ok = netip.AddrFromSlice(valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE))
 	if data := valueOf(attrs, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE); len(data) == 4 {
-		e.Number = Number(binary.NativeEndian.Uint32(data))
+		e.Number = number(binary.NativeEndian.Uint32(data))
 	}
 	e.Timeout, e.Expires = milliseconds(unix.NFTA_SET_ELEM_TIMEOUT), milliseconds(unix.NFTA_SET_ELEM_EXPIRATION)
 	return e, ok
-}
-
-// kind is how nft names it.
-func (s *set) kind() string {
-	if s.isMap {
-		return "map"
-	}
-	return "set"
 }
 
 // attributes yields the attributes (struct nlattr) of a netlink message, without the flags

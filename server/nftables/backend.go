@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"knockkit/protocol"
 	"knockkit/server/backend"
 )
@@ -25,7 +23,8 @@ func (Backend) Name() string { return "nftables" }
 
 // Live reports whether our table is there.
 func (Backend) Live(ctx context.Context) (bool, error) {
-	return exists(ctx, request{unix.NFT_MSG_GETTABLE, unix.NFPROTO_INET, false, attribute(unix.NFTA_TABLE_NAME, TableName)})
+	all, err := Tables(ctx)
+	return slices.Contains(all, "inet "+TableName), err
 }
 
 // Clean returns the reading of a host that has no table of ours.
@@ -139,40 +138,31 @@ const commitTries = 3
 // Errors: [backend.ErrStale] where the kernel refuses because it is not what the plan was
 // made for, [backend.ErrUnsupported], a [*backend.ToolError]. Nothing has changed then.
 func (Backend) Commit(ctx context.Context, planned backend.Plan, hold ...*os.File) (pushedOut []backend.Source, err error) {
-	p, ok := planned.(*plan)
-	if !ok {
-		return nil, fmt.Errorf("a plan of another backend: %T", planned)
-	}
-	if p.seal != nil && p.sealed.rules {
-		if err := capable(ctx, p.needs, hold); err != nil {
-			return nil, err
-		}
-	}
 	for try := 1; ; try++ {
+		p, ok := planned.(*plan)
+		if !ok {
+			return nil, fmt.Errorf("a plan of another backend: %T", planned)
+		}
+		if try == 1 && p.seal != nil && p.sealed.rules {
+			if err := capable(ctx, p.needs, hold); err != nil {
+				return nil, err
+			}
+		}
 		sealed, err := p.commit(ctx, hold)
 		if err != nil || sealed || try == commitTries {
 			return nil, err
 		}
-		ctx = context.WithoutCancel(ctx) // the rules are in: what follows puts them right
-		if p, err = p.anew(ctx); err != nil {
+		// What the commit has not written is known by the marks that it had before. The rest is written
+		// once more: the rules are in, and what follows puts them right.
+		ctx = context.WithoutCancel(ctx)
+		r, err := read(ctx, backend.Depth{Rules: true, Leases: true}, p.marks)
+		if err != nil {
+			return nil, err
+		}
+		if planned, err = p.again(r); err != nil {
 			return nil, err
 		}
 	}
-}
-
-// anew is the plan for what the kernel has now. What the commit has not written is known by the
-// marks that it had before; the rest is written once more.
-func (p *plan) anew(ctx context.Context) (*plan, error) {
-	r, err := read(ctx, backend.Depth{Rules: p.again != nil, Leases: true}, p.marks)
-	if err != nil {
-		return nil, err
-	}
-	if p.again != nil {
-		return p.again(r)
-	}
-	same := *p
-	same.generation = r.table.generation
-	return &same, nil
 }
 
 // commit feeds the texts. When main fails, behind undoes what before did. sealed reports

@@ -11,21 +11,36 @@ import (
 	"knockkit/server/backend"
 )
 
-// rewriteLeases returns the elements that must change because a profile's lease
-// has: a running lease gets the new length, counted from when it was granted. One
-// that was given by hand for a time of its own has another length, and keeps it. So does one
-// of `once`: used up in the moment of the commit, it would come back.
-func (r *reading) rewriteLeases(want backend.Want, v versions) []string {
-	var lines []string
+// rewriteLeases returns the commands that are needed because a profile's lease has changed: a
+// running lease gets the new length, counted from when it was granted. One that was given by hand
+// for a time of its own has another length, and keeps it. So does one of `once`: used up in the
+// moment of the commit, it would come back.
+func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 	for _, f := range protocol.Families() {
 		for _, p := range profilesOf(want, f) {
 			old, name := r.about.profile(p.Name), v.lease(p, f)
-			if s := r.table.sets[name]; s != nil && old != nil && p.Lease != old.Lease && !p.Once {
-				lines = append(lines, rewrite(name, s.elements, old.Lease, p)...)
+			s := r.table.sets[name]
+			if s == nil || old == nil || p.Lease == old.Lease || p.Once {
+				continue
+			}
+			for _, e := range s.elements {
+				if e.Timeout != old.Lease {
+					continue
+				}
+				// To delete what is not there is refused, and an element may end meanwhile.
+				addr := e.Address.String()
+				all = append(all, elementCommand("add", name, addr), elementCommand("delete", name, addr))
+				left := p.Lease // when a lease without end was granted is not known: it begins now
+				if old.Lease > 0 && p.Lease > 0 {
+					left -= old.Lease - e.Expires
+				}
+				if left > 0 || p.Lease == 0 {
+					all = append(all, elementCommand("add", name, addr+times(p.Lease, left)))
+				}
 			}
 		}
 	}
-	return lines
+	return all
 }
 
 func profilesOf(want backend.Want, f protocol.Family) []*protocol.Profile {
@@ -83,60 +98,6 @@ func carried(want backend.Want, v versions) (lines []string, given map[string]bo
 	return lines, given
 }
 
-// rewrite gives the elements the time of p, where they have had the time was.
-//
-// To delete what is not there is refused, and an element may end meanwhile: it is added
-// first.
-func rewrite(set string, elements []element, was time.Duration, p *protocol.Profile) []string {
-	will := p.Lease
-	var lines []string
-	add := func(verb string, e element, times string) {
-		lines = append(lines, elementCommand(verb, set, e.Address.String()+times))
-	}
-	for _, e := range elements {
-		if e.Timeout != was {
-			continue
-		}
-		add("add", e, "")
-		// When a lease without end was granted is not known: it begins now.
-		left := will
-		if was > 0 && will > 0 {
-			left = will - (was - e.Expires)
-		}
-		add("delete", e, "")
-		if left > 0 || will == 0 {
-			add("add", e, times(will, left))
-		}
-	}
-	return lines
-}
-
-// changes are elements that go and come, by set.
-type changes map[string]*change
-
-type change struct{ gone, come []string }
-
-func (c changes) of(set string) *change {
-	if c[set] == nil {
-		c[set] = &change{}
-	}
-	return c[set]
-}
-
-// commands deletes first, whether or not an element is there.
-func (c changes) commands() []string {
-	var all []string
-	for _, set := range slices.Sorted(maps.Keys(c)) {
-		if gone := slices.Compact(slices.Sorted(slices.Values(c[set].gone))); len(gone) > 0 {
-			all = append(all, elementCommand("add", set, gone...), elementCommand("delete", set, gone...))
-		}
-		if come := c[set].come; len(come) > 0 {
-			all = append(all, elementCommand("add", set, come...))
-		}
-	}
-	return all
-}
-
 // Change gives leases and ends leases, bans and falls.
 //
 // A lease for a time of its own, or for a wider prefix than the profile's, is in a set of
@@ -144,10 +105,10 @@ func (c changes) commands() []string {
 // that ask for leases of the profile are changed too.
 // Errors: [backend.ErrNotInstalled].
 func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
-	all, missing := changes{}, map[string]bool{}
+	gone, come, missing := map[string][]string{}, map[string][]string{}, map[string]bool{} // by set
 	for _, s := range end {
 		for _, set := range r.setsOf(s) {
-			all.of(set).gone = append(all.of(set).gone, s.Address.Addr().String())
+			gone[set] = append(gone[set], s.Address.Addr().String())
 		}
 	}
 	for _, s := range give {
@@ -170,21 +131,32 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 		}
 		for _, had := range []string{own, byHand} {
 			if r.table.sets[had] != nil && (had == byHand || !wider) {
-				all.of(had).gone = append(all.of(had).gone, addr)
+				gone[had] = append(gone[had], addr)
 			}
 		}
-		all.of(set).come = append(all.of(set).come, addr+timeout(lasts))
+		come[set] = append(come[set], addr+timeout(lasts))
 		if set == byHand && r.table.sets[set] == nil {
 			missing[set] = true
 		}
 	}
 	pl := &plan{generation: r.table.generation}
+	pl.again = func(r *reading) (backend.Plan, error) {
+		same := *pl
+		same.generation = r.table.generation
+		return &same, nil
+	}
 	if len(missing) > 0 {
 		if err := r.addSets(pl, missing); err != nil {
 			return nil, err
 		}
 	}
-	pl.main += lines(all.commands())
+	for _, set := range slices.Sorted(maps.Keys(gone)) { // added first: they may not be there
+		addrs := slices.Compact(slices.Sorted(slices.Values(gone[set])))
+		pl.main += lines([]string{elementCommand("add", set, addrs...), elementCommand("delete", set, addrs...)})
+	}
+	for _, set := range slices.Sorted(maps.Keys(come)) {
+		pl.main += lines([]string{elementCommand("add", set, come[set]...)})
+	}
 	return pl, nil
 }
 

@@ -27,7 +27,7 @@ type plan struct {
 	seal   func(t *table) string
 	sealed extent
 
-	again func(r *reading) (*plan, error) // makes the plan from another reading; nil: it is the same from any
+	again func(r *reading) (backend.Plan, error) // makes the plan from another reading
 }
 
 // Texts returns what nft is fed with, but for the seal.
@@ -42,27 +42,24 @@ func (p *plan) Texts() []backend.Text {
 }
 
 // Plan makes want what is installed.
-func (r *reading) Plan(want backend.Want) (backend.Plan, error) { return r.plan(want) }
-
-func (r *reading) plan(want backend.Want) (*plan, error) {
+func (r *reading) Plan(want backend.Want) (backend.Plan, error) {
 	v := r.versions(want)
 	leases, given := carried(want, v)
 	maps.Copy(given, r.held())
-	p := r.replace(input{want, r.about.known, r.about.next, given, v},
-		slices.Concat(r.rewriteLeases(want, v), leases))
-	p.again = func(r *reading) (*plan, error) { return r.plan(want) }
+	p := r.replace(input{want, r.about.known, r.about.next, given, v}, leases)
+	p.again = func(r *reading) (backend.Plan, error) { return r.Plan(want) }
 	return p, nil
 }
 
-// replace plans a table in the place of the one that is there, and commands for elements.
-func (r *reading) replace(in input, elements []string) *plan {
+// replace plans a table in the place of the one that is there, and more commands for elements.
+func (r *reading) replace(in input, more []string) *plan {
 	rules := render(in)
 	p := &plan{generation: r.table.generation, marks: r.marks, needs: in.want, sealed: extent{rules: true}}
 	p.before, p.main, p.behind = r.table.transactions(r.known, rules)
 	if p.main != "" && len(rules) > 0 {
 		p.seal = func(t *table) string { return t.sealed(rules).text(rules) }
 	}
-	p.main += lines(elements)
+	p.main += lines(append(r.rewriteLeases(in.want, in.versions), more...))
 	return p
 }
 
@@ -138,10 +135,6 @@ func (r *reading) PutBack(text string) (backend.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.putBack(then, profiles, want)
-}
-
-func (r *reading) putBack(then saved, profiles []*protocol.Profile, want backend.Want) (*plan, error) {
 	known := map[string]number{} // no number has meant two positions
 	maps.Copy(known, then.Known)
 	maps.Copy(known, r.about.known)
@@ -152,9 +145,8 @@ func (r *reading) putBack(then saved, profiles []*protocol.Profile, want backend
 			byHand[v.rename(name)] = true
 		}
 	}
-	p := r.replace(input{want, known, max(then.Settings.Next, r.about.next), byHand, v},
-		slices.Concat(r.rewriteLeases(want, v), r.ended(then, profiles, v)))
-	p.again = func(r *reading) (*plan, error) { return r.putBack(then, profiles, want) }
+	p := r.replace(input{want, known, max(then.Settings.Next, r.about.next), byHand, v}, r.ended(then, profiles, v))
+	p.again = func(r *reading) (backend.Plan, error) { return r.PutBack(text) }
 	return p, nil
 }
 

@@ -24,37 +24,40 @@ const readTries = 20
 // kernel has no nf_tables there is no table. Elements come and go meanwhile.
 //
 // Errors: those of the context, [backend.ErrPrivilege].
-func readTable(ctx context.Context, what extent) (*table, error) {
-	s, err := dial()
+func readTable(ctx context.Context, what extent) (t *table, err error) {
+	err = untilQuiet(func(s *socket) error {
+		t = newTable()
+		return s.read(ctx, t, what)
+	})
 	if errors.Is(err, errAbsent) {
 		return newTable(), nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading nftables: %w", err)
+	}
+	return t, nil
+}
+
+// untilQuiet reads, and reads again where rules are changed meanwhile.
+func untilQuiet(read func(s *socket) error) error {
+	s, err := dial()
+	if err != nil {
+		return err
 	}
 	defer s.close()
 	for range readTries {
-		t := newTable()
-		if err = s.read(ctx, t, what); err == nil {
-			return t, nil
-		}
-		if errors.Is(err, unix.ENOENT) { // something went before it was asked for
+		if err = read(s); errors.Is(err, unix.ENOENT) { // something went before it was asked for
 			err = errChanged
 		}
 		if !errors.Is(err, errChanged) {
 			break
 		}
 	}
-	return nil, fmt.Errorf("reading nftables: %w", err)
+	return err
 }
 
-func (s *socket) read(ctx context.Context, t *table, what extent) error {
-	var err error
-	t.generation, err = s.generation(ctx)
-	if errors.Is(err, errAbsent) {
-		return nil
-	}
-	if err != nil {
+func (s *socket) read(ctx context.Context, t *table, what extent) (err error) {
+	if t.generation, err = s.generation(ctx); err != nil {
 		return err
 	}
 	if err := s.readParts(ctx, t, what); err != nil {
@@ -87,44 +90,33 @@ func ours(kind int, more ...[]byte) request {
 	return request{kind, unix.NFPROTO_INET, true, append(attribute(nftaTable, TableName), slices.Concat(more...)...)}
 }
 
-func (s *socket) readParts(ctx context.Context, t *table, what extent) error {
-	dump := func(r request, add func(attrs []byte)) error {
-		return s.ask(ctx, r, func(_ byte, attrs []byte) error {
+func (s *socket) readParts(ctx context.Context, t *table, what extent) (err error) {
+	dump := func(r request, add func(attrs []byte)) {
+		if err != nil {
+			return
+		}
+		err = s.ask(ctx, r, func(_ byte, attrs []byte) error {
 			if stringOf(valueOf(attrs, nftaTable)) == TableName {
 				add(attrs)
 			}
 			return nil
 		})
 	}
-	err := dump(request{unix.NFT_MSG_GETTABLE, unix.NFPROTO_INET, false, attribute(nftaTable, TableName)}, func(attrs []byte) {
+	dump(request{unix.NFT_MSG_GETTABLE, unix.NFPROTO_INET, false, attribute(nftaTable, TableName)}, func(attrs []byte) {
 		t.exists, t.dormant = true, numberOf(valueOf(attrs, unix.NFTA_TABLE_FLAGS))&unix.NFT_TABLE_F_DORMANT != 0
 	})
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	if err := dump(ours(unix.NFT_MSG_GETCHAIN), t.addChain); err != nil {
-		return err
-	}
-	if err := dump(ours(unix.NFT_MSG_GETSET), t.addSet); err != nil {
-		return err
-	}
+	dump(ours(unix.NFT_MSG_GETCHAIN), t.addChain)
+	dump(ours(unix.NFT_MSG_GETSET), t.addSet)
 	if what.rules {
-		if err := dump(ours(unix.NFT_MSG_GETOBJ), t.addLimit); err != nil {
-			return err
-		}
-		if err := dump(ours(unix.NFT_MSG_GETRULE), t.addRule); err != nil {
-			return err
-		}
+		dump(ours(unix.NFT_MSG_GETOBJ), t.addLimit)
+		dump(ours(unix.NFT_MSG_GETRULE), t.addRule)
 	}
 	for _, name := range what.chains {
-		if t.chains[name] == nil || what.rules {
-			continue
-		}
-		if err := dump(ours(unix.NFT_MSG_GETRULE, attribute(unix.NFTA_RULE_CHAIN, name)), t.addRule); err != nil {
-			return err
+		if t.chains[name] != nil && !what.rules {
+			dump(ours(unix.NFT_MSG_GETRULE, attribute(unix.NFTA_RULE_CHAIN, name)), t.addRule)
 		}
 	}
 	for name, set := range t.sets {
@@ -140,12 +132,9 @@ func (s *socket) readParts(ctx context.Context, t *table, what extent) error {
 		default:
 			continue
 		}
-		err := dump(ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, name)), func(attrs []byte) { elementsOf(attrs, add) })
-		if err != nil {
-			return err
-		}
+		dump(ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, name)), func(attrs []byte) { elementsOf(attrs, add) })
 	}
-	return nil
+	return err
 }
 
 // needs reports whether a rule that was read has the anonymous set in it.

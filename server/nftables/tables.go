@@ -63,31 +63,12 @@ func hookDevices(hook []byte) (devices []string) {
 // dumpAll asks for all objects of a kind, of all tables. Where the kernel has no nf_tables
 // there are none.
 func dumpAll(ctx context.Context, kind int, each func(family string, attrs []byte)) error {
-	s, err := dial()
-	if err != nil {
-		return orNone(err)
-	}
-	defer s.close()
-	for range readTries {
-		err = s.ask(ctx, request{kind: kind, dump: true}, func(family byte, attrs []byte) error {
+	return orNone(untilQuiet(func(s *socket) error {
+		return s.ask(ctx, request{kind: kind, dump: true}, func(family byte, attrs []byte) error {
 			each(familyNames[family], attrs)
 			return nil
 		})
-		if !errors.Is(err, errChanged) {
-			break
-		}
-	}
-	return orNone(err)
-}
-
-// exists reports whether there is what a request asks for.
-func exists(ctx context.Context, r request) (found bool, err error) {
-	s, err := dial()
-	if err == nil {
-		defer s.close()
-		err = s.ask(ctx, r, func(byte, []byte) error { found = true; return nil })
-	}
-	return found, orNone(err)
+	}))
 }
 
 // orNone is nil for an error that says that there is no such thing, or no nf_tables.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,59 +51,50 @@ func said(stderr string) (what string, line int) {
 	return m[2], line
 }
 
-// need is something that the table uses, a text that uses nothing else, and in
-// words what has to be there.
-type need struct {
-	what string
-	text string
-}
+// need is something that the table uses: in words, and as a table that uses nothing else.
+type need struct{ what, text string }
 
 // needs are asked for one by one when the whole of them does not work. The
 // versions are those in which the kernel and nft first had it, from their own
 // change logs.
 var needs = [...]need{
-	{"tables of family inet (Linux 3.14)", "table inet knockd_probe { chain c { type filter hook input priority -10; }; }"},
-	{"conntrack matches (nf_conntrack, nft_ct)", "table inet knockd_probe { chain c { ct state established ct status assured return; }; }"},
-	{"routing look-ups (nft_fib_inet, Linux 4.10)", "table inet knockd_probe { chain c { fib daddr type != local return; }; }"},
-	{"rejecting in family inet (nft_reject_inet)", "table inet knockd_probe { chain c { reject with icmpx type port-unreachable; }; }"},
-	{"named limits (Linux 4.14 and nft 0.8)", "table inet knockd_probe { limit l { rate 9/second burst 9 packets; }; chain c { limit name \"l\" return; }; }"},
-	{"sets with time-outs that packets fill and empty (Linux 5.3 and nft 0.9.1)", "table inet knockd_probe { set s { type ipv4_addr; size 9; flags dynamic,timeout; }; chain c { update @s { ip saddr timeout 1s } delete @s { ip saddr }; }; }"},
-	{"typeof and keys of several fields (Linux 5.6 and nft 0.9.4)", "table inet knockd_probe { map m { typeof meta priority . meta l4proto . th dport : verdict; }; chain c { meta priority . meta l4proto . th dport vmap @m; }; }"},
-	{"maps that packets fill (Linux 5.3 and nft 0.9.4)", "table inet knockd_probe { map m { typeof ip saddr : meta priority; size 9; flags dynamic,timeout; }; chain c { delete @m { ip saddr : none } update @m { ip saddr timeout 1s : 0:2 }; meta priority set ip saddr map @m; }; }"},
+	{"tables of family inet (Linux 3.14)", "chain c { type filter hook input priority -10; };"},
+	{"conntrack matches (nf_conntrack, nft_ct)", "chain c { ct state established ct status assured return; };"},
+	{"routing look-ups (nft_fib_inet, Linux 4.10)", "chain c { fib daddr type != local return; };"},
+	{"rejecting in family inet (nft_reject_inet)", "chain c { reject with icmpx type port-unreachable; };"},
+	{"named limits (Linux 4.14 and nft 0.8)", "limit l { rate 9/second burst 9 packets; }; chain c { limit name \"l\" return; };"},
+	{"sets with time-outs that packets fill and empty (Linux 5.3 and nft 0.9.1)", "set s { type ipv4_addr; size 9; flags dynamic,timeout; }; chain c { update @s { ip saddr timeout 1s } delete @s { ip saddr }; };"},
+	{"typeof and keys of several fields (Linux 5.6 and nft 0.9.4)", "map m { typeof meta priority . meta l4proto . th dport : verdict; }; chain c { meta priority . meta l4proto . th dport vmap @m; };"},
+	{"maps that packets fill (Linux 5.3 and nft 0.9.4)", "map m { typeof ip saddr : meta priority; size 9; flags dynamic,timeout; }; chain c { delete @m { ip saddr : none } update @m { ip saddr timeout 1s : 0:2 }; meta priority set ip saddr map @m; };"},
 }
 
 // rejectEarly is needed by profiles whose gate before destination NAT answers.
 var rejectEarly = need{"rejecting before routing (Linux 5.9)",
-	"table inet knockd_probe { chain c { type filter hook prerouting priority mangle; reject with icmpx type port-unreachable; }; }"}
-
-// needsOf are those of what is wanted.
-func needsOf(want backend.Want) []need {
-	for _, f := range protocol.Families() {
-		for _, p := range profilesOf(want, f) {
-			if early(p) && (p.Closed == protocol.ClosedReject || p.Cut) {
-				return append(needs[:], rejectEarly)
-			}
-		}
-	}
-	return needs[:]
-}
+	"chain c { type filter hook prerouting priority mangle; reject with icmpx type port-unreachable; };"}
 
 // capable returns an error in words when the kernel or nft lacks something that
 // the table needs. Nothing is changed: nft only checks the texts.
 func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
-	var all strings.Builder
-	needs := needsOf(want)
-	for i, n := range needs {
-		all.WriteString(strings.ReplaceAll(n.text, "knockd_probe", fmt.Sprintf("knockd_probe%d", i)) + "\n")
+	needs := needs[:]
+	answers := func(p *protocol.Profile) bool { return early(p) && (p.Closed == protocol.ClosedReject || p.Cut) }
+	if slices.ContainsFunc(slices.Concat(profilesOf(want, protocol.IPv4), profilesOf(want, protocol.IPv6)), answers) {
+		needs = append(needs, rejectEarly)
 	}
-	whole := check(ctx, all.String(), hold)
-	if !refuses(whole) {
-		return whole
+	texts := make([]string, len(needs))
+	for i, n := range needs {
+		texts[i] = fmt.Sprintf("table inet knockd_probe%d { %s }\n", i, n.text)
+	}
+	check := func(text string) (refused bool, err error) {
+		err = run(ctx, text, hold, "-c", "-f", "-")
+		return errors.As(err, new(*backend.ToolError)), err
+	}
+	if refused, err := check(strings.Join(texts, "")); !refused {
+		return err
 	}
 	var lacking []string
-	for _, n := range needs {
-		switch err := check(ctx, n.text+"\n", hold); {
-		case refuses(err):
+	for i, n := range needs {
+		switch refused, err := check(texts[i]); {
+		case refused:
 			lacking = append(lacking, n.what)
 		case err != nil:
 			return err
@@ -114,10 +106,3 @@ func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
 	return backend.Unsupported("this kernel or its nft lacks: %s; use a newer kernel and nftables package, or backend = \"iptables\"",
 		strings.Join(lacking, "; "))
 }
-
-func check(ctx context.Context, text string, hold []*os.File) error {
-	return run(ctx, text, hold, "-c", "-f", "-")
-}
-
-// refuses reports whether it is nft, or the kernel, that did not take a text.
-func refuses(err error) bool { return errors.As(err, new(*backend.ToolError)) }

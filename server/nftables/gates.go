@@ -16,7 +16,7 @@ func (r *renderer) gates() {
 	g := r.chain("gate")
 	r.portMap(g, "gates", r.segments(everywhere), func(s gateSegment) string { return r.gate("gate-", s) })
 	for _, p := range r.profiles() {
-		r.open(p)
+		r.open(openPrefix, p, !early(p), "accept")
 	}
 	if r.any(cuts) {
 		r.cutChain("cut", r.segments(everywhere))
@@ -106,73 +106,75 @@ const rangesSuffix = "-ranges"
 // on, others are shut out. The prefix says at which of a profile's gates.
 func (r *renderer) gate(prefix string, s gateSegment) string {
 	c := r.chain(prefix + s.name())
-	if len(c.rules) == 0 {
-		r.dropBanned(c, s.Uses)
-		for _, p := range s.Uses {
-			r.leaseRules(c, p, s.proto, prefix == earlyPrefix)
-		}
-		for _, p := range s.Uses {
-			r.denied(c, p)
-		}
-		r.closed(c, s)
+	if len(c.rules) > 0 {
+		return c.name
 	}
-	return c.name
-}
-
-// dropBanned is what a banned source gets at a gate, whatever `closed` says.
-func (r *renderer) dropBanned(c *thing, profiles []*protocol.Profile) {
-	if r.want.Policy.Ban == nil {
-		return
-	}
-	for _, p := range profiles {
-		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": banned", scope(p.ScopeIn(f), f), saddr(f), "@banned"+digit(f), "drop")
+	if r.want.Policy.Ban != nil { // whatever `closed` says
+		r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
+			c.add(p.Name+": banned", where, saddr(f), "@banned"+digit(f), "drop")
 		})
 	}
+	r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
+		r.leaseRules(c, p, f, where, s.proto, prefix == earlyPrefix)
+	})
+	r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
+		if p.Closed != protocol.ClosedContinue {
+			c.add("", where, "meta nfproto", f.String(), deniedLimit.match(), report(backend.EventDenied, p.Name, 0))
+		}
+	})
+	// The strictest first, where several profiles open the port.
+	sorted := slices.Clone(s.Uses)
+	slices.SortStableFunc(sorted, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
+	verdicts := map[protocol.Closed]string{protocol.ClosedDrop: "drop", protocol.ClosedReject: reject(s.proto), protocol.ClosedContinue: "return"}
+	r.each(sorted, func(p *protocol.Profile, f protocol.Family, where string) {
+		c.add(p.Name+": closed", where, "meta nfproto", f.String(), verdicts[p.Closed])
+	})
+	return c.name
 }
 
 // leaseRules let a holder's packet go on, if it is one that begins a connection:
 // what is no event is at a gate like a connection without a lease.
-func (r *renderer) leaseRules(c *thing, p *protocol.Profile, proto protocol.Proto, beforeNAT bool) {
-	begins := event(proto)
-	r.eachFamily(p, func(f protocol.Family) {
-		match, ok := from(p, f)
-		if !ok {
-			return
+func (r *renderer) leaseRules(c *thing, p *protocol.Profile, f protocol.Family, where string, proto protocol.Proto, beforeNAT bool) {
+	match, ok := from(p, f)
+	if !ok {
+		return
+	}
+	begins, open := "fib daddr type local", "goto "+openPrefix+p.Name
+	if proto == protocol.TCP {
+		begins = isSYN
+	}
+	switch {
+	case beforeNAT && p.Once: // noted for the gate at the input
+		open = fmt.Sprintf("update @%s { %s%s } goto %s", passedSet(p, f), saddr(f), timeout(time.Second), earlyOpenPrefix+p.Name)
+	case beforeNAT:
+		open = "goto " + earlyOpenPrefix + p.Name
+	case p.Once && early(p):
+		// It has just used up a lease at the early gate. What NAT sends here may have met no gate on its way.
+		c.add(p.Name+": passed the gate before NAT", where, begins, saddr(f), "@"+passedSet(p, f), remove(passedSet(p, f), saddr(f)), open)
+	}
+	if p.Once && p.Closed != protocol.ClosedContinue {
+		// Until it is answered, a connection's packets are all new. The first one
+		// used the lease up; the flow it belongs to is known since. What comes over
+		// loopback is known before it comes.
+		c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), `iif != "lo" ct state new,related ct status confirmed`, begins, open)
+	}
+	for _, bits := range r.hand[holders(p, f)] {
+		c.add(p.Name+": a lease given by hand", where, match, begins, keyOf(bits, f), "@"+r.versions.given(p, f, bits), open)
+	}
+	set := r.versions.lease(p, f)
+	lease := fmt.Sprintf("%s @%s", key(p, f), set)
+	switch {
+	case p.Once:
+		if proto == protocol.TCP {
+			c.add(p.Name+": the SYN that used the lease, again", where, saddr(f), "@"+usedSet(p, f), begins, unanswered, open)
 		}
-		where, open := scope(p.ScopeIn(f), f), "goto "+openPrefix+p.Name
-		switch {
-		case beforeNAT && p.Once:
-			open = notePassed(p, f) + " goto " + earlyOpenPrefix + p.Name
-		case beforeNAT:
-			open = "goto " + earlyOpenPrefix + p.Name
-		case p.Once && early(p):
-			r.passed(c, p, f, where, begins, open)
-		}
-		if p.Once && p.Closed != protocol.ClosedContinue {
-			// Until it is answered, a connection's packets are all new. The first one
-			// used the lease up; the flow it belongs to is known since. What comes over
-			// loopback is known before it comes.
-			c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), `iif != "lo" ct state new,related ct status confirmed`, begins, open)
-		}
-		for _, bits := range r.hand[holders(p, f)] {
-			c.add(p.Name+": a lease given by hand", where, match, begins, keyOf(bits, f), "@"+r.versions.given(p, f, bits), open)
-		}
-		set := r.versions.lease(p, f)
-		lease := fmt.Sprintf("%s @%s", key(p, f), set)
-		switch {
-		case p.Once:
-			if proto == protocol.TCP {
-				c.add(p.Name+": the SYN that used the lease, again", where, saddr(f), "@"+usedSet(p, f), begins, unanswered, open)
-			}
-			use := fmt.Sprintf("update @%s { %s%s }", usedSet(p, f), saddr(f), timeout(backend.HandshakeTime))
-			c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(set, key(p, f)), use, open)
-		case p.Renew && p.Lease > 0:
-			c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", set, key(p, f), timeout(p.Lease)), open)
-		default:
-			c.add(p.Name+": a lease", where, match, begins, lease, open)
-		}
-	})
+		use := fmt.Sprintf("update @%s { %s%s }", usedSet(p, f), saddr(f), timeout(backend.HandshakeTime))
+		c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(set, key(p, f)), use, open)
+	case p.Renew && p.Lease > 0:
+		c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", set, key(p, f), timeout(p.Lease)), open)
+	default:
+		c.add(p.Name+": a lease", where, match, begins, lease, open)
+	}
 }
 
 // takeOnce lets one of the packets go on that find a lease of `once` in the same moment,
@@ -182,56 +184,19 @@ func takeOnce(p *protocol.Profile, f protocol.Family) string {
 	return fmt.Sprintf("add @%s { %s%s limit rate 100/second burst 1 packets }", takenSet(p, f), key(p, f), timeout(time.Second))
 }
 
-// event matches what begins a connection.
-func event(proto protocol.Proto) string {
-	if proto == protocol.TCP {
-		return isSYN
-	}
-	return "fib daddr type local"
-}
-
-// denied reports a connection that is about to be shut out.
-func (r *renderer) denied(c *thing, p *protocol.Profile) {
-	if p.Closed == protocol.ClosedContinue {
-		return
-	}
-	r.eachFamily(p, func(f protocol.Family) {
-		c.add("", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), deniedLimit.match(), report(backend.EventDenied, p.Name, 0))
-	})
-}
-
-// closed says what a connection without a lease gets: the strictest first, where
-// several profiles open the port.
-func (r *renderer) closed(c *thing, s gateSegment) {
-	sorted := slices.Clone(s.Uses)
-	slices.SortStableFunc(sorted, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
-	for _, p := range sorted {
-		r.eachFamily(p, func(f protocol.Family) {
-			verdict := map[protocol.Closed]string{
-				protocol.ClosedDrop: "drop", protocol.ClosedReject: reject(s.proto), protocol.ClosedContinue: "return",
-			}[p.Closed]
-			c.add(p.Name+": closed", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), verdict)
-		})
-	}
-}
-
 // openPrefix begins the names of the chains with a profile's extra rules.
 const openPrefix = "open-"
 
-// open lets a connection in: the profile's own rules first. Of a gate before
-// destination NAT they are there.
-func (r *renderer) open(p *protocol.Profile) {
-	c := r.chain(openPrefix + p.Name)
-	if !early(p) {
-		c.bodies(p)
+// open lets a connection in, or on to the next gate: own says that the profile's own rules are
+// asked first. Of a gate before destination NAT they are there.
+func (r *renderer) open(prefix string, p *protocol.Profile, own bool, verdict string) {
+	c := r.chain(prefix + p.Name)
+	if own {
+		for _, body := range p.Opened.NFTables {
+			c.add("", body)
+		}
 	}
-	c.add(p.Name+": open", "accept")
-}
-
-func (c *thing) bodies(p *protocol.Profile) {
-	for _, body := range p.Opened.NFTables {
-		c.add("", body)
-	}
+	c.add(p.Name+": open", verdict)
 }
 
 // backs fills the map of the knocks that give a lease back, and the chain for what
@@ -252,10 +217,10 @@ func (r *renderer) backs() {
 				elements = append(elements, portKey(*p.Close)+" : jump "+c.name)
 			}
 		}
-		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(r.versions.lease(p, f), key(p, f)))
+		r.each([]*protocol.Profile{p}, func(p *protocol.Profile, f protocol.Family, where string) {
+			c.add(p.Name+": lease given back", where, remove(r.versions.lease(p, f), key(p, f)))
 			if slices.Contains(r.hand[holders(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too
-				c.add(p.Name+": lease given back", scope(p.ScopeIn(f), f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
+				c.add(p.Name+": lease given back", where, remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
 			}
 			if p.Close.Proto == protocol.ICMP {
 				other.add("gives a lease back", echo(f), "jump "+c.name)
@@ -275,14 +240,12 @@ func (r *renderer) cut(s gateSegment) string {
 	if len(c.rules) > 0 {
 		return c.name
 	}
-	for _, p := range s.Uses {
-		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), key(p, f), "@"+r.versions.lease(p, f), "return")
-			for _, bits := range r.hand[holders(p, f)] {
-				c.add(p.Name+": the lease goes on", scope(p.ScopeIn(f), f), keyOf(bits, f), "@"+r.versions.given(p, f, bits), "return")
-			}
-		})
-	}
+	r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
+		c.add(p.Name+": the lease goes on", where, key(p, f), "@"+r.versions.lease(p, f), "return")
+		for _, bits := range r.hand[holders(p, f)] {
+			c.add(p.Name+": the lease goes on", where, keyOf(bits, f), "@"+r.versions.given(p, f, bits), "return")
+		}
+	})
 	verdict := "drop"
 	if s.proto == protocol.TCP {
 		// The client learns at once that its connection has ended, and its own reset
@@ -290,19 +253,19 @@ func (r *renderer) cut(s gateSegment) string {
 		verdict = reject(s.proto)
 		c.add("", "tcp flags & rst != 0 return")
 	}
-	for _, p := range s.Uses {
-		r.eachFamily(p, func(f protocol.Family) {
-			c.add(p.Name+": cut", scope(p.ScopeIn(f), f), "meta nfproto", f.String(), verdict)
-		})
-	}
+	r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
+		c.add(p.Name+": cut", where, "meta nfproto", f.String(), verdict)
+	})
 	return c.name
 }
 
-// eachFamily calls f for the families in which the profile has a gate.
-func (r *renderer) eachFamily(p *protocol.Profile, f func(protocol.Family)) {
-	for _, family := range r.families {
-		if r.in(p, family) {
-			f(family)
+// each calls add for the families in which profiles have a gate. where matches what is meant there.
+func (r *renderer) each(profiles []*protocol.Profile, add func(p *protocol.Profile, f protocol.Family, where string)) {
+	for _, p := range profiles {
+		for _, f := range r.families {
+			if p.In(f) {
+				add(p, f, scope(p.ScopeIn(f), f))
+			}
 		}
 	}
 }

@@ -50,15 +50,11 @@ func (r *renderer) sets() {
 func (r *renderer) events() {
 	c := r.chain("input")
 	c.head = []string{hook}
-	c.add("loopback is no event", loopback, "return")
-	for _, packet := range established() {
-		if r.any(cuts) {
-			c.add("established: only a gate with cut looks", packet, "goto cut")
-		} else {
-			c.add("established: no event", packet, "return")
-		}
+	if r.any(cuts) {
+		c.noEvents(rule{"goto cut", "established: only a gate with cut looks"})
+	} else {
+		c.noEvents(rule{"return", "established: no event"})
 	}
-	related(c)
 	c.add("not a SYN: no event", notSYN+" goto gate")
 	c.add("the same SYN again: no event", "meta l4proto tcp", unanswered, "goto gate")
 	// A SYN to many is nothing that TCP knows, and the look-up costs something.

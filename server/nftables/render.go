@@ -86,24 +86,9 @@ func (r *renderer) number(a *protocol.Automaton, i int) number {
 
 // profiles returns the profiles of any family, by name.
 func (r *renderer) profiles() []*protocol.Profile {
-	var all []*protocol.Profile
-	seen := map[string]bool{}
-	for _, f := range r.families {
-		for _, p := range r.want.Of(f).Profiles {
-			if !seen[p.Name] {
-				seen[p.Name] = true
-				all = append(all, p)
-			}
-		}
-	}
-	sortByName(all)
-	return all
-}
-
-// in reports whether the profile has a gate in a family that is rendered.
-func (r *renderer) in(p *protocol.Profile, f protocol.Family) bool {
-	a := r.want.Of(f)
-	return a != nil && p.In(f)
+	all := slices.Concat(profilesOf(r.want, protocol.IPv4), profilesOf(r.want, protocol.IPv6))
+	slices.SortFunc(all, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
+	return slices.CompactFunc(all, func(x, y *protocol.Profile) bool { return x.Name == y.Name })
 }
 
 // saddr is a packet's source as a key.
@@ -180,22 +165,20 @@ const loopback = `iif "lo" fib saddr type local`
 // no ACK to it: a SYN is the same one again.
 const unanswered = "ct state established ct status & assured == 0"
 
-// established matches the packets of established connections, with one rule each for TCP
-// and for the rest. A SYN is not among them: conntrack keeps the entry of a connection
-// that the client never ended, and takes a new connection from the same port for part of
-// it.
-func established() []string {
-	return []string{
-		notSYN + " ct state established",
-		"meta l4proto != tcp ct state established",
+// noEvents are the rules for what is no event: loopback, packets of established connections,
+// for which rules say what comes of them, and ICMP errors about connections.
+func (x *thing) noEvents(established ...rule) {
+	x.add("loopback is no event", loopback, "return")
+	for _, e := range established {
+		// One rule each for TCP and for the rest. A SYN is not among them: conntrack keeps the entry of a
+		// connection that the client never ended, and takes a new one from the same port for part of it.
+		x.add(e.comment, notSYN+" ct state established", e.text)
+		x.add(e.comment, "meta l4proto != tcp ct state established", e.text)
 	}
-}
-
-// related lets ICMP errors about connections pass. Other related packets are the first
-// of connections that a conntrack helper was told to expect, for whichever port.
-func related(c *thing) {
+	// Other related packets are the first of connections that a conntrack helper was told to expect,
+	// for whichever port.
 	for _, proto := range []string{"icmp", "ipv6-icmp"} { // each costs a packet less than a set of both
-		c.add("an error about a connection: no event", "meta l4proto", proto, "ct state related return")
+		x.add("an error about a connection: no event", "meta l4proto", proto, "ct state related return")
 	}
 }
 

@@ -1,8 +1,8 @@
 package nftables
 
 import (
+	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -60,9 +60,7 @@ func (r *renderer) enter(a *protocol.Automaton, i int) {
 	}
 	for _, p := range s.Grants {
 		if match, ok := from(p, a.Family); ok {
-			if match == "" {
-				match = "meta nfproto " + a.Family.String()
-			}
+			match = cmp.Or(match, "meta nfproto "+a.Family.String())
 			c.add("", match, report(backend.EventGrant, p.Name, 0))
 			if p.Once {
 				c.add(p.Name+": not taken yet", match, remove(takenSet(p, a.Family), key(p, a.Family)))
@@ -136,9 +134,7 @@ func (r *renderer) reply(a *protocol.Automaton, i int) {
 	}
 	for _, u := range s.Users {
 		if match, ok := from(u.Profile, a.Family); ok {
-			if match == "" {
-				match = "meta nfproto " + a.Family.String()
-			}
+			match = cmp.Or(match, "meta nfproto "+a.Family.String())
 			r.last(a, i).add(fmt.Sprintf("%s: reply %s", u, s.Reply), match, replyVerdict(s))
 		}
 	}
@@ -196,8 +192,4 @@ func name(a *protocol.Automaton, i int) string {
 	}
 	text = text[:maxComment/2]
 	return text[:strings.LastIndex(text, ",")] + ", …"
-}
-
-func sortByName(profiles []*protocol.Profile) {
-	slices.SortFunc(profiles, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
 }

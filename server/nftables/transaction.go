@@ -118,11 +118,7 @@ func (t *table) transactions(was, want ruleset) (before []string, main, behind s
 			continue
 		}
 		c := &thing{kind: chainKind, name: h.chain, head: []string{h.hook}}
-		c.add("", loopback, "return")
-		for _, packet := range established() {
-			c.add("", packet, "return")
-		}
-		related(c)
+		c.noEvents(rule{"return", ""})
 		c.add("gates that are about to change", h.where, byPort, "{", strings.Join(keys, ", "), "} drop")
 		chains = append(chains, c)
 		behind += removal(h.chain)

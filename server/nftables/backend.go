@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -39,11 +38,10 @@ func (Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, err
 	if err != nil {
 		return nil, err
 	}
-	n, knocking, byProfile, err := r.readPositions(ctx, d)
-	if err != nil {
+	is := &backend.Reading{Installed: r.installed(), Sources: r.sources(), Planner: r}
+	if err := r.readPositions(ctx, d, is); err != nil {
 		return nil, err
 	}
-	is := &backend.Reading{Installed: r.installed(), Sources: append(r.sources(), knocking...), Positions: n, Knocking: byProfile, Planner: r}
 	backend.Sort(is.Sources)
 	if d.Leases && d.Profile == "" {
 		is.Fill = r.table.fill()
@@ -56,7 +54,7 @@ func read(ctx context.Context, d backend.Depth, marks seal) (*reading, error) {
 	t, err := readTable(ctx, extent{
 		rules:    d.Rules || d.Positions > 0, // which say what a position's number means
 		chains:   []string{aboutChain, sealChain},
-		elements: func(name string) bool { return holdsSources(name, d) },
+		elements: func(s setName) bool { return holdsSources(s, d) },
 	})
 	if err != nil {
 		return nil, err
@@ -75,39 +73,41 @@ func read(ctx context.Context, d backend.Depth, marks seal) (*reading, error) {
 const mostPositions = 1 << 16
 
 // readPositions counts the sources in a position, and lists the newest of those that it reads.
-func (r *reading) readPositions(ctx context.Context, d backend.Depth) (n int, all []backend.Source, byProfile map[string]int, err error) {
+func (r *reading) readPositions(ctx context.Context, d backend.Depth, is *backend.Reading) error {
 	var elements []element
 	for _, f := range protocol.Families() {
 		name := positionPrefix + digit(f)
 		s := r.table.sets[name]
-		if s == nil || s.count == 0 || !of(d.Family, digit(f)) {
+		if s == nil || s.count == 0 || d.Family != protocol.Both && d.Family != f {
 			continue
 		}
-		read, whole := 0, false
+		count := s.count
 		if d.Positions > 0 {
-			whole, err = stream(ctx, name, func(e element) bool {
+			read := 0
+			whole, err := stream(ctx, name, func(e element) bool {
 				elements = append(elements, e)
 				read++
 				return read < mostPositions
 			})
 			if err != nil {
-				return 0, nil, nil, err
+				return err
+			}
+			if whole { // the kernel's count has elements that it has yet to sweep
+				count = read
 			}
 		}
-		switch {
-		case n < 0:
-		case whole: // the kernel's count has elements that it has yet to sweep
-			n += read
-		case s.count >= 0:
-			n += s.count
-		default:
-			n = -1
+		if count < 0 || is.Positions < 0 {
+			is.Positions = -1
+		} else {
+			is.Positions += count
 		}
 	}
-	if d.Positions > 0 {
-		all, byProfile, err = r.knocking(elements, d.Positions)
+	if d.Positions == 0 {
+		return nil
 	}
-	return n, all, byProfile, err
+	knocking, byProfile, err := r.knocking(elements, d.Positions)
+	is.Sources, is.Knocking = append(is.Sources, knocking...), byProfile
+	return err
 }
 
 // highest returns the highest number of a position that any source is in, or any rule names.
@@ -116,8 +116,8 @@ func highest(ctx context.Context, t *table) (number, error) {
 	for _, n := range t.positions() {
 		top = max(top, n)
 	}
-	for name := range t.sets {
-		if !strings.HasPrefix(name, positionPrefix) {
+	for name, s := range t.sets {
+		if s.is.what != positionPrefix {
 			continue
 		}
 		if _, err := stream(ctx, name, func(e element) bool { top = max(top, e.Number); return true }); err != nil {

@@ -53,19 +53,18 @@ func profilesOf(want backend.Want, f protocol.Family) []*protocol.Profile {
 // versions returns those of the wanted profiles: the ones that are there, and for profiles
 // whose leases do not stay one that nothing in the kernel has.
 func (r *reading) versions(want backend.Want) versions {
-	v, sets := versions{}, r.table.leaseSets()
+	v, taken := versions{}, map[setName]bool{}
+	for _, s := range r.table.sets {
+		taken[setName{holders: s.is.holders, version: s.is.version}] = true
+	}
 	for _, f := range protocol.Families() {
-		a := want.Of(f)
-		if a == nil {
-			continue
-		}
-		stay := backend.Staying(r.about.profiles, a)
-		for _, p := range a.Profiles {
+		stay := backend.Staying(r.about.profiles, want.Of(f))
+		for _, p := range profilesOf(want, f) {
 			key := holders(p, f)
 			if v[key] = r.about.versions[key]; stay[p.Name] {
 				continue
 			}
-			for v[key] = 1; slices.ContainsFunc(sets[key], func(s leaseSet) bool { return s.version == v[key] }); v[key]++ {
+			for v[key] = 1; taken[setName{holders: key, version: v[key]}]; v[key]++ {
 			}
 		}
 	}
@@ -161,14 +160,14 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 }
 
 // setsOf returns the sets that hold what is to end, or may.
-func (r *reading) setsOf(s backend.Source) []string {
+func (r *reading) setsOf(s backend.Source) (sets []string) {
 	f := digit(protocol.FamilyOf(s.Address.Addr()))
-	var sets []string
-	for name := range r.table.sets {
-		lease, isLease := parseLeaseSet(name)
-		family, isBan := banned(name)
-		if s.State == backend.Open && isLease && lease.holders == f+"-"+s.Profile && lease.bits == s.Address.Bits() ||
-			s.State != backend.Open && isBan && family == f {
+	for name, set := range r.table.sets {
+		ends := set.is.holders == f && (set.is.what == bannedPrefix || set.is.what == fallPrefix)
+		if s.State == backend.Open {
+			ends = set.is.leases() && set.is.holders == f+"-"+s.Profile && set.is.bits == s.Address.Bits()
+		}
+		if ends {
 			sets = append(sets, name)
 		}
 	}

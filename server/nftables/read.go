@@ -11,9 +11,9 @@ import (
 
 // extent says what of the table is read, beside the names of what is in it.
 type extent struct {
-	rules    bool                   // all rules, limits, and elements that are part of the rules
-	chains   []string               // the rules of these chains
-	elements func(name string) bool // the elements of these sets that packets fill
+	rules    bool                 // all rules, limits, and elements that are part of the rules
+	chains   []string             // the rules of these chains
+	elements func(s setName) bool // the elements of these sets that packets fill
 }
 
 // readTries is how often a reading begins again because somebody changes rules meanwhile,
@@ -123,7 +123,7 @@ func (s socket) readParts(ctx context.Context, t *table, what extent) (err error
 		add := func(attrs []byte) { set.raw = append(set.raw, fixedElement(attrs)) }
 		switch {
 		case set.fixed && (what.rules || set.anonymous && t.needs(name)):
-		case !set.fixed && set.count != 0 && what.elements != nil && what.elements(name):
+		case !set.fixed && set.count != 0 && what.elements != nil && what.elements(set.is):
 			add = func(attrs []byte) {
 				if e, ok := parseElement(attrs); ok {
 					set.elements = append(set.elements, e)

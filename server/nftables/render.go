@@ -67,7 +67,7 @@ func render(in input) ruleset {
 func (r *renderer) handGiven() map[string][]int {
 	bits := map[string][]int{}
 	for _, name := range slices.Sorted(maps.Keys(r.given)) {
-		if s, ok := parseLeaseSet(name); ok && s.version == max(r.versions[s.holders], 1) {
+		if s := parseSetName(name); s.version == max(r.versions[s.holders], 1) {
 			bits[s.holders] = append(bits[s.holders], s.bits)
 		}
 	}

@@ -192,8 +192,7 @@ func (p *plan) commit(ctx context.Context, hold []*os.File) (sealed bool, err er
 // stale says whether the kernel refuses a text because it is not what the plan was made for:
 // somebody has changed rules.
 func stale(ctx context.Context, err error, generation uint32) error {
-	tool := new(backend.ToolError)
-	if !errors.As(err, &tool) {
+	if _, ok := errors.AsType[*backend.ToolError](err); !ok {
 		return err
 	}
 	t, unread := readTable(context.WithoutCancel(ctx), extent{})

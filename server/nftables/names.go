@@ -83,7 +83,7 @@ func (s setName) leases() bool { return s.what == opened || s.what == given }
 // String returns the name of a set of leases. What is usual is not in it.
 func (s setName) String() string {
 	name := s.what + s.holders
-	if s.bits != addressBits(s.holders) {
+	if s.bits != addressBits[s.holders[:1]] {
 		name += "." + strconv.Itoa(s.bits)
 	}
 	if s.version > 1 {
@@ -92,13 +92,8 @@ func (s setName) String() string {
 	return name
 }
 
-// addressBits is the length of an address of the family that holders are of.
-func addressBits(holders string) int {
-	if strings.HasPrefix(holders, digit(protocol.IPv4)) {
-		return protocol.IPv4.Bits()
-	}
-	return protocol.IPv6.Bits()
-}
+// addressBits is the length of an address, by the digit of its family.
+var addressBits = map[string]int{"4": 32, "6": 128}
 
 var setNames = regexp.MustCompile(`^(?:(open|given)([46]-[a-z0-9-]+)(?:\.(\d+))?(?:\.v(\d+))?|(position|banned|fall)([46])(?:\.\d+)?)$`)
 
@@ -109,7 +104,7 @@ func parseSetName(name string) setName {
 		return setName{}
 	}
 	s := setName{what: m[1] + m[5], holders: m[2] + m[6], version: 1}
-	s.bits = addressBits(s.holders)
+	s.bits = addressBits[s.holders[:1]]
 	if m[3] != "" {
 		s.bits, _ = strconv.Atoi(m[3]) // digits that we have written, as below
 	}
@@ -130,9 +125,4 @@ func usedSet(p *protocol.Profile, f protocol.Family) string { return "used" + ho
 func passedSet(p *protocol.Profile, f protocol.Family) string { return "passed" + holders(p, f) }
 
 // digit ends the names of what belongs to one family.
-func digit(f protocol.Family) string {
-	if f == protocol.IPv4 {
-		return "4"
-	}
-	return "6"
-}
+func digit(f protocol.Family) string { return strings.TrimPrefix(f.String(), "ipv") }

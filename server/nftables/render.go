@@ -3,6 +3,7 @@ package nftables
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -91,20 +92,16 @@ func (r *renderer) profiles() []*protocol.Profile {
 	return slices.CompactFunc(all, func(x, y *protocol.Profile) bool { return x.Name == y.Name })
 }
 
-// saddr is a packet's source as a key.
-func saddr(f protocol.Family) string {
-	if f == protocol.IPv4 {
-		return "ip saddr"
-	}
-	return "ip6 saddr"
+// field is one of a packet's IP header: a source is a key as `ip saddr`.
+func field(name string, f protocol.Family) string {
+	return map[protocol.Family]string{protocol.IPv4: "ip ", protocol.IPv6: "ip6 "}[f] + name
 }
+
+func saddr(f protocol.Family) string { return field("saddr", f) }
 
 // echo matches the knock icmp of a family.
 func echo(f protocol.Family) string {
-	if f == protocol.IPv4 {
-		return "icmp type echo-request"
-	}
-	return "icmpv6 type echo-request"
+	return map[protocol.Family]string{protocol.IPv4: "icmp", protocol.IPv6: "icmpv6"}[f] + " type echo-request"
 }
 
 // scope matches where a packet must come in; "" is anywhere.
@@ -114,11 +111,8 @@ func scope(s protocol.Scope, f protocol.Family) string {
 		parts = append(parts, `iifname "`+s.Interface+`"`)
 	}
 	if len(s.To) > 0 {
-		var to []string
-		for _, p := range protocol.PrefixesIn(s.To, f) {
-			to = append(to, p.String())
-		}
-		parts = append(parts, map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}[f]+" daddr { "+strings.Join(to, ", ")+" }")
+		to, _ := prefixes(s.To, f)
+		parts = append(parts, field("daddr", f)+to)
 	}
 	return strings.Join(parts, " ")
 }
@@ -128,11 +122,17 @@ func from(p *protocol.Profile, f protocol.Family) (match string, ok bool) {
 	if len(p.From) == 0 {
 		return "", true
 	}
-	var all []string
-	for _, prefix := range protocol.PrefixesIn(p.From, f) {
-		all = append(all, prefix.String())
+	all, ok := prefixes(p.From, f)
+	return saddr(f) + all, ok
+}
+
+// prefixes is a set of those that are of a family; ok is false where none is.
+func prefixes(all []netip.Prefix, f protocol.Family) (set string, ok bool) {
+	var texts []string
+	for _, p := range protocol.PrefixesIn(all, f) {
+		texts = append(texts, p.String())
 	}
-	return saddr(f) + " { " + strings.Join(all, ", ") + " }", len(all) > 0
+	return " { " + strings.Join(texts, ", ") + " }", len(texts) > 0
 }
 
 // times is how long an element lives in all, and has left; "" is for ever.

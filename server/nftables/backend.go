@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -38,7 +39,11 @@ func (Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, err
 	if err != nil {
 		return nil, err
 	}
-	is := &backend.Reading{Installed: r.installed(), Sources: r.sources(), Planner: r}
+	is := &backend.Reading{Sources: r.sources(), Planner: r}
+	is.Installed = backend.Installed{Profiles: r.about.profiles, Policy: r.about.policy, Unread: r.unread, Drift: r.drift}
+	if len(is.Profiles) > 0 {
+		is.Families = protocol.Families()
+	}
 	if err := r.readPositions(ctx, d, is); err != nil {
 		return nil, err
 	}
@@ -51,16 +56,14 @@ func (Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, err
 
 // read reads the table. marks are in the place of its seal, unless they are nil.
 func read(ctx context.Context, d backend.Depth, marks seal) (*reading, error) {
-	t, err := readTable(ctx, extent{
-		rules:    d.Rules || d.Positions > 0, // which say what a position's number means
-		chains:   []string{aboutChain, sealChain},
-		elements: func(s setName) bool { return holdsSources(s, d) },
-	})
+	rules := d.Rules || d.Positions > 0 // which say what a position's number means
+	t, err := readTable(ctx, extent{rules: rules, chains: []string{aboutChain, sealChain}, depth: d})
 	if err != nil {
 		return nil, err
 	}
 	r := newReading(t, d.Rules, marks)
-	if d.Rules && r.lost() {
+	if d.Rules && t.exists && r.about.next == 0 {
+		// Which number means which position is not known: none may be used again that a source may be in.
 		r.about.next, err = highest(ctx, t)
 		r.about.next++
 	}
@@ -74,7 +77,7 @@ const mostPositions = 1 << 16
 
 // readPositions counts the sources in a position, and lists the newest of those that it reads.
 func (r *reading) readPositions(ctx context.Context, d backend.Depth, is *backend.Reading) error {
-	var elements []element
+	var all []backend.Position
 	for _, f := range protocol.Families() {
 		name := positionPrefix + digit(f)
 		s := r.table.sets[name]
@@ -83,17 +86,21 @@ func (r *reading) readPositions(ctx context.Context, d backend.Depth, is *backen
 		}
 		count := s.count
 		if d.Positions > 0 {
-			read := 0
+			users, err := r.users(f)
+			if err != nil {
+				return err
+			}
+			before := len(all)
 			whole, err := stream(ctx, name, func(e element) bool {
-				elements = append(elements, e)
-				read++
-				return read < mostPositions
+				all = append(all, backend.Position{Address: e.Address, Users: users[e.Number],
+					Age: e.Timeout - e.Expires, Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0})
+				return len(all)-before < mostPositions
 			})
 			if err != nil {
 				return err
 			}
 			if whole { // the kernel's count has elements that it has yet to sweep
-				count = read
+				count = len(all) - before
 			}
 		}
 		if count < 0 || is.Positions < 0 {
@@ -102,12 +109,11 @@ func (r *reading) readPositions(ctx context.Context, d backend.Depth, is *backen
 			is.Positions += count
 		}
 	}
-	if d.Positions == 0 {
-		return nil
+	if d.Positions > 0 {
+		list, byProfile := backend.ListPositions(all, d.Positions)
+		is.Sources, is.Knocking = append(is.Sources, list...), byProfile
 	}
-	knocking, byProfile, err := r.knocking(elements, d.Positions)
-	is.Sources, is.Knocking = append(is.Sources, knocking...), byProfile
-	return err
+	return nil
 }
 
 // highest returns the highest number of a position that any source is in, or any rule names.

@@ -17,7 +17,7 @@ import (
 // moment of the commit, it would come back.
 func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 	for _, f := range protocol.Families() {
-		for _, p := range profilesOf(want, f) {
+		for _, p := range want.Of(f).Profiles {
 			old, name := r.about.profile(p.Name), v.lease(p, f)
 			s := r.table.sets[name]
 			if s == nil || old == nil || p.Lease == old.Lease || p.Once {
@@ -43,13 +43,6 @@ func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 	return all
 }
 
-func profilesOf(want backend.Want, f protocol.Family) []*protocol.Profile {
-	if a := want.Of(f); a != nil {
-		return a.Profiles
-	}
-	return nil
-}
-
 // versions returns those of the wanted profiles: the ones that are there, and for profiles
 // whose leases do not stay one that nothing in the kernel has.
 func (r *reading) versions(want backend.Want) versions {
@@ -59,7 +52,7 @@ func (r *reading) versions(want backend.Want) versions {
 	}
 	for _, f := range protocol.Families() {
 		stay := backend.Staying(r.about.profiles, want.Of(f))
-		for _, p := range profilesOf(want, f) {
+		for _, p := range want.Of(f).Profiles {
 			key := holders(p, f)
 			if v[key] = r.about.versions[key]; stay[p.Name] {
 				continue
@@ -77,7 +70,7 @@ func carried(want backend.Want, v versions) (lines []string, given map[string]bo
 	given = map[string]bool{}
 	for _, s := range want.Carried {
 		f := protocol.FamilyOf(s.Address.Addr())
-		for _, p := range profilesOf(want, f) {
+		for _, p := range want.Of(f).Profiles {
 			if p.Name != s.Profile || s.State != backend.Open || s.Address.Bits() > p.Prefix(f) {
 				continue
 			}

@@ -51,18 +51,6 @@ func newReading(t *table, rules bool, marks seal) *reading {
 	return r
 }
 
-// lost reports whether it is not known which number means which position: then no number may
-// be used again that a source may be in.
-func (r *reading) lost() bool { return r.table.exists && r.about.next == 0 }
-
-func (r *reading) installed() backend.Installed {
-	in := backend.Installed{Profiles: r.about.profiles, Policy: r.about.policy, Unread: r.unread, Drift: r.drift}
-	if len(in.Profiles) > 0 {
-		in.Families = protocol.Families()
-	}
-	return in
-}
-
 // holdsSources reports whether the elements of a set are part of a reading of that depth.
 func holdsSources(s setName, d backend.Depth) bool {
 	if s.what == "" || s.what == positionPrefix || !d.Leases || d.Family != protocol.Both && s.holders[:1] != digit(d.Family) {
@@ -107,29 +95,19 @@ func (r *reading) sources() []backend.Source {
 	return all
 }
 
-// knocking lists what the newest of the elements of the maps of positions stand for, and counts
-// all by profile.
-func (r *reading) knocking(elements []element, newest int) ([]backend.Source, map[string]int, error) {
-	users := map[protocol.Family]map[number][]protocol.Use{}
-	for _, f := range protocol.Families() {
-		a, err := protocol.Compile(r.about.profiles, f)
-		if err != nil {
-			return nil, nil, err
-		}
-		users[f] = map[number][]protocol.Use{}
-		for _, i := range stays(a) {
-			if n, ok := r.about.known[protocol.PathText(a.States[i].Path)]; ok {
-				users[f][n] = a.States[i].Users
-			}
+// users returns whose positions of a family the numbers mean.
+func (r *reading) users(f protocol.Family) (map[number][]protocol.Use, error) {
+	a, err := protocol.Compile(r.about.profiles, f)
+	if err != nil {
+		return nil, err
+	}
+	users := map[number][]protocol.Use{}
+	for _, i := range stays(a) {
+		if n, ok := r.about.known[protocol.PathText(a.States[i].Path)]; ok {
+			users[n] = a.States[i].Users
 		}
 	}
-	var all []backend.Position
-	for _, e := range elements {
-		all = append(all, backend.Position{Address: e.Address, Users: users[protocol.FamilyOf(e.Address)][e.Number],
-			Age: e.Timeout - e.Expires, Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0})
-	}
-	list, byProfile := backend.ListPositions(all, newest)
-	return list, byProfile, nil
+	return users, nil
 }
 
 // fill says how full each set is that holds anybody.

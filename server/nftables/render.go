@@ -36,7 +36,7 @@ func render(in input) ruleset {
 	r.next, r.known = max(in.next, 1), map[string]number{}
 	maps.Copy(r.known, in.known)
 	for _, f := range protocol.Families() {
-		if len(profilesOf(in.want, f)) > 0 {
+		if len(in.want.Of(f).Profiles) > 0 {
 			r.families = append(r.families, f)
 		}
 	}
@@ -87,7 +87,7 @@ func (r *renderer) number(a *protocol.Automaton, i int) number {
 
 // profiles returns the profiles of any family, by name.
 func (r *renderer) profiles() []*protocol.Profile {
-	all := slices.Concat(profilesOf(r.want, protocol.IPv4), profilesOf(r.want, protocol.IPv6))
+	all := slices.Concat(r.want.Of(protocol.IPv4).Profiles, r.want.Of(protocol.IPv6).Profiles)
 	slices.SortFunc(all, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
 	return slices.CompactFunc(all, func(x, y *protocol.Profile) bool { return x.Name == y.Name })
 }

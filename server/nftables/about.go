@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -71,14 +70,22 @@ func (in *installed) profile(name string) *protocol.Profile {
 // readAbout reads back what a commit wrote. An error means that the table was
 // changed by somebody else; then only the names of sets say anything.
 func readAbout(t *table) (*installed, error) {
-	none, about := &installed{input: input{given: t.givenSets()}}, t.chains[aboutChain]
+	sets := input{versions: versions{}, given: map[string]bool{}}
+	for name, s := range t.sets {
+		switch s.is.what {
+		case opened:
+			sets.versions[s.is.holders] = s.is.version
+		case given:
+			sets.given[name] = true
+		}
+	}
+	in, about := &installed{input: sets}, t.chains[aboutChain]
 	switch {
 	case len(t.chains) == 0:
-		return none, nil
+		return in, nil
 	case about == nil || len(about.comments) == 0:
-		return none, errors.New("chain about does not say any more what is installed: install it again")
+		return in, errors.New("chain about does not say any more what is installed: install it again")
 	}
-	in := &installed{input: input{versions: t.versions(), given: none.given}}
 	err := backend.ReadRecords(about.comments, func(kind, text string) (err error) {
 		text = strings.ReplaceAll(text, `'`, `"`)
 		switch kind {
@@ -96,43 +103,10 @@ func readAbout(t *table) (*installed, error) {
 		return err
 	})
 	if err != nil {
-		return none, fmt.Errorf("chain about: %w", err)
+		return &installed{input: sets}, fmt.Errorf("chain about: %w", err)
 	}
 	in.known = backend.Known(in.profiles, t.positions())
 	return in, nil
-}
-
-// versions reads which sets of leases each profile has.
-func (t *table) versions() versions {
-	v := versions{}
-	for name := range t.sets {
-		if set, ok := parseLeaseSet(name); ok && set.what == opened {
-			v[set.holders] = set.version
-		}
-	}
-	return v
-}
-
-// givenSets lists the sets of leases given by hand.
-func (t *table) givenSets() map[string]bool {
-	sets := map[string]bool{}
-	for name := range t.sets {
-		if set, ok := parseLeaseSet(name); ok && set.what == given {
-			sets[name] = true
-		}
-	}
-	return sets
-}
-
-// leaseSets lists the sets of leases, by whose they are, each profile's by name.
-func (t *table) leaseSets() map[string][]leaseSet {
-	all := map[string][]leaseSet{}
-	for _, name := range slices.Sorted(maps.Keys(t.sets)) {
-		if set, ok := parseLeaseSet(name); ok {
-			all[set.holders] = append(all[set.holders], set)
-		}
-	}
-	return all
 }
 
 // positions reads the numbers of positions from the comments of the rules that

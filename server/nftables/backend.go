@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -39,11 +39,14 @@ func (Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, err
 	if err != nil {
 		return nil, err
 	}
-	n, knocking, byProfile, err := r.readPositions(ctx, d)
-	if err != nil {
+	is := &backend.Reading{Sources: r.sources(), Planner: r}
+	is.Installed = backend.Installed{Profiles: r.about.profiles, Policy: r.about.policy, Unread: r.unread, Drift: r.drift}
+	if len(is.Profiles) > 0 {
+		is.Families = protocol.Families()
+	}
+	if err := r.readPositions(ctx, d, is); err != nil {
 		return nil, err
 	}
-	is := &backend.Reading{Installed: r.installed(), Sources: append(r.sources(), knocking...), Positions: n, Knocking: byProfile, Planner: r}
 	backend.Sort(is.Sources)
 	if d.Leases && d.Profile == "" {
 		is.Fill = r.table.fill()
@@ -53,16 +56,14 @@ func (Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, err
 
 // read reads the table. marks are in the place of its seal, unless they are nil.
 func read(ctx context.Context, d backend.Depth, marks seal) (*reading, error) {
-	t, err := readTable(ctx, extent{
-		rules:    d.Rules || d.Positions > 0, // which say what a position's number means
-		chains:   []string{aboutChain, sealChain},
-		elements: func(name string) bool { return holdsSources(name, d) },
-	})
+	rules := d.Rules || d.Positions > 0 // which say what a position's number means
+	t, err := readTable(ctx, extent{rules: rules, chains: []string{aboutChain, sealChain}, depth: d})
 	if err != nil {
 		return nil, err
 	}
 	r := newReading(t, d.Rules, marks)
-	if d.Rules && r.lost() {
+	if d.Rules && t.exists && r.about.next == 0 {
+		// Which number means which position is not known: none may be used again that a source may be in.
 		r.about.next, err = highest(ctx, t)
 		r.about.next++
 	}
@@ -75,39 +76,44 @@ func read(ctx context.Context, d backend.Depth, marks seal) (*reading, error) {
 const mostPositions = 1 << 16
 
 // readPositions counts the sources in a position, and lists the newest of those that it reads.
-func (r *reading) readPositions(ctx context.Context, d backend.Depth) (n int, all []backend.Source, byProfile map[string]int, err error) {
-	var elements []element
+func (r *reading) readPositions(ctx context.Context, d backend.Depth, is *backend.Reading) error {
+	var all []backend.Position
 	for _, f := range protocol.Families() {
 		name := positionPrefix + digit(f)
 		s := r.table.sets[name]
-		if s == nil || s.count == 0 || !of(d.Family, digit(f)) {
+		if s == nil || s.count == 0 || d.Family != protocol.Both && d.Family != f {
 			continue
 		}
-		read, whole := 0, false
+		count := s.count
 		if d.Positions > 0 {
-			whole, err = stream(ctx, name, func(e element) bool {
-				elements = append(elements, e)
-				read++
-				return read < mostPositions
+			users, err := r.users(f)
+			if err != nil {
+				return err
+			}
+			before := len(all)
+			whole, err := stream(ctx, name, func(e element) bool {
+				all = append(all, backend.Position{Address: e.Address, Users: users[e.Number],
+					Age: e.Timeout - e.Expires, Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0})
+				return len(all)-before < mostPositions
 			})
 			if err != nil {
-				return 0, nil, nil, err
+				return err
+			}
+			if whole { // the kernel's count has elements that it has yet to sweep
+				count = len(all) - before
 			}
 		}
-		switch {
-		case n < 0:
-		case whole: // the kernel's count has elements that it has yet to sweep
-			n += read
-		case s.count >= 0:
-			n += s.count
-		default:
-			n = -1
+		if count < 0 || is.Positions < 0 {
+			is.Positions = -1
+		} else {
+			is.Positions += count
 		}
 	}
 	if d.Positions > 0 {
-		all, byProfile, err = r.knocking(elements, d.Positions)
+		list, byProfile := backend.ListPositions(all, d.Positions)
+		is.Sources, is.Knocking = append(is.Sources, list...), byProfile
 	}
-	return n, all, byProfile, err
+	return nil
 }
 
 // highest returns the highest number of a position that any source is in, or any rule names.
@@ -116,8 +122,8 @@ func highest(ctx context.Context, t *table) (number, error) {
 	for _, n := range t.positions() {
 		top = max(top, n)
 	}
-	for name := range t.sets {
-		if !strings.HasPrefix(name, positionPrefix) {
+	for name, s := range t.sets {
+		if s.is.what != positionPrefix {
 			continue
 		}
 		if _, err := stream(ctx, name, func(e element) bool { top = max(top, e.Number); return true }); err != nil {
@@ -192,8 +198,7 @@ func (p *plan) commit(ctx context.Context, hold []*os.File) (sealed bool, err er
 // stale says whether the kernel refuses a text because it is not what the plan was made for:
 // somebody has changed rules.
 func stale(ctx context.Context, err error, generation uint32) error {
-	tool := new(backend.ToolError)
-	if !errors.As(err, &tool) {
+	if _, ok := errors.AsType[*backend.ToolError](err); !ok {
 		return err
 	}
 	t, unread := readTable(context.WithoutCancel(ctx), extent{})

@@ -5,7 +5,7 @@
 // One reading, one plan, one commit: [Backend.Read] asks the kernel over netlink
 // (netlink.go, read.go); what follows from that is pure, up to the plan, whose texts
 // [Backend.Commit] feeds to `nft -f` (backend.go, tool.go). The automata of both families
-// become a ruleset ([Render]), and a plan is what differs between that and the ruleset that
+// become a ruleset (render.go), and a plan is what differs between that and the ruleset that
 // is known to be in the kernel (transaction.go).
 //
 // # The seal

@@ -36,7 +36,7 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 	}
 	wanted := rules.byName()
 	for _, name := range slices.Sorted(maps.Keys(t.parts)) {
-		switch isHold := slices.ContainsFunc(holds(), func(h hold) bool { return chainKind+" "+h.chain == name }); {
+		switch isHold := slices.ContainsFunc(holds[:], func(h hold) bool { return chainKind+" "+h.chain == name }); {
 		case isHold:
 			say("%s is left of a commit that was interrupted, and shuts ports for everybody: install again", name)
 		case wanted[name] == nil && name != chainKind+" "+sealChain && !t.parts[name].anonymous:

@@ -203,20 +203,16 @@ func (r *renderer) open(prefix string, p *protocol.Profile, own bool, verdict st
 // is neither a first knock nor ends a position.
 func (r *renderer) backs() {
 	other := r.chain("other")
-	byKnock := map[string]*thing{}
 	var elements []string
 	for _, p := range r.profiles() {
 		if p.Close == nil {
 			continue
 		}
-		c := byKnock[p.Close.String()]
-		if c == nil {
-			c = r.chain(fmt.Sprintf("back-%s-%d", p.Close.Proto, p.Close.Port))
-			byKnock[p.Close.String()] = c
-			if p.Close.Proto != protocol.ICMP {
-				elements = append(elements, portKey(*p.Close)+" : jump "+c.name)
-			}
+		name := fmt.Sprintf("back-%s-%d", p.Close.Proto, p.Close.Port)
+		if r.byName[name] == nil && p.Close.Proto != protocol.ICMP {
+			elements = append(elements, portKey(*p.Close)+" : jump "+name)
 		}
+		c := r.chain(name)
 		r.each([]*protocol.Profile{p}, func(p *protocol.Profile, f protocol.Family, where string) {
 			c.add(p.Name+": lease given back", where, remove(r.versions.lease(p, f), key(p, f)))
 			if slices.Contains(r.hand[holders(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too

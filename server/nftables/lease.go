@@ -17,7 +17,7 @@ import (
 // moment of the commit, it would come back.
 func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 	for _, f := range protocol.Families() {
-		for _, p := range profilesOf(want, f) {
+		for _, p := range want.Of(f).Profiles {
 			old, name := r.about.profile(p.Name), v.lease(p, f)
 			s := r.table.sets[name]
 			if s == nil || old == nil || p.Lease == old.Lease || p.Once {
@@ -43,29 +43,21 @@ func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 	return all
 }
 
-func profilesOf(want backend.Want, f protocol.Family) []*protocol.Profile {
-	if a := want.Of(f); a != nil {
-		return a.Profiles
-	}
-	return nil
-}
-
 // versions returns those of the wanted profiles: the ones that are there, and for profiles
 // whose leases do not stay one that nothing in the kernel has.
 func (r *reading) versions(want backend.Want) versions {
-	v, sets := versions{}, r.table.leaseSets()
+	v, taken := versions{}, map[setName]bool{}
+	for _, s := range r.table.sets {
+		taken[setName{holders: s.is.holders, version: s.is.version}] = true
+	}
 	for _, f := range protocol.Families() {
-		a := want.Of(f)
-		if a == nil {
-			continue
-		}
-		stay := backend.Staying(r.about.profiles, a)
-		for _, p := range a.Profiles {
+		stay := backend.Staying(r.about.profiles, want.Of(f))
+		for _, p := range want.Of(f).Profiles {
 			key := holders(p, f)
 			if v[key] = r.about.versions[key]; stay[p.Name] {
 				continue
 			}
-			for v[key] = 1; slices.ContainsFunc(sets[key], func(s leaseSet) bool { return s.version == v[key] }); v[key]++ {
+			for v[key] = 1; taken[setName{holders: key, version: v[key]}]; v[key]++ {
 			}
 		}
 	}
@@ -78,7 +70,7 @@ func carried(want backend.Want, v versions) (lines []string, given map[string]bo
 	given = map[string]bool{}
 	for _, s := range want.Carried {
 		f := protocol.FamilyOf(s.Address.Addr())
-		for _, p := range profilesOf(want, f) {
+		for _, p := range want.Of(f).Profiles {
 			if p.Name != s.Profile || s.State != backend.Open || s.Address.Bits() > p.Prefix(f) {
 				continue
 			}
@@ -161,14 +153,14 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 }
 
 // setsOf returns the sets that hold what is to end, or may.
-func (r *reading) setsOf(s backend.Source) []string {
+func (r *reading) setsOf(s backend.Source) (sets []string) {
 	f := digit(protocol.FamilyOf(s.Address.Addr()))
-	var sets []string
-	for name := range r.table.sets {
-		lease, isLease := parseLeaseSet(name)
-		family, isBan := banned(name)
-		if s.State == backend.Open && isLease && lease.holders == f+"-"+s.Profile && lease.bits == s.Address.Bits() ||
-			s.State != backend.Open && isBan && family == f {
+	for name, set := range r.table.sets {
+		ends := set.is.holders == f && (set.is.what == bannedPrefix || set.is.what == fallPrefix)
+		if s.State == backend.Open {
+			ends = set.is.leases() && set.is.holders == f+"-"+s.Profile && set.is.bits == s.Address.Bits()
+		}
+		if ends {
 			sets = append(sets, name)
 		}
 	}

@@ -55,31 +55,35 @@ const (
 )
 
 func (v versions) set(what string, p *protocol.Profile, f protocol.Family, bits int) string {
-	return leaseSet{what, holders(p, f), bits, v[holders(p, f)]}.String()
+	return setName{what, holders(p, f), bits, v[holders(p, f)]}.String()
 }
 
 // rename returns the name that a set of leases has in these versions; another's stays.
 func (v versions) rename(name string) string {
-	s, ok := parseLeaseSet(name)
-	if !ok {
+	s := parseSetName(name)
+	if !s.leases() {
 		return name
 	}
 	s.version = v[s.holders]
 	return s.String()
 }
 
-// leaseSet is what the name of a set of leases says.
-type leaseSet struct {
-	what    string // opened or given
-	holders string
+// setName is what the name of a set says that holds leases, bans, falls or positions. It is
+// zero for all others: who has just used a lease, and the like, is nobody's to know.
+type setName struct {
+	what    string // as the name begins
+	holders string // of leases; else only the digit of the family
 	bits    int
 	version int
 }
 
-// String returns the name. What is usual is not in it.
-func (s leaseSet) String() string {
+// leases reports whether it is a set of leases.
+func (s setName) leases() bool { return s.what == opened || s.what == given }
+
+// String returns the name of a set of leases. What is usual is not in it.
+func (s setName) String() string {
 	name := s.what + s.holders
-	if s.bits != addressBits(s.holders) {
+	if s.bits != addressBits[s.holders[:1]] {
 		name += "." + strconv.Itoa(s.bits)
 	}
 	if s.version > 1 {
@@ -88,30 +92,26 @@ func (s leaseSet) String() string {
 	return name
 }
 
-// addressBits is the length of an address of the family that holders are of.
-func addressBits(holders string) int {
-	if strings.HasPrefix(holders, digit(protocol.IPv4)) {
-		return protocol.IPv4.Bits()
-	}
-	return protocol.IPv6.Bits()
-}
+// addressBits is the length of an address, by the digit of its family.
+var addressBits = map[string]int{"4": 32, "6": 128}
 
-var leaseName = regexp.MustCompile(`^(open|given)([46]-[a-z0-9-]+)(?:\.(\d+))?(?:\.v(\d+))?$`)
+var setNames = regexp.MustCompile(`^(?:(open|given)([46]-[a-z0-9-]+)(?:\.(\d+))?(?:\.v(\d+))?|(position|banned|fall)([46])(?:\.\d+)?)$`)
 
-// parseLeaseSet reads a name back; ok is false where it is that of another set.
-func parseLeaseSet(name string) (s leaseSet, ok bool) {
-	m := leaseName.FindStringSubmatch(name)
+// parseSetName reads a name back.
+func parseSetName(name string) setName {
+	m := setNames.FindStringSubmatch(name)
 	if m == nil {
-		return s, false
+		return setName{}
 	}
-	s = leaseSet{what: m[1], holders: m[2], bits: addressBits(m[2]), version: 1}
+	s := setName{what: m[1] + m[5], holders: m[2] + m[6], version: 1}
+	s.bits = addressBits[s.holders[:1]]
 	if m[3] != "" {
 		s.bits, _ = strconv.Atoi(m[3]) // digits that we have written, as below
 	}
 	if m[4] != "" {
 		s.version, _ = strconv.Atoi(m[4])
 	}
-	return s, true
+	return s
 }
 
 // takenSet is the set of the sources that are taking a lease of a profile with `once`.
@@ -125,9 +125,4 @@ func usedSet(p *protocol.Profile, f protocol.Family) string { return "used" + ho
 func passedSet(p *protocol.Profile, f protocol.Family) string { return "passed" + holders(p, f) }
 
 // digit ends the names of what belongs to one family.
-func digit(f protocol.Family) string {
-	if f == protocol.IPv4 {
-		return "4"
-	}
-	return "6"
-}
+func digit(f protocol.Family) string { return strings.TrimPrefix(f.String(), "ipv") }

@@ -141,7 +141,7 @@ func (r *reading) PutBack(text string) (backend.Plan, error) {
 	v := r.versions(want)
 	byHand := r.held()
 	for name := range then.Elements {
-		if s, ok := parseLeaseSet(name); ok && s.what == given {
+		if parseSetName(name).what == given {
 			byHand[v.rename(name)] = true
 		}
 	}

@@ -7,13 +7,15 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"knockkit/server/backend"
 )
 
 // extent says what of the table is read, beside the names of what is in it.
 type extent struct {
-	rules    bool                   // all rules, limits, and elements that are part of the rules
-	chains   []string               // the rules of these chains
-	elements func(name string) bool // the elements of these sets that packets fill
+	rules  bool          // all rules, limits, and elements that are part of the rules
+	chains []string      // the rules of these chains
+	depth  backend.Depth // the elements of sets that packets fill
 }
 
 // readTries is how often a reading begins again because somebody changes rules meanwhile,
@@ -25,9 +27,19 @@ const readTries = 20
 //
 // Errors: those of the context, [backend.ErrPrivilege].
 func readTable(ctx context.Context, what extent) (t *table, err error) {
-	err = untilQuiet(func(s *socket) error {
+	err = untilQuiet(func(s *socket) (err error) {
 		t = newTable()
-		return s.read(ctx, t, what)
+		if t.generation, err = s.generation(ctx); err != nil {
+			return err
+		}
+		if err = s.read(ctx, t, what); err != nil {
+			return err
+		}
+		now, err := s.generation(ctx)
+		if err == nil && now != t.generation {
+			err = errChanged
+		}
+		return err
 	})
 	if errors.Is(err, errAbsent) {
 		return newTable(), nil
@@ -56,20 +68,6 @@ func untilQuiet(read func(s *socket) error) error {
 	return err
 }
 
-func (s *socket) read(ctx context.Context, t *table, what extent) (err error) {
-	if t.generation, err = s.generation(ctx); err != nil {
-		return err
-	}
-	if err := s.readParts(ctx, t, what); err != nil {
-		return err
-	}
-	now, err := s.generation(ctx)
-	if err == nil && now != t.generation {
-		return errChanged
-	}
-	return err
-}
-
 // generation asks how often rules have been changed.
 func (s *socket) generation(ctx context.Context) (generation uint32, err error) {
 	err = s.ask(ctx, request{kind: unix.NFT_MSG_GETGEN}, func(_ byte, attrs []byte) error {
@@ -90,7 +88,7 @@ func ours(kind int, more ...[]byte) request {
 	return request{kind, unix.NFPROTO_INET, true, append(attribute(nftaTable, TableName), slices.Concat(more...)...)}
 }
 
-func (s *socket) readParts(ctx context.Context, t *table, what extent) (err error) {
+func (s *socket) read(ctx context.Context, t *table, what extent) (err error) {
 	dump := func(r request, add func(attrs []byte)) {
 		if err != nil {
 			return
@@ -123,7 +121,7 @@ func (s *socket) readParts(ctx context.Context, t *table, what extent) (err erro
 		add := func(attrs []byte) { set.raw = append(set.raw, fixedElement(attrs)) }
 		switch {
 		case set.fixed && (what.rules || set.anonymous && t.needs(name)):
-		case !set.fixed && set.count != 0 && what.elements != nil && what.elements(name):
+		case !set.fixed && set.count != 0 && holdsSources(set.is, what.depth):
 			add = func(attrs []byte) {
 				if e, ok := parseElement(attrs); ok {
 					set.elements = append(set.elements, e)

@@ -51,65 +51,32 @@ func newReading(t *table, rules bool, marks seal) *reading {
 	return r
 }
 
-// lost reports whether it is not known which number means which position: then no number may
-// be used again that a source may be in.
-func (r *reading) lost() bool { return r.table.exists && r.about.next == 0 }
-
-func (r *reading) installed() backend.Installed {
-	in := backend.Installed{Profiles: r.about.profiles, Policy: r.about.policy, Unread: r.unread, Drift: r.drift}
-	if len(in.Profiles) > 0 {
-		in.Families = protocol.Families()
-	}
-	return in
-}
-
-// holdsSources reports whether the elements of a set are part of a reading of that depth. Who has
-// just used a lease, and the like, is nobody's to know.
-func holdsSources(set string, d backend.Depth) bool {
-	if !d.Leases {
+// holdsSources reports whether the elements of a set are part of a reading of that depth.
+func holdsSources(s setName, d backend.Depth) bool {
+	if s.what == "" || s.what == positionPrefix || !d.Leases || d.Family != protocol.Both && s.holders[:1] != digit(d.Family) {
 		return false
 	}
-	if s, ok := parseLeaseSet(set); ok {
-		return (d.Profile == "" || s.holders[1:] == "-"+d.Profile) && of(d.Family, s.holders[:1])
-	}
-	family, isBan := banned(set)
-	return isBan && of(d.Family, family)
-}
-
-// of reports whether the family that a digit stands for is asked for.
-func of(asked protocol.Family, family string) bool {
-	return asked == protocol.Both || digit(asked) == family
-}
-
-// banned reports whether a set is of those who are banned or have fallen, and of which family.
-func banned(set string) (family string, ok bool) {
-	for _, prefix := range []string{bannedPrefix, fallPrefix} {
-		if rest, ok := strings.CutPrefix(set, prefix); ok && rest != "" {
-			return rest[:1], true
-		}
-	}
-	return "", false
+	return !s.leases() || d.Profile == "" || s.holders[1:] == "-"+d.Profile
 }
 
 // sources lists who holds a lease, is banned or has fallen, of the elements that were read.
 func (r *reading) sources() []backend.Source {
 	var all []backend.Source
 	fallen := map[netip.Addr]backend.Source{}
-	for name, s := range r.table.sets {
+	for _, s := range r.table.sets {
 		for _, e := range s.elements {
 			src := backend.Source{Address: netip.PrefixFrom(e.Address, e.Address.BitLen()), Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0}
-			set, isLease := parseLeaseSet(name)
 			switch {
-			case isLease:
-				p := r.about.profile(set.holders[2:])
-				if p == nil || set.version != max(r.about.versions[set.holders], 1) {
+			case s.is.leases():
+				p := r.about.profile(s.is.holders[2:])
+				if p == nil || s.is.version != max(r.about.versions[s.is.holders], 1) {
 					continue
 				}
 				src.Profile, src.State, src.Step, src.Steps = p.Name, backend.Open, len(p.Sequence), len(p.Sequence)
-				src.Address = netip.PrefixFrom(e.Address, set.bits)
-			case strings.HasPrefix(name, bannedPrefix):
+				src.Address = netip.PrefixFrom(e.Address, s.is.bits)
+			case s.is.what == bannedPrefix:
 				src.State = backend.Banned
-			case strings.HasPrefix(name, fallPrefix):
+			case s.is.what == fallPrefix:
 				src.State = backend.Fallen
 				if src.Left >= fallen[e.Address].Left {
 					fallen[e.Address] = src
@@ -128,29 +95,19 @@ func (r *reading) sources() []backend.Source {
 	return all
 }
 
-// knocking lists what the newest of the elements of the maps of positions stand for, and counts
-// all by profile.
-func (r *reading) knocking(elements []element, newest int) ([]backend.Source, map[string]int, error) {
-	users := map[protocol.Family]map[number][]protocol.Use{}
-	for _, f := range protocol.Families() {
-		a, err := protocol.Compile(r.about.profiles, f)
-		if err != nil {
-			return nil, nil, err
-		}
-		users[f] = map[number][]protocol.Use{}
-		for _, i := range stays(a) {
-			if n, ok := r.about.known[protocol.PathText(a.States[i].Path)]; ok {
-				users[f][n] = a.States[i].Users
-			}
+// users returns whose positions of a family the numbers mean.
+func (r *reading) users(f protocol.Family) (map[number][]protocol.Use, error) {
+	a, err := protocol.Compile(r.about.profiles, f)
+	if err != nil {
+		return nil, err
+	}
+	users := map[number][]protocol.Use{}
+	for _, i := range stays(a) {
+		if n, ok := r.about.known[protocol.PathText(a.States[i].Path)]; ok {
+			users[n] = a.States[i].Users
 		}
 	}
-	var all []backend.Position
-	for _, e := range elements {
-		all = append(all, backend.Position{Address: e.Address, Users: users[protocol.FamilyOf(e.Address)][e.Number],
-			Age: e.Timeout - e.Expires, Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0})
-	}
-	list, byProfile := backend.ListPositions(all, newest)
-	return list, byProfile, nil
+	return users, nil
 }
 
 // fill says how full each set is that holds anybody.
@@ -159,7 +116,7 @@ func (t *table) fill() []backend.Fill {
 	for _, name := range slices.Sorted(maps.Keys(t.sets)) {
 		s := t.sets[name]
 		entries, limit := max(s.count, len(s.elements)), setSize
-		if strings.HasPrefix(name, positionPrefix) {
+		if s.is.what == positionPrefix {
 			limit = positionsSize
 		}
 		if !s.fixed && entries > 0 {

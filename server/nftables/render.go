@@ -3,6 +3,7 @@ package nftables
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func render(in input) ruleset {
 	r.next, r.known = max(in.next, 1), map[string]number{}
 	maps.Copy(r.known, in.known)
 	for _, f := range protocol.Families() {
-		if len(profilesOf(in.want, f)) > 0 {
+		if len(in.want.Of(f).Profiles) > 0 {
 			r.families = append(r.families, f)
 		}
 	}
@@ -67,7 +68,7 @@ func render(in input) ruleset {
 func (r *renderer) handGiven() map[string][]int {
 	bits := map[string][]int{}
 	for _, name := range slices.Sorted(maps.Keys(r.given)) {
-		if s, ok := parseLeaseSet(name); ok && s.version == max(r.versions[s.holders], 1) {
+		if s := parseSetName(name); s.version == max(r.versions[s.holders], 1) {
 			bits[s.holders] = append(bits[s.holders], s.bits)
 		}
 	}
@@ -86,25 +87,21 @@ func (r *renderer) number(a *protocol.Automaton, i int) number {
 
 // profiles returns the profiles of any family, by name.
 func (r *renderer) profiles() []*protocol.Profile {
-	all := slices.Concat(profilesOf(r.want, protocol.IPv4), profilesOf(r.want, protocol.IPv6))
+	all := slices.Concat(r.want.Of(protocol.IPv4).Profiles, r.want.Of(protocol.IPv6).Profiles)
 	slices.SortFunc(all, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
 	return slices.CompactFunc(all, func(x, y *protocol.Profile) bool { return x.Name == y.Name })
 }
 
-// saddr is a packet's source as a key.
-func saddr(f protocol.Family) string {
-	if f == protocol.IPv4 {
-		return "ip saddr"
-	}
-	return "ip6 saddr"
+// field is one of a packet's IP header: a source is a key as `ip saddr`.
+func field(name string, f protocol.Family) string {
+	return map[protocol.Family]string{protocol.IPv4: "ip ", protocol.IPv6: "ip6 "}[f] + name
 }
+
+func saddr(f protocol.Family) string { return field("saddr", f) }
 
 // echo matches the knock icmp of a family.
 func echo(f protocol.Family) string {
-	if f == protocol.IPv4 {
-		return "icmp type echo-request"
-	}
-	return "icmpv6 type echo-request"
+	return map[protocol.Family]string{protocol.IPv4: "icmp", protocol.IPv6: "icmpv6"}[f] + " type echo-request"
 }
 
 // scope matches where a packet must come in; "" is anywhere.
@@ -114,11 +111,8 @@ func scope(s protocol.Scope, f protocol.Family) string {
 		parts = append(parts, `iifname "`+s.Interface+`"`)
 	}
 	if len(s.To) > 0 {
-		var to []string
-		for _, p := range protocol.PrefixesIn(s.To, f) {
-			to = append(to, p.String())
-		}
-		parts = append(parts, map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}[f]+" daddr { "+strings.Join(to, ", ")+" }")
+		to, _ := prefixes(s.To, f)
+		parts = append(parts, field("daddr", f)+to)
 	}
 	return strings.Join(parts, " ")
 }
@@ -128,11 +122,17 @@ func from(p *protocol.Profile, f protocol.Family) (match string, ok bool) {
 	if len(p.From) == 0 {
 		return "", true
 	}
-	var all []string
-	for _, prefix := range protocol.PrefixesIn(p.From, f) {
-		all = append(all, prefix.String())
+	all, ok := prefixes(p.From, f)
+	return saddr(f) + all, ok
+}
+
+// prefixes is a set of those that are of a family; ok is false where none is.
+func prefixes(all []netip.Prefix, f protocol.Family) (set string, ok bool) {
+	var texts []string
+	for _, p := range protocol.PrefixesIn(all, f) {
+		texts = append(texts, p.String())
 	}
-	return saddr(f) + " { " + strings.Join(all, ", ") + " }", len(all) > 0
+	return " { " + strings.Join(texts, ", ") + " }", len(texts) > 0
 }
 
 // times is how long an element lives in all, and has left; "" is for ever.

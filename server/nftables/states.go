@@ -132,22 +132,13 @@ func (r *renderer) reply(a *protocol.Automaton, i int) {
 	if s.Reply == protocol.ReplyContinue {
 		return
 	}
+	verdicts := map[protocol.Reply]string{protocol.ReplyAccept: "accept", protocol.ReplyDrop: "drop", protocol.ReplyReject: reject(s.Last().Proto)}
 	for _, u := range s.Users {
 		if match, ok := from(u.Profile, a.Family); ok {
 			match = cmp.Or(match, "meta nfproto "+a.Family.String())
-			r.last(a, i).add(fmt.Sprintf("%s: reply %s", u, s.Reply), match, replyVerdict(s))
+			r.last(a, i).add(fmt.Sprintf("%s: reply %s", u, s.Reply), match, verdicts[s.Reply])
 		}
 	}
-}
-
-func replyVerdict(s *protocol.State) string {
-	switch {
-	case s.Reply == protocol.ReplyAccept:
-		return "accept"
-	case s.Reply == protocol.ReplyDrop:
-		return "drop"
-	}
-	return reject(s.Last().Proto)
 }
 
 // reject answers as a host does where nothing listens.

@@ -39,6 +39,7 @@ type part struct {
 	inRules  []string // sets that belong to one rule each, in the order of the rules
 
 	// Of a set or map:
+	is        setName
 	fixed     bool // its elements are part of the rules, not put there by packets
 	anonymous bool // it belongs to one rule
 	count     int  // how many elements it has, with some that are over; -1: the kernel does not say
@@ -141,6 +142,7 @@ func (t *table) addSet(attrs []byte) {
 	}
 	s := t.add(kind, attrs, unix.NFTA_SET_NAME, unix.NFTA_SET_FLAGS, unix.NFTA_SET_KEY_TYPE, unix.NFTA_SET_KEY_LEN, unix.NFTA_SET_DATA_TYPE,
 		unix.NFTA_SET_DATA_LEN, unix.NFTA_SET_DESC, unix.NFTA_SET_TIMEOUT)
+	s.is = parseSetName(s.name)
 	s.fixed, s.anonymous = flags&unix.NFT_SET_TIMEOUT == 0, flags&unix.NFT_SET_ANONYMOUS != 0
 	if count := valueOf(attrs, nftaSetCount); count != nil {
 		s.count = int(numberOf(count))

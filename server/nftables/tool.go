@@ -77,7 +77,7 @@ var rejectEarly = need{"rejecting before routing (Linux 5.9)",
 func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
 	needs := needs[:]
 	answers := func(p *protocol.Profile) bool { return early(p) && (p.Closed == protocol.ClosedReject || p.Cut) }
-	if slices.ContainsFunc(slices.Concat(profilesOf(want, protocol.IPv4), profilesOf(want, protocol.IPv6)), answers) {
+	if slices.ContainsFunc(slices.Concat(want.Of(protocol.IPv4).Profiles, want.Of(protocol.IPv6).Profiles), answers) {
 		needs = append(needs, rejectEarly)
 	}
 	texts := make([]string, len(needs))

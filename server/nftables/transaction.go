@@ -112,7 +112,7 @@ func removal(chain string) string {
 func (t *table) transactions(was, want ruleset) (before []string, main, behind string) {
 	var chains ruleset
 	apart := []string{sealChain}
-	for _, h := range holds() {
+	for _, h := range holds {
 		keys := t.contested(was, want, h.gates)
 		if len(keys) == 0 {
 			continue
@@ -137,11 +137,9 @@ func (t *table) transactions(was, want ruleset) (before []string, main, behind s
 type hold struct{ chain, gates, hook, where string }
 
 // holds are those in front of the gates of the input, and of those before destination NAT.
-func holds() []hold {
-	return []hold{
-		{"hold", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
-		{"hold-early", "early-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
-	}
+var holds = [...]hold{
+	{"hold", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
+	{"hold-early", "early-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
 }
 
 // contested returns the keys of a map of gates, and of that of its ranges, that go and

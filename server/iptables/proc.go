@@ -108,11 +108,15 @@ func (t *ticker) tick() (uint64, time.Time, error) {
 		probe = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	name := clockOf(t.family)
-	if err := (write{name, "+", probe}).do(); err != nil {
-		return 0, time.Time{}, err
-	}
+	err := write{name, "+", probe}.do()
 	now := time.Now()
-	entries, err := readTable(name)
+	var entries []Entry
+	if err == nil {
+		entries, err = readTable(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, backend.ErrNotInstalled) { // flushed a moment ago
+		err = backend.ErrStale
+	}
 	if err != nil {
 		return 0, time.Time{}, err
 	}

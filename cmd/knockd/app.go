@@ -58,6 +58,17 @@ type host struct {
 	runs     string         // the backend that a service opened last
 }
 
+// on is a command's action that begins with the configuration.
+func on(do func(h *host) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		h, err := open(c)
+		if err != nil {
+			return err
+		}
+		return do(h)
+	}
+}
+
 // open reads the configuration of the command line.
 func open(c *cli.Context) (*host, error) {
 	h := &host{words: say.To("knockd", c.App.ErrWriter), c: c}

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/urfave/cli/v2"
-
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/protocol"
@@ -15,11 +13,8 @@ import (
 )
 
 // checkProfiles reports everything that is wrong: in each file, and between them.
-func checkProfiles(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func checkProfiles(h *host) error {
+	c := h.c
 	entries, err := h.entries(c.Args().Slice())
 	if err != nil {
 		return err

@@ -22,15 +22,12 @@ Example:
   knockd doctor
   knockd doctor --json | jq '.[] | select(.severity == "broken")'`,
 		Flags:  []cli.Flag{jsonFlag()},
-		Action: examine,
+		Action: on(examine),
 	}
 }
 
-func examine(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func examine(h *host) error {
+	c := h.c
 	files, broken, err := h.files()
 	if err != nil {
 		return err
@@ -60,10 +57,20 @@ func printFindings(c *cli.Context, found []doctor.Finding) error {
 			lines = append(lines, []string{"", "", "why: " + f.Why})
 		}
 		if f.Todo != "" {
-			lines = append(lines, []string{"", "", "do:  " + f.Todo})
+			lines = append(lines, []string{"", "", "do:  " + pasted(c, f.Todo)})
 		}
 	}
 	return say.Columns(c.App.Writer, lines)
+}
+
+// pasted returns a text whose commands work as they stand: on the configuration that was typed.
+func pasted(c *cli.Context, text string) string {
+	if dir := c.String("config"); dir != "" {
+		for _, name := range []string{"install", "remove", "profile", "doctor"} {
+			text = strings.ReplaceAll(text, "knockd "+name, command.Shell([]string{"knockd", "--config", dir, name}))
+		}
+	}
+	return text
 }
 
 // summary counts: "1 broken, 2 warnings, 1 note".

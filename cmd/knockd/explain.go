@@ -28,7 +28,7 @@ Example:
 			&cli.StringFlag{Name: "family", Usage: "`F`: ipv4 or ipv6", Value: "ipv4"},
 			&cli.StringFlag{Name: "from", Usage: "the source's `ADDR`, for profiles with from"},
 		},
-		Action: explain,
+		Action: on(explain),
 	}
 }
 
@@ -42,11 +42,8 @@ type eventLine struct {
 	Granted []string `json:"granted"`
 }
 
-func explain(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func explain(h *host) error {
+	c := h.c
 	events := strings.Fields(strings.Join(command.Rest(c), " "))
 	if len(events) == 0 {
 		return command.Usagef("for example: knockd explain mysql -- icmp echo/tcp", "no knocks: they follow a --")

@@ -26,7 +26,7 @@ Example:
   knockd grant mysql 198.51.100.7
   knockd grant mysql 198.51.100.0/24 --for 30m`,
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "for", Usage: "for `TIME` instead of the profile's lease, as 30m or 2d"}},
-		Action: grant,
+		Action: on(grant),
 	}
 }
 
@@ -67,11 +67,8 @@ func nameAndWho(c *cli.Context) (name string, who netip.Prefix, err error) {
 	return c.Args().First(), who, err
 }
 
-func grant(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func grant(h *host) error {
+	c := h.c
 	name, who, err := nameAndWho(c)
 	if err != nil {
 		return err
@@ -136,15 +133,12 @@ Example:
 			&cli.BoolFlag{Name: "all", Usage: "end all leases of the profile"},
 			&cli.BoolFlag{Name: "cut", Usage: "end the connections that the leases opened"},
 		},
-		Action: revoke,
+		Action: on(revoke),
 	}
 }
 
-func revoke(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func revoke(h *host) error {
+	c := h.c
 	name, who, err := nameAndWho(c)
 	if err != nil {
 		return err

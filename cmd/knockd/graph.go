@@ -18,15 +18,12 @@ func graphCommand() *cli.Command {
 			&cli.StringFlag{Name: "format", Usage: "`F`: mermaid or dot", Value: "mermaid"},
 			&cli.StringFlag{Name: "family", Usage: "`F`: ipv4 or ipv6", Value: "ipv4"},
 		},
-		Action: graph,
+		Action: on(graph),
 	}
 }
 
-func graph(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func graph(h *host) error {
+	c := h.c
 	draw := map[string]func(*protocol.Automaton) string{"mermaid": protocol.Mermaid, "dot": protocol.Dot}[c.String("format")]
 	if draw == nil {
 		return command.Usagef("mermaid or dot", "there is no format %q", c.String("format"))

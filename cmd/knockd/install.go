@@ -29,15 +29,12 @@ func renderCommand() *cli.Command {
 			&cli.StringFlag{Name: "backend", Usage: "render for backend `B`: iptables or nftables"},
 			&cli.StringFlag{Name: "family", Usage: "only `F`: ipv4 or ipv6"},
 		},
-		Action: render,
+		Action: on(render),
 	}
 }
 
-func render(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func render(h *host) error {
+	c := h.c
 	family, err := familyFlag(c)
 	if err != nil {
 		return err
@@ -103,15 +100,12 @@ Example:
 			&cli.DurationFlag{Name: "try", DefaultText: "none", Usage: "put the old rules back after `TIME` unless you confirm"},
 			&cli.BoolFlag{Name: "allow-lockout", Usage: "close the port of your own SSH session"},
 		},
-		Action: install,
+		Action: on(install),
 	}
 }
 
-func install(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func install(h *host) error {
+	c := h.c
 	if c.IsSet("try") && c.Duration("try") < time.Second {
 		return command.Usagef("for example --try 30s", "--try %s is too short to confirm anything", c.Duration("try"))
 	}
@@ -278,15 +272,12 @@ func removeCommand() *cli.Command {
 		ArgsUsage:   "[NAME...]",
 		Description: "The files stay. Leases of what is removed end; other profiles keep theirs.\n\nExample:\n  knockd remove mysql\n  knockd remove --all",
 		Flags:       []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "remove everything that knockd installed"}},
-		Action:      remove,
+		Action:      on(remove),
 	}
 }
 
-func remove(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func remove(h *host) error {
+	c := h.c
 	switch {
 	case c.NArg() == 0 && !c.Bool("all"):
 		return command.Usagef("name profiles, or say --all", "nothing to remove was named")

@@ -26,7 +26,7 @@ func profileCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: newProfile,
 				Description: "Example:\n  knockd profile new mysql"},
-			{Name: "list", Usage: "list the profile files", Action: listProfiles,
+			{Name: "list", Usage: "list the profile files", Action: on(listProfiles),
 				Flags:       []cli.Flag{jsonFlag()},
 				Description: "Example:\n  knockd profile list --json"},
 			{Name: "show", Usage: "print a profile's file", ArgsUsage: "NAME", Action: showProfile,
@@ -36,7 +36,7 @@ func profileCommand() *cli.Command {
 				Description: "Example:\n  knockd profile add examples/mysql.toml"},
 			{Name: "remove", Usage: "remove a profile's file (installed rules stay: see knockd remove)", ArgsUsage: "NAME", Action: removeProfile,
 				Description: "Example:\n  knockd profile remove mysql"},
-			{Name: "check", Usage: "say what is wrong with profiles: those named, or all, alone and together", ArgsUsage: "[NAME|FILE...]", Action: checkProfiles,
+			{Name: "check", Usage: "say what is wrong with profiles: those named, or all, alone and together", ArgsUsage: "[NAME|FILE...]", Action: on(checkProfiles),
 				Description: "Example:\n  knockd profile check\n  knockd profile check ./mysql.toml"},
 		},
 	}
@@ -159,11 +159,8 @@ func lineOf(e config.Entry) profileLine {
 	return l
 }
 
-func listProfiles(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func listProfiles(h *host) error {
+	c := h.c
 	entries, err := h.folders.List()
 	if err != nil {
 		return usage(err)

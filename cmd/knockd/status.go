@@ -34,7 +34,7 @@ Example:
 			jsonFlag(),
 			&cli.BoolFlag{Name: "check", Usage: "exit 1 unless every enabled profile, of those named, is in force"},
 		},
-		Action: status,
+		Action: on(status),
 	}
 }
 
@@ -48,11 +48,8 @@ type sourceLine struct {
 	ExpiresIn *float64 `json:"expires_in"` // seconds; null: no end
 }
 
-func status(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func status(h *host) error {
+	c := h.c
 	files, broken, err := h.files()
 	if err != nil {
 		return err

@@ -18,16 +18,14 @@ func unbanCommand() *cli.Command {
 		ArgsUsage:   "ADDR|PREFIX|--all",
 		Description: "The falls that were counted so far are forgotten too.\n\nExample:\n  knockd unban 198.51.100.7\n  knockd unban --all",
 		Flags:       []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "lift all bans"}},
-		Action:      unban,
+		Action:      on(unban),
 	}
 }
 
-func unban(c *cli.Context) error {
-	h, err := open(c)
-	if err != nil {
-		return err
-	}
+func unban(h *host) error {
+	c := h.c
 	var who netip.Prefix
+	var err error
 	switch all := c.Bool("all"); {
 	case c.NArg() == 0 && !all:
 		return command.Help(c)

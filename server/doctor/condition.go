@@ -65,16 +65,29 @@ func (t terms) without(gone terms) terms {
 	}
 	those := gone.only
 	for _, u := range gone.unless {
-		those = joined(those, []string{condition{words: u}.not().words})
+		if u != more {
+			u = condition{words: u}.not().words
+		}
+		those = joined(those, []string{u})
 	}
 	return terms{t.only, joined(t.unless, []string{strings.Join(those, " and ")})}
 }
 
+// more stands in terms for the texts behind the first few: a chain may have thousands of rules.
+const more = "…"
+
 // joined returns both lists as one, each text once.
 func joined(a, b []string) []string {
+	const few = 8
 	all := a[:len(a):len(a)]
 	for _, text := range b {
-		if !slices.Contains(all, text) {
+		switch {
+		case len(all) > few:
+			return all
+		case slices.Contains(all, text):
+		case len(all) == few:
+			all = append(all, more)
+		default:
 			all = append(all, text)
 		}
 	}

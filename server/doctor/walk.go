@@ -201,24 +201,22 @@ func (h host) walkBehind(c *chain, p Packet) []outcome {
 // the way through that chain only.
 func keepsAway(found []outcome) []outcome {
 	var all []outcome
-	var accepted []terms
+	var left terms
 	for _, o := range found {
 		switch o.verdict {
 		case accept:
-			accepted = append(accepted, o.terms)
+			left = left.without(o.terms)
 		case drop, divert:
-			all = append(all, o.but(accepted))
+			all = append(all, o.but(left))
 		}
 	}
 	return all
 }
 
-// but weakens an outcome by what rules before it have accepted on some terms.
-func (o outcome) but(accepted []terms) outcome {
-	for _, t := range accepted {
-		o.terms = o.terms.without(t)
-		o.certain = false
-	}
+// but narrows an outcome to the packets that rules before it have not accepted.
+func (o outcome) but(left terms) outcome {
+	o.terms = terms{joined(o.terms.only, left.only), joined(o.terms.unless, left.unless)}
+	o.certain = o.terms.certain()
 	return o
 }
 
@@ -238,13 +236,13 @@ func tied(found []outcome) []outcome {
 // ends returns a chain's certain end, where that is a drop: weaker when a rule before
 // it accepts some packets.
 func ends(found []outcome) []outcome {
-	var accepted []terms
+	var left terms
 	for _, o := range found {
 		if o.verdict == accept && !o.certain {
-			accepted = append(accepted, o.terms)
+			left = left.without(o.terms)
 		}
 		if o.certain && o.verdict == drop {
-			return []outcome{o.but(accepted)}
+			return []outcome{o.but(left)}
 		}
 	}
 	return nil

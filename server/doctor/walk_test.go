@@ -1,9 +1,11 @@
 package doctor
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -211,4 +213,25 @@ func words(found []outcome) string {
 		all = append(all, word)
 	}
 	return strings.Join(all, " ")
+}
+
+// TestAChainOfThousandsOfRulesIsFollowedInTime: of what many rules accept, the first are said.
+func TestAChainOfThousandsOfRulesIsFollowedInTime(t *testing.T) {
+	var rules strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&rules, "-A INPUT -s 10.%d.%d.1/32 -j %s\n", i/250, i%250, []string{"ACCEPT", "DROP", "RETURN"}[i%3])
+	}
+	chains, err := chainsOf("iptables-nft", protocol.IPv4, "*filter\n:INPUT DROP [0:0]\n"+rules.String()+"COMMIT\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
+	start := time.Now()
+	found := keepsAway(hostOf(chains).walk(chains[0], p))
+	if took := time.Since(start); len(found) < 6_000 || took > 5*time.Second {
+		t.Errorf("%d outcomes after %s", len(found), took)
+	}
+	if said := found[len(found)-1].terms.String(); len(said) > 3_000 || !strings.Contains(said, "…") {
+		t.Errorf("the terms: %s", said)
+	}
 }

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -101,34 +102,23 @@ func (all parsedProfiles) parse(record string) (*protocol.Profile, error) {
 // readAbout reads the rules of KNOCKD-ABOUT back. An error means that somebody else has
 // changed the chain; what is returned is then as much of it as can be read.
 func readAbout(f protocol.Family, rules []string, parsed parsedProfiles) (*about, error) {
-	in := &about{Known: map[string]string{}, Leases: map[string]string{}, Holders: map[string]string{}}
+	in := &about{Leases: map[string]string{}, Holders: map[string]string{}}
 	positions := map[string]string{} // "mysql 1/3" → table
-	records := backend.Records{}
+	var records []string
 	var failed error
 	for _, rule := range rules {
 		args, err := save.Args(rule)
-		if err == nil {
-			comment := argument(args, "--comment")
-			if kind, rest, _ := strings.Cut(comment, " "); kind == aboutTable {
-				err = in.table(f, rest, positions)
-			} else {
-				err = in.collect(records, parsed, kind, comment)
-			}
+		comment := argument(args, "--comment")
+		switch kind, rest, _ := strings.Cut(comment, " "); kind {
+		case aboutTable:
+			err = in.table(f, rest, positions)
+		case aboutSettings, aboutProfile, aboutGiven:
+			records = append(records, comment)
 		}
-		if failed == nil {
-			failed = err
-		}
+		failed = cmp.Or(failed, err)
 	}
-	if failed == nil {
-		failed = records.Whole()
-	}
-	for _, p := range in.Profiles {
-		for i := range p.Sequence {
-			if name, ok := positions[protocol.Use{Profile: p, Step: i + 1}.String()]; ok {
-				in.Known[protocol.PathText(p.Path(i+1))] = name
-			}
-		}
-	}
+	failed = cmp.Or(failed, backend.ReadRecords(records, func(kind, text string) error { return in.read(parsed, kind, text) }))
+	in.Known = backend.Known(in.Profiles, positions)
 	if failed != nil {
 		failed = fmt.Errorf("%s: %w", chainAbout, failed)
 	}
@@ -158,27 +148,21 @@ func (in *about) table(f protocol.Family, record string, positions map[string]st
 	return nil
 }
 
-// collect reads a record when the comment is its last piece.
-func (in *about) collect(records backend.Records, parsed parsedProfiles, kind, comment string) error {
-	if kind != aboutSettings && kind != aboutProfile && kind != aboutGiven {
-		return nil
-	}
-	_, whole, err := records.Add(comment)
-	switch {
-	case err != nil || whole == "":
-	case kind == aboutSettings:
+// read reads a record.
+func (in *about) read(parsed parsedProfiles, kind, text string) (err error) {
+	switch kind {
+	case aboutSettings:
 		var rec backend.PolicyRecord
-		if err = json.Unmarshal([]byte(whole), &rec); err == nil {
-			in.Policy = rec.Policy()
-		}
-	case kind == aboutProfile:
+		err = json.Unmarshal([]byte(text), &rec)
+		in.Policy = rec.Policy()
+	case aboutProfile:
 		var p *protocol.Profile
-		if p, err = parsed.parse(whole); err == nil {
+		if p, err = parsed.parse(text); err == nil {
 			in.Profiles = append(in.Profiles, p)
 		}
 	default:
 		var g grant
-		if g, err = parseGrant(whole); err == nil {
+		if g, err = parseGrant(text); err == nil {
 			in.Grants = append(in.Grants, g)
 		}
 	}

@@ -45,9 +45,18 @@ func (r *renderer) portChains() {
 
 // giveBack ends the lease of the source: its close knock came.
 func (r *renderer) giveBack(p *protocol.Profile) []rule {
+	return r.inScope([]*protocol.Profile{p}, func(p *protocol.Profile) rule {
+		return rule{r.lease(p).remove(), note("%s: lease given back", p.Name)}
+	})
+}
+
+// inScope returns a rule of each profile for each of the places where its packets come in.
+func (r *renderer) inScope(profiles []*protocol.Profile, of func(p *protocol.Profile) rule) []rule {
 	var rules []rule
-	for _, in := range scope(p.ScopeIn(r.family)) {
-		rules = append(rules, rule{in, r.lease(p).remove(), note("%s: lease given back", p.Name)})
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			rules = append(rules, of(p).with(in))
+		}
 	}
 	return rules
 }
@@ -62,22 +71,16 @@ func (r *renderer) maybe(p *protocol.Profile) string {
 
 // gateRules ask each profile of the port for a lease, and then shut.
 func (r *renderer) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
-	var rules []rule
-	for _, p := range profiles {
-		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, r.maybe(p), note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)})
-		}
-	}
-	for _, p := range byStrictness(profiles) {
+	asks := r.inScope(profiles, func(p *protocol.Profile) rule {
+		return rule{r.maybe(p), note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)}
+	})
+	return append(asks, r.inScope(byStrictness(profiles), func(p *protocol.Profile) rule {
 		verdict := goTo + chainName(prefixShut, p.Name, 0)
 		if p.Closed == protocol.ClosedContinue {
 			verdict = "-j RETURN"
 		}
-		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, note("%s: closed", p.Name), verdict})
-		}
-	}
-	return rules
+		return rule{note("%s: closed", p.Name), verdict}
+	})...)
 }
 
 // byStrictness orders profiles that open one port by what `closed` says: the
@@ -90,16 +93,12 @@ func byStrictness(profiles []*protocol.Profile) []*protocol.Profile {
 
 // closedRules say what a packet gets that is no event.
 func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
-	var rules []rule
-	for _, p := range byStrictness(profiles) {
+	return r.inScope(byStrictness(profiles), func(p *protocol.Profile) rule {
 		verdict := map[protocol.Closed]string{
 			protocol.ClosedDrop: "-j DROP", protocol.ClosedReject: r.reject(proto), protocol.ClosedContinue: "-j RETURN",
 		}[p.Closed]
-		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, note("%s: closed", p.Name), verdict})
-		}
-	}
-	return rules
+		return rule{note("%s: closed", p.Name), verdict}
+	})
 }
 
 // gates fills the chains that belong to one profile each, and those for packets

@@ -83,12 +83,9 @@ func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 			}
 		}
 	}
-	for _, p := range profiles {
-		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, note("%s: closed", p.Name), goTo + chainName(prefixPreShut, p.Name, 0)})
-		}
-	}
-	return rules
+	return append(rules, r.inScope(profiles, func(p *protocol.Profile) rule {
+		return rule{note("%s: closed", p.Name), goTo + chainName(prefixPreShut, p.Name, 0)}
+	})...)
 }
 
 // preroutingShut fills KNOCKD-PRE-SHUT-…. The kernel has no REJECT in front of NAT.

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -26,29 +27,16 @@ func ParseRecent(text string) ([]Entry, error) {
 			continue
 		}
 		fields := strings.Fields(line)
-		src, ok := strings.CutPrefix(fields0(fields), "src=")
-		seen := argument(fields, "last_seen:")
-		if !ok || seen == "" {
-			return nil, fmt.Errorf("line %d is not one of a recency table: %q", n+1, line)
-		}
+		src, ok := strings.CutPrefix(line, "src=")
+		src, _, _ = strings.Cut(src, " ")
 		addr, err := netip.ParseAddr(src)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n+1, err)
-		}
-		at, err := strconv.ParseUint(seen, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: last_seen: %w", n+1, err)
+		at, errAt := strconv.ParseUint(argument(fields, "last_seen:"), 10, 64)
+		if err = cmp.Or(err, errAt); err != nil || !ok {
+			return nil, fmt.Errorf("line %d is not one of a recency table: %q (%v)", n+1, line, err)
 		}
 		entries = append(entries, Entry{addr, at})
 	}
 	return entries, nil
-}
-
-func fields0(fields []string) string {
-	if len(fields) == 0 {
-		return ""
-	}
-	return fields[0]
 }
 
 // clock is the kernel's own time: a count of ticks, and how many make a second.

@@ -30,13 +30,7 @@ func (r *renderer) shut(name string, which func(*protocol.Profile) bool, rulesOf
 // drop shuts everybody out of a gate, whatever `closed` says.
 func (r *renderer) drop(why string) func([]*protocol.Profile, protocol.Proto) []rule {
 	return func(profiles []*protocol.Profile, _ protocol.Proto) []rule {
-		var rules []rule
-		for _, p := range profiles {
-			for _, in := range scope(p.ScopeIn(r.family)) {
-				rules = append(rules, rule{in, note("%s: %s", p.Name, why), "-j DROP"})
-			}
-		}
-		return rules
+		return r.inScope(profiles, func(p *protocol.Profile) rule { return rule{note("%s: %s", p.Name, why), "-j DROP"} })
 	}
 }
 
@@ -67,12 +61,9 @@ func (r *renderer) cut(profiles []*protocol.Profile, proto protocol.Proto, verdi
 		// The client's own reset has to reach the server, or only one side would end.
 		rules = append(rules, rule{"--tcp-flags RST RST", "-j RETURN"})
 	}
-	for _, p := range profiles {
-		for _, in := range scope(p.ScopeIn(r.family)) {
-			rules = append(rules, rule{in, "-m conntrack --ctdir ORIGINAL", note("%s: cut", p.Name), verdict})
-		}
-	}
-	return rules
+	return append(rules, r.inScope(profiles, func(p *protocol.Profile) rule {
+		return rule{"-m conntrack --ctdir ORIGINAL", note("%s: cut", p.Name), verdict}
+	})...)
 }
 
 // cutVerdict tells a TCP client at once that its connection has ended.

@@ -27,7 +27,7 @@ const readTries = 20
 //
 // Errors: those of the context, [backend.ErrPrivilege].
 func readTable(ctx context.Context, what extent) (t *table, err error) {
-	err = untilQuiet(func(s socket) (err error) {
+	err = untilQuiet(func(s *socket) (err error) {
 		t = newTable()
 		if t.generation, err = s.generation(ctx); err != nil {
 			return err
@@ -51,12 +51,12 @@ func readTable(ctx context.Context, what extent) (t *table, err error) {
 }
 
 // untilQuiet reads, and reads again where rules are changed meanwhile.
-func untilQuiet(read func(s socket) error) error {
+func untilQuiet(read func(s *socket) error) error {
 	s, err := dial()
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer s.close()
 	for range readTries {
 		if err = read(s); errors.Is(err, unix.ENOENT) { // something went before it was asked for
 			err = errChanged
@@ -69,7 +69,7 @@ func untilQuiet(read func(s socket) error) error {
 }
 
 // generation asks how often rules have been changed.
-func (s socket) generation(ctx context.Context) (generation uint32, err error) {
+func (s *socket) generation(ctx context.Context) (generation uint32, err error) {
 	err = s.ask(ctx, request{kind: unix.NFT_MSG_GETGEN}, func(_ byte, attrs []byte) error {
 		generation = uint32(numberOf(valueOf(attrs, unix.NFTA_GEN_ID)))
 		return nil
@@ -88,7 +88,7 @@ func ours(kind int, more ...[]byte) request {
 	return request{kind, unix.NFPROTO_INET, true, append(attribute(nftaTable, TableName), slices.Concat(more...)...)}
 }
 
-func (s socket) read(ctx context.Context, t *table, what extent) (err error) {
+func (s *socket) read(ctx context.Context, t *table, what extent) (err error) {
 	dump := func(r request, add func(attrs []byte)) {
 		if err != nil {
 			return
@@ -155,7 +155,7 @@ func stream(ctx context.Context, name string, each func(element) bool) (whole bo
 	if err != nil {
 		return false, err
 	}
-	defer s.Close()
+	defer s.close()
 	more := true
 	err = s.ask(ctx, ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, name)), func(_ byte, attrs []byte) error {
 		elementsOf(attrs, func(attrs []byte) {

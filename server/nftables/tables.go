@@ -63,7 +63,7 @@ func hookDevices(hook []byte) (devices []string) {
 // dumpAll asks for all objects of a kind, of all tables. Where the kernel has no nf_tables
 // there are none.
 func dumpAll(ctx context.Context, kind int, each func(family string, attrs []byte)) error {
-	return orNone(untilQuiet(func(s socket) error {
+	return orNone(untilQuiet(func(s *socket) error {
 		return s.ask(ctx, request{kind: kind, dump: true}, func(family byte, attrs []byte) error {
 			each(familyNames[family], attrs)
 			return nil

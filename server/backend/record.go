@@ -25,59 +25,31 @@ func Record(kind, text string, size int) []string {
 	return comments
 }
 
-// Records puts the pieces of records together again: those that have begun, by kind.
-type Records map[string]*pieces
-
-type pieces struct {
-	text strings.Builder
-	n    int // how many have come
-}
-
-// Add takes the next comment. whole is the record's text once all of it is there,
-// else "". An error says that the comment is not a piece of a record.
-func (r Records) Add(comment string) (kind, whole string, err error) {
-	kind, rest, _ := strings.Cut(comment, " ")
-	place, text, _ := strings.Cut(rest, " ")
-	var i, n int
-	if _, err := fmt.Sscanf(place, "%d/%d", &i, &n); err != nil {
-		return kind, "", fmt.Errorf("%q is not a piece of a record", comment)
-	}
-	p := r[kind]
-	if p == nil {
-		p = &pieces{}
-		r[kind] = p
-	}
-	if p.n++; i != p.n {
-		return kind, "", fmt.Errorf("%q is not the next piece of a record", comment)
-	}
-	p.text.WriteString(text)
-	if i < n {
-		return kind, "", nil
-	}
-	delete(r, kind)
-	return kind, p.text.String(), nil
-}
-
-// Whole returns an error if the last piece of a record has not come.
-func (r Records) Whole() error {
-	for kind, p := range r {
-		return fmt.Errorf("a record %q ends after %d pieces", kind, p.n)
-	}
-	return nil
-}
-
-// ReadRecords hands each whole record among comments to each, by its kind, and returns the first error:
-// of each, or of what is not a piece of a record.
+// ReadRecords puts the pieces in comments together again, and hands each whole record to each, by its
+// kind. It goes on after an error, and returns the first: of each, or of what is not a piece of a record.
 func ReadRecords(comments []string, each func(kind, text string) error) (first error) {
-	records := Records{}
+	begun := map[string][]string{} // pieces by kind
 	for _, comment := range comments {
-		kind, text, err := records.Add(comment)
-		if err == nil && text != "" {
-			err = each(kind, text)
+		kind, rest, _ := strings.Cut(comment, " ")
+		place, piece, _ := strings.Cut(rest, " ")
+		var i, n int
+		if _, err := fmt.Sscanf(place, "%d/%d", &i, &n); err != nil {
+			first = cmp.Or(first, fmt.Errorf("%q is not a piece of a record", comment))
+			continue
 		}
-		first = cmp.Or(first, err)
+		begun[kind] = append(begun[kind], piece)
+		switch {
+		case i != len(begun[kind]):
+			first = cmp.Or(first, fmt.Errorf("%q is not the next piece of a record", comment))
+		case i >= n:
+			first = cmp.Or(first, each(kind, strings.Join(begun[kind], "")))
+			delete(begun, kind)
+		}
 	}
-	return cmp.Or(first, records.Whole())
+	for kind, pieces := range begun {
+		first = cmp.Or(first, fmt.Errorf("a record %q ends after %d pieces", kind, len(pieces)))
+	}
+	return first
 }
 
 // Known maps the knocks of positions, as text, to what stands for them in the kernel, which is

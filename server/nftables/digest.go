@@ -23,10 +23,10 @@ const markSize = 8
 
 // mark is a digest over our text of a thing that the kernel has, and over what the kernel made of
 // that. So another version of the renderer is noticed too.
-func (t *table) mark(x *thing) string {
+func (t *table) mark(x *thing, is *part) string {
 	h := sha256.New()
 	h.Write([]byte(x.text()))
-	t.writeTo(h, t.parts[x.String()])
+	t.writeTo(h, is)
 	return hex.EncodeToString(h.Sum(nil))[:markSize]
 }
 
@@ -58,8 +58,8 @@ const (
 func (t *table) sealed(rules ruleset) seal {
 	s := seal{}
 	for _, x := range rules {
-		if t.parts[x.String()] != nil {
-			s[x.String()] = t.mark(x)
+		if is := t.parts[x.String()]; is != nil {
+			s[x.String()] = t.mark(x, is)
 		}
 	}
 	return s

@@ -17,13 +17,14 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 	}
 	known = seal{}
 	for _, x := range rules {
-		is := t.parts[x.String()]
+		name := x.String()
+		is := t.parts[name]
 		if is == nil {
 			say("%s is gone", x)
 			continue
 		}
-		if mark := t.mark(x); marks[x.String()] == mark {
-			known[x.String()] = mark
+		if mark := t.mark(x, is); marks[name] == mark {
+			known[name] = mark
 			continue
 		}
 		text := difference(x, is)

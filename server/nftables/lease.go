@@ -183,7 +183,7 @@ func (r *reading) addSets(p *plan, missing map[string]bool) error {
 	p.main = removal(sealChain)
 	var changed ruleset
 	for _, x := range after {
-		if old := had[x.String()]; old != nil && old.text() == x.text() {
+		if old := had[x.String()]; old != nil && old.equal(x) {
 			continue
 		}
 		changed = append(changed, x)

@@ -38,6 +38,11 @@ func (x *thing) add(comment string, parts ...string) {
 // String names the thing in the table.
 func (x *thing) String() string { return x.kind + " " + x.name }
 
+// equal reports whether two things of a kind and name are the same.
+func (x *thing) equal(y *thing) bool {
+	return slices.Equal(x.head, y.head) && slices.Equal(x.rules, y.rules) && slices.Equal(x.elements, y.elements)
+}
+
 // text returns the thing as nft reads it, and much as it prints it.
 func (x *thing) text() string {
 	var b strings.Builder

@@ -12,9 +12,9 @@ import (
 // transaction returns the text for `nft -f` that makes want of what is there, at once or
 // not at all; "" where there is nothing to do. What packets have put into sets stays.
 //
-// Of was, the rules that are known to be in the kernel, it changes what differs. All else is
+// Of the rules that are known to be in the kernel it changes what differs. All else is
 // written anew, or goes. Chains in apart are left alone.
-func (t *table) transaction(was, want ruleset, apart []string) string {
+func (t *table) transaction(known, wanted map[string]*thing, want ruleset, apart []string) string {
 	switch {
 	case len(want) == 0 && !t.exists:
 		return ""
@@ -26,12 +26,11 @@ func (t *table) transaction(was, want ruleset, apart []string) string {
 	// Rules go first, then the elements that point to chains: only then can chains go, and sets.
 	var flush, remove []string
 	var write ruleset
-	known, wanted := was.byName(), want.byName()
 	for _, name := range slices.Sorted(maps.Keys(t.parts)) {
 		is, old, will := t.parts[name], known[name], wanted[name]
 		flushed, goes := true, will == nil
 		switch {
-		case is.anonymous || slices.Contains(apart, is.name) || old != nil && will != nil && old.text() == will.text():
+		case is.anonymous || slices.Contains(apart, is.name) || old != nil && will != nil && old.equal(will):
 			continue
 		case is.kind == chainKind:
 			// To another hook, or policy, a chain can only come as a new one. Nothing leads to it.
@@ -41,7 +40,7 @@ func (t *table) transaction(was, want ruleset, apart []string) string {
 		case will != nil && (old != nil || !is.fixed):
 			continue
 		default:
-			flushed, goes = is.fixed, goes || len(was) == 0
+			flushed, goes = is.fixed, goes || len(known) == 0
 		}
 		if flushed {
 			flush = append(flush, thingCommand("flush", is.kind, is.name))
@@ -53,7 +52,7 @@ func (t *table) transaction(was, want ruleset, apart []string) string {
 	for _, x := range want {
 		old := known[x.String()]
 		switch {
-		case old != nil && old.text() == x.text():
+		case old != nil && old.equal(x):
 			continue
 		case old != nil && (x.kind == setKind || x.kind == mapKind):
 			// What stays is not touched: in the moment between its going and its coming back a packet
@@ -110,10 +109,11 @@ func removal(chain string) string {
 // the one behind takes it away whether or not it is there. A table that is dormant is woken
 // first: the kernel takes no new hook in the same transaction.
 func (t *table) transactions(was, want ruleset) (before []string, main, behind string) {
+	known, wanted := was.byName(), want.byName()
 	var chains ruleset
 	apart := []string{sealChain}
 	for _, h := range holds {
-		keys := t.contested(was, want, h.gates)
+		keys := t.contested(known, wanted, h.gates)
 		if len(keys) == 0 {
 			continue
 		}
@@ -130,7 +130,7 @@ func (t *table) transactions(was, want ruleset) (before []string, main, behind s
 	if len(chains) > 0 {
 		before = append(before, behind+chains.text())
 	}
-	return before, t.transaction(was, want, apart), behind
+	return before, t.transaction(known, wanted, want, apart), behind
 }
 
 // hold is a chain that shuts ports while their gates change.
@@ -144,9 +144,8 @@ var holds = [...]hold{
 
 // contested returns the keys of a map of gates, and of that of its ranges, that go and
 // share a port with one that is wanted; of maps of which nothing is known, all that are wanted.
-func (t *table) contested(was, want ruleset, gates string) []string {
+func (t *table) contested(known, wanted map[string]*thing, gates string) []string {
 	names := []string{mapKind + " " + gates, mapKind + " " + gates + rangesSuffix}
-	known, wanted := was.byName(), want.byName()
 	var all, contested []string // elements
 	for _, name := range names {
 		if x := wanted[name]; x != nil {

@@ -9,10 +9,8 @@ import (
 	"knockkit/protocol"
 )
 
-func gates(f *facts) []Finding { return f.followGates().findings() }
-
-// followGates follows the first packet of a connection to every gated port, past our rules.
-func (f *facts) followGates() *book {
+// gates follows the first packet of a connection to every gated port, past our rules.
+func gates(f *facts) *book {
 	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
@@ -238,12 +236,4 @@ func (b *book) say(e *entry) Finding {
 		args = append(args, e.by)
 	}
 	return Finding{e.id, e.severity, fmt.Sprintf(e.format, args...), e.why, e.todo}
-}
-
-func (b *book) findings() []Finding {
-	var all []Finding
-	for _, e := range b.entries {
-		all = append(all, b.say(e))
-	}
-	return all
 }

@@ -68,9 +68,18 @@ func Examine(ctx context.Context, in Input) ([]Finding, error) {
 		return nil, err
 	}
 	var all []Finding
+	followed := func(follow func(*facts) *book) func(*facts) []Finding {
+		return func(f *facts) (all []Finding) {
+			b := follow(f)
+			for _, e := range b.entries {
+				all = append(all, b.say(e))
+			}
+			return all
+		}
+	}
 	for _, check := range []func(*facts) []Finding{
 		unseen, backends, installed, drift, notInForce, flavours,
-		gates, knocks, untracked, conntrack, otherFamily,
+		followed(gates), followed(knocks), followed(untracked), conntrack, followed(otherFamily),
 		tableSize, tableFull, reversePaths, clock,
 	} {
 		all = append(all, check(f)...)

@@ -101,8 +101,6 @@ type chain struct {
 	rules  []*rule
 }
 
-func (c *chain) add(r *rule) { c.rules = append(c.rules, r) }
-
 func (c *chain) in(f protocol.Family) bool { return c.family == protocol.Both || c.family == f }
 
 // String names the chain for a person: "chain INPUT of table filter (iptables-nft, ipv4)".
@@ -158,11 +156,7 @@ func (h host) callee(c *chain, name string) *chain {
 
 // stations returns the chains that a packet passes at the hooks, in its order.
 func (h host) stations(p Packet, hooks []int) []*chain {
-	var all []*chain
-	for _, c := range h.called {
-		if slices.Contains(hooks, c.place.hook) && c.in(p.Family) && (p.stage == first || !c.nat) {
-			all = append(all, c)
-		}
-	}
-	return all
+	return slices.DeleteFunc(slices.Clone(h.called), func(c *chain) bool {
+		return !slices.Contains(hooks, c.place.hook) || !c.in(p.Family) || c.nat && p.stage != first
+	})
 }

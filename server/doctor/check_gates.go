@@ -9,10 +9,8 @@ import (
 	"knockkit/protocol"
 )
 
-func gates(f *facts) []Finding { return f.followGates().findings() }
-
-// followGates follows the first packet of a connection to every gated port, past our rules.
-func (f *facts) followGates() *book {
+// gates follows the first packet of a connection to every gated port, past our rules.
+func gates(f *facts) *book {
 	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
@@ -145,7 +143,7 @@ func (b *book) after(h host, p *protocol.Profile, open protocol.PortRange, k pro
 		if !slices.Contains(e.ranges, open) {
 			e.ranges = append(e.ranges, open)
 		}
-		e.finding.Todo = letThrough(h.manager(o.chain), o.chain, e.ranges)
+		e.todo = letThrough(h.manager(o.chain), o.chain, e.ranges)
 	}
 }
 
@@ -194,12 +192,10 @@ type entryID struct {
 }
 
 type entry struct {
-	finding Finding
-	format  string
-	profile string
-	by      string
-	ports   []string
-	ranges  []protocol.PortRange // as the profile says it, for what to do
+	entryID
+	why, todo string
+	ports     []string
+	ranges    []protocol.PortRange // as the profile says it, for what to do
 }
 
 // note adds a port to the finding that a rule causes. The format takes the ports, the
@@ -217,7 +213,7 @@ func (b *book) noteBy(by string, s Severity, id string, p *protocol.Profile, k p
 	key := entryID{id, p.Name, by, format, s}
 	e := b.found[key]
 	if e == nil {
-		e = &entry{finding: Finding{id, s, "", why, todo}, format: format, profile: p.Name, by: by}
+		e = &entry{entryID: key, why: why, todo: todo}
 		if b.found == nil {
 			b.found = map[entryID]*entry{}
 		}
@@ -239,15 +235,5 @@ func (b *book) say(e *entry) Finding {
 	if e.by != "" {
 		args = append(args, e.by)
 	}
-	said := e.finding
-	said.Found = fmt.Sprintf(e.format, args...)
-	return said
-}
-
-func (b *book) findings() []Finding {
-	var all []Finding
-	for _, e := range b.entries {
-		all = append(all, b.say(e))
-	}
-	return all
+	return Finding{e.id, e.severity, fmt.Sprintf(e.format, args...), e.why, e.todo}
 }

@@ -29,27 +29,18 @@ func tableFull(f *facts) []Finding {
 // reversePaths: a strict filter drops what comes in by another interface than the
 // answer would take; without any, sources on other networks can be forged.
 func reversePaths(f *facts) []Finding {
-	var strict, off []string
-	for _, i := range f.ReversePath {
-		switch {
-		case i.Strict:
-			strict = append(strict, i.Name)
-		case !i.Loose:
-			off = append(off, i.Name)
-		}
-	}
 	var all []Finding
-	if len(strict) > 0 && len(f.ReversePath) > 1 {
-		all = append(all, Finding{IDReversePath, Warning, "the reverse path filter is strict on " + strings.Join(strict, ", ") + ", and there are several interfaces",
+	if len(f.strict) > 0 && f.interfaces > 1 {
+		all = append(all, Finding{IDReversePath, Warning, "the reverse path filter is strict on " + strings.Join(f.strict, ", ") + ", and there are several interfaces",
 			"knocks that come in by another interface than the answer would go out by are dropped before any rule, and nothing is reported",
 			"if that can happen here: sysctl net.ipv4.conf.all.rp_filter=2"})
 	}
-	if len(off) > 0 {
+	if len(f.off) > 0 {
 		s, why := Note, "anybody upstream can forge any source: first knocks that fill the tables"
 		if f.Status.Policy.Ban != nil {
 			s, why = Warning, "anybody upstream can forge any source, and `ban` is set: a forged source bans its victim"
 		}
-		all = append(all, Finding{IDReversePath, s, "the reverse path filter is off on " + strings.Join(off, ", "), why,
+		all = append(all, Finding{IDReversePath, s, "the reverse path filter is off on " + strings.Join(f.off, ", "), why,
 			"sysctl net.ipv4.conf.all.rp_filter=2 (loose: it helps against sources without a route)"})
 	}
 	return all

@@ -13,16 +13,18 @@ import (
 
 // knocks follows every knock to our rules: what ends before them is not heard. Doctor says
 // which those are, to who has asked for everything.
-func knocks(f *facts) []Finding { return f.followKnocks().findings() }
-
-func (f *facts) followKnocks() *book {
+func knocks(f *facts) *book {
 	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
 			if !p.OpensIn(family) {
 				continue
 			}
-			for _, k := range knocksOf(p) {
+			all := p.Path(len(p.Sequence))
+			if p.Close != nil {
+				all = append(all, *p.Close)
+			}
+			for _, k := range all {
 				for _, o := range f.Host.follow(f.packet(p, family, k), f.Us).before {
 					switch {
 					case o.tie:
@@ -50,19 +52,9 @@ func later(us site) string {
 	return todo
 }
 
-func knocksOf(p *protocol.Profile) []protocol.Knock {
-	all := p.Path(len(p.Sequence))
-	if p.Close != nil {
-		all = append(all, *p.Close)
-	}
-	return all
-}
-
-func untracked(f *facts) []Finding { return f.followUntracked().findings() }
-
-// followUntracked: without conntrack an established connection is not known as one. To the
+// untracked: without conntrack an established connection is not known as one. To the
 // gate a later packet of TCP is a stray one, and a later datagram a first one.
-func (f *facts) followUntracked() *book {
+func untracked(f *facts) *book {
 	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
@@ -110,27 +102,26 @@ func conntrack(f *facts) []Finding {
 
 // otherFamily looks for ports that a profile gates in one family only, and that
 // answer in the other.
-func otherFamily(f *facts) []Finding {
-	var b book
+func otherFamily(f *facts) *book {
+	b := &book{}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
 			if p.In(family) || !f.reachable(family) {
 				continue
 			}
 			for _, l := range f.Listeners {
-				if !p.Opens(l.Knock) || !answers(l, family) || f.gatedElsewhere(l.Knock, family) {
-					continue
-				}
-				if closes(f.Host.follow(f.packet(p, family, l.Knock), f.Us)) {
+				gated := func(p *protocol.Profile) bool { return p.In(family) && p.Opens(l.Knock) }
+				if !p.Opens(l.Knock) || !answers(l, family) || slices.ContainsFunc(f.profiles(), gated) ||
+					closes(f.Host.follow(f.packet(p, family, l.Knock), f.Us)) {
 					continue
 				}
 				b.note(Broken, IDOtherFamily, p, l.Knock, outcome{}, "%s is open over "+family.String()+": profile %s does not gate it there",
 					"who comes by that family needs no knock",
-					fmt.Sprintf("take `family` (and `to`, if it names one family only) out of the profile, or let the service listen on %s only", other(family)))
+					fmt.Sprintf("take `family` (and `to`, if it names one family only) out of the profile, or let the service listen on %s only", protocol.IPv4+protocol.IPv6-family))
 			}
 		}
 	}
-	return b.findings()
+	return b
 }
 
 // answers reports whether a socket takes packets of the family from the network. A
@@ -142,21 +133,10 @@ func answers(l conns.Listener, family protocol.Family) bool {
 	return protocol.FamilyOf(l.Addr) == family || l.Addr.Is6() && l.Addr.IsUnspecified()
 }
 
-func (f *facts) gatedElsewhere(k protocol.Knock, family protocol.Family) bool {
-	return slices.ContainsFunc(f.profiles(), func(p *protocol.Profile) bool { return p.In(family) && p.Opens(k) })
-}
-
 // reachable reports whether the host has an address of the family that others reach.
 func (f *facts) reachable(family protocol.Family) bool {
 	reaches := func(a netip.Addr) bool { return protocol.FamilyOf(a) == family && !a.IsLinkLocalUnicast() }
 	return slices.ContainsFunc(f.Network.Links, func(l server.Link) bool {
 		return l.Up && !l.Loopback && slices.ContainsFunc(l.Addrs, reaches)
 	})
-}
-
-func other(f protocol.Family) protocol.Family {
-	if f == protocol.IPv4 {
-		return protocol.IPv6
-	}
-	return protocol.IPv4
 }

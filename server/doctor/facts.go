@@ -33,7 +33,8 @@ type facts struct {
 	Listeners   []conns.Listener
 	Network     server.Network
 	network     [protocol.IPv6 + 1]network // of each family
-	ReversePath []pathFilter
+	strict, off []string                   // interfaces whose reverse path filter is so
+	interfaces  int                        // those that it is asked for
 	Clock       clockState
 
 	Unseen []notSeen
@@ -43,13 +44,6 @@ type facts struct {
 type trial struct {
 	Backend string
 	Err     error // nil: profiles can be installed
-}
-
-// pathFilter is a network interface with its reverse path filter.
-type pathFilter struct {
-	Name   string
-	Strict bool // rp_filter = 1
-	Loose  bool // rp_filter = 2; neither: off
 }
 
 // clockState is what the kernel thinks of its clock.

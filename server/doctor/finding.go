@@ -1,10 +1,5 @@
 package doctor
 
-import (
-	"cmp"
-	"slices"
-)
-
 // Severity says how bad a finding is.
 type Severity string
 
@@ -15,10 +10,6 @@ const (
 	Note    Severity = "note"    // good to know
 	OK      Severity = "ok"
 )
-
-func (s Severity) rank() int {
-	return slices.Index([]Severity{Broken, Warning, Note, OK}, s)
-}
 
 // Finding is what one check says.
 type Finding struct {
@@ -52,12 +43,6 @@ const (
 	IDReversePath = "reverse-path" // rp_filter
 	IDClock       = "clock"
 )
-
-// sorted puts the worst first and keeps the order of the checks otherwise.
-func sorted(all []Finding) []Finding {
-	slices.SortStableFunc(all, func(x, y Finding) int { return cmp.Compare(x.Severity.rank(), y.Severity.rank()) })
-	return all
-}
 
 // Count returns how many findings have the severity.
 func Count(all []Finding, s Severity) int {

@@ -54,7 +54,7 @@ func savedChains(s backend.Saved) ([]*chain, error) {
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", s.Tool, err)
 				}
-				c.add(r)
+				c.rules = append(c.rules, r)
 			}
 			all = append(all, c)
 		}

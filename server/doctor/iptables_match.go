@@ -60,28 +60,19 @@ var bare = []string{"socket", "rpfilter", "eui64", "ah", "esp", "frag", "hbh", "
 // isEcho reports whether an ICMP type, as a number or a name, is the echo request.
 func isEcho(f protocol.Family, kind string) bool {
 	kind, _, _ = strings.Cut(kind, "/")
-	if f == protocol.IPv4 {
-		return kind == "8" || kind == "echo-request" || kind == "any"
-	}
-	return kind == "128" || kind == "echo-request"
+	names := map[protocol.Family][]string{protocol.IPv4: {"8", "echo-request", "any"}, protocol.IPv6: {"128", "echo-request"}}
+	return slices.Contains(names[f], kind)
 }
 
 // protoIs compares with a protocol's name or number.
 func protoIs(name string) func(Packet) answer {
 	names := map[protocol.Proto][]string{protocol.TCP: {"tcp", "6"}, protocol.UDP: {"udp", "17"}, protocol.ICMP: {"icmp", "1"}}
-	is := func(proto protocol.Proto) bool { return name == "all" || slices.Contains(names[proto], name) }
-	tcp, udp, icmp := is(protocol.TCP), is(protocol.UDP), is(protocol.ICMP)
-	icmp6 := slices.Contains([]string{"all", "icmpv6", "ipv6-icmp", "58"}, name)
 	return func(p Packet) answer {
-		switch {
-		case p.Knock.Proto == protocol.TCP:
-			return sure(tcp)
-		case p.Knock.Proto == protocol.UDP:
-			return sure(udp)
-		case p.Family == protocol.IPv6:
-			return sure(icmp6)
+		of := names[p.Knock.Proto]
+		if p.Knock.Proto == protocol.ICMP && p.Family == protocol.IPv6 {
+			of = []string{"icmpv6", "ipv6-icmp", "58"}
 		}
-		return sure(icmp)
+		return sure(name == "all" || slices.Contains(of, name))
 	}
 }
 

@@ -3,9 +3,9 @@ package doctor
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"knockkit/internal/rights"
-	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/conns"
 )
@@ -49,20 +49,15 @@ func (f *facts) lookAtOurs(ctx context.Context) {
 		f.Status.Backend = b.Name()
 	}
 	if err != nil {
-		f.Status.Profiles = filesOnly(f.Files)
+		f.Status.Profiles = nil
+		for _, p := range f.Files {
+			if p.Enabled {
+				f.Status.Profiles = append(f.Status.Profiles, server.ProfileStatus{Profile: p, State: server.StateNotInstalled, Enabled: true})
+			}
+		}
 	}
 	f.miss(whatInstalled, err)
 	f.Status.AddBroken(f.Broken)
-}
-
-func filesOnly(files []*protocol.Profile) []server.ProfileStatus {
-	var all []server.ProfileStatus
-	for _, p := range files {
-		if p.Enabled {
-			all = append(all, server.ProfileStatus{Profile: p, State: server.StateNotInstalled, Enabled: true})
-		}
-	}
-	return all
 }
 
 // Examine looks at the host and returns what it found, worst first. An error says
@@ -73,12 +68,23 @@ func Examine(ctx context.Context, in Input) ([]Finding, error) {
 		return nil, err
 	}
 	var all []Finding
+	followed := func(follow func(*facts) *book) func(*facts) []Finding {
+		return func(f *facts) (all []Finding) {
+			b := follow(f)
+			for _, e := range b.entries {
+				all = append(all, b.say(e))
+			}
+			return all
+		}
+	}
 	for _, check := range []func(*facts) []Finding{
 		unseen, backends, installed, drift, notInForce, flavours,
-		gates, knocks, untracked, conntrack, otherFamily,
+		followed(gates), followed(knocks), followed(untracked), conntrack, followed(otherFamily),
 		tableSize, tableFull, reversePaths, clock,
 	} {
 		all = append(all, check(f)...)
 	}
-	return sorted(all), nil
+	rank := func(f Finding) int { return slices.Index([]Severity{Broken, Warning, Note, OK}, f.Severity) }
+	slices.SortStableFunc(all, func(x, y Finding) int { return rank(x) - rank(y) })
+	return all, nil
 }

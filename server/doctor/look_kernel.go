@@ -31,13 +31,6 @@ func (f *facts) lookAtKernel(ctx context.Context) {
 	f.Clock = clockState{Known: err == nil, Synchronised: state != unix.TIME_ERROR && now.Status&unix.STA_UNSYNC == 0}
 }
 
-// reversePath reads the filter of an interface: the higher of its own value and that
-// of all (Documentation/networking/ip-sysctl.rst).
-func reversePath(name string) pathFilter {
-	value := max(rpFilter("all"), rpFilter(name))
-	return pathFilter{Name: name, Strict: value == "1", Loose: value == "2"}
-}
-
 func rpFilter(name string) string {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + name + "/rp_filter")
 	if err != nil {
@@ -55,8 +48,16 @@ func (f *facts) lookAtNetwork() {
 	f.miss(whatNetwork, err)
 	f.use(n)
 	for _, l := range n.Links {
-		if l.Up && !l.Loopback {
-			f.ReversePath = append(f.ReversePath, reversePath(l.Name))
+		if !l.Up || l.Loopback {
+			continue
+		}
+		f.interfaces++
+		switch max(rpFilter("all"), rpFilter(l.Name)) { // Documentation/networking/ip-sysctl.rst
+		case "1":
+			f.strict = append(f.strict, l.Name)
+		case "2": // loose
+		default:
+			f.off = append(f.off, l.Name)
 		}
 	}
 }

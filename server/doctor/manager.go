@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"knockkit/protocol"
@@ -20,50 +19,38 @@ const (
 	fail2ban  manager = "fail2ban"
 )
 
-// managers are found by a table of nft, or by a chain beside the one in question.
-var managers = []struct {
-	name         manager
-	table, chain string // of nft; of iptables
-}{
-	{firewalld, "inet firewalld", "INPUT_ZONES"},
-	{ufw, "", "ufw-before-input"},
-}
-
-// manager returns the tool that a chain belongs to.
+// manager returns the tool that a chain belongs to: of iptables, by a chain beside it.
 func (h host) manager(c *chain) manager {
-	if strings.HasPrefix(c.name, "f2b-") {
+	beside := func(name string) bool { return c.tool != nftTool && h.callee(c, name) != nil }
+	switch {
+	case strings.HasPrefix(c.name, "f2b-"):
 		return fail2ban
-	}
-	for _, m := range managers {
-		if c.tool == nftTool && c.table == m.table {
-			return m.name
-		}
-		chains := []string{m.chain, strings.Replace(m.chain, "ufw-", "ufw6-", 1)} // ufw's of IPv6
-		if c.tool != nftTool && slices.ContainsFunc(chains, func(name string) bool { return h.callee(c, name) != nil }) {
-			return m.name
-		}
+	case c.tool == nftTool && c.table == "inet firewalld", beside("INPUT_ZONES"):
+		return firewalld
+	case beside("ufw-before-input"), beside("ufw6-before-input"):
+		return ufw
 	}
 	return nobody
 }
 
 // letThrough says how the ports get past a chain that drops them.
 func letThrough(m manager, c *chain, ports []protocol.PortRange) string {
+	format, between := "-p %[2]s --dport %[1]s -j ACCEPT", ":"
+	switch {
+	case m == ufw:
+		format = "ufw allow %s/%s"
+	case m == firewalld:
+		format, between = "firewall-cmd --permanent --add-port=%s/%s", "-"
+	case c.tool == nftTool:
+		format, between = "%[2]s dport %[1]s accept", "-"
+	}
 	var lines []string
 	for _, r := range ports {
-		number, iptables := fmt.Sprint(r.First), fmt.Sprint(r.First)
+		number := fmt.Sprint(r.First)
 		if r.Last > r.First {
-			number, iptables = fmt.Sprintf("%d-%d", r.First, r.Last), fmt.Sprintf("%d:%d", r.First, r.Last)
+			number += between + fmt.Sprint(r.Last)
 		}
-		switch {
-		case m == ufw:
-			lines = append(lines, fmt.Sprintf("ufw allow %s/%s", iptables, r.Proto))
-		case m == firewalld:
-			lines = append(lines, fmt.Sprintf("firewall-cmd --permanent --add-port=%s/%s", number, r.Proto))
-		case c.tool == nftTool:
-			lines = append(lines, fmt.Sprintf("%s dport %s accept", r.Proto, number))
-		default:
-			lines = append(lines, fmt.Sprintf("-p %s --dport %s -j ACCEPT", r.Proto, iptables))
-		}
+		lines = append(lines, fmt.Sprintf(format, number, r.Proto))
 	}
 	text := "`" + strings.Join(lines, "`, `") + "`"
 	switch m {

@@ -72,7 +72,7 @@ func parseNFT(text string) (table string, all []*chain, err error) {
 		for _, r := range sets.rules(expr) {
 			r.text = text + ": " + r.text
 			r.handle, _ = strconv.Atoi(word(is, "handle"))
-			c.add(r)
+			c.rules = append(c.rules, r)
 		}
 	}
 	return table, all, nil

@@ -71,18 +71,17 @@ func (p Packet) has(header string) bool {
 
 // nftFlags compares flags of TCP: those in the mask with "==", any of them with "in".
 func nftFlags(op string, mask, set []string) condition {
-	c := condition{words: matching("tcp flags " + strings.Join(set, ","))}
 	if mask == nil {
 		mask = []string{"all"}
 	}
-	c.is = func(p Packet) answer { return flagsAre(p, mask, set) }
-	switch op {
-	case "in":
-		c.is = func(p Packet) answer {
+	c := condition{func(p Packet) answer {
+		if op == "in" {
 			return sure(slices.ContainsFunc(set, func(flag string) bool { return named(p.flags(), flag) }))
 		}
-	case "!=":
-		c = c.not()
+		return flagsAre(p, mask, set)
+	}, matching("tcp flags " + strings.Join(set, ","))}
+	if op == "!=" {
+		return c.not()
 	}
 	return c
 }

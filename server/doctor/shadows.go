@@ -38,9 +38,9 @@ func Shadows(ctx context.Context, in ShadowInput) (certain, possible []server.Re
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	knocks := f.followKnocks()
-	knocks.counted = true
-	for _, b := range []*book{f.followGates(), knocks, f.followUntracked()} {
+	heard := knocks(f)
+	heard.counted = true
+	for _, b := range []*book{gates(f), heard, untracked(f)} {
 		for _, e := range b.entries {
 			found := b.say(e)
 			reason := server.Reason{Kind: server.ReasonOthers, Profile: e.profile, Found: found.Found, Why: found.Why, Todo: found.Todo}

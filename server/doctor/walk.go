@@ -20,7 +20,7 @@ const maxDepth = 32
 // walk follows a packet through a chain that the kernel calls. The last outcome is
 // the certain one: what happens unless one of those before it did.
 func (h host) walk(c *chain, p Packet) []outcome {
-	w := walker{host: h, packet: p}
+	w := walker{host: h, packet: p, place: c.place}
 	var come terms
 	if c.device != nil {
 		switch c.device.is(p) {
@@ -33,20 +33,18 @@ func (h host) walk(c *chain, p Packet) []outcome {
 	if !w.through(c, come, 0) {
 		w.add(c, nil, c.policy, come)
 	}
-	for i := range w.found {
-		w.found[i].place = c.place
-	}
 	return w.found
 }
 
 type walker struct {
 	host   host
 	packet Packet
+	place  place
 	found  []outcome
 }
 
 func (w *walker) add(c *chain, r *rule, v verdict, t terms) {
-	w.found = append(w.found, outcome{verdict: v, chain: c, rule: r, terms: t, certain: t.certain()})
+	w.found = append(w.found, outcome{verdict: v, chain: c, rule: r, place: w.place, terms: t, certain: t.certain()})
 }
 
 // through follows the packet through a chain that it has come to on some terms. It
@@ -136,7 +134,12 @@ func (h host) follow(p Packet, us site) fate {
 		case c.place.compare(us.place) < 0:
 			f.before = append(f.before, keepsAway(found)...)
 		case c.place == us.place:
-			f.before = append(f.before, tied(keepsAway(found))...)
+			for _, o := range keepsAway(found) { // the kernel puts a chain in front of those that have its place already
+				if o.certain {
+					o.certain, o.tie = false, true
+					f.before = append(f.before, o)
+				}
+			}
 			f.after = append(f.after, ends(found)...)
 		default:
 			f.after = append(f.after, ends(found)...)
@@ -156,8 +159,7 @@ func (h host) follow(p Packet, us site) fate {
 
 // stops returns what drops a packet on its way past the hooks. What our rules do with it
 // is not asked.
-func (h host) stops(p Packet, hooks []int) []outcome {
-	var all []outcome
+func (h host) stops(p Packet, hooks []int) (all []outcome) {
 	for _, c := range h.stations(p, hooks) {
 		all = append(all, ends(h.walk(c, p))...)
 	}
@@ -166,9 +168,8 @@ func (h host) stops(p Packet, hooks []int) []outcome {
 
 // beforeUs returns the outcomes of rules in front of our jump: an accept there is the
 // last word of the chain. Without a jump there is no before.
-func beforeUs(c *chain, found []outcome) []outcome {
-	var all []outcome
-	if !c.callsUs() {
+func beforeUs(c *chain, found []outcome) (all []outcome) {
+	if !slices.ContainsFunc(c.rules, (*rule).isOurs) {
 		return nil
 	}
 	for _, o := range found {
@@ -182,9 +183,7 @@ func beforeUs(c *chain, found []outcome) []outcome {
 	return all
 }
 
-func (c *chain) callsUs() bool {
-	return slices.ContainsFunc(c.rules, func(r *rule) bool { return r.verdict == ours })
-}
+func (r *rule) isOurs() bool { return r.verdict == ours }
 
 // walkBehind follows a packet from behind our jump to the end of the chain.
 func (h host) walkBehind(c *chain, p Packet) []outcome {
@@ -199,8 +198,7 @@ func (h host) walkBehind(c *chain, p Packet) []outcome {
 
 // keepsAway returns what ends a packet's way in a chain before ours. An accept ends
 // the way through that chain only.
-func keepsAway(found []outcome) []outcome {
-	var all []outcome
+func keepsAway(found []outcome) (all []outcome) {
 	var left terms
 	for _, o := range found {
 		switch o.verdict {
@@ -218,19 +216,6 @@ func (o outcome) but(left terms) outcome {
 	o.terms = terms{joined(o.terms.only, left.only), joined(o.terms.unless, left.unless)}
 	o.certain = o.terms.certain()
 	return o
-}
-
-// tied returns the certain outcomes, as those of a chain that perhaps comes first: the
-// kernel puts a chain in front of those that have its place already.
-func tied(found []outcome) []outcome {
-	var all []outcome
-	for _, o := range found {
-		if o.certain {
-			o.certain, o.tie = false, true
-			all = append(all, o)
-		}
-	}
-	return all
 }
 
 // ends returns a chain's certain end, where that is a drop: weaker when a rule before

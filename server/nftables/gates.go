@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -110,35 +111,36 @@ func (r *renderer) gate(prefix string, s gateSegment) string {
 		return c.name
 	}
 	if r.want.Policy.Ban != nil { // whatever `closed` says
-		r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
-			c.add(p.Name+": banned", where, saddr(f), "@banned"+digit(f), "drop")
-		})
-	}
-	r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
-		r.leaseRules(c, p, f, where, s.proto, prefix == earlyPrefix)
-	})
-	r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
-		if p.Closed != protocol.ClosedContinue {
-			c.add("", where, "meta nfproto", f.String(), deniedLimit.match(), report(backend.EventDenied, p.Name, 0))
+		for p, f := range r.gated(s.Uses) {
+			c.add(p.Name+": banned", where(p, f), saddr(f), "@banned"+digit(f), "drop")
 		}
-	})
+	}
+	for p, f := range r.gated(s.Uses) {
+		r.leaseRules(c, p, f, s.proto, prefix == earlyPrefix)
+	}
+	for p, f := range r.gated(s.Uses) {
+		if p.Closed != protocol.ClosedContinue {
+			c.add("", where(p, f), "meta nfproto", f.String(), deniedLimit.match(), report(backend.EventDenied, p.Name, 0))
+		}
+	}
 	// The strictest first, where several profiles open the port.
 	sorted := slices.Clone(s.Uses)
 	slices.SortStableFunc(sorted, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
 	verdicts := map[protocol.Closed]string{protocol.ClosedDrop: "drop", protocol.ClosedReject: reject(s.proto), protocol.ClosedContinue: "return"}
-	r.each(sorted, func(p *protocol.Profile, f protocol.Family, where string) {
-		c.add(p.Name+": closed", where, "meta nfproto", f.String(), verdicts[p.Closed])
-	})
+	for p, f := range r.gated(sorted) {
+		c.add(p.Name+": closed", where(p, f), "meta nfproto", f.String(), verdicts[p.Closed])
+	}
 	return c.name
 }
 
 // leaseRules let a holder's packet go on, if it is one that begins a connection:
 // what is no event is at a gate like a connection without a lease.
-func (r *renderer) leaseRules(c *thing, p *protocol.Profile, f protocol.Family, where string, proto protocol.Proto, beforeNAT bool) {
+func (r *renderer) leaseRules(c *thing, p *protocol.Profile, f protocol.Family, proto protocol.Proto, beforeNAT bool) {
 	match, ok := from(p, f)
 	if !ok {
 		return
 	}
+	where := where(p, f)
 	begins, open := "fib daddr type local", "goto "+openPrefix+p.Name
 	if proto == protocol.TCP {
 		begins = isSYN
@@ -213,15 +215,15 @@ func (r *renderer) backs() {
 			elements = append(elements, portKey(*p.Close)+" : jump "+name)
 		}
 		c := r.chain(name)
-		r.each([]*protocol.Profile{p}, func(p *protocol.Profile, f protocol.Family, where string) {
-			c.add(p.Name+": lease given back", where, remove(r.versions.lease(p, f), key(p, f)))
+		for _, f := range r.gated([]*protocol.Profile{p}) {
+			c.add(p.Name+": lease given back", where(p, f), remove(r.versions.lease(p, f), key(p, f)))
 			if slices.Contains(r.hand[holders(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too
-				c.add(p.Name+": lease given back", where, remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
+				c.add(p.Name+": lease given back", where(p, f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
 			}
 			if p.Close.Proto == protocol.ICMP {
 				other.add("gives a lease back", echo(f), "jump "+c.name)
 			}
-		})
+		}
 	}
 	if len(elements) > 0 {
 		r.verdicts("backs", byPort, elements)
@@ -236,12 +238,12 @@ func (r *renderer) cut(s gateSegment) string {
 	if len(c.rules) > 0 {
 		return c.name
 	}
-	r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
-		c.add(p.Name+": the lease goes on", where, key(p, f), "@"+r.versions.lease(p, f), "return")
+	for p, f := range r.gated(s.Uses) {
+		c.add(p.Name+": the lease goes on", where(p, f), key(p, f), "@"+r.versions.lease(p, f), "return")
 		for _, bits := range r.hand[holders(p, f)] {
-			c.add(p.Name+": the lease goes on", where, keyOf(bits, f), "@"+r.versions.given(p, f, bits), "return")
+			c.add(p.Name+": the lease goes on", where(p, f), keyOf(bits, f), "@"+r.versions.given(p, f, bits), "return")
 		}
-	})
+	}
 	verdict := "drop"
 	if s.proto == protocol.TCP {
 		// The client learns at once that its connection has ended, and its own reset
@@ -249,22 +251,27 @@ func (r *renderer) cut(s gateSegment) string {
 		verdict = reject(s.proto)
 		c.add("", "tcp flags & rst != 0 return")
 	}
-	r.each(s.Uses, func(p *protocol.Profile, f protocol.Family, where string) {
-		c.add(p.Name+": cut", where, "meta nfproto", f.String(), verdict)
-	})
+	for p, f := range r.gated(s.Uses) {
+		c.add(p.Name+": cut", where(p, f), "meta nfproto", f.String(), verdict)
+	}
 	return c.name
 }
 
-// each calls add for the families in which profiles have a gate. where matches what is meant there.
-func (r *renderer) each(profiles []*protocol.Profile, add func(p *protocol.Profile, f protocol.Family, where string)) {
-	for _, p := range profiles {
-		for _, f := range r.families {
-			if p.In(f) {
-				add(p, f, scope(p.ScopeIn(f), f))
+// gated yields profiles with the families in which they have a gate.
+func (r *renderer) gated(profiles []*protocol.Profile) iter.Seq2[*protocol.Profile, protocol.Family] {
+	return func(yield func(*protocol.Profile, protocol.Family) bool) {
+		for _, p := range profiles {
+			for _, f := range r.families {
+				if p.In(f) && !yield(p, f) {
+					return
+				}
 			}
 		}
 	}
 }
+
+// where matches where a profile's packets come in.
+func where(p *protocol.Profile, f protocol.Family) string { return scope(p.ScopeIn(f), f) }
 
 func (r *renderer) any(which func(*protocol.Profile) bool) bool {
 	return slices.ContainsFunc(r.profiles(), which)

@@ -9,10 +9,6 @@ import (
 	"knockkit/server/backend"
 )
 
-// hook is before the host's own filter chains, which may drop what is a knock to
-// us, and behind conntrack and destination NAT.
-const hook = "type filter hook input priority filter - 10; policy accept;"
-
 // byPort is the key of the maps that are asked for a packet's protocol and port.
 const byPort = "meta l4proto . th dport"
 
@@ -49,7 +45,9 @@ func (r *renderer) sets() {
 // events tells events from other packets (DESIGN 4.1).
 func (r *renderer) events() {
 	c := r.chain("input")
-	c.head = []string{hook}
+	// Before the host's own filter chains, which may drop what is a knock to us, and behind
+	// conntrack and destination NAT.
+	c.head = []string{"type filter hook input priority filter - 10; policy accept;"}
 	if r.any(cuts) {
 		c.noEvents(rule{"goto cut", "established: only a gate with cut looks"})
 	} else {

@@ -2,9 +2,6 @@ package nftables
 
 import "knockkit/protocol"
 
-// preroutingHook is behind conntrack and before destination NAT.
-const preroutingHook = "type filter hook prerouting priority mangle; policy accept;"
-
 // What the names of chains of a gate before destination NAT begin with.
 const (
 	earlyPrefix     = "early-"
@@ -19,7 +16,7 @@ func (r *renderer) prerouting() {
 		return
 	}
 	c := r.chain("prerouting")
-	c.head = []string{preroutingHook}
+	c.head = []string{"type filter hook prerouting priority mangle; policy accept;"} // behind conntrack and before destination NAT
 	established := []rule{{"return", "established: no event"}}
 	cut := func(p *protocol.Profile) bool { return early(p) && p.Cut }
 	if r.any(cut) { // what is not translated meets its gate at the input

@@ -24,7 +24,9 @@ type input struct {
 // renderer is one run of render.
 type renderer struct {
 	input
-	builder
+	others, chains ruleset
+	byName         map[string]*thing // chains
+
 	families []protocol.Family // that have profiles
 	hand     map[string][]int  // lengths of the prefixes that leases were given to by hand, by holders
 }
@@ -32,7 +34,7 @@ type renderer struct {
 // render returns the table for the automata of both families. It is pure: the
 // same input gives the same table. With no profiles it is empty.
 func render(in input) ruleset {
-	r := &renderer{input: in, builder: builder{byName: map[string]*thing{}}}
+	r := &renderer{input: in, byName: map[string]*thing{}}
 	r.next, r.known = max(in.next, 1), map[string]number{}
 	maps.Copy(r.known, in.known)
 	for _, f := range protocol.Families() {

@@ -87,23 +87,18 @@ func (all ruleset) byName() map[string]*thing {
 	return named
 }
 
-// builder makes things, chains once each.
-type builder struct {
-	others, chains ruleset
-	byName         map[string]*thing // chains
-}
-
-func (b *builder) chain(name string) *thing {
-	if b.byName[name] == nil {
-		b.byName[name] = &thing{kind: chainKind, name: name}
-		b.chains = append(b.chains, b.byName[name])
+// chain makes a chain, once.
+func (r *renderer) chain(name string) *thing {
+	if r.byName[name] == nil {
+		r.byName[name] = &thing{kind: chainKind, name: name}
+		r.chains = append(r.chains, r.byName[name])
 	}
-	return b.byName[name]
+	return r.byName[name]
 }
 
 // dynamic makes a set or map that packets fill. size is how many elements it holds; 0: setSize,
 // without room kept for them.
-func (b *builder) dynamic(name, typ string, size int) {
+func (r *renderer) dynamic(name, typ string, size int) {
 	x := &thing{kind: setKind, name: name, head: []string{"typeof " + typ}, dynamic: true}
 	if strings.Contains(typ, " : ") {
 		x.kind = mapKind
@@ -112,13 +107,13 @@ func (b *builder) dynamic(name, typ string, size int) {
 		x.head = append(x.head, fmt.Sprintf("size %d", size))
 	}
 	x.head = append(x.head, "flags dynamic,timeout")
-	b.others = append(b.others, x)
+	r.others = append(r.others, x)
 }
 
 // verdicts makes a map from key to verdict.
-func (b *builder) verdicts(name, key string, elements []string, flags ...string) {
+func (r *renderer) verdicts(name, key string, elements []string, flags ...string) {
 	head := append([]string{"typeof " + key + " : verdict"}, flags...)
-	b.others = append(b.others, &thing{kind: mapKind, name: name, head: head, elements: elements})
+	r.others = append(r.others, &thing{kind: mapKind, name: name, head: head, elements: elements})
 }
 
 // positionsSize is how many sources can be in a position. When the map is full, the

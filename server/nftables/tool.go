@@ -18,25 +18,17 @@ import (
 // command is how a text is committed.
 const command = "nft -f -"
 
-// run calls nft, which keeps the files in hold open.
-func run(ctx context.Context, stdin string, hold []*os.File, args ...string) error {
-	_, err := tool.Tool{Name: "nft", Package: "nftables", Hold: hold, Said: said}.Run(ctx, stdin, args...)
-	return err
-}
-
-// feed commits a text, if there is one.
-func feed(ctx context.Context, text string, hold []*os.File) error {
+// feed commits a text, if there is one, or does what else the flags say. nft keeps the files in hold open.
+func feed(ctx context.Context, text string, hold []*os.File, flags ...string) error {
 	if text == "" {
 		return nil
 	}
-	return run(ctx, text, hold, "-f", "-")
+	_, err := tool.Tool{Name: "nft", Package: "nftables", Hold: hold, Said: said}.Run(ctx, text, append(flags, "-f", "-")...)
+	return err
 }
 
 // place is how nft names the place of an error: "/dev/stdin:12:3-9: Error: …".
 var place = regexp.MustCompile(`(?m)^\S*?:(\d+):\d+(?:-\d+)?: Error: (.*)$`)
-
-// noRoom is how nft words what the kernel says of a set that is full (ENFILE).
-const noRoom = "Too many open files in system"
 
 // said finds the first error that nft names a place for.
 func said(stderr string) (what string, line int) {
@@ -44,8 +36,8 @@ func said(stderr string) (what string, line int) {
 	if m == nil {
 		return stderr, 0
 	}
-	line, _ = strconv.Atoi(m[1]) // digits; none too large is a line
-	if strings.HasSuffix(m[2], noRoom) {
+	line, _ = strconv.Atoi(m[1])                                  // digits; none too large is a line
+	if strings.HasSuffix(m[2], "Too many open files in system") { // ENFILE, of the kernel
 		return "the set is full, and takes no new address until the time of another is over", line
 	}
 	return m[2], line
@@ -85,7 +77,7 @@ func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
 		texts[i] = fmt.Sprintf("table inet knockd_probe%d { %s }\n", i, n.text)
 	}
 	check := func(text string) (refused bool, err error) {
-		err = run(ctx, text, hold, "-c", "-f", "-")
+		err = feed(ctx, text, hold, "-c")
 		return errors.As(err, new(*backend.ToolError)), err
 	}
 	if refused, err := check(strings.Join(texts, "")); !refused {

@@ -8,6 +8,12 @@ import (
 	"knockkit/protocol"
 )
 
+// What is said of the packets behind the first.
+const (
+	droppedNext  = "connections to %s of profile %s are dropped from their second packet on, by %s"
+	droppedReply = "answers from %s of profile %s are dropped, by %s"
+)
+
 // connection follows what comes after the first packet of a lease holder's connection.
 // Our rules let that one in and leave the others, which conntrack calls established,
 // to the host's: where those drop them, `knock` says open and the connection hangs.
@@ -25,16 +31,15 @@ func (b *book) connection(f *facts, p *protocol.Profile, packet Packet, way fate
 		hooks = []int{ingress, prerouting}
 	}
 	for _, o := range f.Host.stops(packet.at(next), hooks) {
-		if slices.ContainsFunc(way.after, o.same) {
-			continue // what lets the port through there lets these through
+		if !slices.ContainsFunc(way.after, o.same) { // what lets the port through there lets these through
+			b.established(f, p, k, o, droppedNext)
 		}
-		b.established(f, p, k, o, "connections to %s of profile %s are dropped from their second packet on, by %s")
 	}
 	if way.diverted != nil {
 		return
 	}
 	for _, o := range f.Host.stops(packet.at(reply), outwards) {
-		b.established(f, p, k, o, "answers from %s of profile %s are dropped, by %s")
+		b.established(f, p, k, o, droppedReply)
 	}
 }
 
@@ -47,33 +52,25 @@ func (b *book) forwarded(f *facts, p *protocol.Profile, packet Packet, o outcome
 	}
 	k, inside := packet.Knock, packet.translated(to)
 	var said []outcome
-	for _, way := range []struct {
-		packet Packet
-		format string
-	}{
-		{inside, "%s of profile %s is dropped behind the gate, by %s"},
-		{inside.at(next), "connections to %s of profile %s are dropped from their second packet on, by %s"},
-		{inside.at(reply), "answers from %s of profile %s are dropped, by %s"},
-	} {
-		hooks := []int{forward, postrouting, egress}
-		if way.packet.stage == reply {
-			hooks = through
+	for s, format := range []string{first: "", next: droppedNext, reply: droppedReply} {
+		hooks := through
+		if stage(s) != reply {
+			hooks = through[2:] // it has passed NAT
 		}
-		stops := slices.DeleteFunc(f.Host.stops(way.packet, hooks), func(o outcome) bool { return !o.certain })
+		stops := slices.DeleteFunc(f.Host.stops(inside.at(stage(s)), hooks), func(o outcome) bool { return !o.certain })
 		for i := range stops {
 			stops[i].terms = o.terms // of the packets that go there, all stop
 		}
-		if way.packet.stage == first && len(stops) > 0 {
+		if stage(s) == first && len(stops) > 0 {
 			port := protocol.PortRange{Proto: k.Proto, First: inside.Knock.Port, Last: inside.Knock.Port}
 			b.after(f.Host, p, port, k, stops)
 			return
 		}
 		for _, o := range stops {
-			if slices.ContainsFunc(said, o.same) {
-				continue
+			if !slices.ContainsFunc(said, o.same) {
+				said = append(said, o)
+				b.established(f, p, k, o, format)
 			}
-			said = append(said, o)
-			b.established(f, p, k, o, way.format)
 		}
 	}
 }
@@ -121,12 +118,12 @@ func (f *facts) letEstablished(o outcome) string {
 
 // command is what to type for a chain of iptables.
 func (f *facts) command(c *chain) string {
-	name := c.tool
-	if c.tool == f.active {
-		name = "iptables"
+	name := "iptables"
+	if c.tool != f.active {
+		name = c.tool
 	}
 	if c.family == protocol.IPv6 {
-		name = strings.Replace(name, "ip", "ip6", 1)
+		return strings.Replace(name, "ip", "ip6", 1)
 	}
 	return name
 }

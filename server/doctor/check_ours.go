@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"knockkit/internal/rights"
@@ -34,17 +33,16 @@ func backends(f *facts) []Finding {
 	works := 0
 	var all []Finding
 	for _, t := range f.Trials {
+		found := Finding{IDBackend, Note, fmt.Sprintf("backend %s does not work: %v", t.Backend, t.Err), "it is not the backend in use", ""}
 		switch {
 		case t.Err == nil:
 			works++
-			all = append(all, Finding{ID: IDBackend, Severity: OK, Found: "backend " + t.Backend + " works: a profile was installed in an empty network namespace"})
+			found = Finding{ID: IDBackend, Severity: OK, Found: "backend " + t.Backend + " works: a profile was installed in an empty network namespace"}
 		case t.Backend == used:
-			all = append(all, Finding{IDBackend, Broken, fmt.Sprintf("backend %s does not work: %v", t.Backend, t.Err),
-				"it is the backend in use: the next change of the rules fails",
-				"install what is missing, or set backend in knockd.toml to the other one if that works"})
-		default:
-			all = append(all, Finding{IDBackend, Note, fmt.Sprintf("backend %s does not work: %v", t.Backend, t.Err), "it is not the backend in use", ""})
+			found.Severity, found.Why = Broken, "it is the backend in use: the next change of the rules fails"
+			found.Todo = "install what is missing, or set backend in knockd.toml to the other one if that works"
 		}
+		all = append(all, found)
 	}
 	if len(f.Trials) > 0 && works == 0 && (used == "auto" || used == "") {
 		all = append(all, Finding{IDBackend, Broken, "no backend works", "nothing can be gated on this host", "install iptables or nftables, and a kernel that has them"})
@@ -55,27 +53,26 @@ func backends(f *facts) []Finding {
 // notInForce is why profiles that are enabled are not in force, except for rules of
 // others: those are followed here further than `status` does ([Shadows]).
 func notInForce(f *facts) []Finding {
-	seen := func(what string) bool {
-		return !slices.ContainsFunc(f.Unseen, func(u notSeen) bool { return u.What == what })
-	}
 	ids := map[server.ReasonKind]string{
 		server.ReasonInstalled: IDInstalled, server.ReasonDrift: IDDrift, server.ReasonForeign: IDForeignJump,
 		server.ReasonInterface: IDInterface, server.ReasonTo: IDTo,
 	}
 	var all []Finding
 	for _, r := range server.NotInForce(f.Status, f.Settings, f.Network, nil) {
-		place := r.Kind == server.ReasonInterface || r.Kind == server.ReasonTo
-		if place && !seen(whatNetwork) || !place && !seen(whatInstalled) {
-			continue
+		from := whatInstalled
+		if r.Kind == server.ReasonInterface || r.Kind == server.ReasonTo {
+			from = whatNetwork
 		}
-		all = append(all, Finding{ids[r.Kind], Broken, r.Found, r.Why, r.Todo})
+		if f.saw(from) {
+			all = append(all, Finding{ids[r.Kind], Broken, r.Found, r.Why, r.Todo})
+		}
 	}
 	return all
 }
 
 // installed says what is, beside what [notInForce] says is not.
 func installed(f *facts) (all []Finding) {
-	if slices.ContainsFunc(f.Unseen, func(u notSeen) bool { return u.What == whatInstalled }) {
+	if !f.saw(whatInstalled) {
 		for _, name := range f.Broken {
 			all = append(all, Finding{IDInstalled, Broken, "the file of profile " + name + " has errors", "it cannot be installed", "knockd profile check " + name})
 		}

@@ -57,6 +57,10 @@ type notSeen struct {
 	Err  error
 }
 
+func (f *facts) saw(what string) bool {
+	return !slices.ContainsFunc(f.Unseen, func(u notSeen) bool { return u.What == what })
+}
+
 // profiles returns those that the kernel runs, or where there are none those that an
 // install would bring in.
 func (f *facts) profiles() []*protocol.Profile {

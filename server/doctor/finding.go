@@ -46,9 +46,12 @@ const (
 
 // Count returns how many findings have the severity.
 func Count(all []Finding, s Severity) int {
-	n := 0
-	for _, f := range all {
-		if f.Severity == s {
+	return count(all, func(f Finding) bool { return f.Severity == s })
+}
+
+func count[T any](all []T, is func(T) bool) (n int) {
+	for _, one := range all {
+		if is(one) {
 			n++
 		}
 	}

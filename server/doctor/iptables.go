@@ -77,22 +77,17 @@ func parseRule(text string) (*rule, error) {
 	}
 	r := &rule{text: text}
 	for i := 0; i < len(args); {
-		negated := args[i] == "!"
+		flag, from := args[i], i+1
+		negated := flag == "!" && from < len(args)
 		if negated {
+			flag, from = args[from], from+1
+		}
+		for i = from; i < len(args) && args[i] != "!" && !strings.HasPrefix(args[i], "-"); {
 			i++
 		}
-		if i == len(args) {
-			break
-		}
-		flag := args[i]
-		i++
-		var values []string
-		for i < len(args) && args[i] != "!" && !strings.HasPrefix(args[i], "-") {
-			values = append(values, args[i])
-			i++
-		}
+		values := args[from:i]
 		if flag == "--comment" {
-			i += 1 - len(values) // a comment may begin with a dash
+			i = from + 1 // a comment may begin with a dash
 			continue
 		}
 		if flag == "-j" || flag == "-g" {
@@ -119,24 +114,13 @@ func parseRule(text string) (*rule, error) {
 // target says what a target does. Those that are not known let the packet go on. What
 // TPROXY hands to a socket comes to INPUT as it is, and of NFQUEUE a program decides.
 func target(name, flag string, options []string) verdict {
-	switch name {
-	case "ACCEPT", "TPROXY", "NFQUEUE":
-		return accept
-	case "DROP", "REJECT", "TARPIT":
-		return drop
-	case "RETURN":
-		return back
-	case "DNAT", "REDIRECT", "NETMAP", "DNPT":
-		return divert
-	case "NOTRACK":
-		return untrack
-	case "CT":
-		if slices.Contains(options, "--notrack") {
-			return untrack
-		}
-		return goOn
-	}
+	v, known := map[string]verdict{"ACCEPT": accept, "TPROXY": accept, "NFQUEUE": accept, "DROP": drop, "REJECT": drop, "TARPIT": drop,
+		"RETURN": back, "DNAT": divert, "REDIRECT": divert, "NETMAP": divert, "DNPT": divert, "NOTRACK": untrack, "CT": goOn}[name]
 	switch {
+	case name == "CT" && slices.Contains(options, "--notrack"):
+		return untrack
+	case known:
+		return v
 	case iptables.Ours(name):
 		return ours
 	case flag == "-g":
@@ -153,21 +137,17 @@ func destinationOf(target string, options []string) destination {
 		}
 		return ""
 	}
-	switch target {
-	case "REDIRECT":
+	text := value("--to-destination")
+	i := strings.LastIndex(text, ":")
+	switch _, err := netip.ParseAddr(text); {
+	case target == "REDIRECT":
 		return parseDestination("", value("--to-ports"))
-	case "DNAT":
-		text := value("--to-destination")
-		if a, err := netip.ParseAddr(text); err == nil {
-			return destination{known: true, addr: a}
-		}
-		i := strings.LastIndex(text, ":")
-		if i < 0 {
-			return destination{}
-		}
-		return parseDestination(strings.Trim(text[:i], "[]"), text[i+1:])
+	case target != "DNAT", text == "":
+		return destination{}
+	case err == nil, i < 0:
+		return parseDestination(text, "")
 	}
-	return destination{}
+	return parseDestination(strings.Trim(text[:i], "[]"), text[i+1:])
 }
 
 // parseDestination reads an address and a port; "": as it was.

@@ -59,10 +59,11 @@ func (f *facts) withoutOurs(tables []string) []string {
 	}
 	for _, p := range f.profiles() {
 		for _, family := range protocol.Families() {
-			if p.In(family) {
-				tables = without(tables, nftFamilies[family]+" "+f.Us.table)
+			if !p.In(family) {
+				continue
 			}
-			if p.In(family) && p.Place == protocol.PlacePrerouting {
+			tables = without(tables, nftFamilies[family]+" "+f.Us.table)
+			if p.Place == protocol.PlacePrerouting {
 				tables = without(tables, nftFamilies[family]+" "+f.Us.early().table)
 			}
 		}

@@ -110,7 +110,7 @@ func (sets nftSets) rules(expr []any) []*rule {
 				asks(sets.match(is))
 			case "vmap":
 				for _, e := range sets.verdicts(is) {
-					decides(e.verdict, e.text, e.target, e.condition)
+					decides(e.verdict, e.text, e.target, e.conditions...)
 				}
 			case "limit", "quota", "ct count", "socket", "connlimit":
 				asks(always(perhaps, matching(name)), name)

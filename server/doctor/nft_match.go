@@ -27,31 +27,24 @@ func (sets nftSets) match(is any) (condition, string) {
 	case key == "tcp flags":
 		c = nftFlags(op, mask, nftStrings(right))
 	case !known || mask != nil:
-	case op == "==", op == "in":
-		c = nftAmong(keys, elements, name)
 	case op == "!=":
 		c = nftAmong(keys, elements, name).not()
+	case op == "==", op == "in":
+		c = nftAmong(keys, elements, name)
 	}
 	return needing(keys, c), text
 }
 
 // needing adds what a key asks silently: "ip saddr" is of IPv4, "tcp dport" of TCP.
 func needing(keys []string, c condition) condition {
-	is := c.is
-	var headers []string
-	for _, key := range keys {
-		header, _, _ := strings.Cut(key, " ")
-		headers = append(headers, header)
-	}
-	c.is = func(p Packet) answer {
-		for _, header := range headers {
-			if !p.has(header) {
+	return condition{func(p Packet) answer {
+		for _, key := range keys {
+			if header, _, _ := strings.Cut(key, " "); !p.has(header) {
 				return no
 			}
 		}
-		return is(p)
-	}
-	return c
+		return c.is(p)
+	}, c.words}
 }
 
 // has reports whether the packet has a header that nft names.
@@ -125,8 +118,8 @@ func nftAmong(keys []string, elements [][]string, name string) condition {
 		for i, key := range keys[:min(len(keys), len(e))] {
 			parts = append(parts, nftEqual(key, e[i:i+1]))
 		}
-		each = append(each, func(p Packet) answer {
-			all := yes
+		each = append(each, func(p Packet) (all answer) {
+			all = yes
 			for _, is := range parts {
 				all = min(all, is(p))
 			}
@@ -134,16 +127,16 @@ func nftAmong(keys []string, elements [][]string, name string) condition {
 		})
 	}
 	key := strings.Join(keys, " . ")
-	words, known := nftWords[key]
-	if words += name; !known {
+	header, field, _ := strings.Cut(key, " ")
+	words, known := nftWords[field]
+	if words += name; !known || !slices.Contains([]string{"meta", "ip", "ip6", "tcp", "udp", "th"}, header) {
 		words = matching(key + " " + name)
 	}
 	return condition{anyOf(each), words}
 }
 
 func anyOf(each []func(Packet) answer) func(Packet) answer {
-	return func(p Packet) answer {
-		best := no
+	return func(p Packet) (best answer) {
 		for _, is := range each {
 			if best = max(best, is(p)); best == yes {
 				break
@@ -155,10 +148,8 @@ func anyOf(each []func(Packet) answer) func(Packet) answer {
 
 // nftWords say what is true of packets whose key has a value.
 var nftWords = map[string]string{
-	"meta iif": "come in by ", "meta iifname": "come in by ", "meta oif": "go out by ", "meta oifname": "go out by ",
-	"ip saddr": "come from ", "ip6 saddr": "come from ", "ip daddr": "go to ", "ip6 daddr": "go to ",
-	"tcp sport": "come from port ", "udp sport": "come from port ", "th sport": "come from port ",
-	"tcp dport": "go to port ", "udp dport": "go to port ", "th dport": "go to port ",
+	"iif": "come in by ", "iifname": "come in by ", "oif": "go out by ", "oifname": "go out by ",
+	"saddr": "come from ", "daddr": "go to ", "sport": "come from port ", "dport": "go to port ",
 }
 
 // nftEqual compares what the key stands for with any of the values.
@@ -208,21 +199,13 @@ func nftEqual(key string, values []string) func(Packet) answer {
 	return func(Packet) answer { return perhaps }
 }
 
-// element is one line of a map of verdicts.
-type element struct {
-	condition condition
-	verdict   verdict
-	target    string
-	text      string
-}
-
-// verdicts reads {"key": …, "data": {"set": [[value, verdict], …]}}, or a map's name. Of
-// a map that is not known there are none.
-func (sets nftSets) verdicts(is any) []element {
+// verdicts reads {"key": …, "data": {"set": [[value, verdict], …]}}, or a map's name, as a
+// rule for each element. Of a map that is not known there are none.
+func (sets nftSets) verdicts(is any) []*rule {
 	keys, _ := nftKeys(at(is, "key"))
 	key := strings.Join(keys, " . ")
 	pairs, _ := sets.pairs(at(is, "data"))
-	var all, last []element
+	var all, last []*rule
 	for _, pair := range pairs {
 		decision, _ := pair[1].(map[string]any)
 		for name, is := range decision {
@@ -232,15 +215,15 @@ func (sets nftSets) verdicts(is any) []element {
 			}
 			values, known := nftTuple(pair[0])
 			text := strings.Join(values, " . ")
-			e := element{always(perhaps, matching(key+" "+text)), v, target, fmt.Sprintf("%s %s : %s", key, text, name)}
+			c := always(perhaps, matching(key+" "+text))
 			if known {
-				e.condition = needing(keys, nftAmong(keys, [][]string{values}, text))
+				c = needing(keys, nftAmong(keys, [][]string{values}, text))
 			}
+			to := &all
 			if text == "*" {
-				last = append(last, e) // what no other element is about
-			} else {
-				all = append(all, e)
+				to = &last // what no other element is about
 			}
+			*to = append(*to, &rule{text: fmt.Sprintf("%s %s : %s", key, text, name), conditions: []condition{c}, verdict: v, target: target})
 		}
 	}
 	return append(all, last...)

@@ -3,6 +3,8 @@ package doctor
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -117,17 +119,15 @@ func nftValues(v any) (values []string, known bool) {
 
 // nftStrings returns all texts of a value, however they are nested.
 func nftStrings(v any) (all []string) {
+	parts, _ := v.([]any)
 	switch is := v.(type) {
 	case string:
 		return []string{is}
-	case []any:
-		for _, part := range is {
-			all = append(all, nftStrings(part)...)
-		}
 	case map[string]any:
-		for _, part := range is {
-			all = append(all, nftStrings(part)...)
-		}
+		parts = slices.Collect(maps.Values(is))
+	}
+	for _, part := range parts {
+		all = append(all, nftStrings(part)...)
 	}
 	return all
 }

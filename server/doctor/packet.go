@@ -71,12 +71,7 @@ type network struct {
 // comesBy says whether the interface that faces the stranger is one that matches. By one
 // that is not there, the stranger may come later, unless it faces no strangers.
 func (p Packet) comesBy(matches func(string) bool, inner bool) answer {
-	n := 0
-	for _, face := range p.network.interfaces {
-		if matches(face) {
-			n++
-		}
-	}
+	n := count(p.network.interfaces, matches)
 	switch {
 	case n > 0 && n == len(p.network.interfaces):
 		return yes
@@ -96,12 +91,7 @@ func (p Packet) isHost(ranges []addresses) answer {
 	among := func(a netip.Addr) bool {
 		return slices.ContainsFunc(ranges, func(r addresses) bool { return r.contain(a) })
 	}
-	n := 0
-	for _, a := range p.network.addresses {
-		if among(a) {
-			n++
-		}
-	}
+	n := count(p.network.addresses, among)
 	unknown := len(p.network.addresses) == 0 && slices.ContainsFunc(ranges, func(r addresses) bool { return !r.first.IsLoopback() })
 	switch {
 	case n > 0 && n == len(p.network.addresses):
@@ -131,9 +121,7 @@ func (p Packet) isStranger(ranges []addresses) answer {
 // isHostPort and isStrangerPort compare the ports of both ends. A stranger's is his to
 // choose; a client's kernel takes one of the upper half.
 func (p Packet) isHostPort(ports []protocol.PortRange) answer {
-	return sure(p.Knock.Proto != protocol.ICMP && slices.ContainsFunc(ports, func(r protocol.PortRange) bool {
-		return r.First <= p.Knock.Port && p.Knock.Port <= r.Last
-	}))
+	return sure(slices.ContainsFunc(ports, func(r protocol.PortRange) bool { return r.First <= p.Knock.Port && p.Knock.Port <= r.Last }))
 }
 
 func (p Packet) isStrangerPort(ports []protocol.PortRange) answer {

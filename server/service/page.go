@@ -22,7 +22,7 @@ const pageRetry = 10 * time.Second
 const pageVisitors = 64
 
 // pageTask serves the metrics at /metrics.
-func pageTask(addr netip.AddrPort, m *metrics.Metrics, log *slog.Logger) Task {
+func pageTask(addr netip.AddrPort, m *metrics.Metrics, log *slog.Logger) *task {
 	return newTask("metrics", func(ctx context.Context, ready func()) error {
 		l, err := net.Listen("tcp", addr.String())
 		if err != nil {

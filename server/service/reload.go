@@ -170,7 +170,7 @@ const (
 // folderTask says on changed when a .toml file in a folder, or in profiles/ below
 // it, was written, made, renamed, removed or given other rights: since the call, not
 // since Run.
-func folderTask(dir string, changed chan<- string, log *slog.Logger) Task {
+func folderTask(dir string, changed chan<- string, log *slog.Logger) *task {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		log.Warn("changed profiles are not noticed: reload with SIGHUP", "err", err)

@@ -27,7 +27,7 @@ const (
 // rulesTask calls changed when anybody has changed rules of this network
 // namespace. The kernel tells of nftables, and so of iptables-nft; the tables of
 // iptables-legacy are compared every two seconds, where there are any.
-func rulesTask(changed func()) Task {
+func rulesTask(changed func()) *task {
 	return newTask("watching rules", func(ctx context.Context, ready func()) error {
 		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (groupNFTables - 1)})
 		if err != nil {

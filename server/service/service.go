@@ -96,7 +96,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	watched := s.feed.Hub.Watch()
 	asked := make(chan io.Closer)
-	tasks := []Task{
+	tasks := []*task{
 		newTask("events", s.runFeed),
 		folder,
 		rulesTask(s.wantLook),
@@ -160,21 +160,14 @@ func (s *Service) wantLook() {
 // exitPatience is how long the rules may take to be removed at the end.
 const exitPatience = 30 * time.Second
 
-// Task is one part of the service.
-type Task interface {
-	Run(ctx context.Context) error // until ctx ends, which is no error
-	Ready() <-chan struct{}        // closed when the part does its work
-	String() string
-}
-
 // runAll runs tasks until the context ends or one of them fails. ready is called
 // once, when all of them are.
-func runAll(ctx context.Context, tasks []Task, ready func()) error {
+func runAll(ctx context.Context, tasks []*task, ready func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, t := range tasks {
 		group.Go(func() error {
-			if err := t.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				return fmt.Errorf("%s: %w", t, err)
+			if err := t.run(ctx, func() { close(t.ready) }); err != nil && !errors.Is(err, context.Canceled) {
+				return fmt.Errorf("%s: %w", t.name, err)
 			}
 			return nil
 		})
@@ -182,7 +175,7 @@ func runAll(ctx context.Context, tasks []Task, ready func()) error {
 	group.Go(func() error {
 		for _, t := range tasks {
 			select {
-			case <-t.Ready():
+			case <-t.ready:
 			case <-ctx.Done():
 				return nil
 			}
@@ -193,20 +186,13 @@ func runAll(ctx context.Context, tasks []Task, ready func()) error {
 	return group.Wait()
 }
 
-// task is a [Task] made of a function that says itself when it is ready.
+// task is one part of the service. run says itself when it is ready.
 type task struct {
 	name  string
-	ready chan struct{}
+	ready chan struct{} // closed when the part does its work
 	run   func(ctx context.Context, ready func()) error
 }
 
 func newTask(name string, run func(ctx context.Context, ready func()) error) *task {
 	return &task{name, make(chan struct{}), run}
 }
-
-func (t *task) Run(ctx context.Context) error {
-	return t.run(ctx, func() { close(t.ready) })
-}
-
-func (t *task) Ready() <-chan struct{} { return t.ready }
-func (t *task) String() string         { return t.name }

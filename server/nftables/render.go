@@ -34,7 +34,7 @@ type renderer struct {
 // render returns the table for the automata of both families. It is pure: the
 // same input gives the same table. With no profiles it is empty.
 func render(in input) ruleset {
-	r := &renderer{input: in, byName: map[string]*thing{}}
+	r := &renderer{input: in, byName: map[string]*thing{}, hand: map[string][]int{}}
 	r.next, r.known = max(in.next, 1), map[string]number{}
 	maps.Copy(r.known, in.known)
 	for _, f := range protocol.Families() {
@@ -50,7 +50,11 @@ func render(in input) ruleset {
 			r.number(in.want.Of(f), i)
 		}
 	}
-	r.hand = r.handGiven()
+	for _, name := range slices.Sorted(maps.Keys(in.given)) {
+		if s := parseSetName(name); s.version == max(in.versions[s.holders], 1) { // one of another version is to go
+			r.hand[s.holders] = append(r.hand[s.holders], s.bits)
+		}
+	}
 	r.others = append(r.others, deniedLimit, firstLimit)
 	r.sets()
 	r.events()
@@ -63,18 +67,6 @@ func render(in input) ruleset {
 	r.prerouting()
 	r.about()
 	return append(r.others, r.chains...)
-}
-
-// handGiven reads from the names of the sets that are to be there what was given by hand.
-// Sets of another version are to go.
-func (r *renderer) handGiven() map[string][]int {
-	bits := map[string][]int{}
-	for _, name := range slices.Sorted(maps.Keys(r.given)) {
-		if s := parseSetName(name); s.version == max(r.versions[s.holders], 1) {
-			bits[s.holders] = append(bits[s.holders], s.bits)
-		}
-	}
-	return bits
 }
 
 // number returns that of a position, which keeps the one that it has.

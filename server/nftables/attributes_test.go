@@ -27,10 +27,10 @@ func FuzzWhatTheKernelSaysIsReadWithoutAPanic(f *testing.F) {
 // TestWhatIsNotOfTheRulesIsNotInTheirDigest: counters, what is used of a quota, when a rule
 // was asked last.
 func TestWhatIsNotOfTheRulesIsNotInTheirDigest(t *testing.T) {
-	of := func(name string, data ...[]byte) string {
+	of := func(name string, data ...[]byte) digest {
 		c := newTable().add(chainKind, nil, 0)
 		c.addExpression(slices.Concat(attribute(1, name), attribute(2, string(slices.Concat(data...)))))
-		return string(c.digest.Sum(nil))
+		return c.digest
 	}
 	for _, x := range []struct {
 		name string

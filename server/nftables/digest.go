@@ -1,47 +1,48 @@
 package nftables
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
-	"hash"
+	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 
 	"knockkit/server/backend"
 )
 
-// framed appends a part of an object, with what it is and its length.
+// framed begins a part of an object: what it is, and its length.
 func framed(b []byte, kind uint16, value []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, kind)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
-	return append(b, value...)
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(b, kind), uint32(len(value)))
 }
 
-// markSize is how many digits a mark has: enough that no accident hits upon them.
+// digest is a checksum: what it has to notice are changes, by whoever may change anything. It is
+// taken of all rules by each command, and a cryptographic one takes a tenth of that time.
+type digest uint32
+
+func (d digest) with(b []byte) digest { return digest(crc32.Update(uint32(d), crc32.IEEETable, b)) }
+
+// markSize is how many digits a mark has.
 const markSize = 8
 
-// mark is a digest over our text of a thing that the kernel has, and over what the kernel made of
+// mark is the digest of our text of a thing that the kernel has, and of what the kernel made of
 // that. So another version of the renderer is noticed too.
 func (t *table) mark(x *thing, is *part) string {
-	h := sha256.New()
-	h.Write([]byte(x.text()))
-	t.writeTo(h, is)
-	return hex.EncodeToString(h.Sum(nil))[:markSize]
+	return fmt.Sprintf("%0*x", markSize, t.sum(digest(0).with([]byte(x.text())), is))
 }
 
-// writeTo adds a part, with the sets in its rules, and the elements of a fixed set in whichever
+// sum adds a part, with the sets in its rules, and the elements of a fixed set in whichever
 // order the kernel lists them.
-func (t *table) writeTo(h hash.Hash, p *part) {
-	h.Write(p.digest.Sum(nil))
+func (t *table) sum(d digest, p *part) digest {
+	d = d.with(binary.BigEndian.AppendUint32(nil, uint32(p.digest)))
 	for _, name := range p.inRules {
 		if s := t.sets[name]; s != nil {
-			t.writeTo(h, s)
+			d = t.sum(d, s)
 		}
 	}
 	for _, e := range slices.Sorted(slices.Values(p.raw)) {
-		h.Write([]byte(e))
+		d = d.with([]byte(e))
 	}
+	return d
 }
 
 // seal holds the marks of things that were committed, by kind and name. In the kernel it is a

@@ -1,9 +1,7 @@
 package nftables
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 	"iter"
 	"net/netip"
 	"slices"
@@ -31,7 +29,8 @@ func newTable() *table {
 // part is a thing in the kernel. Comments and the digest are of the rules that were read.
 type part struct {
 	kind, name string
-	digest     hash.Hash
+	digest     digest
+	head       [6]byte // of the attribute that is added to the digest
 
 	// Of a chain:
 	hooked   bool
@@ -49,7 +48,7 @@ type part struct {
 
 // add reads a part. Its digest is over the attributes of some kinds.
 func (t *table) add(kind string, attrs []byte, name uint16, digested ...uint16) *part {
-	p := &part{kind: kind, name: stringOf(valueOf(attrs, name)), digest: sha256.New(), count: -1}
+	p := &part{kind: kind, name: stringOf(valueOf(attrs, name)), count: -1}
 	for kind, value := range attributes(attrs) {
 		if slices.Contains(digested, kind) {
 			p.add(kind, value)
@@ -60,7 +59,9 @@ func (t *table) add(kind string, attrs []byte, name uint16, digested ...uint16) 
 }
 
 // add adds to the digest.
-func (p *part) add(kind uint16, value []byte) { p.digest.Write(framed(nil, kind, value)) }
+func (p *part) add(kind uint16, value []byte) {
+	p.digest = p.digest.with(framed(p.head[:0], kind, value)).with(value)
+}
 
 // element is what a packet has put into a set.
 type element struct {
@@ -170,7 +171,7 @@ func fixedElement(attrs []byte) string {
 	for kind, value := range attributes(attrs) {
 		switch kind {
 		case unix.NFTA_SET_ELEM_KEY, nftaSetElemKeyEnd, unix.NFTA_SET_ELEM_DATA, unix.NFTA_SET_ELEM_FLAGS, unix.NFTA_SET_ELEM_OBJREF:
-			b = framed(b, kind, value)
+			b = append(framed(b, kind, value), value...)
 		}
 	}
 	return string(b)

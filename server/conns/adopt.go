@@ -3,6 +3,7 @@ package conns
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -22,9 +23,17 @@ func Adopt(profiles []*protocol.Profile) error {
 		return err
 	}
 	for _, s := range sockets {
-		c, ok := toAdopt(s, listens, profiles)
-		if !ok {
+		opens := func(p *protocol.Profile) bool {
+			return p.Opens(protocol.Knock{Proto: protocol.TCP, Port: s.from.Port()})
+		}
+		stage, ok := stageOf(s)
+		if !ok || s.to.Addr().IsLoopback() || !slices.ContainsFunc(profiles, opens) {
 			continue
+		}
+		c := connection{client: s.to, server: s.from, stage: stage}
+		if !listens[s.from.Port()] {
+			// This host made it. What comes back is no connection that a gate with `cut` ends.
+			c.client, c.server = c.server, c.client
 		}
 		if err := c.create(); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("telling conntrack of %s: %w", c.client, err)

@@ -7,8 +7,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"knockkit/protocol"
 )
 
 // connection is a TCP connection that conntrack is told of.
@@ -162,25 +160,6 @@ func first(b []byte) byte {
 // connected reports whether a TCP connection exists: it was answered, and is not over.
 func (f flow) connected() bool {
 	return f.state >= nl.TCP_CONNTRACK_ESTABLISHED && f.state <= nl.TCP_CONNTRACK_LAST_ACK
-}
-
-// toAdopt returns the socket's connection if it is at a port of the profiles.
-func toAdopt(s socket, listens map[uint16]bool, profiles []*protocol.Profile) (connection, bool) {
-	stage, ok := stageOf(s)
-	if !ok || s.to.Addr().IsLoopback() {
-		return connection{}, false
-	}
-	c := connection{client: s.to, server: s.from, stage: stage}
-	if !listens[s.from.Port()] {
-		// This host made it. What comes back is no connection that a gate with `cut` ends.
-		c.client, c.server = c.server, c.client
-	}
-	for _, p := range profiles {
-		if p.Opens(protocol.Knock{Proto: protocol.TCP, Port: s.from.Port()}) {
-			return c, true
-		}
-	}
-	return c, false
 }
 
 // retried is longer than a host waits before it sends again what was not acknowledged:

@@ -45,7 +45,7 @@ type destination struct {
 
 // match is the weakest answer of the conditions; where that is perhaps, the words of
 // those that make it so.
-func (r *rule) match(p Packet) (a answer, only []string) {
+func (r *rule) match(p packet) (a answer, only []string) {
 	a = yes
 	for _, c := range r.conditions {
 		switch c.is(p) {
@@ -113,7 +113,6 @@ func (c *chain) String() string {
 
 // host is all chains of a host.
 type host struct {
-	chains []*chain
 	called []*chain           // those that the kernel calls, in a packet's order
 	named  map[chainID]*chain // for jumps
 }
@@ -131,7 +130,6 @@ func (h *host) add(chains ...*chain) {
 	if h.named == nil {
 		h.named = map[chainID]*chain{}
 	}
-	h.chains = append(h.chains, chains...)
 	for _, c := range chains {
 		h.named[chainID{c.tool, c.family, c.table, c.name}] = c
 		if c.place.hook != noHook {
@@ -155,7 +153,7 @@ func (h host) callee(c *chain, name string) *chain {
 }
 
 // stations returns the chains that a packet passes at the hooks, in its order.
-func (h host) stations(p Packet, hooks []int) []*chain {
+func (h host) stations(p packet, hooks []int) []*chain {
 	return slices.DeleteFunc(slices.Clone(h.called), func(c *chain) bool {
 		return !slices.Contains(hooks, c.place.hook) || !c.in(p.Family) || c.nat && p.stage != first
 	})

@@ -17,7 +17,7 @@ const (
 // connection follows what comes after the first packet of a lease holder's connection.
 // Our rules let that one in and leave the others, which conntrack calls established,
 // to the host's: where those drop them, `knock` says open and the connection hangs.
-func (b *book) connection(f *facts, p *protocol.Profile, packet Packet, way fate) {
+func (b *book) connection(f *facts, p *protocol.Profile, packet packet, way fate) {
 	isDrop := func(o outcome) bool { return o.verdict == drop && o.certain }
 	if slices.ContainsFunc(way.before, isDrop) {
 		return // nobody gets as far
@@ -45,7 +45,7 @@ func (b *book) connection(f *facts, p *protocol.Profile, packet Packet, way fate
 
 // forwarded follows a connection to a container whose gate is in front of destination
 // NAT. By which interface it goes there is not known, so only what is certain counts.
-func (b *book) forwarded(f *facts, p *protocol.Profile, packet Packet, o outcome) {
+func (b *book) forwarded(f *facts, p *protocol.Profile, packet packet, o outcome) {
 	to := o.rule.to
 	if !to.known || f.isLocal(to) {
 		return

@@ -35,7 +35,7 @@ func gates(f *facts) *book {
 
 // wayTo is the way to the profile's gate, and behind it. What passes a gate before
 // destination NAT and is not translated comes to the gate at the input too.
-func (f *facts) wayTo(p *protocol.Profile, packet Packet) fate {
+func (f *facts) wayTo(p *protocol.Profile, packet packet) fate {
 	way := f.Host.follow(packet, f.Us)
 	if p.Place == protocol.PlacePrerouting {
 		early := f.Host.follow(packet, f.Us.early())
@@ -62,7 +62,7 @@ func (f *facts) wayTo(p *protocol.Profile, packet Packet) fate {
 
 // gatesLocal reports whether a rule sends the packet to a port of this host that has a
 // gate of its own at the input.
-func (f *facts) gatesLocal(packet Packet, to destination) bool {
+func (f *facts) gatesLocal(packet packet, to destination) bool {
 	k := packet.Knock
 	if to.port != 0 {
 		k.Port = to.port
@@ -76,7 +76,7 @@ func (f *facts) isLocal(to destination) bool {
 	return to.known && (!to.addr.IsValid() || to.addr.IsLoopback() || f.here(to.addr))
 }
 
-func (b *book) gate(f *facts, p *protocol.Profile, packet Packet, way fate) {
+func (b *book) gate(f *facts, p *protocol.Profile, packet packet, way fate) {
 	k := packet.Knock
 	for _, o := range way.before {
 		switch {
@@ -103,7 +103,7 @@ func (b *book) gate(f *facts, p *protocol.Profile, packet Packet, way fate) {
 // neighbours is about a port that is published on 127.0.0.1. Destination NAT comes
 // before the kernel drops what may not come in with that address (over IPv6 it looks
 // first), so who is on the same network can send it.
-func (b *book) neighbours(f *facts, p *protocol.Profile, packet Packet) {
+func (b *book) neighbours(f *facts, p *protocol.Profile, packet packet) {
 	if packet.Family != protocol.IPv4 || p.Place == protocol.PlacePrerouting || len(p.To) > 0 {
 		return
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -86,7 +87,7 @@ func untracked(f *facts) *book {
 // meant that those are not tracked.
 func (h host) synproxies() bool {
 	answers := func(r *rule) bool { return strings.Contains(strings.ToLower(r.text), "synproxy") }
-	return slices.ContainsFunc(h.chains, func(c *chain) bool { return slices.ContainsFunc(c.rules, answers) })
+	return slices.ContainsFunc(slices.Collect(maps.Values(h.named)), func(c *chain) bool { return slices.ContainsFunc(c.rules, answers) })
 }
 
 func conntrack(f *facts) []Finding {

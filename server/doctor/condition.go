@@ -27,7 +27,7 @@ func sure(b bool) answer {
 
 // condition is one match of a rule.
 type condition struct {
-	is    func(Packet) answer
+	is    func(packet) answer
 	words string // what is true of the packets that it matches: "come in by eth0"
 }
 
@@ -37,11 +37,11 @@ func (c condition) not() condition {
 	if !negated {
 		words = "do not " + words
 	}
-	return condition{func(p Packet) answer { return c.is(p).not() }, words}
+	return condition{func(p packet) answer { return c.is(p).not() }, words}
 }
 
 func always(a answer, words string) condition {
-	return condition{func(Packet) answer { return a }, words}
+	return condition{func(packet) answer { return a }, words}
 }
 
 // matching is the words for a match that has none of its own.

@@ -13,8 +13,7 @@ import (
 func iptablesCondition(flag string, values []string) (c condition, ok bool) {
 	value := strings.Join(values, " ")
 	list := strings.Split(value, ",")
-	text := strings.TrimSpace(flag + " " + value)
-	c = always(perhaps, matching(text))
+	c = always(perhaps, matching(strings.TrimSpace(flag+" "+value)))
 	switch flag {
 	case "-m":
 		return c, slices.Contains(bare, value)
@@ -33,23 +32,23 @@ func iptablesCondition(flag string, values []string) (c condition, ok bool) {
 	case "--dport", "--destination-port", "--dports", "--destination-ports":
 		c = portIs(value, ":", false)
 	case "--dst-type":
-		c.is = func(p Packet) answer { return typeIs(p, p.stage != reply, list) }
+		c.is = func(p packet) answer { return typeIs(p, p.stage != reply, list) }
 	case "--src-type":
-		c.is = func(p Packet) answer { return typeIs(p, p.stage == reply, list) }
+		c.is = func(p packet) answer { return typeIs(p, p.stage == reply, list) }
 	case "--icmp-type", "--icmpv6-type":
-		c.is = func(p Packet) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, value)) }
+		c.is = func(p packet) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, value)) }
 	case "--ctstate", "--state":
-		c.is = func(p Packet) answer { return stateIs(p, list) }
+		c.is = func(p packet) answer { return stateIs(p, list) }
 	case "--ctdir":
-		c.is = func(p Packet) answer { return sure((value == "REPLY") == (p.stage == reply)) }
+		c.is = func(p packet) answer { return sure((value == "REPLY") == (p.stage == reply)) }
 	case "--tcp-flags":
 		if len(values) == 2 {
-			c.is = func(p Packet) answer {
+			c.is = func(p packet) answer {
 				return flagsAre(p, strings.Split(values[0], ","), strings.Split(values[1], ","))
 			}
 		}
 	case "-f":
-		c.is = func(Packet) answer { return no }
+		c.is = func(packet) answer { return no }
 	}
 	return c, true
 }
@@ -65,9 +64,9 @@ func isEcho(f protocol.Family, kind string) bool {
 }
 
 // protoIs compares with a protocol's name or number.
-func protoIs(name string) func(Packet) answer {
+func protoIs(name string) func(packet) answer {
 	names := map[protocol.Proto][]string{protocol.TCP: {"tcp", "6"}, protocol.UDP: {"udp", "17"}, protocol.ICMP: {"icmp", "1"}}
-	return func(p Packet) answer {
+	return func(p packet) answer {
 		of := names[p.Knock.Proto]
 		if p.Knock.Proto == protocol.ICMP && p.Family == protocol.IPv6 {
 			of = []string{"icmpv6", "ipv6-icmp", "58"}
@@ -84,7 +83,7 @@ func interfaceIs(name string, out bool) condition {
 	matches := func(other string) bool { return other == prefix || pattern && strings.HasPrefix(other, prefix) }
 	inner := name == "lo" || container.MatchString(name)
 	words := map[bool]string{false: "come in by ", true: "go out by "}[out] + name
-	return condition{func(p Packet) answer {
+	return condition{func(p packet) answer {
 		switch {
 		case pattern && prefix == "":
 			return yes
@@ -98,7 +97,7 @@ func interfaceIs(name string, out bool) condition {
 // addressIs compares a packet's source or destination.
 func addressIs(values []string, source bool) condition {
 	ranges, ok := parseAddresses(values)
-	return condition{func(p Packet) answer {
+	return condition{func(p packet) answer {
 		switch {
 		case !ok:
 			return perhaps
@@ -129,7 +128,7 @@ func some(values []string) string {
 // range is the given sign.
 func portIs(text, between string, source bool) condition {
 	ports, ok := parsePorts(text, between)
-	return condition{func(p Packet) answer {
+	return condition{func(p packet) answer {
 		switch {
 		case p.Knock.Proto == protocol.ICMP:
 			return no
@@ -163,7 +162,7 @@ func parsePorts(text, between string) (ports []protocol.PortRange, ok bool) {
 
 // typeIs compares the kind of address (addrtype, fib) of one end: the host's own is
 // local, unless the packet is forwarded.
-func typeIs(p Packet, host bool, kinds []string) answer {
+func typeIs(p packet, host bool, kinds []string) answer {
 	local := named(kinds, "local")
 	if host && !p.routed {
 		return sure(local)
@@ -172,7 +171,7 @@ func typeIs(p Packet, host bool, kinds []string) answer {
 }
 
 // stateIs compares with conntrack's states.
-func stateIs(p Packet, states []string) answer {
+func stateIs(p packet, states []string) answer {
 	if named(states, "dnat") && p.routed {
 		return yes
 	}
@@ -183,7 +182,7 @@ func stateIs(p Packet, states []string) answer {
 }
 
 // flagsAre compares those flags of TCP that are in the mask.
-func flagsAre(p Packet, mask, set []string) answer {
+func flagsAre(p packet, mask, set []string) answer {
 	for _, flag := range []string{"fin", "syn", "rst", "psh", "ack", "urg"} {
 		asked := named(mask, flag) || named(mask, "all")
 		if asked && named(p.flags(), flag) != named(set, flag) {

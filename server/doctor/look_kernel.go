@@ -31,18 +31,15 @@ func (f *facts) lookAtKernel(ctx context.Context) {
 	f.Clock = clockState{Known: err == nil, Synchronised: state != unix.TIME_ERROR && now.Status&unix.STA_UNSYNC == 0}
 }
 
+// rpFilter reads the filter of an interface. A kernel without IPv4 has none.
 func rpFilter(name string) string {
-	text, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + name + "/rp_filter")
-	if err != nil {
-		return "0" // a kernel without IPv4 filters nothing
-	}
+	text, _ := os.ReadFile("/proc/sys/net/ipv4/conf/" + name + "/rp_filter")
 	return strings.TrimSpace(string(text))
 }
 
 // whatNetwork is said where the interfaces could not be looked at.
 const whatNetwork = "the network interfaces"
 
-// lookAtNetwork lists the interfaces and addresses.
 func (f *facts) lookAtNetwork() {
 	n, err := server.ReadNetwork(f.profiles())
 	f.miss(whatNetwork, err)
@@ -66,12 +63,9 @@ func (f *facts) lookAtNetwork() {
 func (f *facts) use(n server.Network) {
 	f.Network = n
 	for _, l := range n.Links {
-		if !l.Up {
-			continue
-		}
-		mine := slices.DeleteFunc(slices.Clone(l.Addrs), netip.Addr.IsLoopback)
+		l.Addrs = slices.DeleteFunc(slices.Clone(l.Addrs), netip.Addr.IsLoopback)
 		for _, family := range protocol.Families() {
-			f.network[family].add(l.Name, l.Loopback, family, mine)
+			f.network[family].add(l, family)
 		}
 	}
 }
@@ -84,9 +78,12 @@ func (f *facts) here(a netip.Addr) bool {
 // add notes an interface and its addresses. Strangers connect to the address of any
 // interface that faces them, and to those on loopback that are not loopback's own. By
 // an interface without an address, such as a bridge's port, nothing comes in.
-func (n *network) add(name string, loopback bool, family protocol.Family, mine []netip.Addr) {
-	inner := container.MatchString(name)
-	for _, a := range mine {
+func (n *network) add(l server.Link, family protocol.Family) {
+	if !l.Up {
+		return
+	}
+	inner := container.MatchString(l.Name)
+	for _, a := range l.Addrs {
 		switch {
 		case protocol.FamilyOf(a) != family:
 		case inner, a.IsLinkLocalUnicast():
@@ -95,13 +92,13 @@ func (n *network) add(name string, loopback bool, family protocol.Family, mine [
 			n.addresses = append(n.addresses, a)
 		}
 	}
-	if !loopback && !inner && len(mine) > 0 {
-		n.interfaces = append(n.interfaces, name)
+	if !l.Loopback && !inner && len(l.Addrs) > 0 {
+		n.interfaces = append(n.interfaces, l.Name)
 	}
 }
 
 // packet returns the first packet of a connection, or a knock, that the profile is about.
-func (f *facts) packet(p *protocol.Profile, family protocol.Family, k protocol.Knock) Packet {
+func (f *facts) packet(p *protocol.Profile, family protocol.Family, k protocol.Knock) packet {
 	n := f.network[family]
 	if p.Interface != "" {
 		n.interfaces, n.only = []string{p.Interface}, true
@@ -109,7 +106,7 @@ func (f *facts) packet(p *protocol.Profile, family protocol.Family, k protocol.K
 	if len(p.To) > 0 {
 		n.addresses, n.aside = within(p.To, n.addresses), within(p.To, n.aside)
 	}
-	return Packet{Family: family, Knock: k, network: n}
+	return packet{Family: family, Knock: k, network: n}
 }
 
 func within(prefixes []netip.Prefix, addrs []netip.Addr) []netip.Addr {

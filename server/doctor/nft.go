@@ -142,7 +142,7 @@ func (sets nftSets) rules(expr []any) []*rule {
 // that: in a table of both families its own, and that its map has the packet's key.
 func (sets nftSets) destination(is any) (to destination, needs []condition) {
 	if f, ok := nftFamily(word(is, "family")); ok && f != protocol.Both {
-		needs = append(needs, condition{func(p Packet) answer { return sure(p.Family == f) }, ""})
+		needs = append(needs, condition{func(p packet) answer { return sure(p.Family == f) }, ""})
 	}
 	var parts [2]string
 	known := true

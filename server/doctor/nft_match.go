@@ -37,7 +37,7 @@ func (sets nftSets) match(is any) (condition, string) {
 
 // needing adds what a key asks silently: "ip saddr" is of IPv4, "tcp dport" of TCP.
 func needing(keys []string, c condition) condition {
-	return condition{func(p Packet) answer {
+	return condition{func(p packet) answer {
 		for _, key := range keys {
 			if header, _, _ := strings.Cut(key, " "); !p.has(header) {
 				return no
@@ -48,16 +48,12 @@ func needing(keys []string, c condition) condition {
 }
 
 // has reports whether the packet has a header that nft names.
-func (p Packet) has(header string) bool {
+func (p packet) has(header string) bool {
 	switch header {
-	case "ip", "icmp":
-		return p.Family == protocol.IPv4
-	case "ip6", "icmpv6":
-		return p.Family == protocol.IPv6
-	case "tcp":
-		return p.Knock.Proto == protocol.TCP
-	case "udp":
-		return p.Knock.Proto == protocol.UDP
+	case "ip", "icmp", "ip6", "icmpv6":
+		return (p.Family == protocol.IPv6) == strings.Contains(header, "6")
+	case "tcp", "udp":
+		return p.Knock.Proto.String() == header
 	}
 	return true
 }
@@ -67,7 +63,7 @@ func nftFlags(op string, mask, set []string) condition {
 	if mask == nil {
 		mask = []string{"all"}
 	}
-	c := condition{func(p Packet) answer {
+	c := condition{func(p packet) answer {
 		if op == "in" {
 			return sure(slices.ContainsFunc(set, func(flag string) bool { return named(p.flags(), flag) }))
 		}
@@ -109,16 +105,16 @@ func spelled(elements [][]string) []string {
 
 // nftAmong compares what the keys stand for with any of the elements.
 func nftAmong(keys []string, elements [][]string, name string) condition {
-	var each []func(Packet) answer
+	var each []func(packet) answer
 	if len(keys) == 1 { // together: each may have some of the host's addresses
 		elements, each = nil, append(each, nftEqual(keys[0], slices.Concat(elements...)))
 	}
 	for _, e := range elements {
-		var parts []func(Packet) answer
+		var parts []func(packet) answer
 		for i, key := range keys[:min(len(keys), len(e))] {
 			parts = append(parts, nftEqual(key, e[i:i+1]))
 		}
-		each = append(each, func(p Packet) (all answer) {
+		each = append(each, func(p packet) (all answer) {
 			all = yes
 			for _, is := range parts {
 				all = min(all, is(p))
@@ -135,8 +131,8 @@ func nftAmong(keys []string, elements [][]string, name string) condition {
 	return condition{anyOf(each), words}
 }
 
-func anyOf(each []func(Packet) answer) func(Packet) answer {
-	return func(p Packet) (best answer) {
+func anyOf(each []func(packet) answer) func(packet) answer {
+	return func(p packet) (best answer) {
 		for _, is := range each {
 			if best = max(best, is(p)); best == yes {
 				break
@@ -153,14 +149,14 @@ var nftWords = map[string]string{
 }
 
 // nftEqual compares what the key stands for with any of the values.
-func nftEqual(key string, values []string) func(Packet) answer {
+func nftEqual(key string, values []string) func(packet) answer {
 	if slices.Contains(values, "*") {
-		return func(Packet) answer { return yes }
+		return func(packet) answer { return yes }
 	}
-	oneOf := func(is func(Packet, string) answer) func(Packet) answer {
-		var each []func(Packet) answer
+	oneOf := func(is func(packet, string) answer) func(packet) answer {
+		var each []func(packet) answer
 		for _, v := range values {
-			each = append(each, func(p Packet) answer { return is(p, v) })
+			each = append(each, func(p packet) answer { return is(p, v) })
 		}
 		return anyOf(each)
 	}
@@ -171,32 +167,30 @@ func nftEqual(key string, values []string) func(Packet) answer {
 	case "ip saddr", "ip6 saddr", "ip daddr", "ip6 daddr":
 		return addressIs(values, field == "saddr").is
 	case "meta l4proto", "ip protocol", "ip6 nexthdr":
-		return oneOf(func(p Packet, v string) answer { return protoIs(v)(p) })
-	case "meta nfproto":
-		return oneOf(func(p Packet, v string) answer { return sure(v == p.Family.String()) })
-	case "meta protocol":
-		return oneOf(func(p Packet, v string) answer {
-			return sure(v == map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}[p.Family])
-		})
+		return oneOf(func(p packet, v string) answer { return protoIs(v)(p) })
+	case "meta nfproto", "meta protocol":
+		return func(p packet) answer {
+			return sure(slices.Contains(values, p.Family.String()) || slices.Contains(values, nftFamilies[p.Family]))
+		}
 	case "ct state":
-		return func(p Packet) answer { return sure(named(values, p.state())) }
+		return func(p packet) answer { return sure(named(values, p.state())) }
 	case "ct direction":
-		return func(p Packet) answer { return sure(named(values, "reply") == (p.stage == reply)) }
+		return func(p packet) answer { return sure(named(values, "reply") == (p.stage == reply)) }
 	case "ct status":
-		return oneOf(func(p Packet, v string) answer {
+		return oneOf(func(p packet, v string) answer {
 			if p.stage == first && !p.routed && (v == "dnat" || v == "snat" || v == "assured" || v == "seen-reply") {
 				return no // of a first packet that is for this host
 			}
 			return perhaps
 		})
 	case "meta iif", "meta iifname", "meta oif", "meta oifname":
-		return oneOf(func(p Packet, v string) answer { return interfaceIs(v, strings.HasPrefix(field, "oif")).is(p) })
+		return oneOf(func(p packet, v string) answer { return interfaceIs(v, strings.HasPrefix(field, "oif")).is(p) })
 	case "fib daddr type", "fib saddr type":
-		return func(p Packet) answer { return typeIs(p, (key == "fib daddr type") == (p.stage != reply), values) }
+		return func(p packet) answer { return typeIs(p, (key == "fib daddr type") == (p.stage != reply), values) }
 	case "icmp type", "icmpv6 type":
-		return oneOf(func(p Packet, v string) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, v)) })
+		return oneOf(func(p packet, v string) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, v)) })
 	}
-	return func(Packet) answer { return perhaps }
+	return func(packet) answer { return perhaps }
 }
 
 // verdicts reads {"key": …, "data": {"set": [[value, verdict], …]}}, or a map's name, as a

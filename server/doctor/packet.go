@@ -9,9 +9,9 @@ import (
 	"knockkit/protocol"
 )
 
-// Packet is a knock, or a packet of a connection, between a stranger on the network
+// packet is a knock, or a packet of a connection, between a stranger on the network
 // and an address of the host.
-type Packet struct {
+type packet struct {
 	Family protocol.Family
 	Knock  protocol.Knock // its port is the host's; behind destination NAT the container's
 
@@ -31,13 +31,13 @@ const (
 )
 
 // at returns another packet of the same connection.
-func (p Packet) at(s stage) Packet {
+func (p packet) at(s stage) packet {
 	p.stage = s
 	return p
 }
 
 // translated returns the packet as it is behind destination NAT.
-func (p Packet) translated(to destination) Packet {
+func (p packet) translated(to destination) packet {
 	p.routed = true
 	p.network.addresses, p.network.aside = []netip.Addr{to.addr}, nil
 	if to.port != 0 {
@@ -47,7 +47,7 @@ func (p Packet) translated(to destination) Packet {
 }
 
 // state is what conntrack calls the packet's connection.
-func (p Packet) state() string {
+func (p packet) state() string {
 	if p.stage == first {
 		return "new"
 	}
@@ -55,7 +55,7 @@ func (p Packet) state() string {
 }
 
 // flags are those of the packet, if it is TCP.
-func (p Packet) flags() []string {
+func (p packet) flags() []string {
 	return map[stage][]string{first: {"syn"}, next: {"ack"}, reply: {"syn", "ack"}}[p.stage]
 }
 
@@ -70,7 +70,7 @@ type network struct {
 
 // comesBy says whether the interface that faces the stranger is one that matches. By one
 // that is not there, the stranger may come later, unless it faces no strangers.
-func (p Packet) comesBy(matches func(string) bool, inner bool) answer {
+func (p packet) comesBy(matches func(string) bool, inner bool) answer {
 	n := count(p.network.interfaces, matches)
 	switch {
 	case n > 0 && n == len(p.network.interfaces):
@@ -87,7 +87,7 @@ var container = regexp.MustCompile(`^(docker|podman|cni|cali|virbr|vnet|lxcbr|lx
 
 // isHost says whether the host's own address in the packet is one of the ranges. A
 // stranger's packet is to none of loopback, nor to what is no address of the host.
-func (p Packet) isHost(ranges []addresses) answer {
+func (p packet) isHost(ranges []addresses) answer {
 	among := func(a netip.Addr) bool {
 		return slices.ContainsFunc(ranges, func(r addresses) bool { return r.contain(a) })
 	}
@@ -104,7 +104,7 @@ func (p Packet) isHost(ranges []addresses) answer {
 
 // isStranger says whether the stranger's address is one of the ranges: it may be any
 // that is not of loopback.
-func (p Packet) isStranger(ranges []addresses) answer {
+func (p packet) isStranger(ranges []addresses) answer {
 	is := no
 	for _, r := range ranges {
 		switch {
@@ -120,11 +120,11 @@ func (p Packet) isStranger(ranges []addresses) answer {
 
 // isHostPort and isStrangerPort compare the ports of both ends. A stranger's is his to
 // choose; a client's kernel takes one of the upper half.
-func (p Packet) isHostPort(ports []protocol.PortRange) answer {
+func (p packet) isHostPort(ports []protocol.PortRange) answer {
 	return sure(slices.ContainsFunc(ports, func(r protocol.PortRange) bool { return r.First <= p.Knock.Port && p.Knock.Port <= r.Last }))
 }
 
-func (p Packet) isStrangerPort(ports []protocol.PortRange) answer {
+func (p packet) isStrangerPort(ports []protocol.PortRange) answer {
 	const lowest = 32768 // of those that clients take (ip_local_port_range; IANA: 49152)
 	is := no
 	for _, r := range ports {

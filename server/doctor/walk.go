@@ -18,8 +18,8 @@ type outcome struct {
 const maxDepth = 32
 
 // walk follows a packet through a chain that the kernel calls. The last outcome is
-// the certain one: what happens unless one of those before it did.
-func (h host) walk(c *chain, p Packet) []outcome {
+// what happens unless one of those before it did.
+func (h host) walk(c *chain, p packet) []outcome {
 	w := walker{host: h, packet: p, place: c.place}
 	var come terms
 	if c.device != nil {
@@ -38,7 +38,7 @@ func (h host) walk(c *chain, p Packet) []outcome {
 
 type walker struct {
 	host   host
-	packet Packet
+	packet packet
 	place  place
 	found  []outcome
 }
@@ -117,7 +117,7 @@ func (s site) early() site { return site{s.tool, "mangle", builtin("mangle", "PR
 
 // follow follows a packet past our rules. Where they are not installed, they are
 // where an install would put them: first in their chain.
-func (h host) follow(p Packet, us site) fate {
+func (h host) follow(p packet, us site) fate {
 	var f fate
 	for _, c := range h.stations(p, inwards) {
 		own := us.tool != nftTool && c.tool == us.tool && c.table == us.table && c.place == us.place
@@ -159,7 +159,7 @@ func (h host) follow(p Packet, us site) fate {
 
 // stops returns what drops a packet on its way past the hooks. What our rules do with it
 // is not asked.
-func (h host) stops(p Packet, hooks []int) (all []outcome) {
+func (h host) stops(p packet, hooks []int) (all []outcome) {
 	for _, c := range h.stations(p, hooks) {
 		all = append(all, ends(h.walk(c, p))...)
 	}
@@ -186,7 +186,7 @@ func beforeUs(c *chain, found []outcome) (all []outcome) {
 func (r *rule) isOurs() bool { return r.verdict == ours }
 
 // walkBehind follows a packet from behind our jump to the end of the chain.
-func (h host) walkBehind(c *chain, p Packet) []outcome {
+func (h host) walkBehind(c *chain, p packet) []outcome {
 	tail := *c
 	for i, r := range c.rules {
 		if r.verdict == ours {

@@ -55,7 +55,7 @@ func TestAPacketsWayThroughRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
+			p := packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
 			if got := words(hostOf(chains).walk(chains[0], p)); got != c.want {
 				t.Errorf("%s, not %s", got, c.want)
 			}
@@ -101,7 +101,7 @@ func TestAPacketsWayThroughNFTRules(t *testing.T) {
 			if err != nil || table != "inet f" || len(chains) != 1 {
 				t.Fatal(table, chains, err)
 			}
-			p := Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
+			p := packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
 			if got := words(hostOf(chains).walk(chains[0], p)); got != c.want {
 				t.Errorf("%s, not %s", got, c.want)
 			}
@@ -146,7 +146,7 @@ func TestWhichPacketsAreMeantIsSaid(t *testing.T) {
 		}
 		for n, want := range map[*network]string{&both: c.both, &one: c.one} {
 			got := "-"
-			if found := hostOf(chains).walk(chains[0], Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}, network: *n}); found[0].rule != nil {
+			if found := hostOf(chains).walk(chains[0], packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}, network: *n}); found[0].rule != nil {
 				got = found[0].terms.String()
 			}
 			if got != want {
@@ -179,7 +179,7 @@ func TestLaterPacketsOfAConnectionAreEstablished(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}, network: network{addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1")}}}
+		p := packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}, network: network{addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1")}}}
 		for s, want := range map[stage]string{next: c.next, reply: c.reply} {
 			if got := words(hostOf(chains).walk(chains[0], p.at(s))); got != want {
 				t.Errorf("%s: stage %d: %s, not %s", c.rules, s, got, want)
@@ -225,7 +225,7 @@ func TestAChainOfThousandsOfRulesIsFollowedInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := Packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
+	p := packet{Family: protocol.IPv4, Knock: protocol.Knock{Proto: protocol.TCP, Port: 3306}}
 	start := time.Now()
 	found := keepsAway(hostOf(chains).walk(chains[0], p))
 	if took := time.Since(start); len(found) < 6_000 || took > 5*time.Second {

@@ -45,13 +45,6 @@ func iptablesCondition(flag string, values []string) (c condition, ok bool) {
 // bare are the matches that ask something without any option.
 var bare = []string{"socket", "rpfilter", "eui64", "ah", "esp", "frag", "hbh", "dst", "rt", "mh", "srh"}
 
-// isEcho reports whether an ICMP type, as a number or a name, is the echo request.
-func isEcho(f protocol.Family, kind string) bool {
-	kind, _, _ = strings.Cut(kind, "/")
-	names := map[protocol.Family][]string{protocol.IPv4: {"8", "echo-request", "any"}, protocol.IPv6: {"128", "echo-request"}}
-	return slices.Contains(names[f], kind)
-}
-
 // protoIs compares with a protocol's name or number.
 func protoIs(name string) func(packet) answer {
 	names := map[protocol.Proto][]string{protocol.TCP: {"tcp", "6"}, protocol.UDP: {"udp", "17"}, protocol.ICMP: {"icmp", "1"}}
@@ -117,7 +110,7 @@ func portIs(values []string, source bool) func(packet) answer {
 		case source == (p.stage != reply):
 			return p.isStrangerPort(ports)
 		}
-		return p.isHostPort(ports)
+		return sure(slices.ContainsFunc(ports, func(r protocol.PortRange) bool { return r.First <= p.Knock.Port && p.Knock.Port <= r.Last }))
 	}
 }
 
@@ -158,7 +151,10 @@ func stateIs(p packet, states []string) answer {
 	if named(states, "snat") {
 		return perhaps
 	}
-	return sure(named(states, p.state()))
+	if p.stage == first {
+		return sure(named(states, "new"))
+	}
+	return sure(named(states, "established"))
 }
 
 // flagsAre compares those flags of TCP that are in the mask.

@@ -190,7 +190,11 @@ func nftEqual(key string, values []string) func(packet) answer {
 	case "fib daddr type", "fib saddr type":
 		return func(p packet) answer { return typeIs(p, (key == "fib daddr type") == (p.stage != reply), values) }
 	case "icmp type", "icmpv6 type":
-		return oneOf(func(p packet, v string) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, v)) })
+		echo := map[protocol.Family][]string{protocol.IPv4: {"8", "echo-request", "any"}, protocol.IPv6: {"128", "echo-request"}}
+		return oneOf(func(p packet, v string) answer {
+			kind, _, _ := strings.Cut(v, "/") // of iptables, with the code
+			return sure(p.Knock.Proto == protocol.ICMP && slices.Contains(echo[p.Family], kind))
+		})
 	}
 	return func(packet) answer { return perhaps }
 }

@@ -101,8 +101,6 @@ type chain struct {
 	rules  []*rule
 }
 
-func (c *chain) in(f protocol.Family) bool { return c.family == protocol.Both || c.family == f }
-
 // String names the chain for a person: "chain INPUT of table filter (iptables-nft, ipv4)".
 func (c *chain) String() string {
 	if c.tool == nftTool {
@@ -155,6 +153,6 @@ func (h host) callee(c *chain, name string) *chain {
 // stations returns the chains that a packet passes at the hooks, in its order.
 func (h host) stations(p packet, hooks []int) []*chain {
 	return slices.DeleteFunc(slices.Clone(h.called), func(c *chain) bool {
-		return !slices.Contains(hooks, c.place.hook) || !c.in(p.Family) || c.nat && p.stage != first
+		return !slices.Contains(hooks, c.place.hook) || c.family != protocol.Both && c.family != p.Family || c.nat && p.stage != first
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"knockkit/protocol"
+	"knockkit/server"
 )
 
 // gates follows the first packet of a connection to every gated port, past our rules.
@@ -73,7 +74,8 @@ func (f *facts) gatesLocal(packet packet, to destination) bool {
 }
 
 func (f *facts) isLocal(to destination) bool {
-	return to.known && (!to.addr.IsValid() || to.addr.IsLoopback() || f.here(to.addr))
+	here := func(l server.Link) bool { return slices.Contains(l.Addrs, to.addr) }
+	return to.known && (!to.addr.IsValid() || to.addr.IsLoopback() || slices.ContainsFunc(f.Network.Links, here))
 }
 
 func (b *book) gate(f *facts, p *protocol.Profile, packet packet, way fate) {

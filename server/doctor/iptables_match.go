@@ -9,45 +9,34 @@ import (
 	"knockkit/protocol"
 )
 
+// iptablesKeys are the matches that nft has too, by its names.
+var iptablesKeys = map[string]string{
+	"-p": "meta l4proto", "-i": "meta iifname", "-o": "meta oifname",
+	"-s": "ip saddr", "--src-range": "ip saddr", "-d": "ip daddr", "--dst-range": "ip daddr",
+	"--sport": "th sport", "--source-port": "th sport", "--sports": "th sport", "--source-ports": "th sport",
+	"--dport": "th dport", "--destination-port": "th dport", "--dports": "th dport", "--destination-ports": "th dport",
+	"--dst-type": "fib daddr type", "--src-type": "fib saddr type", "--icmp-type": "icmp type", "--icmpv6-type": "icmp type",
+	"--ctstate": "ct state", "--state": "ct state", "--ctdir": "ct direction",
+}
+
 // iptablesCondition returns what a match asks. ok is false where it asks nothing.
 func iptablesCondition(flag string, values []string) (c condition, ok bool) {
 	value := strings.Join(values, " ")
-	list := strings.Split(value, ",")
 	c = always(perhaps, matching(strings.TrimSpace(flag+" "+value)))
-	switch flag {
-	case "-m":
-		return c, slices.Contains(bare, value)
-	case "-p":
-		c.is = protoIs(value)
-	case "-i":
-		c = interfaceIs(value, false)
-	case "-o":
-		c = interfaceIs(value, true)
-	case "-s", "--src-range":
-		c = addressIs(values, true)
-	case "-d", "--dst-range":
-		c = addressIs(values, false)
-	case "--sport", "--source-port", "--sports", "--source-ports":
-		c = portIs(value, ":", true)
-	case "--dport", "--destination-port", "--dports", "--destination-ports":
-		c = portIs(value, ":", false)
-	case "--dst-type":
-		c.is = func(p packet) answer { return typeIs(p, p.stage != reply, list) }
-	case "--src-type":
-		c.is = func(p packet) answer { return typeIs(p, p.stage == reply, list) }
-	case "--icmp-type", "--icmpv6-type":
-		c.is = func(p packet) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, value)) }
-	case "--ctstate", "--state":
-		c.is = func(p packet) answer { return stateIs(p, list) }
-	case "--ctdir":
-		c.is = func(p packet) answer { return sure((value == "REPLY") == (p.stage == reply)) }
-	case "--tcp-flags":
-		if len(values) == 2 {
-			c.is = func(p packet) answer {
-				return flagsAre(p, strings.Split(values[0], ","), strings.Split(values[1], ","))
-			}
+	key, known := iptablesKeys[flag]
+	switch {
+	case known:
+		c.is = nftEqual(key, strings.Split(value, ","))
+		if begin := nftWords[key]; begin != "" {
+			c.words = begin + value
 		}
-	case "-f":
+	case flag == "-m":
+		return c, slices.Contains(bare, value)
+	case flag == "--tcp-flags" && len(values) == 2:
+		c.is = func(p packet) answer {
+			return flagsAre(p, strings.Split(values[0], ","), strings.Split(values[1], ","))
+		}
+	case flag == "-f":
 		c.is = func(packet) answer { return no }
 	}
 	return c, true
@@ -55,13 +44,6 @@ func iptablesCondition(flag string, values []string) (c condition, ok bool) {
 
 // bare are the matches that ask something without any option.
 var bare = []string{"socket", "rpfilter", "eui64", "ah", "esp", "frag", "hbh", "dst", "rt", "mh", "srh"}
-
-// isEcho reports whether an ICMP type, as a number or a name, is the echo request.
-func isEcho(f protocol.Family, kind string) bool {
-	kind, _, _ = strings.Cut(kind, "/")
-	names := map[protocol.Family][]string{protocol.IPv4: {"8", "echo-request", "any"}, protocol.IPv6: {"128", "echo-request"}}
-	return slices.Contains(names[f], kind)
-}
 
 // protoIs compares with a protocol's name or number.
 func protoIs(name string) func(packet) answer {
@@ -78,12 +60,11 @@ func protoIs(name string) func(packet) answer {
 // interfaceIs compares where a packet comes in, or goes out, with a name, at whose end
 // "+" (nft: "*") stands for anything. Packets of this host come in nowhere, those to it
 // go out nowhere; what faces a container is not known.
-func interfaceIs(name string, out bool) condition {
+func interfaceIs(name string, out bool) func(packet) answer {
 	prefix, pattern := strings.CutSuffix(strings.ReplaceAll(name, "*", "+"), "+")
 	matches := func(other string) bool { return other == prefix || pattern && strings.HasPrefix(other, prefix) }
 	inner := name == "lo" || container.MatchString(name)
-	words := map[bool]string{false: "come in by ", true: "go out by "}[out] + name
-	return condition{func(p packet) answer {
+	return func(p packet) answer {
 		switch {
 		case pattern && prefix == "":
 			return yes
@@ -91,13 +72,13 @@ func interfaceIs(name string, out bool) condition {
 			return p.comesBy(matches, inner)
 		}
 		return min(sure(p.routed && name != "lo"), perhaps)
-	}, words}
+	}
 }
 
 // addressIs compares a packet's source or destination.
-func addressIs(values []string, source bool) condition {
+func addressIs(values []string, source bool) func(packet) answer {
 	ranges, ok := parseAddresses(values)
-	return condition{func(p packet) answer {
+	return func(p packet) answer {
 		switch {
 		case !ok:
 			return perhaps
@@ -105,14 +86,7 @@ func addressIs(values []string, source bool) condition {
 			return p.isStranger(ranges)
 		}
 		return p.isHost(ranges)
-	}, endWords(source) + some(values)}
-}
-
-func endWords(source bool) string {
-	if source {
-		return "come from "
 	}
-	return "go to "
 }
 
 // some names the first few of what may be thousands.
@@ -124,11 +98,10 @@ func some(values []string) string {
 	return strings.Join(values, ", ")
 }
 
-// portIs compares the source or destination port of TCP and UDP. Between the ends of a
-// range is the given sign.
-func portIs(text, between string, source bool) condition {
-	ports, ok := parsePorts(text, between)
-	return condition{func(p packet) answer {
+// portIs compares the source or destination port of TCP and UDP.
+func portIs(values []string, source bool) func(packet) answer {
+	ports, ok := parsePorts(values)
+	return func(p packet) answer {
 		switch {
 		case p.Knock.Proto == protocol.ICMP:
 			return no
@@ -137,14 +110,14 @@ func portIs(text, between string, source bool) condition {
 		case source == (p.stage != reply):
 			return p.isStrangerPort(ports)
 		}
-		return p.isHostPort(ports)
-	}, endWords(source) + "port " + text}
+		return sure(slices.ContainsFunc(ports, func(r protocol.PortRange) bool { return r.First <= p.Knock.Port && p.Knock.Port <= r.Last }))
+	}
 }
 
-// parsePorts reads "22", "22,80", and "6000:6010" with the given sign between.
-func parsePorts(text, between string) (ports []protocol.PortRange, ok bool) {
-	for part := range strings.SplitSeq(text, ",") {
-		first, last, isRange := strings.Cut(part, between)
+// parsePorts reads "22", "6000-6010", and "6000:6010".
+func parsePorts(values []string) (ports []protocol.PortRange, ok bool) {
+	for _, text := range values {
+		first, last, isRange := strings.Cut(strings.Replace(text, ":", "-", 1), "-")
 		if isRange {
 			first, last = cmp.Or(first, "0"), cmp.Or(last, "65535")
 		} else {
@@ -178,7 +151,10 @@ func stateIs(p packet, states []string) answer {
 	if named(states, "snat") {
 		return perhaps
 	}
-	return sure(named(states, p.state()))
+	if p.stage == first {
+		return sure(named(states, "new"))
+	}
+	return sure(named(states, "established"))
 }
 
 // flagsAre compares those flags of TCP that are in the mask.

@@ -70,11 +70,6 @@ func (f *facts) use(n server.Network) {
 	}
 }
 
-// here reports whether an address is one of this host's interfaces.
-func (f *facts) here(a netip.Addr) bool {
-	return slices.ContainsFunc(f.Network.Links, func(l server.Link) bool { return slices.Contains(l.Addrs, a) })
-}
-
 // add notes an interface and its addresses. Strangers connect to the address of any
 // interface that faces them, and to those on loopback that are not loopback's own. By
 // an interface without an address, such as a bridge's port, nothing comes in.

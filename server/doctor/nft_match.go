@@ -123,9 +123,8 @@ func nftAmong(keys []string, elements [][]string, name string) condition {
 		})
 	}
 	key := strings.Join(keys, " . ")
-	header, field, _ := strings.Cut(key, " ")
-	words, known := nftWords[field]
-	if words += name; !known || !slices.Contains([]string{"meta", "ip", "ip6", "tcp", "udp", "th"}, header) {
+	words, known := nftWords[key]
+	if words += name; !known {
 		words = matching(key + " " + name)
 	}
 	return condition{anyOf(each), words}
@@ -144,11 +143,14 @@ func anyOf(each []func(packet) answer) func(packet) answer {
 
 // nftWords say what is true of packets whose key has a value.
 var nftWords = map[string]string{
-	"iif": "come in by ", "iifname": "come in by ", "oif": "go out by ", "oifname": "go out by ",
-	"saddr": "come from ", "daddr": "go to ", "sport": "come from port ", "dport": "go to port ",
+	"meta iif": "come in by ", "meta iifname": "come in by ", "meta oif": "go out by ", "meta oifname": "go out by ",
+	"ip saddr": "come from ", "ip6 saddr": "come from ", "ip daddr": "go to ", "ip6 daddr": "go to ",
+	"tcp sport": "come from port ", "udp sport": "come from port ", "th sport": "come from port ",
+	"tcp dport": "go to port ", "udp dport": "go to port ", "th dport": "go to port ",
 }
 
-// nftEqual compares what the key stands for with any of the values.
+// nftEqual compares what the key stands for with any of the values. The matches of iptables
+// that have a key are compared by it, too.
 func nftEqual(key string, values []string) func(packet) answer {
 	if slices.Contains(values, "*") {
 		return func(packet) answer { return yes }
@@ -163,9 +165,9 @@ func nftEqual(key string, values []string) func(packet) answer {
 	_, field, _ := strings.Cut(key, " ")
 	switch key {
 	case "tcp dport", "udp dport", "th dport", "tcp sport", "udp sport", "th sport":
-		return portIs(strings.Join(values, ","), "-", field == "sport").is
+		return portIs(values, field == "sport")
 	case "ip saddr", "ip6 saddr", "ip daddr", "ip6 daddr":
-		return addressIs(values, field == "saddr").is
+		return addressIs(values, field == "saddr")
 	case "meta l4proto", "ip protocol", "ip6 nexthdr":
 		return oneOf(func(p packet, v string) answer { return protoIs(v)(p) })
 	case "meta nfproto", "meta protocol":
@@ -173,7 +175,7 @@ func nftEqual(key string, values []string) func(packet) answer {
 			return sure(slices.Contains(values, p.Family.String()) || slices.Contains(values, nftFamilies[p.Family]))
 		}
 	case "ct state":
-		return func(p packet) answer { return sure(named(values, p.state())) }
+		return func(p packet) answer { return stateIs(p, values) }
 	case "ct direction":
 		return func(p packet) answer { return sure(named(values, "reply") == (p.stage == reply)) }
 	case "ct status":
@@ -184,11 +186,15 @@ func nftEqual(key string, values []string) func(packet) answer {
 			return perhaps
 		})
 	case "meta iif", "meta iifname", "meta oif", "meta oifname":
-		return oneOf(func(p packet, v string) answer { return interfaceIs(v, strings.HasPrefix(field, "oif")).is(p) })
+		return oneOf(func(p packet, v string) answer { return interfaceIs(v, strings.HasPrefix(field, "oif"))(p) })
 	case "fib daddr type", "fib saddr type":
 		return func(p packet) answer { return typeIs(p, (key == "fib daddr type") == (p.stage != reply), values) }
 	case "icmp type", "icmpv6 type":
-		return oneOf(func(p packet, v string) answer { return sure(p.Knock.Proto == protocol.ICMP && isEcho(p.Family, v)) })
+		echo := map[protocol.Family][]string{protocol.IPv4: {"8", "echo-request", "any"}, protocol.IPv6: {"128", "echo-request"}}
+		return oneOf(func(p packet, v string) answer {
+			kind, _, _ := strings.Cut(v, "/") // of iptables, with the code
+			return sure(p.Knock.Proto == protocol.ICMP && slices.Contains(echo[p.Family], kind))
+		})
 	}
 	return func(packet) answer { return perhaps }
 }

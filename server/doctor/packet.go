@@ -46,14 +46,6 @@ func (p packet) translated(to destination) packet {
 	return p
 }
 
-// state is what conntrack calls the packet's connection.
-func (p packet) state() string {
-	if p.stage == first {
-		return "new"
-	}
-	return "established"
-}
-
 // flags are those of the packet, if it is TCP.
 func (p packet) flags() []string {
 	return map[stage][]string{first: {"syn"}, next: {"ack"}, reply: {"syn", "ack"}}[p.stage]
@@ -118,12 +110,8 @@ func (p packet) isStranger(ranges []addresses) answer {
 	return is
 }
 
-// isHostPort and isStrangerPort compare the ports of both ends. A stranger's is his to
+// isStrangerPort says whether the stranger's port is in one of the ranges. It is his to
 // choose; a client's kernel takes one of the upper half.
-func (p packet) isHostPort(ports []protocol.PortRange) answer {
-	return sure(slices.ContainsFunc(ports, func(r protocol.PortRange) bool { return r.First <= p.Knock.Port && p.Knock.Port <= r.Last }))
-}
-
 func (p packet) isStrangerPort(ports []protocol.PortRange) answer {
 	const lowest = 32768 // of those that clients take (ip_local_port_range; IANA: 49152)
 	is := no

@@ -1,7 +1,6 @@
 package claim
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -172,11 +171,7 @@ func commandOf(pid int) string {
 	if err != nil || len(text) == 0 {
 		return ""
 	}
-	var words []string
-	for _, w := range bytes.Split(bytes.TrimRight(text, "\x00"), []byte{0}) {
-		words = append(words, string(w))
-	}
-	return say.Plain(command(words))
+	return say.Plain(command(strings.Split(strings.TrimRight(string(text), "\x00"), "\x00")))
 }
 
 func command(words []string) string {

@@ -11,7 +11,7 @@
 // # The seal
 //
 // After a commit, what the kernel has made of each chain, map and limit is read back, and a
-// digest of that is kept beside the rules (digest.go). What has another digest later
+// digest of that is kept beside the rules (drift.go). What has another digest later
 // has been changed, which is drift. The first transaction of a commit takes the seal away.
 //
 // # Chains of table inet knockd

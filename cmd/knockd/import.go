@@ -36,30 +36,26 @@ Example:
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the profiles instead of writing them"},
 			jsonFlag(),
 		},
-		Action: importProfiles,
+		Action: onOne("file", importProfiles),
 	}
 }
 
-func importProfiles(c *cli.Context) error {
-	h, file, err := openFor(c, "file")
-	if err != nil {
-		return err
-	}
-	im, err := readClassic(c.Context, file)
+func importProfiles(h *host, file string) error {
+	im, err := readClassic(h.c.Context, file)
 	if err != nil {
 		return err
 	}
 	if err := h.fits(im); err != nil {
 		return err
 	}
-	dry := c.Bool("dry-run")
+	dry := h.c.Bool("dry-run")
 	if !dry {
 		if err := h.writeAll(im); err != nil {
 			return err
 		}
 	}
-	if c.Bool("json") {
-		err = printJSON(c, h.importLine(im, dry))
+	if h.c.Bool("json") {
+		err = printJSON(h.c, h.importLine(im, dry))
 	} else {
 		err = h.sayImport(im, dry)
 	}

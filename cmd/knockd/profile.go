@@ -24,17 +24,17 @@ func profileCommand() *cli.Command {
 		Usage:       "make, list, check and remove profile files",
 		Description: "Example:\n  knockd profile new mysql\n  knockd profile check",
 		Subcommands: []*cli.Command{
-			{Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: newProfile,
+			{Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: onOne("name", newProfile),
 				Description: "Example:\n  knockd profile new mysql"},
 			{Name: "list", Usage: "list the profile files", Action: on(listProfiles),
 				Flags:       []cli.Flag{jsonFlag()},
 				Description: "Example:\n  knockd profile list --json"},
-			{Name: "show", Usage: "print a profile's file", ArgsUsage: "NAME", Action: showProfile,
+			{Name: "show", Usage: "print a profile's file", ArgsUsage: "NAME", Action: onOne("name", showProfile),
 				Description: "Example:\n  knockd profile show mysql"},
-			{Name: "add", Usage: "check a file and copy it into the configuration folder", ArgsUsage: "FILE", Action: addProfile,
+			{Name: "add", Usage: "check a file and copy it into the configuration folder", ArgsUsage: "FILE", Action: onOne("file", addProfile),
 				Flags:       []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name"}},
 				Description: "Example:\n  knockd profile add examples/mysql.toml"},
-			{Name: "remove", Usage: "remove a profile's file (installed rules stay: see knockd remove)", ArgsUsage: "NAME", Action: removeProfile,
+			{Name: "remove", Usage: "remove a profile's file (installed rules stay: see knockd remove)", ArgsUsage: "NAME", Action: onOne("name", removeProfile),
 				Description: "Example:\n  knockd profile remove mysql"},
 			{Name: "check", Usage: "say what is wrong with profiles: those named, or all, alone and together", ArgsUsage: "[NAME|FILE...]", Action: on(checkProfiles),
 				Description: "Example:\n  knockd profile check\n  knockd profile check ./mysql.toml"},
@@ -44,32 +44,21 @@ func profileCommand() *cli.Command {
 
 func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON"} }
 
-// one returns the only argument.
-func one(c *cli.Context, what string) (string, error) {
-	if c.NArg() == 0 {
-		return "", command.Help(c)
-	}
-	if c.NArg() > 1 {
-		return "", command.Usagef("see "+c.Command.HelpName+" --help", "%s is one argument too many: %s takes one %s", c.Args().Get(1), c.Command.HelpName, what)
-	}
-	return c.Args().First(), nil
+// onOne is [on] for a command that takes one argument, a what.
+func onOne(what string, do func(h *host, arg string) error) cli.ActionFunc {
+	return on(func(h *host) error {
+		switch c := h.c; c.NArg() {
+		case 0:
+			return command.Help(c)
+		case 1:
+			return do(h, c.Args().First())
+		default:
+			return command.Usagef("see "+c.Command.HelpName+" --help", "%s is one argument too many: %s takes one %s", c.Args().Get(1), c.Command.HelpName, what)
+		}
+	})
 }
 
-// openFor is open for a command that takes one argument, which it returns too.
-func openFor(c *cli.Context, what string) (*host, string, error) {
-	h, err := open(c)
-	if err != nil {
-		return nil, "", err
-	}
-	arg, err := one(c, what)
-	return h, arg, err
-}
-
-func newProfile(c *cli.Context) error {
-	h, name, err := openFor(c, "name")
-	if err != nil {
-		return err
-	}
+func newProfile(h *host, name string) error {
 	if err := protocol.CheckName(name); err != nil {
 		return command.Usagef("lower-case letters, digits and hyphens, at most 20", "%w", err)
 	}
@@ -89,7 +78,7 @@ func newProfile(c *cli.Context) error {
 	}
 	// Whatever the profile is called: a name does not say which port is meant.
 	h.words.Note("it opens %s: for another port edit `open` before you install it", strings.Join(lineOf(e).Open, " "))
-	return say.Data(c.App.Writer, e.File+"\n")
+	return say.Data(h.c.App.Writer, e.File+"\n")
 }
 
 // write makes a profile's file. The sequence is a secret: only the owner may read it.
@@ -204,42 +193,30 @@ func printJSON(c *cli.Context, v any) error {
 	return say.JSON(c.App.Writer, "  ", v)
 }
 
-func showProfile(c *cli.Context) error {
-	h, name, err := openFor(c, "name")
-	if err != nil {
-		return err
-	}
+func showProfile(h *host, name string) error {
 	e, err := h.folders.Load(name)
 	if err != nil {
 		return h.profileError(err, name)
 	}
 	h.words.Note("%s", e.File)
-	return say.Data(c.App.Writer, string(e.Text))
+	return say.Data(h.c.App.Writer, string(e.Text))
 }
 
-func addProfile(c *cli.Context) error {
-	h, file, err := openFor(c, "file")
-	if err != nil {
-		return err
-	}
+func addProfile(h *host, file string) error {
 	e := config.ReadProfile(file)
 	if e.Err != nil {
 		return h.profileError(e.Err, file)
 	}
 	h.warn(e)
 	h.warnMisplaced(e.Profile)
-	if err := h.write(e.Name, e.Text, c.Bool("force")); err != nil {
+	if err := h.write(e.Name, e.Text, h.c.Bool("force")); err != nil {
 		return err
 	}
 	h.words.Note("profile %s added; install it with: knockd install %s", e.Name, e.Name)
 	return nil
 }
 
-func removeProfile(c *cli.Context) error {
-	h, name, err := openFor(c, "name")
-	if err != nil {
-		return err
-	}
+func removeProfile(h *host, name string) error {
 	e, err := h.folders.Load(name)
 	if e.File == "" { // there is none, or the folder cannot be read
 		return h.profileError(err, name)

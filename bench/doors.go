@@ -29,6 +29,8 @@ type stood struct {
 	*stage.Cable
 	visit  stage.Visit
 	daemon *stage.Daemon // nil: the kernel alone
+	result *openingTime
+	took   []float64 // milliseconds of each visit
 }
 
 // Close ends the daemon and the hosts.

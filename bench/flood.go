@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -116,12 +117,7 @@ func (s *stood) visitors(ctx context.Context, visits int, apart time.Duration, r
 		}
 	}
 	err := visiting.Wait()
-	var opened []float64
-	for _, ms := range took {
-		if ms > 0 {
-			opened = append(opened, ms)
-		}
-	}
+	opened := slices.DeleteFunc(took, func(ms float64) bool { return ms == 0 })
 	r.Visits, r.Opens, r.MS = visits, len(opened), stat.Of(opened...)
 	return err
 }

@@ -30,17 +30,8 @@ func (b *bench) opening() ([]*openingTime, error) {
 	if err != nil {
 		return nil, err
 	}
-	var (
-		times  []*openingTime
-		stands []*stood
-		took   [][]float64
-	)
-	defer func() {
-		for _, s := range stands {
-			s.Close()
-		}
-	}()
-	of := map[int]*openingTime{} // stand → its result
+	var times []*openingTime
+	var stands []*stood
 	for _, d := range doors() {
 		t := &openingTime{Name: d.name, Missing: d.missing()}
 		times = append(times, t)
@@ -51,28 +42,25 @@ func (b *bench) opening() ([]*openingTime, error) {
 		if err != nil {
 			return nil, err
 		}
-		of[len(stands)] = t
-		stands = append(stands, s)
-		took = append(took, nil)
+		defer s.Close()
+		s.result, stands = t, append(stands, s)
 	}
 	err = b.turns(b.rounds(30, 5), len(stands), func(_, i int) error {
-		d, ok, err := stands[i].visitOnce(b)
-		switch {
-		case err != nil:
-			return err
-		case ok:
-			took[i] = append(took[i], float64(d.Microseconds())/1000)
-		default:
-			of[i].Failed++
+		s := stands[i]
+		d, ok, err := s.visitOnce(b)
+		if ok {
+			s.took = append(s.took, float64(d.Microseconds())/1000)
+		} else if err == nil {
+			s.result.Failed++
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range stands {
-		of[i].MS = stat.Of(took[i]...)
-		if err := b.daemonCost(s, profiles, of[i]); err != nil {
+	for _, s := range stands {
+		s.result.MS = stat.Of(s.took...)
+		if err := b.daemonCost(s, profiles, s.result); err != nil {
 			return nil, err
 		}
 	}

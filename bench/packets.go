@@ -39,6 +39,9 @@ type packetCost struct {
 	Rules    stage.Rules
 	Profiles int                    // 0 for rules that have none
 	NS       map[probe]*stat.Sample // nanoseconds a packet
+
+	site   *stage.Site
+	values map[probe][]float64 // of each burst
 }
 
 // packets measures what a packet from a stranger costs, rules by rules.
@@ -53,12 +56,6 @@ func (b *bench) packets() ([]*packetCost, error) {
 		return nil, err
 	}
 	var costs []*packetCost
-	var sites []*stage.Site
-	defer func() {
-		for _, s := range sites {
-			s.Close()
-		}
-	}()
 	for _, rules := range stage.AllRules() {
 		for _, n := range counts() {
 			if n > 1 && !rules.Profiles || n > max(1, rules.Most) {
@@ -68,52 +65,47 @@ func (b *bench) packets() ([]*packetCost, error) {
 			if err != nil {
 				return nil, err
 			}
-			sites = append(sites, s)
+			defer s.Close()
 			if err := rules.Apply(b, s.Host, profiles[:n]); err != nil {
 				return nil, fmt.Errorf("%s: %w", s.Host, err)
 			}
 			if !rules.Profiles {
 				n = 0
 			}
-			costs = append(costs, &packetCost{Rules: rules, Profiles: n, NS: map[probe]*stat.Sample{}})
+			costs = append(costs, &packetCost{Rules: rules, Profiles: n, NS: map[probe]*stat.Sample{}, site: s, values: map[probe][]float64{}})
 		}
 	}
 	// Every host has the same addresses, so packets are made once for each number of
 	// profiles.
-	packets := map[probe]map[int][][]byte{}
-	to := map[protocol.Family]netip.Addr{protocol.IPv4: sites[0].Host.Addr4, protocol.IPv6: sites[0].Host.Addr6}
+	type packetsOf struct {
+		probe
+		profiles int
+	}
+	packets := map[packetsOf][][]byte{}
+	to := map[protocol.Family]netip.Addr{protocol.IPv4: costs[0].site.Host.Addr4, protocol.IPv6: costs[0].site.Host.Addr6}
 	for _, c := range costs {
 		for _, p := range probes(c.Rules) {
-			n := max(1, c.Profiles)
-			if packets[p] == nil {
-				packets[p] = map[int][][]byte{}
-			}
-			if packets[p][n] == nil {
-				packets[p][n] = stage.Packets(p.Kind, profiles[:n], to[p.Family], parts*size)
+			if of := (packetsOf{p, max(1, c.Profiles)}); packets[of] == nil {
+				packets[of] = stage.Packets(p.Kind, profiles[:of.profiles], to[p.Family], parts*size)
 			}
 		}
 	}
-	values := make([]map[probe][]float64, len(costs))
 	err = b.turns(b.rounds(25, 3), len(costs), func(round, i int) error {
-		c, s := costs[i], sites[i]
-		from := round % parts * size
-		if values[i] == nil {
-			values[i] = map[probe][]float64{}
-		}
+		c, from := costs[i], round%parts*size
 		for _, p := range probes(c.Rules) {
-			if err := c.Rules.Refresh(b, s.Host); err != nil {
+			if err := c.Rules.Refresh(b, c.site.Host); err != nil {
 				return err
 			}
-			ns, err := burst.Inject(s.Wire, packets[p][max(1, c.Profiles)][from:from+size])
+			ns, err := burst.Inject(c.site.Wire, packets[packetsOf{p, max(1, c.Profiles)}][from:from+size])
 			if err != nil {
-				return fmt.Errorf("%s: %w", s.Host, err)
+				return fmt.Errorf("%s: %w", c.site.Host, err)
 			}
-			values[i][p] = append(values[i][p], ns)
+			c.values[p] = append(c.values[p], ns)
 		}
 		return nil
 	})
-	for i, c := range costs {
-		for p, ns := range values[i] {
+	for _, c := range costs {
+		for p, ns := range c.values {
 			sample := stat.Of(ns...)
 			c.NS[p] = &sample
 		}

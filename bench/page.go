@@ -21,9 +21,9 @@ import (
 func (p *page) plots() map[string][]byte {
 	all := map[string][]byte{}
 	if p.Packets != nil {
-		all["elsewhere.svg"] = p.packetPlot(stage.Elsewhere)
-		all["gated.svg"] = p.packetPlot(stage.Gated)
-		all["first.svg"] = p.packetPlot(stage.First)
+		for _, kind := range stage.Kinds() {
+			all[p.Plot(kind)] = p.packetPlot(kind)
+		}
 	}
 	if p.Opening != nil {
 		all["opening.svg"] = p.openingPlot()

@@ -113,12 +113,15 @@ func (b *book) neighbours(f *facts, p *protocol.Profile, packet packet) {
 		packet.network.addresses, packet.network.aside = to, nil
 		return f.Host.follow(packet, f.Us).before
 	}
-	strangers := packet.network.addresses
+	ofStrangers := map[*rule]bool{}
+	for _, o := range before(packet.network.addresses...) {
+		ofStrangers[o.rule] = true
+	}
 	for _, o := range before(netip.AddrFrom4([4]byte{127, 0, 0, 1})) {
 		switch {
 		case o.verdict == drop && o.certain:
 			return
-		case o.verdict == divert && !f.isLocal(o.rule.to) && !slices.ContainsFunc(before(strangers...), o.same):
+		case o.verdict == divert && !f.isLocal(o.rule.to) && !ofStrangers[o.rule]:
 			b.note(Note, IDPublished, p, packet.Knock, o, "%s of profile %s is published on 127.0.0.1, by %s",
 				"a neighbour on the same network who sends packets for 127.0.0.1 to this host needs no knock: the rule is asked before the kernel drops them",
 				`where neighbours are strangers, set place = "prerouting" in the profile; Docker 28 and later drops such packets itself`)

@@ -83,7 +83,7 @@ func (b *bench) flood(d *door, r *floodResult) (err error) {
 	work.Go(func() error {
 		defer stop()
 		if r.Rate > 0 {
-			if err := pause(ctx, lead); err != nil {
+			if err := stage.Wait(ctx, lead); err != nil {
 				return err
 			}
 		}
@@ -112,7 +112,7 @@ func (s *stood) visitors(ctx context.Context, visits int, apart time.Duration, r
 			}
 			return err
 		})
-		if err := pause(ctx, apart); err != nil {
+		if err := stage.Wait(ctx, apart); err != nil {
 			return err
 		}
 	}

@@ -164,13 +164,3 @@ func (b *bench) turns(rounds, n int, f func(round, i int) error) error {
 	}
 	return nil
 }
-
-// pause waits, or returns why ctx ended.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -89,7 +89,7 @@ func (b *bench) daemonCost(s *stood, profiles []*protocol.Profile, t *openingTim
 			return 0, fmt.Errorf("%s: nothing was sent", s.name)
 		}
 		// It may sleep between two looks at what came in.
-		if err := pause(b, 300*time.Millisecond); err != nil {
+		if err := stage.Wait(b, 300*time.Millisecond); err != nil {
 			return 0, err
 		}
 		after, err := s.daemon.CPU()

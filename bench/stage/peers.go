@@ -180,7 +180,7 @@ func (d *Daemon) ready(ctx context.Context) error {
 		if text, err := os.ReadFile(sockets); err == nil && strings.Count(string(text), "\n") > 1 {
 			return nil
 		}
-		if err := wait(ctx, 5*time.Millisecond); err != nil {
+		if err := Wait(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}

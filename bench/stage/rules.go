@@ -20,13 +20,11 @@ type Rules struct {
 	Profiles bool // whether the rules grow with the profiles
 	IPv6     bool // whether they are for IPv6 too
 	Most     int  // with how many profiles they are still measured
-	apply    func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error
-	refresh  func(ctx context.Context, h *lab.Host) error // before each burst; nil: nothing to do
-}
 
-// Apply installs the rules on a host that has none.
-func (r Rules) Apply(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
-	return r.apply(ctx, h, profiles)
+	// Apply installs the rules on a host that has none.
+	Apply func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error
+
+	refresh func(ctx context.Context, h *lab.Host) error // before each burst; nil: nothing to do
 }
 
 // Refresh makes room for first knocks where they would fill a table.
@@ -51,23 +49,23 @@ const (
 // that no answer of the host is in what a packet costs.
 func AllRules() []Rules {
 	return []Rules{
-		{Name: NoRules, apply: func(context.Context, *lab.Host, []*protocol.Profile) error { return nil }},
-		{Name: DropRule, apply: func(ctx context.Context, h *lab.Host, _ []*protocol.Profile) error {
+		{Name: NoRules, Apply: func(context.Context, *lab.Host, []*protocol.Profile) error { return nil }},
+		{Name: DropRule, Apply: func(ctx context.Context, h *lab.Host, _ []*protocol.Profile) error {
 			return Run(ctx, h, "", "iptables", "-A", "INPUT", "-j", "DROP")
 		}},
-		{Name: Stateful, apply: func(ctx context.Context, h *lab.Host, _ []*protocol.Profile) error {
+		{Name: Stateful, Apply: func(ctx context.Context, h *lab.Host, _ []*protocol.Profile) error {
 			if err := Run(ctx, h, "", "iptables", "-A", "INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"); err != nil {
 				return err
 			}
 			return dropByDefault(ctx, h)
 		}},
-		{Name: Article, Profiles: true, Most: 100, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
+		{Name: Article, Profiles: true, Most: 100, Apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
 			return Run(ctx, h, articleRules(profiles), "iptables-restore", "--noflush")
 		}},
-		{Name: IPTables, Profiles: true, IPv6: true, Most: 1000, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
+		{Name: IPTables, Profiles: true, IPv6: true, Most: 1000, Apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
 			return ApplyOurs(ctx, h, "iptables", profiles)
 		}},
-		{Name: NFTables, Profiles: true, IPv6: true, Most: 1000, apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
+		{Name: NFTables, Profiles: true, IPv6: true, Most: 1000, Apply: func(ctx context.Context, h *lab.Host, profiles []*protocol.Profile) error {
 			return ApplyOurs(ctx, h, "nftables", profiles)
 		}, refresh: func(ctx context.Context, h *lab.Host) error {
 			return Run(ctx, h, "flush map inet knockd position4\nflush map inet knockd position6\n", "nft", "-f", "-")

@@ -136,7 +136,7 @@ func (v Visitor) Visit(ctx context.Context, visit Visit) (took time.Duration, ok
 	var last time.Time
 	for i, knock := range knocks {
 		if i > 0 {
-			if err := wait(ctx, visit.Gap); err != nil {
+			if err := Wait(ctx, visit.Gap); err != nil {
 				return 0, false, err
 			}
 		}
@@ -149,7 +149,7 @@ func (v Visitor) Visit(ctx context.Context, visit Visit) (took time.Duration, ok
 		if err := v.cable.Send(syn); err != nil {
 			return 0, false, fmt.Errorf("connect: %w", err)
 		}
-		if err := wait(ctx, visit.Every); err != nil {
+		if err := Wait(ctx, visit.Every); err != nil {
 			return 0, false, err
 		}
 		if at, ok := v.cable.answered(v.port); ok {
@@ -159,7 +159,8 @@ func (v Visitor) Visit(ctx context.Context, visit Visit) (took time.Duration, ok
 	return 0, false, nil
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// Wait waits, or returns why ctx ended.
+func Wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil

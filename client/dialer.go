@@ -152,7 +152,7 @@ func (d *Dialer) gate(host string) *gate {
 		if w == nil {
 			w = network{}
 		}
-		d.gates[host] = newGate(t, w)
+		d.gates[host] = &gate{target: t, wire: w, turn: make(chan struct{}, 1), changed: make(chan struct{})}
 	}
 	return d.gates[host]
 }

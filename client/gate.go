@@ -42,10 +42,6 @@ type joint struct {
 	err     error
 }
 
-func newGate(t Target, w wire) *gate {
-	return &gate{target: t, wire: w, turn: make(chan struct{}, 1), changed: make(chan struct{})}
-}
-
 // need returns a lease newer than the one of the number tried, and knocks for
 // it if there is none. fresh says that it was obtained during this call, or
 // after the one that was tried.

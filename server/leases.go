@@ -14,7 +14,9 @@ func fates(was, will []*protocol.Profile, sources []backend.Source) []string {
 	type pair struct{ was, will *protocol.Profile }
 	var changed []pair
 	for _, p := range will {
-		if i := slices.IndexFunc(was, named(p.Name)); i >= 0 && (!sameSequence(was[i], p) || endsLeases(was[i], p)) {
+		i := slices.IndexFunc(was, named(p.Name))
+		ends := func(f protocol.Family) bool { return backend.Beyond(was[i], p, f) != "" }
+		if i >= 0 && (!sameSequence(was[i], p) || slices.ContainsFunc(protocol.Families(), ends)) {
 			changed = append(changed, pair{was[i], p})
 		}
 	}
@@ -51,10 +53,6 @@ func leases(n int, one, several string) string {
 		return "1 lease " + one
 	}
 	return fmt.Sprintf("%d leases %s", n, several)
-}
-
-func endsLeases(was, will *protocol.Profile) bool {
-	return slices.ContainsFunc(protocol.Families(), func(f protocol.Family) bool { return backend.Beyond(was, will, f) != "" })
 }
 
 func sameSequence(x, y *protocol.Profile) bool {

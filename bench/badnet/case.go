@@ -47,20 +47,10 @@ type Row struct {
 	Rounds []Round
 }
 
-// Open returns how many rounds opened.
-func (r Row) Open() (n int) {
+// InAttempt returns how many rounds opened in the nth attempt, from 1; 0: in any.
+func (r Row) InAttempt(n int) (count int) {
 	for _, x := range r.Rounds {
-		if x.Open {
-			n++
-		}
-	}
-	return n
-}
-
-// InAttempts returns how many rounds opened in the nth attempt, from 1.
-func (r Row) InAttempts(n int) (count int) {
-	for _, x := range r.Rounds {
-		if x.Open && x.Attempts == n {
+		if x.Open && (n == 0 || x.Attempts == n) {
 			count++
 		}
 	}
@@ -100,8 +90,8 @@ func Table(rows []Row, p *protocol.Profile) string {
 		if r.Quiet {
 			name += ", silent server"
 		}
-		fmt.Fprintf(&b, "| %s | %d of %d | %d, %d, %d | %s | %s | %s | %s |\n", name, r.Open(), len(r.Rounds),
-			r.InAttempts(1), r.InAttempts(2), r.InAttempts(3),
+		fmt.Fprintf(&b, "| %s | %d of %d | %d, %d, %d | %s | %s | %s | %s |\n", name, r.InAttempt(0), len(r.Rounds),
+			r.InAttempt(1), r.InAttempt(2), r.InAttempt(3),
 			inMS(r.Ideal(p)), inMS(r.Quantile(0.5)), inMS(r.Quantile(0.95)), inMS(r.Quantile(1)))
 	}
 	return b.String()

@@ -130,7 +130,10 @@ func (s *site) rounds(ctx context.Context, n int, in io.Writer, out *bufio.Reade
 	}
 	var all []Round
 	for range n {
-		err := s.gate.Do(func() error { return revoke(ctx, s.srv, p.Name, s.near.Addr4) })
+		err := s.gate.Do(func() error {
+			_, err := s.srv.Revoke(ctx, p.Name, netip.PrefixFrom(s.near.Addr4, 32), false)
+			return err
+		})
 		if err != nil {
 			return all, err
 		}
@@ -148,11 +151,6 @@ func (s *site) rounds(ctx context.Context, n int, in io.Writer, out *bufio.Reade
 		all = append(all, r)
 	}
 	return all, nil
-}
-
-func revoke(ctx context.Context, srv *server.Server, name string, from netip.Addr) error {
-	_, err := srv.Revoke(ctx, name, netip.PrefixFrom(from, from.BitLen()), false)
-	return err
 }
 
 // close lets go of everything, the last first.

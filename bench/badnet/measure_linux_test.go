@@ -43,8 +43,8 @@ func TestKnocksOpenOverBadNetworks(t *testing.T) {
 			t.Log("\n" + badnet.Table([]badnet.Row{row}, p))
 			// A round at 20% loss opens with at least 0.95: more than 4 of 8 do not in less
 			// than one of 50,000 runs.
-			if row.Open() < rounds/2 {
-				t.Errorf("%d of %d rounds opened", row.Open(), rounds)
+			if row.InAttempt(0) < rounds/2 {
+				t.Errorf("%d of %d rounds opened", row.InAttempt(0), rounds)
 			}
 			clean := c.Conditions.Loss == 0 && c.Conditions.Jitter == 0
 			if median := row.Quantile(0.5); clean && median > 2*ideal+200*time.Millisecond {

@@ -107,11 +107,6 @@ func readSysctl(name string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// errDemo ends a demo in which something was not as it should be.
-func errDemo(failed, checks int) error {
-	return &command.Error{Code: command.Failed, Err: errors.New(demoCount(failed, checks) + " not as it should be")}
-}
-
 func demoCount(failed, checks int) string {
 	verb := "are"
 	if failed == 1 {

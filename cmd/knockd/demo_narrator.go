@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"knockkit/internal/command"
 	"knockkit/internal/say"
 )
 
@@ -62,7 +64,7 @@ func (n *narrator) end() error {
 	n.pause()
 	_ = say.Print(n.words.W, "")
 	if n.failed > 0 {
-		return errDemo(n.failed, n.checks)
+		return &command.Error{Code: command.Failed, Err: errors.New(demoCount(n.failed, n.checks) + " not as it should be")}
 	}
 	n.words.Detail(" %s", n.words.Good(fmt.Sprintf("all %d checks are as they should be", n.checks)))
 	n.words.Block("a profile of your own: knockd profile new NAME")

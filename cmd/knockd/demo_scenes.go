@@ -126,13 +126,9 @@ func playLease(ctx context.Context, s *stage, tell *narrator) error {
 	}
 	tell.shell("server#", fmt.Sprintf(`sed -i 's/lease = "1h"/lease = "%s"/' mysql.toml && knockd install mysql`, say.Duration(shortLease)), "")
 	for _, f := range protocol.Families() {
-		tell.check(s.falls(ctx, s.laptop, f) == nil, "the laptop is shut out again over %s", familyName(f))
+		tell.check(s.falls(ctx, s.laptop, f) == nil, "the laptop is shut out again over %s", map[protocol.Family]string{protocol.IPv4: "IPv4", protocol.IPv6: "IPv6"}[f])
 	}
 	return nil
-}
-
-func familyName(f protocol.Family) string {
-	return map[protocol.Family]string{protocol.IPv4: "IPv4", protocol.IPv6: "IPv6"}[f]
 }
 
 // falls waits until a host is shut out.

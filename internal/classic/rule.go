@@ -27,10 +27,6 @@ type rule struct {
 	never   *trouble      // why a command that takes a rule away has never worked
 }
 
-func toolFolders() []string {
-	return []string{"/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"}
-}
-
 // readRule reads the words of one command.
 func readRule(words []word) (rule, *trouble) {
 	c := &cursor{words: words}
@@ -40,7 +36,7 @@ func readRule(words []word) (rule, *trouble) {
 		t *trouble
 	)
 	tool := path.Base(name.text)
-	if dir := path.Dir(name.text); dir != "." && !slices.Contains(toolFolders(), dir) {
+	if dir := path.Dir(name.text); dir != "." && !slices.Contains([]string{"/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"}, dir) {
 		tool = "" // somebody's own program, whatever its name
 	}
 	switch tool {

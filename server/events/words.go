@@ -26,16 +26,13 @@ func (t *teller) tell(k Kind, profile string, step, steps int, detail string) {
 func (t *teller) fall(v *view, from int, came string, next int) {
 	for _, u := range v.States[from].Users {
 		n := len(u.Profile.Sequence)
-		if u.Step == n || goesOn(v, u, next) {
+		goesOn := slices.ContainsFunc(v.States[next].Users, func(o protocol.Use) bool { return o.Profile == u.Profile && o.Step > u.Step })
+		if u.Step == n || goesOn {
 			continue
 		}
 		t.why = fmt.Sprintf("after knock %d of %d came %s, expected %s", u.Step, n, came, u.Profile.Sequence[u.Step].Knock)
 		t.tell(Reset, u.Profile.Name, u.Step, n, t.why+": starts over")
 	}
-}
-
-func goesOn(v *view, u protocol.Use, next int) bool {
-	return slices.ContainsFunc(v.States[next].Users, func(o protocol.Use) bool { return o.Profile == u.Profile && o.Step > u.Step })
 }
 
 // expire tells each profile on whose way the source was that it was too slow.

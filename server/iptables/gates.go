@@ -63,7 +63,7 @@ func (r *renderer) inScope(profiles []*protocol.Profile, of func(p *protocol.Pro
 
 // maybe matches a source that may hold a lease, where a table tells; "" is anybody.
 func (r *renderer) maybe(p *protocol.Profile) string {
-	if tab, ok := r.holders(p); ok && !r.grantedByHand(p) {
+	if tab, ok := r.holders(p); ok && !slices.ContainsFunc(r.Grants, func(g grant) bool { return g.Profile == p.Name }) {
 		return tab.check()
 	}
 	return ""
@@ -124,7 +124,9 @@ func (r *renderer) gate(p *protocol.Profile) {
 	open := r.opened(p, protocol.PlaceInput, prefixOpen, "-j ACCEPT")
 	leases := r.leaseRules(p)
 	if p.Once && early(p) {
-		leases = slices.Concat(r.passedRules(p), leases)
+		// It has just used up a lease at the gate before destination NAT, where there is one.
+		passed := r.passed(p)
+		leases = slices.Insert(leases, 0, rule{passed.within(passedFor), passed.remove(), note("%s: passed the gate before NAT", p.Name)})
 	}
 	for _, ru := range slices.Concat(r.grantRules(p), leases) {
 		c.add(ru.with(open)...)
@@ -211,8 +213,4 @@ func (r *renderer) shutOut(p *protocol.Profile) {
 	for _, proto := range protos[:2] {
 		c.add(r.proto(proto), note("%s: closed", p.Name), r.reject(proto))
 	}
-}
-
-func (r *renderer) grantedByHand(p *protocol.Profile) bool {
-	return slices.ContainsFunc(r.Grants, func(g grant) bool { return g.Profile == p.Name })
 }

@@ -151,7 +151,7 @@ func (k *kernel) give(c *changes, s backend.Source) error {
 	lease, shared := c.m.about.Leases[p.Name], c.m.about.Holders[p.Name]
 	single := p.Prefix(c.m.family) == c.m.family.Bits()
 	if lease == "" || shared == "" && single {
-		return c.m.unnamed(p)
+		return fmt.Errorf("%s: the record does not name the tables of the leases of %s: install it again: %w", c.m.family, p.Name, backend.ErrNotInstalled)
 	}
 	c.grants = slices.DeleteFunc(c.grants, func(g grant) bool { return g.to(p.Name, s.Address) })
 	wide := s.Address.Bits() < p.Prefix(c.m.family)
@@ -167,10 +167,6 @@ func (k *kernel) give(c *changes, s backend.Source) error {
 		}
 	}
 	return nil
-}
-
-func (m *member) unnamed(p *protocol.Profile) error {
-	return fmt.Errorf("%s: the record does not name the tables of the leases of %s: install it again: %w", m.family, p.Name, backend.ErrNotInstalled)
 }
 
 // end takes a lease from the hands and the tables, or a ban with the falls that led to it.

@@ -40,7 +40,9 @@ func (r *renderer) preroutingGates() {
 	}
 	for _, p := range r.Automaton.Profiles {
 		if early(p) {
-			r.preroutingShut(p)
+			shut := r.out.newChain(chainName(prefixPreShut, p.Name, 0))
+			shut.add(seldom, report(backend.EventDenied, p.Name, 0))
+			shut.add(note("%s: closed", p.Name), "-j DROP") // the kernel has no REJECT in front of NAT
 		}
 	}
 	r.shut(chainPreStray, early, r.drop("closed"))
@@ -88,19 +90,5 @@ func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 	})...)
 }
 
-// preroutingShut fills KNOCKD-PRE-SHUT-…. The kernel has no REJECT in front of NAT.
-func (r *renderer) preroutingShut(p *protocol.Profile) {
-	c := r.out.newChain(chainName(prefixPreShut, p.Name, 0))
-	c.add(seldom, report(backend.EventDenied, p.Name, 0))
-	c.add(note("%s: closed", p.Name), "-j DROP")
-}
-
 // passedFor is the longest that a packet takes from the one gate to the other.
 const passedFor = time.Second
-
-// passedRules match, at INPUT, a connection that has just used up a lease of `once` at
-// the gate before destination NAT. Where that gate is missing they match nothing.
-func (r *renderer) passedRules(p *protocol.Profile) []rule {
-	passed := r.passed(p)
-	return []rule{{passed.within(passedFor), passed.remove(), note("%s: passed the gate before NAT", p.Name)}}
-}

@@ -12,7 +12,11 @@ func (a *parser) sequence() {
 	within := a.time(a.raw.Within, DefaultWithin, MaxWithin)
 	switch {
 	case a.raw.has("sequence") && a.raw.has("signed"):
-		a.doc.Error(a.raw.sequenceAt(), "a profile has a `sequence` or is `signed`, not both", "a signed knock replaces the sequence: remove one of the two")
+		at := tomldoc.Span{}
+		if a.raw.Sequence != nil {
+			at = a.raw.Sequence.Key
+		}
+		a.doc.Error(at, "a profile has a `sequence` or is `signed`, not both", "a signed knock replaces the sequence: remove one of the two")
 	case !a.raw.has("sequence") && !a.raw.has("signed"):
 		a.doc.Error(tomldoc.Span{}, "the profile has no `sequence`", `"knockd profile new" chooses one at random`)
 	}
@@ -30,13 +34,6 @@ func (a *parser) sequence() {
 	for i, item := range items {
 		a.addStep(item, i == 0, within)
 	}
-}
-
-func (r *rawProfile) sequenceAt() tomldoc.Span {
-	if r.Sequence == nil {
-		return tomldoc.Span{}
-	}
-	return r.Sequence.Key
 }
 
 func (a *parser) addStep(item tomldoc.Item, first bool, within time.Duration) {

@@ -102,7 +102,7 @@ func (n *nft) statement(w word) (t *trouble) {
 	}
 	switch w.text + " " + v.text {
 	case "ip saddr", "ip6 saddr":
-		n.from, n.family = true, nftFamily(w)
+		n.from, n.family = true, map[string]protocol.Family{"ip": protocol.IPv4, "ip6": protocol.IPv6}[w.text]
 		if w, t = n.value(v); t != nil {
 			return t
 		}
@@ -138,13 +138,6 @@ func (n *nft) statement(w word) (t *trouble) {
 		return w.unknown()
 	}
 	return nil
-}
-
-func nftFamily(w word) protocol.Family {
-	if w.text == "ip6" {
-		return protocol.IPv6
-	}
-	return protocol.IPv4
 }
 
 // each calls f for one item, or for those between braces.

@@ -56,7 +56,11 @@ func newTables(in input) *tables {
 	for _, p := range a.Profiles {
 		name, ok := in.Leases[p.Name]
 		if !ok {
-			name = t.fresh(p.Name+".open"+t.width(p), taken)
+			name = p.Name + ".open"
+			if bits := p.Prefix(a.Family); bits != a.Family.Bits() { // a table keeps its mask for life
+				name += strconv.Itoa(bits)
+			}
+			name = t.fresh(name, taken)
 		}
 		t.leases[p.Name] = name
 	}
@@ -71,15 +75,6 @@ func (t *tables) fresh(base string, taken map[string]bool) string {
 	}
 	taken[name] = true
 	return name
-}
-
-// width is the prefix length of the profile's leases where that is not a single address:
-// a table keeps its mask for life.
-func (t *tables) width(p *protocol.Profile) string {
-	if bits := p.Prefix(t.d.family); bits != t.d.family.Bits() {
-		return strconv.Itoa(bits)
-	}
-	return ""
 }
 
 // suffix marks a table as ours and of one family: IPv4 and IPv6 never share one.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"knockkit/server/backend"
@@ -29,6 +30,7 @@ type Metrics struct {
 // several at once, and need not read the kernel each time. It has to know how full tables are.
 func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), counters: map[events.Kind]*prometheus.CounterVec{}}
+	in := promauto.With(m.registry)
 	for _, c := range []struct {
 		kind       events.Kind
 		name, help string
@@ -39,29 +41,15 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 		{events.Expire, Expired, "Positions and leases whose time was over."},
 		{events.Denied, Denied, "Connections without a lease. The kernel reports at most 100 a second."},
 	} {
-		vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: c.name, Help: c.help}, []string{labelProfile})
-		m.counters[c.kind] = vec
-		m.registry.MustRegister(vec)
+		m.counters[c.kind] = in.NewCounterVec(prometheus.CounterOpts{Name: c.name, Help: c.help}, []string{labelProfile})
 	}
-	m.bans = m.counter(Bans, "Bans that began.")
-	m.lost = m.counter(Lost, "Events that came faster than they were read.")
-	m.repairs = m.counter(Repairs, "Times that the rules were put right after they had been changed.")
-	m.reloadOK = m.gauge(ReloadOK, "1 when the last reading of the profiles was installed, 0 when it was refused.")
-	m.reloadAt = m.gauge(ReloadAt, "When the profiles were last read.")
+	m.bans = in.NewCounter(prometheus.CounterOpts{Name: Bans, Help: "Bans that began."})
+	m.lost = in.NewCounter(prometheus.CounterOpts{Name: Lost, Help: "Events that came faster than they were read."})
+	m.repairs = in.NewCounter(prometheus.CounterOpts{Name: Repairs, Help: "Times that the rules were put right after they had been changed."})
+	m.reloadOK = in.NewGauge(prometheus.GaugeOpts{Name: ReloadOK, Help: "1 when the last reading of the profiles was installed, 0 when it was refused."})
+	m.reloadAt = in.NewGauge(prometheus.GaugeOpts{Name: ReloadAt, Help: "When the profiles were last read."})
 	m.registry.MustRegister(newKernel(read), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
-}
-
-func (m *Metrics) counter(name, help string) prometheus.Counter {
-	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-	m.registry.MustRegister(c)
-	return c
-}
-
-func (m *Metrics) gauge(name, help string) prometheus.Gauge {
-	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-	m.registry.MustRegister(g)
-	return g
 }
 
 // Installed says which profiles there are: each is counted from 0, so that the

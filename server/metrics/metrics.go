@@ -38,16 +38,16 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 		{events.Knock, Knocks, "Right knocks."},
 		{events.Grant, Grants, "Leases that began."},
 		{events.Reset, Resets, "Sources that started over by a wrong packet."},
-		{events.Expire, Expired, "Positions and leases whose time was over."},
+		{events.Expire, expired, "Positions and leases whose time was over."},
 		{events.Denied, Denied, "Connections without a lease. The kernel reports at most 100 a second."},
 	} {
 		m.counters[c.kind] = in.NewCounterVec(prometheus.CounterOpts{Name: c.name, Help: c.help}, []string{labelProfile})
 	}
-	m.bans = in.NewCounter(prometheus.CounterOpts{Name: Bans, Help: "Bans that began."})
-	m.lost = in.NewCounter(prometheus.CounterOpts{Name: Lost, Help: "Events that came faster than they were read."})
+	m.bans = in.NewCounter(prometheus.CounterOpts{Name: bans, Help: "Bans that began."})
+	m.lost = in.NewCounter(prometheus.CounterOpts{Name: lost, Help: "Events that came faster than they were read."})
 	m.repairs = in.NewCounter(prometheus.CounterOpts{Name: Repairs, Help: "Times that the rules were put right after they had been changed."})
 	m.reloadOK = in.NewGauge(prometheus.GaugeOpts{Name: ReloadOK, Help: "1 when the last reading of the profiles was installed, 0 when it was refused."})
-	m.reloadAt = in.NewGauge(prometheus.GaugeOpts{Name: ReloadAt, Help: "When the profiles were last read."})
+	m.reloadAt = in.NewGauge(prometheus.GaugeOpts{Name: reloadAt, Help: "When the profiles were last read."})
 	m.registry.MustRegister(newKernel(read), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -98,27 +98,27 @@ const (
 	Knocks    = "knockd_knocks_total"      // by profile
 	Grants    = "knockd_grants_total"      // by profile
 	Resets    = "knockd_resets_total"      // by profile
-	Expired   = "knockd_expired_total"     // by profile
+	expired   = "knockd_expired_total"     // by profile
 	Denied    = "knockd_denied_total"      // by profile
-	Bans      = "knockd_bans_total"        //
-	Lost      = "knockd_events_lost_total" // events that were too many to read
+	bans      = "knockd_bans_total"        //
+	lost      = "knockd_events_lost_total" // events that were too many to read
 	Repairs   = "knockd_repairs_total"     // times that the rules were put right
 	Leases    = "knockd_leases"            // by profile
 	Positions = "knockd_positions"         // by profile
 	Banned    = "knockd_banned"
 	Profiles  = "knockd_profiles"      // that are installed
 	Drift     = "knockd_drift"         // 1 while the rules are not those that were committed
-	TableUsed = "knockd_table_entries" // by table
-	TableRoom = "knockd_table_limit"   // by table
+	tableUsed = "knockd_table_entries" // by table
+	tableRoom = "knockd_table_limit"   // by table
 	ReloadOK  = "knockd_last_reload_success"
-	ReloadAt  = "knockd_last_reload_timestamp_seconds"
+	reloadAt  = "knockd_last_reload_timestamp_seconds"
 	LookOK    = "knockd_last_look_success" // 0 when the kernel could not be read for this page
 )
 
 // Names lists all of them.
 func Names() []string {
-	return []string{Knocks, Grants, Resets, Expired, Denied, Bans, Lost, Repairs, Leases, Positions, Banned,
-		Profiles, Drift, TableUsed, TableRoom, ReloadOK, ReloadAt, LookOK}
+	return []string{Knocks, Grants, Resets, expired, Denied, bans, lost, Repairs, Leases, Positions, Banned,
+		Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, LookOK}
 }
 
 // The labels.
@@ -147,8 +147,8 @@ func newKernel(read func(context.Context) (*backend.Reading, error)) *kernel {
 		banned:    desc(Banned, "Sources that are banned."),
 		profiles:  desc(Profiles, "Profiles that are installed."),
 		drift:     desc(Drift, "1 while the rules are not those that were committed."),
-		used:      desc(TableUsed, "Addresses in a table of the kernel.", labelTable),
-		room:      desc(TableRoom, "Addresses that a table of the kernel can hold.", labelTable),
+		used:      desc(tableUsed, "Addresses in a table of the kernel.", labelTable),
+		room:      desc(tableRoom, "Addresses that a table of the kernel can hold.", labelTable),
 		ok:        desc(LookOK, "1 when the kernel could be read for this page."),
 	}
 }

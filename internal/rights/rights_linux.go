@@ -33,13 +33,11 @@ func PeerOf(c *net.UnixConn) (Peer, error) {
 	}
 	var cred *unix.Ucred
 	var failed error
-	if err := raw.Control(func(fd uintptr) {
+	err = raw.Control(func(fd uintptr) {
 		cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
+	})
+	if err := errors.Join(err, failed); err != nil {
 		return Peer{}, err
-	}
-	if failed != nil {
-		return Peer{}, failed
 	}
 	return Peer{int(cred.Pid), int(cred.Uid)}, nil
 }

@@ -62,7 +62,7 @@ func OpenGroup(number uint16) (*Group, error) {
 
 func (g *Group) configure(number uint16) error {
 	// As root beyond what the system allows everybody.
-	if err := g.force(receiveBuffer); err != nil {
+	if err := g.conn.SetReadBuffer(receiveBuffer); err != nil {
 		return fmt.Errorf("NFLOG: %w", err)
 	}
 	e := netlink.NewAttributeEncoder()
@@ -89,23 +89,6 @@ func (g *Group) configure(number uint16) error {
 		return fmt.Errorf("NFLOG: %w", backend.ErrPrivilege)
 	case err != nil:
 		return fmt.Errorf("listening to NFLOG group %d: %w", number, err)
-	}
-	return nil
-}
-
-func (g *Group) force(bytes int) error {
-	raw, err := g.conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	if err := raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes)
-	}); err != nil {
-		return err
-	}
-	if failed != nil {
-		return g.conn.SetReadBuffer(bytes)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"knockkit/server/backend"
@@ -29,6 +30,7 @@ type Metrics struct {
 // several at once, and need not read the kernel each time. It has to know how full tables are.
 func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), counters: map[events.Kind]*prometheus.CounterVec{}}
+	in := promauto.With(m.registry)
 	for _, c := range []struct {
 		kind       events.Kind
 		name, help string
@@ -36,32 +38,18 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 		{events.Knock, Knocks, "Right knocks."},
 		{events.Grant, Grants, "Leases that began."},
 		{events.Reset, Resets, "Sources that started over by a wrong packet."},
-		{events.Expire, Expired, "Positions and leases whose time was over."},
+		{events.Expire, expired, "Positions and leases whose time was over."},
 		{events.Denied, Denied, "Connections without a lease. The kernel reports at most 100 a second."},
 	} {
-		vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: c.name, Help: c.help}, []string{labelProfile})
-		m.counters[c.kind] = vec
-		m.registry.MustRegister(vec)
+		m.counters[c.kind] = in.NewCounterVec(prometheus.CounterOpts{Name: c.name, Help: c.help}, []string{labelProfile})
 	}
-	m.bans = m.counter(Bans, "Bans that began.")
-	m.lost = m.counter(Lost, "Events that came faster than they were read.")
-	m.repairs = m.counter(Repairs, "Times that the rules were put right after they had been changed.")
-	m.reloadOK = m.gauge(ReloadOK, "1 when the last reading of the profiles was installed, 0 when it was refused.")
-	m.reloadAt = m.gauge(ReloadAt, "When the profiles were last read.")
+	m.bans = in.NewCounter(prometheus.CounterOpts{Name: bans, Help: "Bans that began."})
+	m.lost = in.NewCounter(prometheus.CounterOpts{Name: lost, Help: "Events that came faster than they were read."})
+	m.repairs = in.NewCounter(prometheus.CounterOpts{Name: Repairs, Help: "Times that the rules were put right after they had been changed."})
+	m.reloadOK = in.NewGauge(prometheus.GaugeOpts{Name: ReloadOK, Help: "1 when the last reading of the profiles was installed, 0 when it was refused."})
+	m.reloadAt = in.NewGauge(prometheus.GaugeOpts{Name: reloadAt, Help: "When the profiles were last read."})
 	m.registry.MustRegister(newKernel(read), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
-}
-
-func (m *Metrics) counter(name, help string) prometheus.Counter {
-	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-	m.registry.MustRegister(c)
-	return c
-}
-
-func (m *Metrics) gauge(name, help string) prometheus.Gauge {
-	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-	m.registry.MustRegister(g)
-	return g
 }
 
 // Installed says which profiles there are: each is counted from 0, so that the
@@ -110,27 +98,27 @@ const (
 	Knocks    = "knockd_knocks_total"      // by profile
 	Grants    = "knockd_grants_total"      // by profile
 	Resets    = "knockd_resets_total"      // by profile
-	Expired   = "knockd_expired_total"     // by profile
+	expired   = "knockd_expired_total"     // by profile
 	Denied    = "knockd_denied_total"      // by profile
-	Bans      = "knockd_bans_total"        //
-	Lost      = "knockd_events_lost_total" // events that were too many to read
+	bans      = "knockd_bans_total"        //
+	lost      = "knockd_events_lost_total" // events that were too many to read
 	Repairs   = "knockd_repairs_total"     // times that the rules were put right
 	Leases    = "knockd_leases"            // by profile
 	Positions = "knockd_positions"         // by profile
 	Banned    = "knockd_banned"
 	Profiles  = "knockd_profiles"      // that are installed
 	Drift     = "knockd_drift"         // 1 while the rules are not those that were committed
-	TableUsed = "knockd_table_entries" // by table
-	TableRoom = "knockd_table_limit"   // by table
+	tableUsed = "knockd_table_entries" // by table
+	tableRoom = "knockd_table_limit"   // by table
 	ReloadOK  = "knockd_last_reload_success"
-	ReloadAt  = "knockd_last_reload_timestamp_seconds"
+	reloadAt  = "knockd_last_reload_timestamp_seconds"
 	LookOK    = "knockd_last_look_success" // 0 when the kernel could not be read for this page
 )
 
 // Names lists all of them.
 func Names() []string {
-	return []string{Knocks, Grants, Resets, Expired, Denied, Bans, Lost, Repairs, Leases, Positions, Banned,
-		Profiles, Drift, TableUsed, TableRoom, ReloadOK, ReloadAt, LookOK}
+	return []string{Knocks, Grants, Resets, expired, Denied, bans, lost, Repairs, Leases, Positions, Banned,
+		Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, LookOK}
 }
 
 // The labels.
@@ -159,8 +147,8 @@ func newKernel(read func(context.Context) (*backend.Reading, error)) *kernel {
 		banned:    desc(Banned, "Sources that are banned."),
 		profiles:  desc(Profiles, "Profiles that are installed."),
 		drift:     desc(Drift, "1 while the rules are not those that were committed."),
-		used:      desc(TableUsed, "Addresses in a table of the kernel.", labelTable),
-		room:      desc(TableRoom, "Addresses that a table of the kernel can hold.", labelTable),
+		used:      desc(tableUsed, "Addresses in a table of the kernel.", labelTable),
+		room:      desc(tableRoom, "Addresses that a table of the kernel can hold.", labelTable),
 		ok:        desc(LookOK, "1 when the kernel could be read for this page."),
 	}
 }

@@ -51,7 +51,7 @@ func TestEveryNameIsOnThePage(t *testing.T) {
 			t.Errorf("%s is not among the names", name)
 		}
 	}
-	for name, want := range map[string]float64{Leases: 1, Positions: 0, Banned: 1, Drift: 1, Profiles: 1, TableUsed: 1, TableRoom: 100, ReloadOK: 1, ReloadAt: 1000, LookOK: 1} {
+	for name, want := range map[string]float64{Leases: 1, Positions: 0, Banned: 1, Drift: 1, Profiles: 1, tableUsed: 1, tableRoom: 100, ReloadOK: 1, reloadAt: 1000, LookOK: 1} {
 		if got := families[name].GetMetric()[0].GetGauge().GetValue(); got != want {
 			t.Errorf("%s is %v, not %v", name, got, want)
 		}
@@ -66,7 +66,7 @@ func TestEventsAreCountedByProfile(t *testing.T) {
 	m.Observe(events.Item{Lost: 7})
 	m.Repaired()
 	families := page(t, m)
-	for name, want := range map[string]float64{Knocks: 1, Grants: 1, Resets: 1, Expired: 1, Denied: 1, Bans: 1, Lost: 7, Repairs: 1} {
+	for name, want := range map[string]float64{Knocks: 1, Grants: 1, Resets: 1, expired: 1, Denied: 1, bans: 1, lost: 7, Repairs: 1} {
 		metric := families[name].GetMetric()[0]
 		if got := metric.GetCounter().GetValue(); got != want {
 			t.Errorf("%s is %v, not %v", name, got, want)

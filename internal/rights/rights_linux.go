@@ -45,6 +45,22 @@ func PeerOf(c *net.UnixConn) (Peer, error) {
 // Friend reports whether it is root's or our own user's: only those are believed.
 func (p Peer) Friend() bool { return p.UID == 0 || p.UID == os.Geteuid() }
 
+// Dial connects to an abstract Unix socket. Where a stranger is at its other end, that is an error.
+func Dial(ctx context.Context, name string) (*net.UnixConn, Peer, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", name)
+	if err != nil {
+		return nil, Peer{}, err
+	}
+	p, err := PeerOf(c.(*net.UnixConn))
+	if err == nil && !p.Friend() {
+		err = fmt.Errorf("process %d of user %d is at the other end of %s: %w", p.PID, p.UID, name, unix.EPERM)
+	}
+	if err != nil {
+		return nil, p, errors.Join(err, c.Close())
+	}
+	return c.(*net.UnixConn), p, nil
+}
+
 // strangerPause is how long nobody is accepted after a stranger, or after a failure: any
 // local user can connect to an abstract socket, as often as a processor allows.
 const strangerPause = 5 * time.Millisecond

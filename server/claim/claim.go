@@ -59,11 +59,11 @@ func (c *Claim) bind() error {
 		if !Taken(err) {
 			return refused(c.group, err)
 		}
-		listed, err := portOf(c.group)
+		l, err := listed(c.group)
 		if errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("NFLOG group %d: %w", c.group, backend.ErrPrivilege)
 		}
-		if err != nil || listed != 0 {
+		if err != nil || l.port != 0 {
 			return ErrTaken
 		}
 	}

@@ -85,8 +85,8 @@ func TestAProcessIsFoundWhoseNetlinkPortIsNotItsNumber(t *testing.T) {
 				return err
 			}
 			defer c.Close()
-			if port, err := portOf(Lock); err != nil || port == uint32(os.Getpid()) {
-				t.Errorf("port %d, %v: the test proves nothing", port, err)
+			if l, err := listed(Lock); err != nil || l.port == uint32(os.Getpid()) {
+				t.Errorf("port %d, %v: the test proves nothing", l.port, err)
 			}
 			if got, found, err := HolderOf(Lock); err != nil || !found || got.PID != os.Getpid() {
 				t.Errorf("%+v, %v, %v", got, found, err)

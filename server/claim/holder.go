@@ -63,11 +63,11 @@ func HolderOf(g Group) (h Holder, found bool, err error) {
 // Opener returns the process that took the group, if it still runs: tools that it started
 // may have the group when it is gone. 0: it has ended, or is not known.
 func Opener(g Group) int {
-	port, err := portOf(g)
-	if err != nil || port == 0 || !alive(port) {
+	l, err := listed(g)
+	if err != nil || l.port == 0 || !alive(l.port) {
 		return 0
 	}
-	return int(port)
+	return int(l.port)
 }
 
 // entry is a line of the kernel's list of groups.
@@ -92,11 +92,6 @@ func listed(g Group) (entry, error) {
 		return entry{uint32(port), uint32(ends)}, errors.Join(err1, err2)
 	}
 	return entry{}, nil
-}
-
-func portOf(g Group) (uint32, error) {
-	l, err := listed(g)
-	return l.port, err
 }
 
 // processOf finds the process that has the netlink socket of a port: the one that has

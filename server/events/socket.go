@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"knockkit/internal/rights"
@@ -104,16 +103,11 @@ const helloLimit = 2 * time.Second
 func connect(ctx context.Context) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socketName)
+	conn, peer, err := rights.Dial(ctx, socketName)
 	if err != nil {
 		return nil, err
 	}
-	c := &client{conn: conn.(*net.UnixConn)}
-	if c.PID, err = Friend(c.conn); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	c.in = bufio.NewReaderSize(conn, 64<<10)
+	c := &client{conn, bufio.NewReaderSize(conn, 64<<10), peer.PID}
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
 	defer stop()
 	if _, err := c.in.ReadSlice('\n'); err != nil { // hello
@@ -144,16 +138,4 @@ func (c *client) next() (Item, error) {
 		}
 		return i, nil
 	}
-}
-
-// Friend returns the process at the other end, if it is root's or our own user's.
-func Friend(c *net.UnixConn) (pid int, err error) {
-	p, err := rights.PeerOf(c)
-	if err != nil {
-		return 0, err
-	}
-	if !p.Friend() {
-		return 0, fmt.Errorf("process %d of user %d is at the other end of %s: %w", p.PID, p.UID, c.RemoteAddr(), syscall.EPERM)
-	}
-	return p.PID, nil
 }

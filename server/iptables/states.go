@@ -2,7 +2,6 @@ package iptables
 
 import (
 	"slices"
-	"time"
 
 	"knockkit/protocol"
 	"knockkit/server/backend"
@@ -14,16 +13,13 @@ func (r *renderer) progressChain() {
 	c := r.out.newChain(chainProgress)
 	r.eachState(func(i int) {
 		s := &r.Automaton.States[i]
-		c.add(r.state(i).within(s.Within), note("%s%s", r.Automaton.StateName(i), timed(s.Within)), goTo+r.atChain(i))
+		limit := "no limit"
+		if s.Within != 0 {
+			limit = "next within " + s.Within.String()
+		}
+		c.add(r.state(i).within(s.Within), note("%s, %s", r.Automaton.StateName(i), limit), goTo+r.atChain(i))
 	})
 	r.toPorts(c)
-}
-
-func timed(d time.Duration) string {
-	if d == 0 {
-		return ", no limit"
-	}
-	return ", next within " + d.String()
 }
 
 // at fills KNOCKD-AT-…: what a source in state i may do next. All but a repeat of the

@@ -12,7 +12,6 @@ import (
 
 	"knockkit/internal/rights"
 	"knockkit/server/claim"
-	"knockkit/server/events"
 )
 
 // nudgeLimit is how long a command waits for a service that hangs.
@@ -137,14 +136,11 @@ func (s *Service) hearNudges(ctx context.Context, one *single, asked chan<- io.C
 func Nudge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, nudgeLimit)
 	defer cancel()
-	c, err := (&net.Dialer{}).DialContext(ctx, "unix", claim.ServiceName)
+	c, _, err := rights.Dial(ctx, claim.ServiceName)
 	if err != nil {
-		return
-	}
-	defer c.Close()
-	if _, err := events.Friend(c.(*net.UnixConn)); err != nil {
 		return // a stranger who has the name is not waited for
 	}
+	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	_, _ = c.Read(make([]byte, 1)) // ends when it hangs up, however that comes

@@ -61,7 +61,11 @@ func (p *page) packetPlot(kind stage.Kind) []byte {
 			if !r.Profiles {
 				n = 0
 			}
-			s.Values = append(s.Values, orGap(costOf(p.Packets, r.Name, n, probe{kind, protocol.IPv4})))
+			ns, ok := costOf(p.Packets, r.Name, n, probe{kind, protocol.IPv4})
+			if !ok {
+				ns = math.NaN() // a gap
+			}
+			s.Values = append(s.Values, ns)
 		}
 		l.Series = append(l.Series, s)
 	}
@@ -103,14 +107,6 @@ func (p *page) floodPlot() []byte {
 		l.Series = append(l.Series, s)
 	}
 	return l.SVG()
-}
-
-// orGap is a value, or no number where there is none.
-func orGap(v float64, ok bool) float64 {
-	if !ok {
-		return math.NaN()
-	}
-	return v
 }
 
 // page is all that the performance page shows. A part that was not measured is nil.

@@ -47,19 +47,12 @@ func FindSession() (Session, bool) {
 	if s, ok := ParseSession(os.Getenv("SSH_CONNECTION")); ok {
 		return s, true
 	}
-	pid := os.Getppid()
-	for range 32 { // deeper than any shell in a shell
-		if pid <= 1 {
-			break
-		}
+	pid, err := os.Getppid(), error(nil)
+	for deep := 0; deep < 32 && err == nil && pid > 1; deep++ { // deeper than any shell in a shell
 		if s, ok := sessionOf(pid); ok {
 			return s, true
 		}
-		parent, err := parentOf(pid)
-		if err != nil {
-			break
-		}
-		pid = parent
+		pid, err = parentOf(pid)
 	}
 	return Session{}, false
 }

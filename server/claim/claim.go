@@ -57,7 +57,10 @@ func (c *Claim) bind() error {
 			return nil
 		}
 		if !Taken(err) {
-			return refused(c.group, err)
+			if errors.Is(err, unix.EPERM) {
+				err = backend.ErrPrivilege
+			}
+			return fmt.Errorf("NFLOG group %d: %w", c.group, err)
 		}
 		l, err := listed(c.group)
 		if errors.Is(err, fs.ErrPermission) {
@@ -74,13 +77,6 @@ func (c *Claim) bind() error {
 // has it: EPERM is also the answer to who may not.
 func Taken(err error) bool {
 	return errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EPERM) && rights.Has(unix.CAP_NET_ADMIN)
-}
-
-func refused(g Group, err error) error {
-	if errors.Is(err, unix.EPERM) {
-		err = backend.ErrPrivilege
-	}
-	return fmt.Errorf("NFLOG group %d: %w", g, err)
 }
 
 // Inherited is the claim of the process that started this one, and passed on its file.

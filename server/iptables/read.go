@@ -265,14 +265,9 @@ func (p process) rules() ([]string, error) {
 		return nil, nil
 	}
 	out, err := p.wait()
-	if refused := new(backend.ToolError); errors.As(err, &refused) && isNoChain(refused.Output) {
+	if refused := new(backend.ToolError); errors.As(err, &refused) && (strings.Contains(refused.Output, "No chain/target/match by that name") ||
+		strings.Contains(refused.Output, "is incompatible, use 'nft' tool")) { // so says iptables-nft of such a chain
 		return nil, nil
 	}
 	return save.Rules(out), err
-}
-
-// isNoChain reports whether a tool says that there is no such chain. iptables-nft says of
-// such a one that it is "incompatible".
-func isNoChain(text string) bool {
-	return strings.Contains(text, "No chain/target/match by that name") || strings.Contains(text, "is incompatible, use 'nft' tool")
 }

@@ -14,7 +14,7 @@ func (v *visit) attempt(ctx context.Context, n int) (Reply, error) {
 	defer cancel()
 	pl := planFor(v.Profile, n, v.roundTrip(), v.verified())
 	if v.Plain {
-		pl = plainPlan(v.Profile)
+		pl = plan{wait: v.Profile.Client.Gap, copies: 1, settle: v.Profile.Client.Gap}
 	}
 	slot := time.Now()
 	for step := range v.Profile.Sequence {

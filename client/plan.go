@@ -50,11 +50,6 @@ func planFor(p *protocol.Profile, attempt int, rtt time.Duration, verified bool)
 	return pl
 }
 
-// plainPlan is the timing of [Target.Plain].
-func plainPlan(p *protocol.Profile) plan {
-	return plan{wait: p.Client.Gap, copies: 1, settle: p.Client.Gap}
-}
-
 // pow5 returns 5 to the power of n, at most 25: an attempt that takes longer
 // helps nobody.
 func pow5(n int) time.Duration {

@@ -19,20 +19,16 @@ func Reasons(p *protocol.Profile, r Result) []string {
 	}
 	switch best.State {
 	case Unreachable:
-		return unreachableReasons(*best)
+		if best.Err != nil {
+			return []string{fmt.Sprintf("this machine has no route to %s", best.Addr)}
+		}
+		return []string{fmt.Sprintf("nobody on this network has the address %s, or a router or a firewall said that it cannot be reached", best.Addr)}
 	case Refused:
 		return refusedReasons(p, *best)
 	case Filtered:
 		return filteredReasons(p, *best)
 	}
 	return nil
-}
-
-func unreachableReasons(a AddrResult) []string {
-	if a.Err != nil {
-		return []string{fmt.Sprintf("this machine has no route to %s", a.Addr)}
-	}
-	return []string{fmt.Sprintf("nobody on this network has the address %s, or a router or a firewall said that it cannot be reached", a.Addr)}
 }
 
 func refusedReasons(p *protocol.Profile, a AddrResult) []string {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -48,7 +49,9 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 		g.Drift = r.Drift
 		lifted, falls := bans(r, g.Covers)
 		g.Lifted = lifted
-		return []backend.Source{leaseOf(p, g.Covers, d)}, falls, nil
+		lasts, steps := cmp.Or(d, p.Lease), len(p.Sequence)
+		lease := backend.Source{Profile: p.Name, Address: g.Covers, State: backend.Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0}
+		return []backend.Source{lease}, falls, nil
 	})
 	if err != nil || len(lost) == 0 {
 		return g, err
@@ -76,14 +79,6 @@ func grantOf(p *protocol.Profile, who netip.Prefix) (Granted, error) {
 		return g, &AddressError{who, "is outside the profile's `from`: its gate would not let it in"}
 	}
 	return g, nil
-}
-
-// leaseOf is a lease for d, or for the profile's own time when d is 0.
-func leaseOf(p *protocol.Profile, holder netip.Prefix, d time.Duration) backend.Source {
-	if d == 0 {
-		d = p.Lease
-	}
-	return backend.Source{Profile: p.Name, Address: holder, State: backend.Open, Step: len(p.Sequence), Steps: len(p.Sequence), Left: d, Unlimited: d == 0}
 }
 
 // bans returns who is banned inside a prefix, and all that has to end for that to be over.

@@ -50,11 +50,10 @@ func slips(a, b string) int {
 const mostNames = 20
 
 // Names returns names as one plain line, a long list cut short: "a, b and 80 more".
-func Names(names []string) string { return Plain(listed(names)) }
-
-func listed(names []string) string {
-	if len(names) <= mostNames {
-		return strings.Join(names, ", ")
+func Names(names []string) string {
+	more := ""
+	if n := len(names) - mostNames; n > 0 {
+		names, more = names[:mostNames], fmt.Sprintf(" and %d more", n)
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNames], ", "), len(names)-mostNames)
+	return Plain(strings.Join(names, ", ") + more)
 }

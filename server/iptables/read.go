@@ -144,10 +144,11 @@ func Saved(ctx context.Context, asked protocol.Family) ([]backend.Saved, error) 
 		}
 		for _, tool := range []string{active, other(active)} {
 			s := &saving{Saved: backend.Saved{Tool: tool, Family: f}}
-			holds, err := holdsTables(ctx, tool, f)
+			holds, denied, err := holdsTables(ctx, tool, f)
 			if err != nil {
 				return nil, err
 			}
+			holds = holds || denied && tool == active
 			name := command(f, strings.TrimPrefix(tool, "iptables")+"-save")
 			if tool == active {
 				name = command(f, "-save")

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"knockkit/protocol"
-	"knockkit/server/backend"
 	"knockkit/server/nftables"
 	hosttool "knockkit/server/tool"
 )
@@ -84,21 +83,20 @@ func other(flavour string) string {
 }
 
 // holdsTables reports whether the kernel has tables of a flavour. To ask the tool itself for
-// any would make them, or load modules.
-func holdsTables(ctx context.Context, flavour string, f protocol.Family) (bool, error) {
+// any would make them, or load modules. Those of iptables-legacy the root of a user namespace
+// cannot see: denied.
+func holdsTables(ctx context.Context, flavour string, f protocol.Family) (holds, denied bool, err error) {
 	if flavour == flavourNFT {
 		tables, err := nftables.Tables(ctx)
-		return slices.ContainsFunc(tables, func(table string) bool { return isOfIptables(f, table) }), err
+		return slices.ContainsFunc(tables, func(table string) bool { return isOfIptables(f, table) }), false, err
 	}
 	name := map[protocol.Family]string{protocol.IPv4: "ip_tables_names", protocol.IPv6: "ip6_tables_names"}[f]
 	names, err := os.ReadFile("/proc/thread-self/net/" + name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case errors.Is(err, fs.ErrPermission):
-		return false, backend.ErrPrivilege
+	denied = errors.Is(err, fs.ErrPermission)
+	if denied || errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
-	return len(names) > 0, err
+	return len(names) > 0, denied, err
 }
 
 // isOfIptables reports whether a table of nftables, as "ip filter", has the name of one of

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"knockkit/bench/stage"
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // heldResult says what becomes of many sources in a position at once.

@@ -19,7 +19,7 @@ import (
 	"knockkit/internal/gatetest"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
-	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 const article = `sequence = ["icmp", "echo/tcp", "8000/tcp"]
@@ -35,7 +35,7 @@ type order struct {
 }
 
 func (o order) dialer() (*client.Dialer, *atomic.Int32, error) {
-	p, problems := protocol.ParseProfile("mysql.toml", []byte(o.Profile))
+	p, problems := format.ParseProfile("mysql.toml", []byte(o.Profile))
 	if problems.HasErrors() {
 		return nil, nil, problems
 	}

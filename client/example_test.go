@@ -11,7 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"knockkit/client"
-	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // shopDatabase returns a database behind a gate. Nothing is sent yet: whenever
@@ -36,7 +36,7 @@ func ExampleDialer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	profile, problems := protocol.ParseProfile("mysql.toml", text)
+	profile, problems := format.ParseProfile("mysql.toml", text)
 	if problems.HasErrors() {
 		log.Fatal(problems)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"knockkit/server/iptables"
+	"knockkit/internal/kernel/iptables"
 )
 
 // loading is a way by which xt_recent comes into the kernel.

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"knockkit/internal/kernel/iptables"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/iptables"
 )
 
 // manager brings packages to a machine, and takes ours away.

@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"knockkit/server/metrics"
+	"knockkit/internal/metrics"
 )
 
 const (

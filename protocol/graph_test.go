@@ -1,6 +1,7 @@
-package protocol
+package protocol_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,7 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
+
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // Every file of testdata/graphs holds profiles, and how their automaton is drawn.
 func TestEveryAutomatonIsDrawnExactlySo(t *testing.T) {
@@ -26,7 +32,7 @@ func TestEveryAutomatonIsDrawnExactlySo(t *testing.T) {
 				t.Fatal(err)
 			}
 			inputs := archive.Files[:0:0]
-			var profiles []*Profile
+			var profiles []*protocol.Profile
 			want := map[string]string{}
 			for _, f := range archive.Files {
 				if !strings.HasSuffix(f.Name, ".toml") {
@@ -34,14 +40,17 @@ func TestEveryAutomatonIsDrawnExactlySo(t *testing.T) {
 					continue
 				}
 				inputs = append(inputs, f)
-				p, ds := ParseProfile(f.Name, f.Data)
+				p, ds := format.ParseProfile(f.Name, f.Data)
 				if p == nil {
 					t.Fatal(ds)
 				}
 				profiles = append(profiles, p)
 			}
-			a := compile(t, profiles...)
-			got := map[string]string{"mermaid": Mermaid(a), "dot": Dot(a)}
+			a, err := protocol.Compile(profiles, protocol.IPv4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{"mermaid": protocol.Mermaid(a), "dot": protocol.Dot(a)}
 			if *update {
 				for _, name := range []string{"mermaid", "dot"} {
 					inputs = append(inputs, txtar.File{Name: name, Data: []byte(got[name])})

@@ -31,6 +31,16 @@ func (p Proto) String() string {
 	return fmt.Sprintf("proto(%d)", uint8(p))
 }
 
+// ParseProto reads what [Proto.String] writes; ok is false for any other text.
+func ParseProto(name string) (p Proto, ok bool) {
+	for _, p = range []Proto{ICMP, TCP, UDP} {
+		if name == p.String() {
+			return p, true
+		}
+	}
+	return 0, false
+}
+
 // Knock is one kind of packet: an echo request, a SYN to a TCP port, or a
 // datagram to a UDP port. Port is 0 for ICMP, else 1 to 65535.
 type Knock struct {

@@ -22,7 +22,7 @@ func CheckTogether(profiles []*Profile) []error {
 	sorted := sortedByName(profiles)
 	knocks := make([][]Knock, len(sorted))
 	for i, p := range sorted {
-		knocks[i] = p.knocks()
+		knocks[i] = p.Knocks()
 	}
 	for i, p := range sorted {
 		for j, q := range sorted {
@@ -70,16 +70,4 @@ func commonPorts(p, q *Profile) string {
 		}
 	}
 	return ""
-}
-
-// knocks returns by what a source opens the profile.
-func (p *Profile) knocks() []Knock {
-	var all []Knock
-	for _, s := range p.Sequence {
-		all = append(all, s.Knock)
-	}
-	if p.Signed != nil {
-		all = append(all, p.Signed.Carrier)
-	}
-	return all
 }

@@ -1,8 +1,11 @@
-package protocol
+package protocol_test
 
 import (
 	"errors"
 	"testing"
+
+	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 func TestProfilesThatSayTwoThingsAboutOnePortAreRefusedTogether(t *testing.T) {
@@ -21,14 +24,14 @@ func TestProfilesThatSayTwoThingsAboutOnePortAreRefusedTogether(t *testing.T) {
 			"profiles other and db cannot be installed together: both open 6010/tcp, other with place = \"prerouting\" and db without: a lease of db would not get past the gate of other"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db, ds := ParseProfile("db.toml", []byte(opensDB))
-			other, more := ParseProfile("other.toml", []byte(tc.other))
+			db, ds := format.ParseProfile("db.toml", []byte(opensDB))
+			other, more := format.ParseProfile("other.toml", []byte(tc.other))
 			if db == nil || other == nil {
 				t.Fatal(ds, more)
 			}
-			for _, order := range [][]*Profile{{db, other}, {other, db}} {
+			for _, order := range [][]*protocol.Profile{{db, other}, {other, db}} {
 				got := ""
-				if err := errors.Join(CheckTogether(order)...); err != nil {
+				if err := errors.Join(protocol.CheckTogether(order)...); err != nil {
 					got = err.Error()
 				}
 				if got != tc.want {
@@ -40,15 +43,15 @@ func TestProfilesThatSayTwoThingsAboutOnePortAreRefusedTogether(t *testing.T) {
 }
 
 func TestACarrierIsAKnockTo(t *testing.T) {
-	vpn, _ := ParseProfile("vpn.toml", []byte("sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"51820/udp\"]"))
-	signed, _ := ParseProfile("signed.toml", []byte("signed = { carrier = \"51820/udp\" }\nopen = [\"22/tcp\"]"))
-	closing, _ := ParseProfile("closing.toml", []byte("sequence = [\"844/tcp\", \"722/tcp\"]\nopen = [\"23/tcp\"]\nclose = \"51820/udp\""))
-	errs := CheckTogether([]*Profile{vpn, signed, closing})
+	vpn, _ := format.ParseProfile("vpn.toml", []byte("sequence = [\"811/tcp\", \"733/tcp\"]\nopen = [\"51820/udp\"]"))
+	signed, _ := format.ParseProfile("signed.toml", []byte("signed = { carrier = \"51820/udp\" }\nopen = [\"22/tcp\"]"))
+	closing, _ := format.ParseProfile("closing.toml", []byte("sequence = [\"844/tcp\", \"722/tcp\"]\nopen = [\"23/tcp\"]\nclose = \"51820/udp\""))
+	errs := protocol.CheckTogether([]*protocol.Profile{vpn, signed, closing})
 	// vpn opens the carrier and the close knock; closing closes by the carrier.
 	if len(errs) != 3 {
 		t.Errorf("got %v", errs)
 	}
-	var conflict *ConflictError
+	var conflict *protocol.ConflictError
 	if !errors.As(errors.Join(errs...), &conflict) {
 		t.Errorf("%v are no ConflictErrors", errs)
 	}

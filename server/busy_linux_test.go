@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // TestALeaseCanGetAnotherTimeWhileManyEnd is about nftables: the kernel refuses to delete

@@ -8,11 +8,11 @@ import (
 	"os/exec"
 	"slices"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/iptables"
+	"knockkit/internal/kernel/nftables"
 	"knockkit/internal/rights"
 	"knockkit/protocol"
-	"knockkit/server/backend"
-	"knockkit/server/iptables"
-	"knockkit/server/nftables"
 )
 
 // both are the backends, in the order in which "auto" takes them.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/backend"
 )
 
 // installed reads what the kernel says about the rules.

@@ -13,10 +13,10 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/conns"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
-	"knockkit/server/conns"
 )
 
 // goesOn fails the test if the connection does not carry data any more.

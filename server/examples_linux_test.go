@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // TestEveryExampleIsInstalledAndOpenedByItsOwnSequence leaves none out: people start
@@ -17,12 +18,12 @@ func TestEveryExampleIsInstalledAndOpenedByItsOwnSequence(t *testing.T) {
 		t.Fatalf("examples: %v, %v; want 5 at least", files, err)
 	}
 	for _, file := range files {
-		t.Run(protocol.ProfileName(file), func(t *testing.T) {
+		t.Run(format.ProfileName(file), func(t *testing.T) {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := parse(t, protocol.ProfileName(file), string(text))
+			p := parse(t, format.ProfileName(file), string(text))
 			eachBackend(t, func(t *testing.T, name string) {
 				s := newSite(t, name, strict())
 				if p.Interface != "" {

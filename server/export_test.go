@@ -3,8 +3,8 @@ package server
 import (
 	"context"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 )
 
 // Save returns what PutBack takes: a trial without its guard.

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/iptables"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
-	"knockkit/server/iptables"
 )
 
 // TestAFullTableForgetsTheOldestSourceAndStatusSaysThatItIsFull is about iptables: a

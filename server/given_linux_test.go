@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 )
 
 // TestAKnockLeavesALeaseGivenByHandAsItIs: a client knocks out of habit, and whom

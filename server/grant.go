@@ -8,9 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/conns"
 	"knockkit/protocol"
-	"knockkit/server/backend"
-	"knockkit/server/conns"
 )
 
 // AddressError says that an address, or a prefix, cannot hold a lease of a profile.

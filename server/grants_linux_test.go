@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 func forged4(i int) netip.Addr { return lab.ForgedAddr4(i) }

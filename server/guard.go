@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"knockkit/server/claim"
+	"knockkit/internal/kernel/claim"
 )
 
 // GuardCommand is the hidden command by which the program runs itself as the

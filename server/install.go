@@ -7,9 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/conns"
 	"knockkit/protocol"
-	"knockkit/server/backend"
-	"knockkit/server/conns"
 )
 
 // Change is what an install or a remove did, or would do.

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"knockkit/server/claim"
+	"knockkit/internal/kernel/claim"
 )
 
 // lockPatience is how long another knockd may be at work.

@@ -10,11 +10,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/server"
-	"knockkit/server/backend"
-	"knockkit/server/claim"
 )
 
 // takeLock takes the lock of a host, waiting so long.

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // The kernel is held against the reference machine on random streams: batches of

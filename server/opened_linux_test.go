@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // TestAnExtraRuleIsOneRuleAndLeavesTheOthersAlone installs bodies that try to be more or
@@ -33,7 +34,7 @@ func TestAnExtraRuleIsOneRuleAndLeavesTheOthersAlone(t *testing.T) {
 	eachBackend(t, func(t *testing.T, name string) {
 		s := newSite(t, name, strict())
 		web := parse(t, "web", "sequence = [\"7422/tcp\", \"3190/udp\", \"9003/tcp\"]\nopen = [\"80/tcp\"]\n")
-		mysql := func(body string) (*protocol.Profile, protocol.Diagnostics) {
+		mysql := func(body string) (*protocol.Profile, format.Diagnostics) {
 			key := "opened.nftables"
 			if name == "iptables" {
 				key = "opened.iptables"
@@ -44,7 +45,7 @@ func TestAnExtraRuleIsOneRuleAndLeavesTheOthersAlone(t *testing.T) {
 			if name == "iptables" {
 				text += "opened.ip6tables = [" + q + "]\n"
 			}
-			return protocol.ParseProfile("mysql.toml", []byte(text))
+			return format.ParseProfile("mysql.toml", []byte(text))
 		}
 		bodies := nftables
 		if name == "iptables" {
@@ -88,8 +89,8 @@ func TestAnExtraRuleIsOneRuleAndLeavesTheOthersAlone(t *testing.T) {
 				taken++
 				own = ownNow
 				for _, is := range in.Profiles {
-					if is.Name == "mysql" && is.Canonical() != p.Canonical() {
-						t.Errorf("installed is %s, and the install said that it went well", is.Canonical())
+					if is.Name == "mysql" && format.Canonical(is) != format.Canonical(p) {
+						t.Errorf("installed is %s, and the install said that it went well", format.Canonical(is))
 					}
 				}
 				if n := strings.Count(own, "\n"); n != 2 && !(name == "iptables" && n == 4) {

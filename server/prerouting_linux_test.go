@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // TestWhenTheTableMangleRefusesAGateFilterIsPutBack: REJECT is for filter alone, so

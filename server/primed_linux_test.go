@@ -9,11 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // many returns n profiles that share nothing: pN is opened by N+10000 and N+20000, and

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // TestAGateStaysShutWhileOtherProfilesComeAndGo, and while a trial is undone.

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 )
 
 // kind is a knock of one protocol, what a host that lets everything in answers to

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/iptables"
 	"knockkit/protocol"
-	"knockkit/server/backend"
-	"knockkit/server/iptables"
 )
 
 // SmallTables is about recency tables that hold fewer addresses than knockd asks for.

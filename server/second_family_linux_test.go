@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // TestWhenTheSecondFamilyFailsTheFirstIsPutBack lets ip6tables-restore itself

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/claim"
 	"knockkit/protocol"
-	"knockkit/server/backend"
-	"knockkit/server/claim"
 )
 
 // Backend executes automata in the kernel. It has no state: whoever uses one may do so from

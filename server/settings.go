@@ -9,6 +9,7 @@ import (
 
 	"knockkit/internal/tomldoc"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // Settings is knockd.toml: what concerns the server as a whole.
@@ -34,7 +35,7 @@ const MaxBan = protocol.MaxLease
 
 // ParseSettings reads knockd.toml. All its problems are reported in one run;
 // the settings are those of an empty file when any is an error.
-func ParseSettings(file string, data []byte) (Settings, protocol.Diagnostics) {
+func ParseSettings(file string, data []byte) (Settings, format.Diagnostics) {
 	doc := tomldoc.Parse(data, MaxSettingsSize)
 	s := DefaultSettings()
 	if doc.Errors() == 0 {
@@ -43,7 +44,7 @@ func ParseSettings(file string, data []byte) (Settings, protocol.Diagnostics) {
 	if doc.Errors() > 0 {
 		s = DefaultSettings()
 	}
-	return s, protocol.Diagnose(file, doc)
+	return s, format.Diagnose(file, doc)
 }
 
 func (s *Settings) read(doc *tomldoc.Document) {
@@ -87,7 +88,7 @@ func readBan(doc *tomldoc.Document, t *tomldoc.Table) *protocol.Ban {
 		doc.Error(t.At(), "`after` is not set", both)
 	}
 	if length != nil {
-		d, err := protocol.ParseDuration(length.Value)
+		d, err := format.ParseDuration(length.Value)
 		switch {
 		case err != nil:
 			doc.Error(length.At, err.Error(), `for example "10m"`)
@@ -104,8 +105,8 @@ func readBan(doc *tomldoc.Document, t *tomldoc.Table) *protocol.Ban {
 
 // SettingKeys lists what knockd.toml may say, for the reference in the documentation.
 // A test holds it against what the parser asks for, and against its defaults.
-func SettingKeys() []protocol.Key {
-	return []protocol.Key{
+func SettingKeys() []format.Key {
+	return []format.Key{
 		{Name: "backend", Default: `"auto"`, Example: `backend = "nftables"`, Meaning: "What runs the rules: `iptables`, `nftables`, or `auto`: the one that holds rules; else iptables where a rule with `-m recent` can be committed, else nftables."},
 		{Name: "strict", Default: "true", Example: `strict = false`, Meaning: "Every connection attempt of a source counts, so that a wrong one starts it over. With false only knocks of some profile count: for clients that share an address with busy neighbours."},
 		{Name: "ban", Example: `ban = { after = 3, for = "10m" }`, Meaning: "Shut out a source that starts over too often. Off by default: whoever forges a source can ban its owner."},

@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }
@@ -190,7 +191,7 @@ var ping = protocol.Knock{Proto: protocol.ICMP}
 // parse reads a profile as its file would be.
 func parse(t testing.TB, name, text string) *protocol.Profile {
 	t.Helper()
-	p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text))
+	p, diagnostics := format.ParseProfile(name+".toml", []byte(text))
 	if diagnostics.HasErrors() {
 		t.Fatal(diagnostics)
 	}

@@ -5,8 +5,9 @@ import (
 	"context"
 	"slices"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
-	"knockkit/server/backend"
+	"knockkit/protocol/format"
 )
 
 // ProfileState says how a profile's file and the kernel stand to each other.
@@ -111,7 +112,7 @@ func stateOf(p, file *protocol.Profile, installed []*protocol.Profile) ProfileSt
 		return StateNotInstalled
 	case file == nil:
 		return StateNoFile
-	case !file.Enabled || p.Canonical() != file.Canonical():
+	case !file.Enabled || format.Canonical(p) != format.Canonical(file):
 		return StateChanged
 	}
 	return StateInstalled

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 )
 
 // TestStatusSaysToASecondHowLongSomethingStillLasts lets two seconds go by and

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"knockkit/server/backend"
+	"knockkit/internal/kernel/backend"
 )
 
 // Guard is a process of its own session that puts the old rules back unless it is told in

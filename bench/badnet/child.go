@@ -10,6 +10,7 @@ import (
 
 	"knockkit/client"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // childMark holds the host to knock on; the program that has it in its
@@ -53,7 +54,7 @@ func serve(ctx context.Context, host string) error {
 
 // Profile is what is knocked on: the article's sequence, with the default timing.
 func Profile() (*protocol.Profile, error) {
-	p, problems := protocol.ParseProfile("mysql.toml", []byte("sequence = [\"icmp\", \"echo/tcp\", \"8000/tcp\"]\nopen = [\"3306/tcp\"]\n"))
+	p, problems := format.ParseProfile("mysql.toml", []byte("sequence = [\"icmp\", \"echo/tcp\", \"8000/tcp\"]\nopen = [\"3306/tcp\"]\n"))
 	if problems.HasErrors() {
 		return nil, problems
 	}

@@ -12,6 +12,7 @@ import (
 
 	"knockkit/internal/lab"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // Rules is a set of rules to compare.
@@ -148,7 +149,7 @@ func Profiles(n int, within time.Duration) ([]*protocol.Profile, error) {
 		name := fmt.Sprintf("p%04d", i)
 		text := fmt.Sprintf("sequence = [\"%d/tcp\", \"%d/tcp\", \"%d/tcp\"]\nwithin = \"%s\"\nopen = [\"%d/tcp\"]\n",
 			10_000+ports[3*i], 10_000+ports[3*i+1], 10_000+ports[3*i+2], protocol.FormatDuration(within), 1024+i)
-		p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text))
+		p, diagnostics := format.ParseProfile(name+".toml", []byte(text))
 		if diagnostics.HasErrors() {
 			return nil, diagnostics
 		}

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"knockkit/internal/kernel/iptables"
+	"knockkit/internal/kernel/nftables"
 	"knockkit/internal/lab"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/iptables"
-	"knockkit/server/nftables"
 )
 
 // Site is a host whose only neighbour is the wire that the benchmark holds.

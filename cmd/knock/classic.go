@@ -10,6 +10,7 @@ import (
 	"knockkit/client"
 	"knockkit/internal/command"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // The classic form is that of the knock program that comes with knockd:
@@ -76,7 +77,7 @@ func classicKnock(word string, udp bool) (protocol.Knock, error) {
 			proto = "udp"
 		}
 	}
-	k, err := protocol.ParseKnock(port + "/" + proto)
+	k, err := format.ParseKnock(port + "/" + proto)
 	if err != nil {
 		return k, command.Usagef("as 7000, 7000:tcp or 7000:udp", "bad port %q", word)
 	}

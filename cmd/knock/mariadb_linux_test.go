@@ -9,6 +9,7 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 )
 
@@ -50,7 +51,7 @@ func TestARealMariaDBIsReachedByTheHostThatKnockedOnly(t *testing.T) {
 // gate closes MariaDB's port on the host until the test ends.
 func gate(t *testing.T, host *lab.Host, backend string) {
 	t.Helper()
-	profile, problems := protocol.ParseProfile("mysql.toml", []byte(mysqlProfile))
+	profile, problems := format.ParseProfile("mysql.toml", []byte(mysqlProfile))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

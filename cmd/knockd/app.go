@@ -12,11 +12,11 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/completion"
 	"knockkit/internal/config"
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/reference"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/claim"
 )
 
 func newApp() *cli.App {

@@ -8,8 +8,8 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 )
 
 // checkProfiles reports everything that is wrong: in each file, and between them.

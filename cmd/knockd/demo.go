@@ -17,6 +17,7 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 )
 
@@ -155,7 +156,7 @@ func demoKnockCommand() *cli.Command {
 
 // carryOut knocks once: the demo's network loses nothing.
 func carryOut(ctx context.Context, order knockOrder) (knockReport, error) {
-	p, diagnostics := protocol.ParseProfile("mysql.toml", []byte(order.Profile))
+	p, diagnostics := format.ParseProfile("mysql.toml", []byte(order.Profile))
 	if diagnostics.HasErrors() {
 		return knockReport{}, diagnostics
 	}

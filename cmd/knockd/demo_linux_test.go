@@ -17,7 +17,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
-	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // nobody is a user and group without any privilege.
@@ -113,12 +113,12 @@ func TestTheDemosProfileIsTheExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	canonical := func(text string) string {
-		p, diagnostics := protocol.ParseProfile("mysql.toml", []byte(text))
+		p, diagnostics := format.ParseProfile("mysql.toml", []byte(text))
 		if diagnostics.HasErrors() {
 			t.Fatal(diagnostics)
 		}
 		p.Hosts, p.Description = nil, "" // what the client shows and asks
-		return p.Canonical()
+		return format.Canonical(p)
 	}
 	if demo, example := canonical(demoProfile), canonical(string(text)); demo != example {
 		t.Errorf("the demo shows\n%s\nand the example is\n%s", demo, example)

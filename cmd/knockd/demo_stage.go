@@ -12,6 +12,7 @@ import (
 
 	"knockkit/internal/lab"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 )
 
@@ -97,7 +98,7 @@ func greet(l net.Listener) {
 
 // install does what `knockd install mysql` does on the server.
 func (s *stage) install(ctx context.Context, text string) error {
-	p, diagnostics := protocol.ParseProfile("mysql.toml", []byte(text))
+	p, diagnostics := format.ParseProfile("mysql.toml", []byte(text))
 	if diagnostics.HasErrors() {
 		return diagnostics
 	}

@@ -9,9 +9,9 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/files"
-	"knockkit/protocol"
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol/format"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // usage is an error of reading the configuration, which trying again does not
@@ -21,7 +21,7 @@ func usage(err error) error {
 		return &command.Error{Code: command.Privilege, Err: err, Hint: asRoot()}
 	}
 	e := &command.Error{Code: command.Usage, Err: err}
-	if wrong := new(*protocol.SyntaxError); errors.As(err, wrong) {
+	if wrong := new(*format.SyntaxError); errors.As(err, wrong) {
 		e.Hint = (*wrong).Hint
 	}
 	if t := todo(err); t != "" {

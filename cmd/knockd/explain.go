@@ -10,6 +10,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 func explainCommand() *cli.Command {
@@ -96,14 +97,14 @@ func (h *host) walk(a *protocol.Automaton, events []string) ([]eventLine, error)
 	lines := []eventLine{}
 	for _, text := range events {
 		if wait, ok := strings.CutPrefix(text, "+"); ok {
-			d, err := protocol.ParseDuration(wait)
+			d, err := format.ParseDuration(wait)
 			if err != nil {
 				return nil, command.Usagef("for example +11s", "%s: %w", text, err)
 			}
 			now = now.Add(d)
 			continue
 		}
-		k, err := protocol.ParseKnock(text)
+		k, err := format.ParseKnock(text)
 		if err != nil {
 			return nil, usage(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/service"
 )
@@ -75,7 +76,7 @@ func grant(h *host) error {
 	}
 	var d time.Duration
 	if c.IsSet("for") {
-		if d, err = protocol.ParseDuration(c.String("for")); err != nil {
+		if d, err = format.ParseDuration(c.String("for")); err != nil {
 			return command.Usagef("for example --for 30m", "--for: %w", err)
 		}
 		if d < time.Second || d%time.Second != 0 || d > protocol.MaxLease {

@@ -14,9 +14,10 @@ import (
 	"knockkit/internal/classic"
 	"knockkit/internal/command"
 	"knockkit/internal/files"
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
-	"knockkit/server/backend"
+	"knockkit/protocol/format"
 )
 
 func importCommand() *cli.Command {
@@ -149,7 +150,7 @@ func (h *host) newFile(name string) string {
 // sayImport prints the files, or what would be in them, and says what is not as it
 // was, each thing once: several profiles may have it from one line.
 func (h *host) sayImport(im *classic.Import, dry bool) error {
-	said := map[protocol.Diagnostic]bool{}
+	said := map[format.Diagnostic]bool{}
 	for _, n := range im.Notes {
 		if !said[n.Diagnostic] {
 			h.words.Block(n.Diagnostic.String())

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/iptables"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/iptables"
 )
 
 // soon is how long a condition may take that needs no waiting.

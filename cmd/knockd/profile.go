@@ -15,7 +15,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/say"
-	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 func profileCommand() *cli.Command {
@@ -59,10 +59,10 @@ func onOne(what string, do func(h *host, arg string) error) cli.ActionFunc {
 }
 
 func newProfile(h *host, name string) error {
-	if err := protocol.CheckName(name); err != nil {
+	if err := format.CheckName(name); err != nil {
 		return command.Usagef("lower-case letters, digits and hyphens, at most 20", "%w", err)
 	}
-	text := protocol.NewProfileText(name, func(n int) int {
+	text := format.NewProfileText(name, func(n int) int {
 		i, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
 		if err != nil {
 			panic(err) // the kernel has no randomness: nothing is safe then

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/iptables"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
-	"knockkit/server/iptables"
 )
 
 // TestSmallTablesAreSaidWithWhatRaisesThem is about this machine's kernel; the test of the

@@ -14,9 +14,9 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 	"knockkit/server/doctor"
 	"knockkit/server/service"
 )

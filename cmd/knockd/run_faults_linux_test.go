@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/backend"
 	"knockkit/server/events"
 )
 

@@ -19,7 +19,7 @@ import (
 
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/metrics"
+	"knockkit/internal/metrics"
 )
 
 // manyProfiles is how many profiles the figures below are for.

@@ -13,6 +13,7 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // served is a site that the test sends packets to, from any source.
@@ -71,7 +72,7 @@ const articleProfile = "sequence = [\"icmp\", \"7/tcp\", \"8000/tcp\"]\nopen = [
 func (s *served) knock(src netip.Addr, knocks ...string) {
 	s.t.Helper()
 	for _, text := range knocks {
-		k, err := protocol.ParseKnock(text)
+		k, err := format.ParseKnock(text)
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -11,10 +11,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 	"knockkit/server/doctor"
 )
 

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"knockkit/internal/command"
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/server"
-	"knockkit/server/backend"
 	"knockkit/server/events"
 )
 

@@ -11,9 +11,9 @@ import (
 	"charm.land/lipgloss/v2"
 	"golang.org/x/sync/errgroup"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 	"knockkit/server/events"
 )
 

@@ -10,7 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
-	"knockkit/server/backend"
+	"knockkit/internal/kernel/backend"
 	"knockkit/server/events"
 )
 

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // MaxSize is as large as a configuration may be: a csf.conf has about 100 KiB.
@@ -39,7 +40,7 @@ type Section struct {
 // Note is something that is not as it was, and where. An error is why its section
 // was left; a warning is what changed, or got lost, on the way into a profile.
 type Note struct {
-	protocol.Diagnostic
+	format.Diagnostic
 	Section string // its title; "" when it is about the whole file
 	Profile string // that was made of the section; "" when none was
 }
@@ -67,8 +68,8 @@ func Read(file string, text []byte) (*Import, error) {
 type reader struct {
 	file   string
 	doors  []*door
-	notes  []Note               // about the file as a whole
-	faults protocol.Diagnostics // why it cannot be read
+	notes  []Note             // about the file as a whole
+	faults format.Diagnostics // why it cannot be read
 }
 
 func (r *reader) read(lines []place) {

@@ -8,6 +8,7 @@ import (
 
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // nameThem gives each door the name of its profile: its title in small letters.
@@ -21,7 +22,7 @@ func nameThem(doors []*door) {
 		if name == "" { // else csf: there are no titles
 			name = profileName(d.title)
 		}
-		if protocol.CheckName(name) != nil {
+		if format.CheckName(name) != nil {
 			d.leave(d.head, "give the section a name of letters, digits and hyphens, and import again", "no name for a profile can be made of this title")
 			continue
 		}
@@ -62,7 +63,7 @@ func (d *door) compose(file string) {
 	}
 	slices.SortStableFunc(d.troubles, func(a, b trouble) int { return a.at.line - b.at.line })
 	text := d.write(file)
-	p, diagnostics := protocol.ParseProfile(d.name+".toml", []byte(text))
+	p, diagnostics := format.ParseProfile(d.name+".toml", []byte(text))
 	for _, e := range diagnostics.Errors() {
 		d.leave(d.head, e.Hint, "a profile cannot say this: %s", e.Message)
 	}

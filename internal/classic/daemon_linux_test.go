@@ -10,7 +10,7 @@ import (
 
 	"knockkit/internal/classic"
 	"knockkit/internal/lab/labtest"
-	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 const debianKnockd = "/usr/sbin/knockd"
@@ -35,7 +35,7 @@ func TestTheClassicDaemonReadsTheSameSequences(t *testing.T) {
 		says := out.Stdout + out.Stderr
 		whole := strings.Contains(says, "could not open nowhere")
 		im, err := classic.Read(config.Name, config.Data)
-		var faults protocol.Diagnostics
+		var faults format.Diagnostics
 		switch {
 		case errors.As(err, &faults) && faults[0].Line > 0:
 			refused++

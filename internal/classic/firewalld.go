@@ -6,6 +6,7 @@ import (
 
 	"knockkit/internal/tomldoc"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // readFirewalld reads what stands behind firewall-cmd: a rich rule.
@@ -61,7 +62,7 @@ func firewalldTime(w word) (time.Duration, *trouble) {
 	if strings.Trim(text, "0123456789") == "" {
 		text += "s"
 	}
-	d, err := protocol.ParseDuration(text)
+	d, err := format.ParseDuration(text)
 	if err != nil {
 		return 0, w.fault(w.at, "", "%s", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"knockkit/internal/classic"
-	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // Whatever a file holds, it is refused with reasons that can be printed, or becomes
@@ -25,7 +25,7 @@ func FuzzRead(f *testing.F) {
 			check(t, im)
 			return
 		}
-		var faults protocol.Diagnostics
+		var faults format.Diagnostics
 		if !errors.As(err, &faults) || !faults.HasErrors() || im != nil {
 			t.Fatalf("%v, with %v", err, im)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"knockkit/internal/classic"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // update rewrites what the golden files want. Read the difference before it is
@@ -103,12 +104,12 @@ func check(t testing.TB, im *classic.Import) {
 			t.Errorf("two profiles have the name %s", p.Name)
 		}
 		names[p.Name] = true
-		again, diagnostics := protocol.ParseProfile(p.Name+".toml", []byte(p.Text))
+		again, diagnostics := format.ParseProfile(p.Name+".toml", []byte(p.Text))
 		if diagnostics.HasErrors() {
 			t.Fatalf("%v in\n%s", diagnostics, p.Text)
 		}
-		if again.Canonical() != p.Parsed.Canonical() {
-			t.Errorf("%s is read as %s", p.Parsed.Canonical(), again.Canonical())
+		if format.Canonical(again) != format.Canonical(p.Parsed) {
+			t.Errorf("%s is read as %s", format.Canonical(p.Parsed), format.Canonical(again))
 		}
 		profiles = append(profiles, again)
 	}
@@ -122,7 +123,7 @@ func check(t testing.TB, im *classic.Import) {
 	}
 	why := map[string]bool{}
 	for _, n := range im.Notes {
-		if n.Severity == protocol.SeverityError {
+		if n.Severity == format.SeverityError {
 			why[n.Section] = true
 		}
 		if n.Message == "" || n.Line < 1 || n.Width < 1 || strings.Count(n.Diagnostic.String(), "\n") > 3 {

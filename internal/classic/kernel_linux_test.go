@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"knockkit/internal/classic"
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // debianKnock is the client of the classic daemon, by its full name: ours is called

@@ -7,7 +7,7 @@ import (
 
 	"knockkit/internal/say"
 	"knockkit/internal/tomldoc"
-	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // section is what stands below a [title], the last value of each setting.
@@ -173,10 +173,10 @@ type trouble struct {
 
 func (t *trouble) Error() string { return t.message }
 
-func (t *trouble) diagnostic(file string) protocol.Diagnostic {
-	d := protocol.Diagnostic{File: file, Message: say.Plain(t.message), Hint: say.Plain(t.hint)}
+func (t *trouble) diagnostic(file string) format.Diagnostic {
+	d := format.Diagnostic{File: file, Message: say.Plain(t.message), Hint: say.Plain(t.hint)}
 	if t.mild {
-		d.Severity = protocol.SeverityWarning
+		d.Severity = format.SeverityWarning
 	}
 	if p := t.at; p.line > 0 {
 		d.Line, d.Text = p.line, say.Plain(p.text)

@@ -10,6 +10,7 @@ import (
 
 	"knockkit/internal/tomldoc"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // knocker is what the daemon replaces by the address of who knocked.
@@ -150,10 +151,10 @@ func (r *rule) addPorts(w word, proto string) *trouble {
 			}
 			first += "-" + last
 		}
-		p, err := protocol.ParsePortRange(first + "/" + proto)
+		p, err := format.ParsePortRange(first + "/" + proto)
 		if err != nil {
 			hint := ""
-			if e := new(protocol.SyntaxError); errors.As(err, &e) {
+			if e := new(format.SyntaxError); errors.As(err, &e) {
 				hint = e.Hint
 			}
 			return w.fault(w.at, hint, "%s", err)

@@ -12,6 +12,7 @@ import (
 	"knockkit/internal/files"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // Folders are the configuration folders of a program.
@@ -109,17 +110,17 @@ func (f Folders) String() string {
 type Entry struct {
 	Name     string
 	File     string
-	Text     []byte               // what the file held when it was read
-	Profile  *protocol.Profile    // nil when the file is broken
-	Warnings protocol.Diagnostics // of a file that can be used
-	Err      error                // why the file is broken, as a [*BrokenError] if it was read
-	Exposed  error                // of lax folders: a [*files.ExposedError]; else that is Err
+	Text     []byte             // what the file held when it was read
+	Profile  *protocol.Profile  // nil when the file is broken
+	Warnings format.Diagnostics // of a file that can be used
+	Err      error              // why the file is broken, as a [*BrokenError] if it was read
+	Exposed  error              // of lax folders: a [*files.ExposedError]; else that is Err
 }
 
 // BrokenError says that a profile's file cannot be used, and every reason.
 type BrokenError struct {
 	Name        string
-	Diagnostics protocol.Diagnostics // warnings too
+	Diagnostics format.Diagnostics // warnings too
 }
 
 func (e *BrokenError) Error() string {
@@ -212,7 +213,7 @@ func (f Folders) read(name string) Entry {
 		e.Exposed = exposed
 	}
 	if e.Profile != nil && readable && len(e.Profile.Sequence) > 0 {
-		e.Warnings = append(e.Warnings, protocol.Diagnostic{Severity: protocol.SeverityWarning, File: file,
+		e.Warnings = append(e.Warnings, format.Diagnostic{Severity: format.SeverityWarning, File: file,
 			Message: "everybody on this host can read the sequence", Hint: "chmod go-r " + file})
 	}
 	return e
@@ -220,11 +221,11 @@ func (f Folders) read(name string) Entry {
 
 // ReadProfile reads one file, whoever can write it.
 func ReadProfile(file string) Entry {
-	e := Entry{Name: protocol.ProfileName(file), File: file}
+	e := Entry{Name: format.ProfileName(file), File: file}
 	if e.Text, e.Err = files.Read(file, protocol.MaxProfileSize); e.Err != nil {
 		return e
 	}
-	profile, diagnostics := protocol.ParseProfile(file, e.Text)
+	profile, diagnostics := format.ParseProfile(file, e.Text)
 	if diagnostics.HasErrors() {
 		e.Err = &BrokenError{e.Name, diagnostics}
 		return e

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"knockkit/internal/fence"
+	"knockkit/internal/kernel/iptables"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/iptables"
 )
 
 // runners says which test runs the commands of a page. A page with commands that is

@@ -7,18 +7,18 @@ import (
 	"strings"
 	"testing"
 
-	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 )
 
 // TestTheProfileReferenceIsGeneratedFromTheParsersKeys holds docs/profile.md against
 // the lists that the parsers are tested against.
 func TestTheProfileReferenceIsGeneratedFromTheParsersKeys(t *testing.T) {
-	generated(t, "docs/profile.md", "profile keys", keyTable(protocol.Keys()))
+	generated(t, "docs/profile.md", "profile keys", keyTable(format.Keys()))
 	generated(t, "docs/profile.md", "settings", keyTable(server.SettingKeys()))
 }
 
-func keyTable(keys []protocol.Key) string {
+func keyTable(keys []format.Key) string {
 	var b strings.Builder
 	b.WriteString("| key | unset | meaning | example |\n|---|---|---|---|\n")
 	for _, k := range keys {
@@ -64,7 +64,7 @@ func TestTheExamplesInTheProfileReferenceAreRead(t *testing.T) {
 			if _, diagnostics := server.ParseSettings(file, text); len(diagnostics) > 0 {
 				t.Errorf("%s: %v", file, diagnostics)
 			}
-		} else if _, diagnostics := protocol.ParseProfile(file, text); diagnostics.HasErrors() {
+		} else if _, diagnostics := format.ParseProfile(file, text); diagnostics.HasErrors() {
 			t.Errorf("%s: %v", file, diagnostics)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"testing"
 
-	"knockkit/server/iptables"
+	"knockkit/internal/kernel/iptables"
 )
 
 // TestOneSizeOfRecencyTablesIsRecommended: by the pages, and by the package's file.

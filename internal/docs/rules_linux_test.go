@@ -11,6 +11,7 @@ import (
 
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 )
 
@@ -65,7 +66,7 @@ func example(t *testing.T, name string) *protocol.Profile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, diagnostics := protocol.ParseProfile(file, text)
+	p, diagnostics := format.ParseProfile(file, text)
 	if diagnostics.HasErrors() {
 		t.Fatal(diagnostics)
 	}

@@ -11,6 +11,7 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 )
 
@@ -28,7 +29,7 @@ func Install(t testing.TB, h *lab.Host, name, text string) *Gate {
 	t.Helper()
 	labtest.NeedRoot(t)
 	labtest.Need(t, "iptables-restore")
-	p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text))
+	p, diagnostics := format.ParseProfile(name+".toml", []byte(text))
 	if diagnostics.HasErrors() {
 		t.Fatal(diagnostics)
 	}

@@ -6,9 +6,9 @@ import (
 	"io/fs"
 	"strings"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/rights"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 func unseen(f *facts) []Finding {

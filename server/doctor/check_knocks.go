@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"knockkit/internal/kernel/conns"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/conns"
 )
 
 // knocks follows every knock to our rules: what ends before them is not heard. Doctor says

@@ -3,9 +3,9 @@ package doctor
 import (
 	"testing"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // The clock of the machine is not a test's to change, so its finding follows from

@@ -3,10 +3,10 @@ package doctor
 import (
 	"slices"
 
+	"knockkit/internal/kernel/conns"
+	"knockkit/internal/kernel/iptables"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/conns"
-	"knockkit/server/iptables"
 )
 
 // Input is what the caller knows: the configuration.

@@ -13,6 +13,7 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/doctor"
 )
@@ -67,7 +68,7 @@ func mysql(t *testing.T, more string) *protocol.Profile {
 
 func profile(t *testing.T, name, text string) *protocol.Profile {
 	t.Helper()
-	p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text))
+	p, diagnostics := format.ParseProfile(name+".toml", []byte(text))
 	if diagnostics.HasErrors() {
 		t.Fatal(diagnostics)
 	}

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"knockkit/server/backend"
-	"knockkit/server/iptables"
-	"knockkit/server/iptables/save"
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/iptables"
+	"knockkit/internal/kernel/iptables/save"
 )
 
 // builtin is where the kernel calls the chains of iptables' tables

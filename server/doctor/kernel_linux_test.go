@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/iptables"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/server/doctor"
-	"knockkit/server/iptables"
 )
 
 func TestBothFlavoursOfIptablesAreFound(t *testing.T) {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"slices"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/conns"
 	"knockkit/internal/rights"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
-	"knockkit/server/conns"
 )
 
 // look finds out what there is on the host: the network namespace of the caller's

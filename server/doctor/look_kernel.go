@@ -11,10 +11,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/iptables"
 	"knockkit/internal/rights"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
-	"knockkit/server/iptables"
 )
 
 // lookAtKernel reads settings of the kernel and the clock.
@@ -123,7 +124,7 @@ prefix = { ipv4 = 24, ipv6 = 64 }
 // and removes it. The host itself is not touched.
 func try(ctx context.Context, name string) error {
 	return rights.InEmptyNetwork(func() error {
-		p, diagnostics := protocol.ParseProfile("sample.toml", []byte(sample))
+		p, diagnostics := format.ParseProfile("sample.toml", []byte(sample))
 		if diagnostics.HasErrors() {
 			return diagnostics
 		}

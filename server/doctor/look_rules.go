@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/iptables"
+	"knockkit/internal/kernel/nftables"
 	"knockkit/protocol"
-	"knockkit/server/backend"
-	"knockkit/server/iptables"
-	"knockkit/server/nftables"
 )
 
 // lookAtRules reads the rules of every tool but those of iptables where they were saved

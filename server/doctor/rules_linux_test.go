@@ -11,13 +11,13 @@ import (
 	"strings"
 	"testing"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/iptables/save"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 	"knockkit/server/doctor"
-	"knockkit/server/iptables/save"
 )
 
 // others are tables of nft, each of which drops connections to 3306/tcp.

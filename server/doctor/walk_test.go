@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/iptables/save"
 	"knockkit/protocol"
-	"knockkit/server/backend"
-	"knockkit/server/iptables/save"
 )
 
 // TestAPacketsWayThroughRules follows a SYN to 3306/tcp over IPv4. The outcomes are

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"knockkit/server/backend"
+	"knockkit/internal/kernel/backend"
 )
 
 // Kind says what happened.

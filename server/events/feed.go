@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"knockkit/server/backend"
+	"knockkit/internal/kernel/backend"
 )
 
 // Seen is what a look at the kernel has shown.

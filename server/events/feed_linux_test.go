@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/backend"
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }

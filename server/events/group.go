@@ -8,8 +8,8 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"knockkit/server/backend"
-	"knockkit/server/claim"
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/claim"
 )
 
 // errTaken says that another process listens to the NFLOG group.

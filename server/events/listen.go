@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"knockkit/server/backend"
-	"knockkit/server/claim"
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/claim"
 )
 
 // How often the listener does what no packet calls for.

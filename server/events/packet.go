@@ -10,8 +10,8 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 )
 
 // packet is what a report's packet says of itself.

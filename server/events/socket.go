@@ -11,8 +11,8 @@ import (
 	"os"
 	"time"
 
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/rights"
-	"knockkit/server/claim"
 )
 
 // socketName is the abstract Unix socket of whoever listens to the NFLOG group: one

@@ -6,9 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"knockkit/internal/follow"
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
-	"knockkit/server/backend"
-	"knockkit/server/follow"
+	"knockkit/protocol/format"
 )
 
 // Limits of what a story remembers, however many sources there are. Who is chosen
@@ -201,7 +202,7 @@ func identity(in backend.Installed) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v %v", in.Policy.Strict, in.Policy.Ban)
 	for _, p := range in.Profiles {
-		b.WriteString(p.Name + p.Canonical())
+		b.WriteString(p.Name + format.Canonical(p))
 	}
 	return b.String()
 }

@@ -9,8 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
-	"knockkit/server/backend"
+	"knockkit/protocol/format"
 )
 
 // teller's tests run on a clock of their own.
@@ -24,7 +25,7 @@ func installed(t *testing.T, files map[string]string) backend.Installed {
 	t.Helper()
 	var in backend.Installed
 	for name, text := range files {
-		p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text))
+		p, diagnostics := format.ParseProfile(name+".toml", []byte(text))
 		if diagnostics.HasErrors() {
 			t.Fatal(diagnostics)
 		}

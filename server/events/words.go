@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"slices"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 )
 
 // teller collects the events of one report.

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"knockkit/server/backend"
+	"knockkit/internal/follow"
+	"knockkit/internal/kernel/backend"
 	"knockkit/server/events"
-	"knockkit/server/follow"
 )
 
 // stepAtLeast is by how much the machine's clock must jump to be noticed.

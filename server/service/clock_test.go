@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
-	"knockkit/server/backend"
 	"knockkit/server/events"
 )
 

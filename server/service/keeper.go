@@ -9,10 +9,10 @@ import (
 	"os"
 	"time"
 
+	"knockkit/internal/follow"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/events"
-	"knockkit/server/follow"
 )
 
 // How often the keeper does what nobody asked for.

@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
-	"knockkit/server/backend"
 	"knockkit/server/events"
 )
 
@@ -32,7 +33,7 @@ type kept struct {
 // of day.
 func newKept(t *testing.T) *kept {
 	t.Helper()
-	p, diagnostics := protocol.ParseProfile("mysql.toml", []byte("sequence = [\"icmp\", \"7/tcp\", \"8000/tcp\"]\nopen = [\"3306/tcp\"]\n"))
+	p, diagnostics := format.ParseProfile("mysql.toml", []byte("sequence = [\"icmp\", \"7/tcp\", \"8000/tcp\"]\nopen = [\"3306/tcp\"]\n"))
 	if diagnostics.HasErrors() {
 		t.Fatal(diagnostics)
 	}
@@ -180,7 +181,7 @@ func TestAFlushBringsBackNoLeaseThatAReloadHasEnded(t *testing.T) {
 					}
 					return k.check(t.Context())
 				})
-				p, diagnostics := protocol.ParseProfile("mysql.toml", []byte("sequence = [\"icmp\", \"8000/tcp\"]\nopen = ["+c.open+"]\n"))
+				p, diagnostics := format.ParseProfile("mysql.toml", []byte("sequence = [\"icmp\", \"8000/tcp\"]\nopen = ["+c.open+"]\n"))
 				if diagnostics.HasErrors() {
 					t.Fatal(diagnostics)
 				}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
-	"knockkit/server/metrics"
+	"knockkit/internal/metrics"
 )
 
 // pageRetry is how soon an address is asked for again that somebody else has. Gates

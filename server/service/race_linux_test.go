@@ -19,6 +19,7 @@ import (
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/events"
 )
@@ -163,7 +164,7 @@ func visit(page string) error {
 }
 
 func parsed(t *testing.T, name, text string) *protocol.Profile {
-	p, diagnostics := protocol.ParseProfile(name+".toml", []byte(text+"\n"))
+	p, diagnostics := format.ParseProfile(name+".toml", []byte(text+"\n"))
 	if diagnostics.HasErrors() {
 		t.Fatal(diagnostics)
 	}

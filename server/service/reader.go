@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"knockkit/server/backend"
+	"knockkit/internal/kernel/backend"
 	"knockkit/server/events"
 )
 

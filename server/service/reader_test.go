@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/backend"
 	"knockkit/server/events"
 )
 

@@ -13,9 +13,10 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // start does the first install. A file that is broken is reported, and does not keep
@@ -152,7 +153,7 @@ func sameProfiles(x, y []*protocol.Profile) bool {
 	texts := func(all []*protocol.Profile) []string {
 		var texts []string
 		for _, p := range all {
-			texts = append(texts, fmt.Sprintf("%s %s", p.Name, p.Canonical()))
+			texts = append(texts, fmt.Sprintf("%s %s", p.Name, format.Canonical(p)))
 		}
 		slices.Sort(texts)
 		return texts

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 )
 
 // flushes is how often a tool may flush in a row while leases are put back. firewalld

@@ -13,11 +13,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/metrics"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/backend"
 	"knockkit/server/events"
-	"knockkit/server/metrics"
 )
 
 // Wanted is what the configuration folder says now.

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/rights"
-	"knockkit/server/claim"
 )
 
 // nudgeLimit is how long a command waits for a service that hangs.

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/lab/labtest"
-	"knockkit/server/claim"
 )
 
 // leavingClaim makes this test binary a service that ends while a tool has its claim.

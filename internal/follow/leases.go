@@ -1,0 +1,191 @@
+package follow
+
+import (
+	"maps"
+	"net/netip"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// How long things are waited for.
+const (
+	Grace   = 300 * time.Millisecond // a report may be on its way that long
+	patient = 5 * time.Second        // for a look at the kernel, when a lease should be over
+)
+
+// Holding is a lease: what of, and whose. A profile's holder has one.
+type Holding struct {
+	Profile string
+	Holder  netip.Prefix // what the lease covers
+}
+
+// Ended is a lease that is over.
+type Ended struct {
+	Holding
+	InTime bool // else early: given back, used up or revoked
+}
+
+// Leases are those that are followed. They are not safe for concurrent use.
+type Leases struct {
+	limit int
+	held  map[Holding]lease
+}
+
+type lease struct {
+	since time.Duration // a look that began later shows it, unless it has ended
+	until time.Duration // 0: never
+}
+
+// New returns an empty list that follows so many leases at most. When there are more, who
+// is forgotten is left to chance: a flood cannot push out a chosen holder.
+func New(limit int) *Leases { return &Leases{limit, map[Holding]lease{}} }
+
+// Len returns how many leases are followed.
+func (l *Leases) Len() int { return len(l.held) }
+
+// Grant takes in that a lease of the profile's own time begins now for a source.
+func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr) {
+	holder, err := source.Prefix(p.Prefix(protocol.FamilyOf(source)))
+	if err != nil {
+		return // the length of a valid profile is valid
+	}
+	h, given := Holding{p.Name, holder}, lease{since: now}
+	if p.Lease > 0 {
+		given.until = now + p.Lease
+	}
+	if had, ok := l.held[h]; ok {
+		given.until = longer(had.until, given.until)
+	}
+	l.put(h, given)
+}
+
+// Sync takes in the leases that a look at the kernel has shown, and returns those that are
+// over by that. The look began at the moment began; now is later.
+func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended {
+	until := map[Holding]time.Duration{}
+	for _, s := range shown {
+		if s.State != backend.Open {
+			continue
+		}
+		h, end := holding(s), began+s.Left
+		if s.Unlimited {
+			end = 0
+		}
+		if other, ok := until[h]; ok { // one by hand, one from a knock
+			end = longer(other, end)
+		}
+		until[h] = end
+	}
+	var ended []Ended
+	for h, had := range l.held {
+		if _, is := until[h]; !is && had.since < began {
+			delete(l.held, h)
+			ended = append(ended, Ended{h, had.until > 0 && now+Grace > had.until})
+		}
+	}
+	for h, end := range until {
+		had, ok := l.held[h]
+		if !ok {
+			had.since = began
+		}
+		l.put(h, lease{had.since, end})
+	}
+	return ended
+}
+
+// Due reports whether a lease should be over: a look at the kernel would tell.
+func (l *Leases) Due(now time.Duration) bool {
+	for _, had := range l.held {
+		if had.until > 0 && now > had.until+Grace {
+			return true
+		}
+	}
+	return false
+}
+
+// Expire returns and forgets leases that should have been over for a while, without a look.
+func (l *Leases) Expire(now time.Duration) []Ended {
+	var ended []Ended
+	for h, had := range l.held {
+		if had.until > 0 && now > had.until+patient {
+			delete(l.held, h)
+			ended = append(ended, Ended{h, true})
+		}
+	}
+	return ended
+}
+
+// Keep forgets leases that are none any more when other versions of the profiles are
+// installed than those that they were given for.
+func (l *Leases) Keep(was, will []*protocol.Profile) {
+	maps.DeleteFunc(l.held, func(h Holding, _ lease) bool {
+		return len(backend.Keep([]backend.Source{{Profile: h.Profile, Address: h.Holder, State: backend.Open}}, was, will)) == 0
+	})
+}
+
+// Running returns the leases of the profiles that have a second left at least.
+func (l *Leases) Running(now time.Duration, profiles []*protocol.Profile) []backend.Source {
+	steps := map[string]int{}
+	for _, p := range profiles {
+		steps[p.Name] = len(p.Sequence)
+	}
+	var all []backend.Source
+	for h, had := range l.held {
+		n, ok := steps[h.Profile]
+		s := backend.Source{Profile: h.Profile, Address: h.Holder, State: backend.Open, Step: n, Steps: n}
+		if s.Unlimited = had.until == 0; !s.Unlimited {
+			s.Left = had.until - now
+		}
+		if ok && (s.Unlimited || s.Left >= time.Second) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// Lost returns the running leases that are not among those that the kernel has.
+func (l *Leases) Lost(now time.Duration, kernels []backend.Source, profiles []*protocol.Profile) []backend.Source {
+	has := map[Holding]bool{}
+	for _, s := range kernels {
+		if s.State == backend.Open {
+			has[holding(s)] = true
+		}
+	}
+	var lost []backend.Source
+	for _, s := range l.Running(now, profiles) {
+		if !has[holding(s)] {
+			lost = append(lost, s)
+		}
+	}
+	return lost
+}
+
+func holding(s backend.Source) Holding { return Holding{s.Profile, s.Address} }
+
+// put follows one more, and makes room for it.
+func (l *Leases) put(h Holding, is lease) {
+	if _, ok := l.held[h]; !ok {
+		MakeRoom(l.held, l.limit)
+	}
+	l.held[h] = is
+}
+
+// MakeRoom forgets what is more than the limit would be with one more.
+func MakeRoom[K comparable, V any](m map[K]V, limit int) {
+	for k := range m {
+		if len(m) < limit {
+			return
+		}
+		delete(m, k)
+	}
+}
+
+// longer returns the later of two ends; 0 is never.
+func longer(x, y time.Duration) time.Duration {
+	if x == 0 || y == 0 {
+		return 0
+	}
+	return max(x, y)
+}

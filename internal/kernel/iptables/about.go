@@ -1,0 +1,181 @@
+package iptables
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/iptables/save"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
+)
+
+// about fills KNOCKD-ABOUT, which no packet reaches. It says in comments what is
+// installed, so that the kernel is the only place that knows, with all tables. Those that
+// packets ask most are matched, so that the kernel makes them first and finds them fastest;
+// a match of the many others would cost an install of 1,000 profiles a tenth of its time.
+func (r *renderer) about() {
+	c := r.out.newChain(chainAbout)
+	for _, u := range r.out.uses {
+		match := u.table.check()
+		if u.heat == cold {
+			match = ""
+		}
+		c.add(match, note("%s %s/%d: %s", aboutTable, u.table.name, u.table.bits, u.meaning))
+	}
+	c.record(aboutSettings, backend.JSON(backend.RecordPolicy(r.Policy)))
+	for _, p := range r.Automaton.Profiles {
+		c.record(aboutProfile, format.Canonical(p))
+	}
+	for _, g := range r.Grants {
+		c.record(aboutGiven, g.String())
+	}
+}
+
+// What the comments of KNOCKD-ABOUT begin with.
+const (
+	aboutTable    = "table"
+	aboutSettings = "settings"
+	aboutProfile  = "profile"
+	aboutGiven    = "given" // a lease given by hand
+)
+
+// What the comment of a table says it holds, before it says of what.
+const (
+	positionMeaning = "position "
+	leaseMeaning    = "lease "
+	firstAsked      = ", first asked in " // a shared table, without its suffix
+)
+
+// record writes a text of any length as comments.
+func (c *chain) record(kind, text string) {
+	for _, comment := range backend.Record(kind, text, maxRecord) {
+		c.add(note("%s", comment))
+	}
+}
+
+// maxRecord is how much of a record goes into one comment.
+const maxRecord = 220
+
+// about is what KNOCKD-ABOUT says about one family.
+type about struct {
+	Profiles []*protocol.Profile // by name
+	Policy   protocol.Policy
+	Known    map[string]string // the knocks of a position, as text → its table
+	Leases   map[string]string // profile → the table of its leases
+	Holders  map[string]string // profile → the table in which its leases are also noted
+	Grants   []grant
+	Tables   []table // all that the rules name, used or not
+}
+
+// input is what the rules follow from as they are installed.
+func (in *about) input(a *protocol.Automaton) input {
+	return input{Automaton: a, Policy: in.Policy, Known: in.Known, Holders: in.Holders, Leases: in.Leases, Grants: in.Grants, Spare: in.Tables}
+}
+
+// profile returns an installed profile, or nil.
+func (in *about) profile(name string) *protocol.Profile {
+	i, ok := slices.BinarySearchFunc(in.Profiles, name, func(p *protocol.Profile, name string) int { return strings.Compare(p.Name, name) })
+	if !ok {
+		return nil
+	}
+	return in.Profiles[i]
+}
+
+// parsedProfiles are records of profiles and what they say: two families have the same ones.
+type parsedProfiles map[string]*protocol.Profile
+
+func (all parsedProfiles) parse(record string) (*protocol.Profile, error) {
+	if all[record] == nil {
+		p, err := format.ParseCanonical(record)
+		if err != nil {
+			return nil, err
+		}
+		all[record] = p
+	}
+	return all[record], nil
+}
+
+// readAbout reads the rules of KNOCKD-ABOUT back. An error means that somebody else has
+// changed the chain; what is returned is then as much of it as can be read.
+func readAbout(f protocol.Family, rules []string, parsed parsedProfiles) (*about, error) {
+	in := &about{Leases: map[string]string{}, Holders: map[string]string{}}
+	positions := map[string]string{} // "mysql 1/3" → table
+	var records []string
+	var failed error
+	for _, rule := range rules {
+		args, err := save.Args(rule)
+		comment := argument(args, "--comment")
+		switch kind, rest, _ := strings.Cut(comment, " "); kind {
+		case aboutTable:
+			err = in.table(f, rest, positions)
+		case aboutSettings, aboutProfile, aboutGiven:
+			records = append(records, comment)
+		}
+		failed = cmp.Or(failed, err)
+	}
+	failed = cmp.Or(failed, backend.ReadRecords(records, func(kind, text string) error { return in.read(parsed, kind, text) }))
+	in.Known = backend.Known(in.Profiles, positions)
+	if failed != nil {
+		failed = fmt.Errorf("%s: %w", chainAbout, failed)
+	}
+	return in, failed
+}
+
+// table notes what a table is for: "mysql.open.KNOCKD4/32: lease mysql".
+func (in *about) table(f protocol.Family, record string, positions map[string]string) error {
+	named, meaning, _ := strings.Cut(record, ": ")
+	name, length, _ := strings.Cut(named, "/")
+	bits, err := strconv.Atoi(length)
+	if err != nil || bits < 0 || bits > f.Bits() {
+		return fmt.Errorf("%q is no recency table", record)
+	}
+	t := table{f, name, bits}
+	in.Tables = append(in.Tables, t)
+	if users, ok := strings.CutPrefix(meaning, positionMeaning); ok {
+		first, _, _ := strings.Cut(users, ",")
+		positions[first] = t.name
+	} else if profile, ok := strings.CutPrefix(meaning, leaseMeaning); ok {
+		profile, shared, ok := strings.Cut(profile, firstAsked)
+		in.Leases[profile] = t.name
+		if ok {
+			in.Holders[profile] = shared + suffix(f)
+		}
+	}
+	return nil
+}
+
+// read reads a record.
+func (in *about) read(parsed parsedProfiles, kind, text string) (err error) {
+	switch kind {
+	case aboutSettings:
+		var rec backend.PolicyRecord
+		err = json.Unmarshal([]byte(text), &rec)
+		in.Policy = rec.Policy()
+	case aboutProfile:
+		var p *protocol.Profile
+		if p, err = parsed.parse(text); err == nil {
+			in.Profiles = append(in.Profiles, p)
+		}
+	default:
+		var g grant
+		if g, err = parseGrant(text); err == nil {
+			in.Grants = append(in.Grants, g)
+		}
+	}
+	return err
+}
+
+// argument returns what stands behind a flag, or "".
+func argument(args []string, flag string) string {
+	for i := 0; i+1 < len(args); i++ {
+		if args[i] == flag {
+			return args[i+1]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,172 @@
+package iptables
+
+import (
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// protos lists the protocols in the order in which KNOCKD asks for them.
+var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
+
+// entry fills KNOCKD: it tells events from other packets (DESIGN 4.1) and sources
+// in a position from strangers.
+func (r *renderer) entry() {
+	c := r.out.newChain(chainTop)
+	c.add(loopback, note("loopback is no event"), "-j RETURN")
+	for _, packet := range established() {
+		if r.anyCut(everywhere) {
+			c.add(packet, note("established: only a gate with cut looks"), goTo+chainCut)
+		} else {
+			c.add(packet, note("established: no event"), "-j RETURN")
+		}
+	}
+	r.related(c)
+	c.add(notSYN, note("not a SYN: no event"), goTo+chainStray)
+	for _, proto := range protos[1:] { // a SYN to many is nothing that TCP knows
+		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", note("broadcast or multicast: no event"), goTo+chainStray)
+	}
+	if ban := r.Policy.Ban; ban != nil {
+		c.add(r.banned().within(ban.For), note("banned: no event, and shut out"), goTo+chainBanned)
+	}
+	c.add("-p tcp", unanswered, note("the same SYN again: no event"), goTo+chainLate)
+	if r.Policy.Strict {
+		for _, proto := range protos {
+			c.add(r.anyOf(proto), r.inProgress(), note("in a position: what may come next?"), goTo+chainProgress)
+		}
+	} else {
+		r.countedOnly(c)
+	}
+	r.toPorts(c)
+}
+
+// inProgress matches a source in a position. An entry older than the longest
+// time of any position says nothing any more.
+func (r *renderer) inProgress() string { return r.progress().within(r.Automaton.Longest()) }
+
+// anyOf matches every event of a protocol.
+func (r *renderer) anyOf(proto protocol.Proto) string {
+	if proto == protocol.ICMP {
+		return r.knock(protocol.Knock{Proto: proto})
+	}
+	return r.proto(proto)
+}
+
+// toPorts sends the packet to the first knocks and gates of its protocol.
+func (r *renderer) toPorts(c *chain) {
+	for _, proto := range protos {
+		c.add(r.anyOf(proto), goTo+portChain(proto))
+	}
+}
+
+// portChain is the chain of a protocol's first knocks and gates.
+func portChain(p protocol.Proto) string {
+	return map[protocol.Proto]string{
+		protocol.TCP: "KNOCKD-TCP", protocol.UDP: "KNOCKD-UDP", protocol.ICMP: "KNOCKD-ICMP",
+	}[p]
+}
+
+// countedOnly lets only the knocks of some sequence count (setting strict = false).
+func (r *renderer) countedOnly(entry *chain) {
+	for _, proto := range protos {
+		var counted []portRules
+		for _, l := range r.Automaton.Alphabet() {
+			if l.Knock.Proto != proto {
+				continue
+			}
+			pr := portRules{first: l.Knock.Port, last: l.Knock.Port}
+			for _, in := range scope(l.Scope) {
+				pr.rules = append(pr.rules, rule{in, r.inProgress(), note("in a position, and a knock"), goTo + chainProgress})
+			}
+			counted = append(counted, pr)
+		}
+		switch {
+		case len(counted) == 0:
+		case proto == protocol.ICMP:
+			for _, pr := range counted {
+				for _, ru := range pr.rules {
+					entry.add(ru.with(r.anyOf(proto))...)
+				}
+			}
+		default:
+			c := r.out.newChain(portChain(proto) + "-ANY")
+			entry.add(r.proto(proto), goTo+c.Name)
+			r.out.split(c, c.Name, proto, counted, portChain(proto))
+		}
+	}
+}
+
+// notSYN matches TCP packets that open no connection.
+const notSYN = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
+
+// loopback matches what this host says to itself. A proxy of handshakes (SYNPROXY) in front
+// of us sends the strangers' SYNs by the same way, with their own addresses.
+const loopback = "-i lo -m addrtype --src-type LOCAL"
+
+// unanswered matches the packets of a connection for which conntrack has seen an answer and
+// no ACK to it: a SYN is the same one again.
+const unanswered = "-m conntrack --ctstate ESTABLISHED ! --ctstatus ASSURED"
+
+// established matches the packets of established connections, with one rule each for TCP
+// and for the rest. A SYN is not among them: conntrack keeps the entry of a connection
+// that the client never ended, and takes a new connection from the same port for part of
+// it.
+func established() []string {
+	return []string{
+		notSYN + " -m conntrack --ctstate ESTABLISHED",
+		"! -p tcp -m conntrack --ctstate ESTABLISHED",
+	}
+}
+
+// related lets ICMP errors about connections pass. Other related packets are the first
+// of connections that a conntrack helper was told to expect, for whichever port.
+func (r *renderer) related(c *chain) {
+	c.add(r.proto(protocol.ICMP), "-m conntrack --ctstate RELATED", note("an error about a connection: no event"), "-j RETURN")
+}
+
+// over fills KNOCKD-OVER: a source leaves its position by an event that is none
+// of its edges. The event may still be the first knock of a sequence, or go to a gate.
+func (r *renderer) over() {
+	c := r.out.newChain(chainOver)
+	c.add(r.progress().remove(), note("start over"))
+	if r.Policy.Ban == nil {
+		r.toPorts(c)
+		return
+	}
+	for _, proto := range protos[:2] {
+		if starts := r.startRules(proto); len(starts) > 0 {
+			s := r.out.newChain(map[protocol.Proto]string{protocol.TCP: "KNOCKD-OVER-TCP", protocol.UDP: "KNOCKD-OVER-UDP"}[proto])
+			c.add(r.proto(proto), goTo+s.Name)
+			r.out.split(s, s.Name, proto, starts, chainFall)
+		}
+	}
+	for _, e := range r.Automaton.Starts() {
+		if e.Knock.Proto == protocol.ICMP {
+			r.step(c, r.knock(e.Knock), e.To)
+		}
+	}
+	c.add(goTo + chainFall)
+	r.fall()
+}
+
+// startRules are the first knocks of a protocol, without the gates.
+func (r *renderer) startRules(proto protocol.Proto) []portRules {
+	var all []portRules
+	for _, s := range backend.Cut(r.startsOf(proto)) {
+		all = append(all, portRules{s.First, s.Last, r.stepRules(s.Uses[0].start.To)})
+	}
+	return all
+}
+
+// fall counts a fall to the root; the one too many bans the source (DESIGN 4.3).
+func (r *renderer) fall() {
+	ban := r.Policy.Ban
+	c := r.out.newChain(chainFall)
+	c.add(r.fallen().set(), note("fell from a position"))
+	c.add(r.fallen().often(ban.After, ban.For), note("for the %d. time: ban", ban.After), goTo+chainBan)
+	r.toPorts(c)
+	b := r.out.newChain(chainBan)
+	b.add(seldom, report(backend.EventBan, "", 0))
+	b.add(r.banned().set(), note("banned from now on"))
+	b.add(r.fallen().remove(), note("count anew after the ban"))
+	b.add(goTo + chainBanned)
+}

@@ -1,0 +1,216 @@
+package iptables
+
+import (
+	"slices"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// portChains fills KNOCKD-TCP, -UDP and -ICMP, where strangers' events and those
+// that ended a position go: is it a first knock, or a connection to a gate?
+func (r *renderer) portChains() {
+	for _, proto := range protos[:2] {
+		c := r.out.newChain(portChain(proto))
+		var all []portRules
+		for _, s := range backend.Cut(r.usesOf(proto)) {
+			pr := portRules{first: s.First, last: s.Last}
+			for _, u := range s.Uses {
+				switch {
+				case u.start != nil:
+					pr.rules = append(pr.rules, r.stepRules(u.start.To)...)
+				case u.back != nil:
+					pr.rules = append(pr.rules, r.giveBack(u.back)...)
+				}
+			}
+			pr.rules = append(pr.rules, r.gateRules(gatesOn(s), proto)...)
+			all = append(all, pr)
+		}
+		r.out.split(c, c.Name, proto, all, "")
+	}
+	c := r.out.newChain(portChain(protocol.ICMP))
+	for _, e := range r.Automaton.Starts() {
+		if e.Knock.Proto == protocol.ICMP {
+			r.step(c, r.knock(e.Knock), e.To)
+		}
+	}
+	for _, p := range r.Automaton.Profiles {
+		if p.Close != nil && p.Close.Proto == protocol.ICMP {
+			for _, ru := range r.giveBack(p) {
+				c.add(append(rule{r.knock(*p.Close)}, ru...)...)
+			}
+		}
+	}
+}
+
+// giveBack ends the lease of the source: its close knock came.
+func (r *renderer) giveBack(p *protocol.Profile) []rule {
+	return r.inScope([]*protocol.Profile{p}, func(p *protocol.Profile) rule {
+		return rule{r.lease(p).remove(), note("%s: lease given back", p.Name)}
+	})
+}
+
+// inScope returns a rule of each profile for each of the places where its packets come in.
+func (r *renderer) inScope(profiles []*protocol.Profile, of func(p *protocol.Profile) rule) []rule {
+	var rules []rule
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			rules = append(rules, of(p).with(in))
+		}
+	}
+	return rules
+}
+
+// maybe matches a source that may hold a lease, where a table tells; "" is anybody.
+func (r *renderer) maybe(p *protocol.Profile) string {
+	if tab, ok := r.holders(p); ok && !slices.ContainsFunc(r.Grants, func(g grant) bool { return g.Profile == p.Name }) {
+		return tab.check()
+	}
+	return ""
+}
+
+// gateRules ask each profile of the port for a lease, and then shut.
+func (r *renderer) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+	asks := r.inScope(profiles, func(p *protocol.Profile) rule {
+		return rule{r.maybe(p), note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)}
+	})
+	return append(asks, r.inScope(byStrictness(profiles), func(p *protocol.Profile) rule {
+		verdict := goTo + chainName(prefixShut, p.Name, 0)
+		if p.Closed == protocol.ClosedContinue {
+			verdict = "-j RETURN"
+		}
+		return rule{note("%s: closed", p.Name), verdict}
+	})...)
+}
+
+// byStrictness orders profiles that open one port by what `closed` says: the
+// strictest applies.
+func byStrictness(profiles []*protocol.Profile) []*protocol.Profile {
+	sorted := slices.Clone(profiles)
+	slices.SortStableFunc(sorted, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
+	return sorted
+}
+
+// closedRules say what a packet gets that is no event.
+func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
+	return r.inScope(byStrictness(profiles), func(p *protocol.Profile) rule {
+		verdict := map[protocol.Closed]string{
+			protocol.ClosedDrop: "-j DROP", protocol.ClosedReject: r.reject(proto), protocol.ClosedContinue: "-j RETURN",
+		}[p.Closed]
+		return rule{note("%s: closed", p.Name), verdict}
+	})
+}
+
+// gates fills the chains that belong to one profile each, and those for packets
+// that are no events.
+func (r *renderer) gates() {
+	for _, p := range r.Automaton.Profiles {
+		r.gate(p)
+		r.shutOut(p)
+	}
+	r.shut(chainStray, everywhere, r.closedRules)
+	r.shut(chainLate, everywhere, r.gateRules)
+	if r.Policy.Ban != nil {
+		r.shut(chainBanned, everywhere, r.drop("banned"))
+	}
+	if r.anyCut(everywhere) {
+		r.shut(chainCut, everywhere, r.cutRules(r.cutVerdict))
+	}
+}
+
+// gate fills KNOCKD-GATE-…: a holder of a lease goes on, others return.
+func (r *renderer) gate(p *protocol.Profile) {
+	c := r.out.newChain(chainName(prefixGate, p.Name, 0))
+	open := r.opened(p, protocol.PlaceInput, prefixOpen, "-j ACCEPT")
+	leases := r.leaseRules(p)
+	if p.Once && early(p) {
+		// It has just used up a lease at the gate before destination NAT, where there is one.
+		passed := r.passed(p)
+		leases = slices.Insert(leases, 0, rule{passed.within(passedFor), passed.remove(), note("%s: passed the gate before NAT", p.Name)})
+	}
+	for _, ru := range slices.Concat(r.grantRules(p), leases) {
+		c.add(ru.with(open)...)
+	}
+}
+
+// grantRules match a connection that a lease given by hand lets in.
+func (r *renderer) grantRules(p *protocol.Profile) []rule {
+	var rules []rule
+	for _, g := range r.Grants {
+		if g.Profile == p.Name {
+			rules = append(rules, g.match(p)...)
+		}
+	}
+	return rules
+}
+
+// leaseRules match a connection that a lease of the profile lets in.
+func (r *renderer) leaseRules(p *protocol.Profile) []rule {
+	var rules []rule
+	if p.Once {
+		rules = append(rules, rule{r.used(p).within(backend.HandshakeTime), unanswered, note("%s: the SYN that used the lease, again", p.Name)})
+	}
+	for _, from := range r.sources(p) {
+		switch lease := r.lease(p); {
+		case p.Once:
+			if p.Closed != protocol.ClosedContinue {
+				// Until it is answered, a connection's packets are all NEW. The first
+				// one used the lease up; the flow it belongs to is known since. What comes over
+				// loopback is known before it comes.
+				elsewhere := "! -i lo"
+				if p.Interface != "" {
+					elsewhere = "" // the rule has it, or the one that leads here
+				}
+				rules = append(rules, rule{elsewhere, "-m conntrack --ctstate NEW,RELATED --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name)})
+			}
+			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), r.used(p).set(), note("%s: a lease, for one connection", p.Name)})
+		case p.Renew:
+			again := ""
+			if holders, ok := r.holders(p); ok { // or newer leases of others would evict it there
+				again = holders.set()
+			}
+			rules = append(rules, rule{from, lease.renew(p.Lease), again, note("%s: a lease, which starts again", p.Name)})
+		default:
+			rules = append(rules, rule{from, lease.within(p.Lease), note("%s: a lease", p.Name)})
+		}
+	}
+	return rules
+}
+
+// opened returns the verdict on a connection that a lease lets in. Where the profile has rules
+// of its own for the gate at this place, that is KNOCKD-OPEN-…: those rules, then the verdict.
+func (r *renderer) opened(p *protocol.Profile, at protocol.Place, prefix, verdict string) string {
+	bodies := p.Opened.IPTables
+	if r.family == protocol.IPv6 {
+		bodies = p.Opened.IP6Tables
+	}
+	if len(bodies) == 0 || p.Place != at {
+		return verdict
+	}
+	name := chainName(prefix, p.Name, 0)
+	if r.out.chain(name) == nil {
+		c := r.out.newChain(name)
+		for _, body := range bodies {
+			c.add(body)
+		}
+		c.add(note("%s: open", p.Name), verdict)
+	}
+	return goTo + name
+}
+
+// shutOut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets
+// what `closed` says.
+func (r *renderer) shutOut(p *protocol.Profile) {
+	if p.Closed == protocol.ClosedContinue {
+		return
+	}
+	c := r.out.newChain(chainName(prefixShut, p.Name, 0))
+	c.add(seldom, report(backend.EventDenied, p.Name, 0))
+	if p.Closed == protocol.ClosedDrop {
+		c.add(note("%s: closed", p.Name), "-j DROP")
+		return
+	}
+	for _, proto := range protos[:2] {
+		c.add(r.proto(proto), note("%s: closed", p.Name), r.reject(proto))
+	}
+}

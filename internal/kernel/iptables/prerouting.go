@@ -1,0 +1,94 @@
+package iptables
+
+import (
+	"slices"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// preroutingGates fills the chains in front of destination NAT, in the table mangle:
+// the gates of profiles with place = "prerouting". They shut out, and let nobody in:
+// what passes goes on to where NAT sends it, and to the gate at INPUT if that is here.
+//
+// A chain that is come to by goto returns to PREROUTING at its end, so that the
+// host's own rules there see a lease holder's packets like any others.
+func (r *renderer) preroutingGates() {
+	if !slices.ContainsFunc(r.Automaton.Profiles, early) {
+		return
+	}
+	c := r.out.newChain(chainPre)
+	c.add(loopback, note("loopback is no event"), "-j RETURN")
+	if r.anyCut(early) {
+		// What is not translated meets its gate at INPUT, which can answer with a reset.
+		for _, packet := range established() {
+			c.add(packet, "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
+		}
+	}
+	for _, packet := range established() {
+		c.add(packet, note("established: no event"), "-j RETURN")
+	}
+	r.related(c)
+	c.add("-m addrtype ! --dst-type LOCAL", note("not to an address of this host"), "-j RETURN")
+	c.add(notSYN, note("not a SYN: no event"), goTo+chainPreStray)
+	if ban := r.Policy.Ban; ban != nil {
+		c.add(r.banned().within(ban.For), note("banned: shut out"), goTo+chainPreBanned)
+	}
+	for _, proto := range protos[:2] {
+		r.preroutingPorts(c, proto)
+	}
+	for _, p := range r.Automaton.Profiles {
+		if early(p) {
+			shut := r.out.newChain(chainName(prefixPreShut, p.Name, 0))
+			shut.add(seldom, report(backend.EventDenied, p.Name, 0))
+			shut.add(note("%s: closed", p.Name), "-j DROP") // the kernel has no REJECT in front of NAT
+		}
+	}
+	r.shut(chainPreStray, early, r.drop("closed"))
+	if r.Policy.Ban != nil {
+		r.shut(chainPreBanned, early, r.drop("banned"))
+	}
+	if r.anyCut(early) {
+		r.shut(chainPreCut, early, r.cutRules(func(protocol.Proto) string { return "-j DROP" }))
+	}
+}
+
+// preroutingPorts sends the packets of a protocol to the gates of their ports.
+func (r *renderer) preroutingPorts(entry *chain, proto protocol.Proto) {
+	var all []portRules
+	for _, s := range backend.Cut(r.gatesOf(proto, early)) {
+		all = append(all, portRules{s.First, s.Last, r.preroutingRules(gatesOn(s))})
+	}
+	if len(all) == 0 {
+		return
+	}
+	c := r.out.newChain(chainPre + portChain(proto)[len(chainTop):])
+	entry.add(r.proto(proto), goTo+c.Name)
+	r.out.split(c, c.Name, proto, all, "")
+}
+
+// preroutingRules ask each profile of the port for a lease, and then shut.
+func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
+	var rules []rule
+	for _, p := range profiles {
+		for _, in := range scope(p.ScopeIn(r.family)) {
+			open := r.opened(p, protocol.PlacePrerouting, prefixPreOpen, "-j RETURN")
+			for _, grant := range r.grantRules(p) {
+				rules = append(rules, rule{in}.with(grant...).with(open))
+			}
+			for _, lease := range r.leaseRules(p) {
+				if p.Once {
+					lease = lease.with(r.passed(p).set())
+				}
+				rules = append(rules, rule{in, r.maybe(p)}.with(lease...).with(open))
+			}
+		}
+	}
+	return append(rules, r.inScope(profiles, func(p *protocol.Profile) rule {
+		return rule{note("%s: closed", p.Name), goTo + chainName(prefixPreShut, p.Name, 0)}
+	})...)
+}
+
+// passedFor is the longest that a packet takes from the one gate to the other.
+const passedFor = time.Second

@@ -1,0 +1,218 @@
+package iptables
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// holders lists who holds a lease, is banned or has fallen. Where a record cannot be read
+// nobody knows whose the tables are.
+func (k *kernel) holders() []backend.Source {
+	var all []backend.Source
+	for _, m := range k.members {
+		if m.unread != nil {
+			continue
+		}
+		noted := k.noted(m)
+		for _, p := range m.about.Profiles {
+			if k.asks(p) {
+				all = append(all, k.leases(m, p, noted)...)
+			}
+		}
+		if ban := m.about.Policy.Ban; ban != nil {
+			t := tables{d: dialect{m.family}}
+			all = append(all, k.live(t.banned().name, ban.For, m.family.Bits(), backend.Source{State: backend.Banned})...)
+			all = append(all, k.live(t.fallen().name, ban.For, m.family.Bits(), backend.Source{State: backend.Fallen})...)
+		}
+	}
+	return all
+}
+
+// asks reports whether a profile's leases are asked for.
+func (k *kernel) asks(p *protocol.Profile) bool {
+	return k.depth.Profile == "" || k.depth.Profile == p.Name
+}
+
+// noted lists who is in each of the shared tables.
+func (k *kernel) noted(m *member) map[string]map[netip.Addr]bool {
+	noted := map[string]map[netip.Addr]bool{}
+	for _, shared := range m.about.Holders {
+		if noted[shared] == nil {
+			noted[shared] = map[netip.Addr]bool{}
+			for _, e := range k.recency[shared] {
+				noted[shared][e.Addr] = true
+			}
+		}
+	}
+	return noted
+}
+
+// leases lists who holds a lease of a profile. The gate asks the shared table first: who was
+// pushed out of that one is not let in.
+func (k *kernel) leases(m *member, p *protocol.Profile, noted map[string]map[netip.Addr]bool) []backend.Source {
+	steps := len(p.Sequence)
+	open := backend.Source{Profile: p.Name, State: backend.Open, Step: steps, Steps: steps}
+	all := k.live(m.about.Leases[p.Name], p.Lease, p.Prefix(m.family), open)
+	if m.asksShared(p.Name) {
+		shared := noted[m.about.Holders[p.Name]]
+		all = slices.DeleteFunc(all, func(s backend.Source) bool { return !shared[s.Address.Addr()] })
+	}
+	for _, g := range alive(m.about.Grants, k.now) {
+		if g.Profile == p.Name {
+			open.Address, open.Left, open.Unlimited = g.Holder, 0, g.Until.IsZero()
+			if !open.Unlimited {
+				open.Left = g.Until.Sub(k.now)
+			}
+			all = append(all, open)
+		}
+	}
+	return all
+}
+
+// asksShared reports whether the profile's gate asks a shared table first.
+func (m *member) asksShared(profile string) bool {
+	byHand := slices.ContainsFunc(m.about.Grants, func(g grant) bool { return g.Profile == profile })
+	return m.about.Holders[profile] != "" && !byHand
+}
+
+// live returns like once for each entry of a table that is at most limit old (0: of any age).
+func (k *kernel) live(table string, limit time.Duration, bits int, like backend.Source) []backend.Source {
+	var all []backend.Source
+	for _, e := range k.recency[table] {
+		if !k.clock.over(e, limit) {
+			all = append(all, k.source(e, limit, bits, like))
+		}
+	}
+	return all
+}
+
+func (k *kernel) source(e Entry, limit time.Duration, bits int, like backend.Source) backend.Source {
+	like.Address, like.Unlimited = netip.PrefixFrom(e.Addr, bits), limit == 0
+	if limit > 0 {
+		like.Left = limit - k.clock.Age(e.LastSeen)
+	}
+	return like
+}
+
+// knocking returns the sources in a position.
+func (k *kernel) knocking() []backend.Position {
+	var all []backend.Position
+	for _, m := range k.members {
+		if m.automaton == nil {
+			continue
+		}
+		for i := range m.automaton.States {
+			s := &m.automaton.States[i]
+			for _, e := range k.recency[m.about.Known[protocol.PathText(s.Path)]] {
+				if age := k.clock.Age(e.LastSeen); s.Within == 0 || age <= s.Within {
+					all = append(all, backend.Position{Address: e.Addr, Users: s.Users, Age: age, Left: s.Within - age, Unlimited: s.Within == 0})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// fill says how full each table is that holds anybody.
+func (k *kernel) fill() []backend.Fill {
+	if k.limit == 0 {
+		return nil
+	}
+	var fills []backend.Fill
+	for _, m := range k.members {
+		var counts func(table string, e Entry) bool
+		for _, name := range slices.Sorted(maps.Keys(k.recency)) {
+			entries := k.recency[name]
+			if len(entries) == 0 || !strings.HasSuffix(name, suffix(m.family)) || name == clockOf(m.family) {
+				continue
+			}
+			fill := backend.Fill{Table: name, Limit: k.limit, Entries: len(entries)}
+			if fill.NearlyFull() {
+				if counts == nil {
+					counts = k.counting(m)
+				}
+				fill.Entries -= k.over(name, counts)
+			}
+			if fill.Entries > 0 {
+				fills = append(fills, fill)
+			}
+		}
+	}
+	return fills
+}
+
+// counting returns what tells whether an entry of a family's tables still counts.
+func (k *kernel) counting(m *member) func(table string, e Entry) bool {
+	if m.automaton == nil {
+		return func(string, Entry) bool { return true } // whose the tables are is not known
+	}
+	t := newTables(m.about.input(m.automaton))
+	limits := t.limits(m.about.Policy)
+	limits[t.progress().name] = m.automaton.Longest()
+	if ban := m.about.Policy.Ban; ban != nil {
+		limits[t.fallen().name] = ban.For
+	}
+	leases := map[string]map[netip.Addr]bool{} // by shared table: who has a lease that is noted there
+	for _, p := range m.automaton.Profiles {
+		limits[t.passed(p).name], limits[t.used(p).name] = passedFor, backend.HandshakeTime
+		shared, ok := t.holders(p)
+		if !ok {
+			continue
+		}
+		if leases[shared.name] == nil {
+			leases[shared.name] = map[netip.Addr]bool{}
+		}
+		for _, e := range k.recency[t.lease(p).name] {
+			if !k.clock.over(e, p.Lease) {
+				leases[shared.name][e.Addr] = true
+			}
+		}
+	}
+	return func(table string, e Entry) bool {
+		if noted := leases[table]; noted != nil {
+			return noted[e.Addr]
+		}
+		return !k.clock.over(e, limits[table])
+	}
+}
+
+// over counts the entries that are over and older than any that is not: the kernel
+// forgets the oldest first.
+func (k *kernel) over(table string, counts func(string, Entry) bool) int {
+	oldest := slices.Clone(k.recency[table])
+	slices.SortFunc(oldest, func(x, y Entry) int { return cmp.Compare(k.clock.Age(y.LastSeen), k.clock.Age(x.LastSeen)) })
+	if n := slices.IndexFunc(oldest, func(e Entry) bool { return counts(table, e) }); n >= 0 {
+		return n
+	}
+	return len(oldest)
+}
+
+// ended lists what has ended by the limits that are installed in a family, of tables whose
+// wanted limits are longer. An entry has no end of its own, and would count again: a lease
+// that was over for weeks would open.
+func (k *kernel) ended(m *member, will map[string]time.Duration) []write {
+	if m.automaton == nil {
+		return nil // nobody knows what the entries mean; status says so
+	}
+	was := newTables(m.about.input(m.automaton)).limits(m.about.Policy)
+	var gone []write
+	for _, name := range slices.Sorted(maps.Keys(was)) {
+		limit, stays := will[name]
+		if !stays || was[name] == 0 || limit != 0 && limit <= was[name] {
+			continue
+		}
+		for _, e := range k.recency[name] {
+			if k.clock.over(e, was[name]) {
+				gone = append(gone, write{name, "-", e.Addr})
+			}
+		}
+	}
+	return gone
+}

@@ -1,0 +1,133 @@
+package iptables
+
+import (
+	"slices"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// progressChain fills KNOCKD-PROGRESS: which position is the source in? A source
+// is in one at most, unless its time there is over.
+func (r *renderer) progressChain() {
+	c := r.out.newChain(chainProgress)
+	r.eachState(func(i int) {
+		s := &r.Automaton.States[i]
+		limit := "no limit"
+		if s.Within != 0 {
+			limit = "next within " + s.Within.String()
+		}
+		c.add(r.state(i).within(s.Within), note("%s, %s", r.Automaton.StateName(i), limit), goTo+r.atChain(i))
+	})
+	r.toPorts(c)
+}
+
+// at fills KNOCKD-AT-…: what a source in state i may do next. All but a repeat of the
+// knock leaves the state, and one packet only: of two that come in the same moment on
+// two processors, the second finds the position gone. It is no knock, as when a network
+// delivers one twice; at a gate it is a connection like any other.
+func (r *renderer) at(i int) {
+	s := &r.Automaton.States[i]
+	c := r.out.newChain(r.atChain(i))
+	for _, in := range scope(s.Scope) {
+		c.add(in, r.knock(s.Last()), note("%s: the same knock again", r.Automaton.StateName(i)), goTo+r.stayChain(i))
+	}
+	c.add(r.state(i).left(), note("%s: another packet was faster", r.Automaton.StateName(i)), goTo+chainLate)
+	for _, e := range slices.Concat(s.Edges, s.Suffix) {
+		for _, in := range scope(r.Automaton.States[e.To].Scope) {
+			c.add(in, r.knock(e.Knock), note("right knock: %s", r.Automaton.StateName(e.To)), goTo+r.inChain(e.To))
+		}
+	}
+	first := s.Users[0]
+	c.add(seldom, report(backend.EventReset, first.Profile.Name, first.Step))
+	c.add(note("%s: anything else starts over", r.Automaton.StateName(i)), goTo+chainOver)
+}
+
+// step sends a first knock to its state.
+func (r *renderer) step(c *chain, match string, to int) {
+	for _, ru := range r.stepRules(to) {
+		c.add(append(rule{match}, ru...)...)
+	}
+}
+
+func (r *renderer) stepRules(to int) []rule {
+	var rules []rule
+	for _, in := range scope(r.Automaton.States[to].Scope) {
+		rules = append(rules, rule{in, note("first knock: %s", r.Automaton.StateName(to)), goTo + r.inChain(to)})
+	}
+	return rules
+}
+
+// in fills KNOCKD-IN-…: a source enters state i. It grants, once per entry, and
+// then notes the position, which a repeat of the knock does too (KNOCKD-STAY-…
+// where the two differ).
+func (r *renderer) in(i int) {
+	s := &r.Automaton.States[i]
+	c := r.out.newChain(r.inChain(i))
+	first := s.Users[0]
+	c.add(seldom, report(backend.EventKnock, first.Profile.Name, first.Step))
+	for _, p := range s.Grants {
+		r.grant(c, p)
+	}
+	if s.Keep == i && len(s.Grants) > 0 {
+		stay := r.out.newChain(r.stayChain(i))
+		c.add(goTo + stay.Name)
+		c = stay
+	}
+	if s.Keep == protocol.Root {
+		c.add(r.progress().remove(), note("%s: nothing comes after it", r.Automaton.StateName(i)))
+	} else {
+		c.add(r.state(s.Keep).set(), note("now at %s", r.Automaton.StateName(s.Keep)))
+		c.add(r.progress().set(), note("now in a position"))
+	}
+	r.answer(c, s)
+}
+
+// grant notes the source as the holder of a lease.
+func (r *renderer) grant(c *chain, p *protocol.Profile) {
+	for _, from := range r.sources(p) {
+		c.add(from, report(backend.EventGrant, p.Name, 0))
+		c.add(from, r.lease(p).set(), note("%s: opened", p.Name))
+		if holders, ok := r.holders(p); ok {
+			c.add(from, holders.set(), note("%s: ask for its lease", p.Name))
+		}
+	}
+}
+
+// answer is the reply to a right knock. ReplyContinue leaves our chains, since
+// every step since KNOCKD was a goto: the host's rules treat the packet like any
+// other.
+func (r *renderer) answer(c *chain, s *protocol.State) {
+	verdict := ""
+	switch s.Reply {
+	case protocol.ReplyContinue:
+		return
+	case protocol.ReplyAccept:
+		verdict = "-j ACCEPT"
+	case protocol.ReplyDrop:
+		verdict = "-j DROP"
+	case protocol.ReplyReject:
+		verdict = r.reject(s.Last().Proto)
+	}
+	for _, u := range s.Users {
+		for _, from := range r.sources(u.Profile) {
+			c.add(from, r.proto(s.Last().Proto), note("%s: reply %s", u, s.Reply), verdict)
+		}
+	}
+}
+
+func (r *renderer) atChain(i int) string { return r.stateChain(prefixAt, i) }
+func (r *renderer) inChain(i int) string { return r.stateChain(prefixIn, i) }
+
+// stayChain is where a repeated knock goes: to where the first went, unless that grants.
+func (r *renderer) stayChain(i int) string {
+	if len(r.Automaton.States[i].Grants) == 0 {
+		return r.inChain(i)
+	}
+	return r.stateChain(prefixStay, i)
+}
+
+func (r *renderer) stateChain(prefix string, i int) string {
+	u := r.Automaton.States[i].Users[0]
+	return chainName(prefix, u.Profile.Name, u.Step)
+}

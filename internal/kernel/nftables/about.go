@@ -1,0 +1,132 @@
+package nftables
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
+)
+
+// maxComment is what a rule's comment holds, with a margin.
+const maxComment = 120
+
+// about fills the chain that no packet reaches. It says in comments what is
+// installed, so that the kernel is the only place that knows.
+func (r *renderer) about() {
+	c := r.chain(aboutChain)
+	c.record(aboutSettings, backend.JSON(settings{backend.RecordPolicy(r.want.Policy), r.next}))
+	for _, p := range r.profiles() {
+		c.record(aboutProfile, format.Canonical(p))
+	}
+}
+
+// The chain of the record, and what its comments begin with.
+const (
+	aboutChain    = "about"
+	aboutSettings = "settings"
+	aboutProfile  = "profile"
+)
+
+// record writes a text of any length as comments. A comment cannot hold a double
+// quote, so the two kinds of quote change places.
+func (x *thing) record(kind, text string) {
+	text = strings.NewReplacer(`'`, `\u0027`, `"`, `'`).Replace(text)
+	for _, comment := range backend.Record(kind, text, maxComment) {
+		x.add(comment, "continue")
+	}
+}
+
+// settings is what the table follows from besides the profiles.
+type settings struct {
+	backend.PolicyRecord
+	Next number `json:"next"` // the first number of a position that was never used
+}
+
+// installed is what the table says about itself, and follows from.
+type installed struct {
+	profiles []*protocol.Profile
+	policy   protocol.Policy
+	input    // but for want
+}
+
+// with returns what the table follows from as it is installed. want is its automata.
+func (in *installed) with(want backend.Want) input {
+	all := in.input
+	all.want = want
+	return all
+}
+
+func (in *installed) profile(name string) *protocol.Profile {
+	if i := slices.IndexFunc(in.profiles, func(p *protocol.Profile) bool { return p.Name == name }); i >= 0 {
+		return in.profiles[i]
+	}
+	return nil
+}
+
+// readAbout reads back what a commit wrote. An error means that the table was
+// changed by somebody else; then only the names of sets say anything.
+func readAbout(t *table) (*installed, error) {
+	sets := input{versions: versions{}, given: map[string]bool{}}
+	for name, s := range t.sets {
+		switch s.is.what {
+		case opened:
+			sets.versions[s.is.holders] = s.is.version
+		case given:
+			sets.given[name] = true
+		}
+	}
+	in, about := &installed{input: sets}, t.chains[aboutChain]
+	switch {
+	case len(t.chains) == 0:
+		return in, nil
+	case about == nil || len(about.comments) == 0:
+		return in, errors.New("chain about does not say any more what is installed: install it again")
+	}
+	err := backend.ReadRecords(about.comments, func(kind, text string) (err error) {
+		text = strings.ReplaceAll(text, `'`, `"`)
+		switch kind {
+		case aboutSettings:
+			var s settings
+			err = json.Unmarshal([]byte(text), &s)
+			in.policy, in.next = s.Policy(), s.Next
+		case aboutProfile:
+			var p *protocol.Profile
+			p, err = format.ParseCanonical(text)
+			in.profiles = append(in.profiles, p)
+		default:
+			err = fmt.Errorf("%q is not a piece of a record", kind)
+		}
+		return err
+	})
+	if err != nil {
+		return &installed{input: sets}, fmt.Errorf("chain about: %w", err)
+	}
+	in.known = backend.Known(in.profiles, t.positions())
+	return in, nil
+}
+
+// positions reads the numbers of positions from the comments of the rules that
+// note them: "now at 0:2 mysql 2/3".
+func (t *table) positions() map[string]number {
+	positions := map[string]number{}
+	for name, c := range t.chains {
+		if ownBodies(name) {
+			continue // a profile's own rules have comments of their own
+		}
+		for _, comment := range c.comments {
+			if rest, ok := strings.CutPrefix(comment, noted); ok {
+				digits, users, _ := strings.Cut(rest, " ")
+				first, _, _ := strings.Cut(users, ",")
+				if n, err := parseNumber(digits); err == nil {
+					positions[first] = n
+				}
+			}
+		}
+	}
+	return positions
+}

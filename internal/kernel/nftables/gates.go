@@ -1,0 +1,278 @@
+package nftables
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// gates fills the maps of gated ports and the chains behind them.
+func (r *renderer) gates() {
+	r.backs()
+	g := r.chain("gate")
+	r.portMap(g, "gates", r.segments(everywhere), func(s gateSegment) string { return r.gate("gate-", s) })
+	for _, p := range r.profiles() {
+		r.open(openPrefix, p, !early(p), "accept")
+	}
+	if r.any(cuts) {
+		r.cutChain("cut", r.segments(everywhere))
+	}
+}
+
+// cutChain fills the chain for established connections to ports of profiles with `cut`.
+func (r *renderer) cutChain(name string, segments []gateSegment) {
+	c := r.chain(name)
+	segments = slices.DeleteFunc(segments, func(s gateSegment) bool {
+		// The connection may be one of a profile without `cut`.
+		return slices.ContainsFunc(s.Uses, func(p *protocol.Profile) bool { return !p.Cut })
+	})
+	r.portMap(c, name+"s", segments, r.cut)
+	for i := range c.rules {
+		c.rules[i].text = "ct direction original " + c.rules[i].text
+	}
+}
+
+// everywhere, early and cuts pick profiles: all of them have a gate at the input.
+func everywhere(*protocol.Profile) bool { return true }
+func early(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
+func cuts(p *protocol.Profile) bool     { return p.Cut }
+
+// gateSegment is a range of ports of one protocol that the same profiles open.
+type gateSegment struct {
+	backend.Segment[*protocol.Profile]
+	proto protocol.Proto
+}
+
+// name is that of the chains for the segment. It names the ports, not the profiles: so
+// an element that leads there stays when another profile comes to open the port.
+func (s gateSegment) name() string { return s.proto.String() + "-" + s.ports() }
+
+// ports is how a key of a map names them.
+func (s gateSegment) ports() string {
+	if s.First == s.Last {
+		return strconv.Itoa(int(s.First))
+	}
+	return fmt.Sprintf("%d-%d", s.First, s.Last)
+}
+
+func (r *renderer) segments(which func(*protocol.Profile) bool) []gateSegment {
+	var all []gateSegment
+	for _, proto := range []protocol.Proto{protocol.TCP, protocol.UDP} {
+		var ranges []backend.Range[*protocol.Profile]
+		for _, p := range r.profiles() {
+			for _, o := range p.Open {
+				if o.Proto == proto && which(p) {
+					ranges = append(ranges, backend.Range[*protocol.Profile]{First: o.First, Last: o.Last, Use: p})
+				}
+			}
+		}
+		for _, s := range backend.Cut(ranges) {
+			s.Uses = slices.Compact(s.Uses)
+			all = append(all, gateSegment{s, proto})
+		}
+	}
+	return all
+}
+
+// portMap sends packets to the segments' chains. Single ports are in a hash map;
+// ranges are in a map of intervals, which costs more to ask, and is there only
+// where there are ranges.
+func (r *renderer) portMap(c *thing, mapName string, segments []gateSegment, chainOf func(gateSegment) string) {
+	var single, ranges []string
+	for _, s := range segments {
+		element := fmt.Sprintf("%s . %s : goto %s", s.proto, s.ports(), chainOf(s))
+		if s.First == s.Last {
+			single = append(single, element)
+		} else {
+			ranges = append(ranges, element)
+		}
+	}
+	r.verdicts(mapName, byPort, single)
+	c.add("gated?", byPort, "vmap @"+mapName)
+	if len(ranges) > 0 {
+		r.verdicts(mapName+rangesSuffix, byPort, ranges, "flags interval")
+		c.add("gated, with a range of ports?", byPort, "vmap @"+mapName+rangesSuffix)
+	}
+}
+
+// rangesSuffix ends the name of the map beside that of the single ports.
+const rangesSuffix = "-ranges"
+
+// gate fills the chain of the profiles that open a port: a holder of a lease goes
+// on, others are shut out. The prefix says at which of a profile's gates.
+func (r *renderer) gate(prefix string, s gateSegment) string {
+	c := r.chain(prefix + s.name())
+	if len(c.rules) > 0 {
+		return c.name
+	}
+	if r.want.Policy.Ban != nil { // whatever `closed` says
+		for p, f := range r.gated(s.Uses) {
+			c.add(p.Name+": banned", where(p, f), saddr(f), "@banned"+digit(f), "drop")
+		}
+	}
+	for p, f := range r.gated(s.Uses) {
+		r.leaseRules(c, p, f, s.proto, prefix == earlyPrefix)
+	}
+	for p, f := range r.gated(s.Uses) {
+		if p.Closed != protocol.ClosedContinue {
+			c.add("", where(p, f), "meta nfproto", f.String(), deniedLimit.match(), report(backend.EventDenied, p.Name, 0))
+		}
+	}
+	// The strictest first, where several profiles open the port.
+	sorted := slices.Clone(s.Uses)
+	slices.SortStableFunc(sorted, func(x, y *protocol.Profile) int { return int(x.Closed) - int(y.Closed) })
+	verdicts := map[protocol.Closed]string{protocol.ClosedDrop: "drop", protocol.ClosedReject: reject(s.proto), protocol.ClosedContinue: "return"}
+	for p, f := range r.gated(sorted) {
+		c.add(p.Name+": closed", where(p, f), "meta nfproto", f.String(), verdicts[p.Closed])
+	}
+	return c.name
+}
+
+// leaseRules let a holder's packet go on, if it is one that begins a connection:
+// what is no event is at a gate like a connection without a lease.
+func (r *renderer) leaseRules(c *thing, p *protocol.Profile, f protocol.Family, proto protocol.Proto, beforeNAT bool) {
+	match, ok := from(p, f)
+	if !ok {
+		return
+	}
+	where := where(p, f)
+	begins, open := "fib daddr type local", "goto "+openPrefix+p.Name
+	if proto == protocol.TCP {
+		begins = isSYN
+	}
+	switch {
+	case beforeNAT && p.Once: // noted for the gate at the input
+		open = fmt.Sprintf("update @%s { %s%s } goto %s", passedSet(p, f), saddr(f), timeout(time.Second), earlyOpenPrefix+p.Name)
+	case beforeNAT:
+		open = "goto " + earlyOpenPrefix + p.Name
+	case p.Once && early(p):
+		// It has just used up a lease at the early gate. What NAT sends here may have met no gate on its way.
+		c.add(p.Name+": passed the gate before NAT", where, begins, saddr(f), "@"+passedSet(p, f), remove(passedSet(p, f), saddr(f)), open)
+	}
+	if p.Once && p.Closed != protocol.ClosedContinue {
+		// Until it is answered, a connection's packets are all new. The first one
+		// used the lease up; the flow it belongs to is known since. What comes over
+		// loopback is known before it comes.
+		c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), `iif != "lo" ct state new,related ct status confirmed`, begins, open)
+	}
+	for _, bits := range r.hand[holders(p, f)] {
+		c.add(p.Name+": a lease given by hand", where, match, begins, keyOf(bits, f), "@"+r.versions.given(p, f, bits), open)
+	}
+	set := r.versions.lease(p, f)
+	lease := fmt.Sprintf("%s @%s", key(p, f), set)
+	switch {
+	case p.Once:
+		if proto == protocol.TCP {
+			c.add(p.Name+": the SYN that used the lease, again", where, saddr(f), "@"+usedSet(p, f), begins, unanswered, open)
+		}
+		use := fmt.Sprintf("update @%s { %s%s }", usedSet(p, f), saddr(f), timeout(backend.HandshakeTime))
+		c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(set, key(p, f)), use, open)
+	case p.Renew && p.Lease > 0:
+		c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", set, key(p, f), timeout(p.Lease)), open)
+	default:
+		c.add(p.Name+": a lease", where, match, begins, lease, open)
+	}
+}
+
+// takeOnce lets one of the packets go on that find a lease of `once` in the same moment,
+// on several processors: a deletion does not say whether there was something to delete.
+// The moment is short, as a lease given by hand may follow at once; a knock ends it.
+func takeOnce(p *protocol.Profile, f protocol.Family) string {
+	return fmt.Sprintf("add @%s { %s%s limit rate 100/second burst 1 packets }", takenSet(p, f), key(p, f), timeout(time.Second))
+}
+
+// openPrefix begins the names of the chains with a profile's extra rules.
+const openPrefix = "open-"
+
+// open lets a connection in, or on to the next gate: own says that the profile's own rules are
+// asked first. Of a gate before destination NAT they are there.
+func (r *renderer) open(prefix string, p *protocol.Profile, own bool, verdict string) {
+	c := r.chain(prefix + p.Name)
+	if own {
+		for _, body := range p.Opened.NFTables {
+			c.add("", body)
+		}
+	}
+	c.add(p.Name+": open", verdict)
+}
+
+// backs fills the map of the knocks that give a lease back, and the chain for what
+// is neither a first knock nor ends a position.
+func (r *renderer) backs() {
+	other := r.chain("other")
+	var elements []string
+	for _, p := range r.profiles() {
+		if p.Close == nil {
+			continue
+		}
+		name := fmt.Sprintf("back-%s-%d", p.Close.Proto, p.Close.Port)
+		if r.byName[name] == nil && p.Close.Proto != protocol.ICMP {
+			elements = append(elements, portKey(*p.Close)+" : jump "+name)
+		}
+		c := r.chain(name)
+		for _, f := range r.gated([]*protocol.Profile{p}) {
+			c.add(p.Name+": lease given back", where(p, f), remove(r.versions.lease(p, f), key(p, f)))
+			if slices.Contains(r.hand[holders(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too
+				c.add(p.Name+": lease given back", where(p, f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
+			}
+			if p.Close.Proto == protocol.ICMP {
+				other.add("gives a lease back", echo(f), "jump "+c.name)
+			}
+		}
+	}
+	if len(elements) > 0 {
+		r.verdicts("backs", byPort, elements)
+		other.add("gives a lease back?", byPort, "vmap @backs")
+	}
+	other.add("", "goto gate")
+}
+
+// cut ends an established connection whose lease is over.
+func (r *renderer) cut(s gateSegment) string {
+	c := r.chain("cut-" + s.name())
+	if len(c.rules) > 0 {
+		return c.name
+	}
+	for p, f := range r.gated(s.Uses) {
+		c.add(p.Name+": the lease goes on", where(p, f), key(p, f), "@"+r.versions.lease(p, f), "return")
+		for _, bits := range r.hand[holders(p, f)] {
+			c.add(p.Name+": the lease goes on", where(p, f), keyOf(bits, f), "@"+r.versions.given(p, f, bits), "return")
+		}
+	}
+	verdict := "drop"
+	if s.proto == protocol.TCP {
+		// The client learns at once that its connection has ended, and its own reset
+		// has to reach the server, or only one side would end.
+		verdict = reject(s.proto)
+		c.add("", "tcp flags & rst != 0 return")
+	}
+	for p, f := range r.gated(s.Uses) {
+		c.add(p.Name+": cut", where(p, f), "meta nfproto", f.String(), verdict)
+	}
+	return c.name
+}
+
+// gated yields profiles with the families in which they have a gate.
+func (r *renderer) gated(profiles []*protocol.Profile) iter.Seq2[*protocol.Profile, protocol.Family] {
+	return func(yield func(*protocol.Profile, protocol.Family) bool) {
+		for _, p := range profiles {
+			for _, f := range r.families {
+				if p.In(f) && !yield(p, f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// where matches where a profile's packets come in.
+func where(p *protocol.Profile, f protocol.Family) string { return scope(p.ScopeIn(f), f) }
+
+func (r *renderer) any(which func(*protocol.Profile) bool) bool {
+	return slices.ContainsFunc(r.profiles(), which)
+}

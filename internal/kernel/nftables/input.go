@@ -1,0 +1,253 @@
+package nftables
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// byPort is the key of the maps that are asked for a packet's protocol and port.
+const byPort = "meta l4proto . th dport"
+
+// scratch is the register that holds a source's state while it is part of a key:
+// see the package's documentation.
+const scratch = "meta priority"
+
+// sets makes the sets and maps that packets fill.
+func (r *renderer) sets() {
+	for _, f := range r.families {
+		r.dynamic(positionPrefix+digit(f), saddr(f)+" : "+scratch, positionsSize)
+		if r.want.Policy.Ban != nil {
+			r.dynamic(bannedPrefix+digit(f), saddr(f), 0)
+			for i := range r.want.Policy.Ban.After - 1 {
+				r.dynamic(fallSet(f, i+1), saddr(f), 0)
+			}
+		}
+		for _, p := range r.want.Of(f).Profiles {
+			r.dynamic(r.versions.lease(p, f), saddr(f), 0)
+			for _, bits := range r.hand[holders(p, f)] {
+				r.dynamic(r.versions.given(p, f, bits), saddr(f), 0)
+			}
+			if p.Once {
+				r.dynamic(takenSet(p, f), saddr(f), 0)
+				r.dynamic(usedSet(p, f), saddr(f), 0)
+			}
+			if p.Once && early(p) {
+				r.dynamic(passedSet(p, f), saddr(f), 0)
+			}
+		}
+	}
+}
+
+// events tells events from other packets (DESIGN 4.1).
+func (r *renderer) events() {
+	c := r.chain("input")
+	// Before the host's own filter chains, which may drop what is a knock to us, and behind
+	// conntrack and destination NAT.
+	c.head = []string{"type filter hook input priority filter - 10; policy accept;"}
+	if r.any(cuts) {
+		c.noEvents(rule{"goto cut", "established: only a gate with cut looks"})
+	} else {
+		c.noEvents(rule{"return", "established: no event"})
+	}
+	c.add("not a SYN: no event", notSYN+" goto gate")
+	c.add("the same SYN again: no event", "meta l4proto tcp", unanswered, "goto gate")
+	// A SYN to many is nothing that TCP knows, and the look-up costs something.
+	c.add("broadcast or multicast: no event", "meta l4proto != tcp fib daddr type != local goto gate")
+	for _, f := range r.families {
+		if r.want.Policy.Ban != nil {
+			c.add("banned: no event, and shut out", saddr(f), "@banned"+digit(f), "goto gate")
+		}
+	}
+	for _, f := range r.families {
+		c.add("", "meta nfproto", f.String(), "goto event"+digit(f))
+	}
+}
+
+// event asks for the position of a source, and what may come next there.
+func (r *renderer) event(f protocol.Family) {
+	a := r.want.Of(f)
+	c := r.chain("event" + digit(f))
+	look := fmt.Sprintf("%s set %s map @position%s goto moving%s", scratch, saddr(f), digit(f), digit(f))
+	if r.want.Policy.Strict {
+		c.add("in a position: what may come next?", "meta l4proto tcp", look)
+		c.add("in a position: what may come next?", "meta l4proto udp", look)
+		c.add("in a position: what may come next?", echo(f), look)
+	} else {
+		r.countedOnly(c, a, look)
+	}
+	c.add("", "goto first"+digit(f))
+
+	m := r.chain("moving" + digit(f))
+	m.add("the next knock, or the same again", scratch+" . "+byPort, "vmap @edges"+digit(f))
+	m.add("the same for a ping", echo(f), scratch, "vmap @pings"+digit(f))
+	r.resets(a, m)
+	m.add("anything else", "goto over")
+	r.edges(a)
+
+	s := r.chain("first" + digit(f))
+	s.add("a first knock?", byPort, "vmap @starts"+digit(f))
+	r.starts(a, s)
+	s.add("", "goto other")
+}
+
+// resets report that a source falls from its position, which is in the scratch
+// register still.
+func (r *renderer) resets(a *protocol.Automaton, c *thing) {
+	var elements []string
+	for _, i := range stays(a) {
+		u := a.States[i].Users[0]
+		fell := r.chain("fell-" + stateLabel(a, i))
+		if len(fell.rules) == 0 {
+			fell.add("", report(backend.EventReset, u.Profile.Name, u.Step))
+		}
+		elements = append(elements, fmt.Sprintf("%s : jump %s", r.number(a, i), fell.name))
+	}
+	r.verdicts("resets"+digit(a.Family), scratch, elements)
+	c.add("report it", seldom, scratch, "vmap @resets"+digit(a.Family))
+}
+
+// countedOnly lets only the knocks of some sequence count (setting strict = false).
+func (r *renderer) countedOnly(c *thing, a *protocol.Automaton, look string) {
+	var anywhere []string
+	f := a.Family
+	for _, l := range a.Alphabet() {
+		where := scope(l.Scope, f)
+		switch {
+		case l.Knock.Proto == protocol.ICMP:
+			c.add("in a position, and a knock", where, echo(f), look)
+		case where == "":
+			anywhere = append(anywhere, portKey(l.Knock))
+		default:
+			c.add("in a position, and a knock", where, fmt.Sprintf("%s dport %d", l.Knock.Proto, l.Knock.Port), look)
+		}
+	}
+	r.others = append(r.others, &thing{kind: setKind, name: "knocks" + digit(f), head: []string{"typeof " + byPort}, elements: anywhere})
+	c.add("in a position, and a knock", byPort, "@knocks"+digit(f), look)
+}
+
+func portKey(k protocol.Knock) string { return fmt.Sprintf("%s . %d", k.Proto, k.Port) }
+
+// edges fills the maps of what a source in a position may do next.
+func (r *renderer) edges(a *protocol.Automaton) {
+	var edges, pings []string
+	for _, i := range stays(a) {
+		s := &a.States[i]
+		n := r.number(a, i)
+		add := func(k protocol.Knock, chain string) {
+			if k.Proto == protocol.ICMP {
+				pings = append(pings, fmt.Sprintf("%s : goto %s", n, chain))
+			} else {
+				edges = append(edges, fmt.Sprintf("%s . %s : goto %s", n, portKey(k), chain))
+			}
+		}
+		for _, e := range slices.Concat(s.Edges, s.Suffix) {
+			add(e.Knock, r.scoped(a, e.To, "to-", inChain(a, e.To), "over"))
+		}
+		add(s.Last(), r.scoped(a, i, "again-", stayChain(a, i), "over"))
+	}
+	r.verdicts("edges"+digit(a.Family), scratch+" . "+byPort, edges)
+	r.verdicts("pings"+digit(a.Family), scratch, pings)
+}
+
+// starts fills the map of first knocks; a ping has a rule of its own.
+func (r *renderer) starts(a *protocol.Automaton, c *thing) {
+	var starts []string
+	for _, e := range a.Starts() {
+		chain := r.scoped(a, e.To, "first-", inChain(a, e.To), "other")
+		if e.Knock.Proto == protocol.ICMP {
+			c.add("a first knock: "+name(a, e.To), echo(a.Family), "goto "+chain)
+		} else {
+			starts = append(starts, portKey(e.Knock)+" : goto "+chain)
+		}
+	}
+	r.verdicts("starts"+digit(a.Family), byPort, starts)
+}
+
+// scoped returns the chain to go to for state i: right where it is entered
+// anywhere, else one that asks where the packet came in, and otherwise goes on.
+func (r *renderer) scoped(a *protocol.Automaton, i int, prefix, chain, otherwise string) string {
+	where := scope(a.States[i].Scope, a.Family)
+	if where == "" {
+		return chain
+	}
+	c := r.chain(prefix + stateLabel(a, i) + "." + digit(a.Family))
+	if len(c.rules) == 0 {
+		c.add(name(a, i)+": only here", where, "goto "+chain)
+		c.add("", "goto "+otherwise)
+	}
+	return c.name
+}
+
+// over takes a source back to no position: the event is none of its edges. It may
+// still be a first knock, or go to a gate.
+func (r *renderer) over() {
+	c := r.chain("over")
+	for _, f := range r.families {
+		c.add("start over", fmt.Sprintf("delete @position%s { %s : none }", digit(f), saddr(f)))
+	}
+	c.add("", scratch+" set none")
+	for _, f := range r.families {
+		if r.want.Policy.Ban == nil {
+			c.add("", "meta nfproto", f.String(), "goto first"+digit(f))
+		} else {
+			r.startOver(c, r.want.Of(f))
+		}
+	}
+	if r.want.Policy.Ban != nil {
+		c.add("", "goto fall")
+		r.fall()
+	}
+}
+
+// startOver asks a source that has left its position for a first knock. One that came in
+// elsewhere than it should is a fall too, so what is asked for that is not left to the map
+// of first knocks, behind which strangers go on.
+func (r *renderer) startOver(c *thing, a *protocol.Automaton) {
+	f := a.Family
+	for _, e := range a.Starts() {
+		match, where := fmt.Sprintf("meta nfproto %s %s dport %d", f, e.Knock.Proto, e.Knock.Port), scope(a.States[e.To].Scope, f)
+		if e.Knock.Proto == protocol.ICMP {
+			match = echo(f)
+		} else if where == "" {
+			continue
+		}
+		c.add("a first knock: "+name(a, e.To), match, where, "goto "+inChain(a, e.To))
+		if where != "" {
+			c.add(name(a, e.To)+": only here", match, "goto fall")
+		}
+	}
+	c.add("a first knock?", "meta nfproto", f.String(), byPort, "vmap @starts"+digit(f))
+}
+
+// fallSet is one of the sets that each hold one fall of a source.
+func fallSet(f protocol.Family, i int) string { return fmt.Sprintf("%s%s.%d", fallPrefix, digit(f), i) }
+
+// fall counts a fall to the root (DESIGN 4.3). Each fall takes the first set that
+// does not hold the source, and leaves it after the ban's time; the fall that
+// finds it in all is one too many. So falls are counted over exactly that time.
+// Sets that others have filled count nothing.
+func (r *renderer) fall() {
+	ban := r.want.Policy.Ban
+	c := r.chain("fall")
+	b := r.chain("ban")
+	b.add("", seldom, report(backend.EventBan, "", 0))
+	for _, f := range r.families {
+		var all []string
+		for i := range ban.After - 1 {
+			set := fallSet(f, i+1)
+			all = append(all, saddr(f)+" @"+set)
+			c.add(fmt.Sprintf("fall %d", i+1), fmt.Sprintf("%s != @%s add @%s { %s%s } goto other", saddr(f), set, set, saddr(f), timeout(ban.For)))
+			b.add("count anew after the ban", remove(set, saddr(f)))
+		}
+		c.add(fmt.Sprintf("fall %d: ban", ban.After), "meta nfproto", f.String(), strings.Join(all, " "), "goto ban")
+	}
+	c.add("", "goto other")
+	for _, f := range r.families {
+		b.add("banned from now on", fmt.Sprintf("update @banned%s { %s%s }", digit(f), saddr(f), timeout(ban.For)))
+	}
+	b.add("", "goto gate")
+}

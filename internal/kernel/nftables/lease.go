@@ -1,0 +1,203 @@
+package nftables
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// rewriteLeases returns the commands that are needed because a profile's lease has changed: a
+// running lease gets the new length, counted from when it was granted. One that was given by hand
+// for a time of its own has another length, and keeps it. So does one of `once`: used up in the
+// moment of the commit, it would come back.
+func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
+	for _, f := range protocol.Families() {
+		for _, p := range want.Of(f).Profiles {
+			old, name := r.about.profile(p.Name), v.lease(p, f)
+			s := r.table.sets[name]
+			if s == nil || old == nil || p.Lease == old.Lease || p.Once {
+				continue
+			}
+			for _, e := range s.elements {
+				if e.Timeout != old.Lease {
+					continue
+				}
+				// To delete what is not there is refused, and an element may end meanwhile.
+				addr := e.Address.String()
+				all = append(all, elementCommand("add", name, addr), elementCommand("delete", name, addr))
+				left := p.Lease // when a lease without end was granted is not known: it begins now
+				if old.Lease > 0 && p.Lease > 0 {
+					left -= old.Lease - e.Expires
+				}
+				if left > 0 || p.Lease == 0 {
+					all = append(all, elementCommand("add", name, addr+times(p.Lease, left)))
+				}
+			}
+		}
+	}
+	return all
+}
+
+// versions returns those of the wanted profiles: the ones that are there, and for profiles
+// whose leases do not stay one that nothing in the kernel has.
+func (r *reading) versions(want backend.Want) versions {
+	v, taken := versions{}, map[setName]bool{}
+	for _, s := range r.table.sets {
+		taken[setName{holders: s.is.holders, version: s.is.version}] = true
+	}
+	for _, f := range protocol.Families() {
+		stay := backend.Staying(r.about.profiles, want.Of(f))
+		for _, p := range want.Of(f).Profiles {
+			key := holders(p, f)
+			if v[key] = r.about.versions[key]; stay[p.Name] {
+				continue
+			}
+			for v[key] = 1; taken[setName{holders: key, version: v[key]}]; v[key]++ {
+			}
+		}
+	}
+	return v
+}
+
+// carried returns the elements of leases that another backend has granted, and the sets
+// that those need which are for a prefix, or have more left than the profile's own time.
+func carried(want backend.Want, v versions) (lines []string, given map[string]bool) {
+	given = map[string]bool{}
+	for _, s := range want.Carried {
+		f := protocol.FamilyOf(s.Address.Addr())
+		for _, p := range want.Of(f).Profiles {
+			if p.Name != s.Profile || s.State != backend.Open || s.Address.Bits() > p.Prefix(f) {
+				continue
+			}
+			set, lasting := v.lease(p, f), ""
+			if !s.Unlimited {
+				left := max(s.Left.Truncate(time.Millisecond), time.Millisecond)
+				lasting = times(max(p.Lease, left), left)
+			}
+			bits := s.Address.Bits()
+			if bits != p.Prefix(f) || !s.Unlimited && s.Left > p.Lease && p.Lease > 0 && !p.Once {
+				set = v.given(p, f, bits)
+				given[set] = true
+			}
+			lines = append(lines, elementCommand("add", set, s.Address.Addr().String()+lasting))
+		}
+	}
+	return lines, given
+}
+
+// Change gives leases and ends leases, bans and falls.
+//
+// A lease for a time of its own, or for a wider prefix than the profile's, is in a set of
+// its own: the next knock would change its end. Where there is no such set yet, the rules
+// that ask for leases of the profile are changed too.
+// Errors: [backend.ErrNotInstalled].
+func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
+	gone, come, missing := map[string][]string{}, map[string][]string{}, map[string]bool{} // by set
+	for _, s := range end {
+		for _, set := range r.setsOf(s) {
+			gone[set] = append(gone[set], s.Address.Addr().String())
+		}
+	}
+	for _, s := range give {
+		p := r.about.profile(s.Profile)
+		if p == nil {
+			return nil, fmt.Errorf("profile %s: %w", s.Profile, cmp.Or(r.unread, backend.ErrNotInstalled))
+		}
+		f, addr := protocol.FamilyOf(s.Address.Addr()), s.Address.Addr().String()
+		own, byHand := r.about.versions.lease(p, f), r.about.versions.given(p, f, s.Address.Bits())
+		lasts, wider := s.Left, s.Address.Bits() < p.Prefix(f)
+		switch {
+		case s.Unlimited:
+			lasts = 0
+		case lasts == 0:
+			lasts = p.Lease
+		}
+		set := own
+		if wider || lasts != p.Lease && !p.Once {
+			set = byHand
+		}
+		for _, had := range []string{own, byHand} {
+			if r.table.sets[had] != nil && (had == byHand || !wider) {
+				gone[had] = append(gone[had], addr)
+			}
+		}
+		come[set] = append(come[set], addr+timeout(lasts))
+		if set == byHand && r.table.sets[set] == nil {
+			missing[set] = true
+		}
+	}
+	pl := &plan{generation: r.table.generation}
+	pl.again = func(r *reading) (backend.Plan, error) {
+		same := *pl
+		same.generation = r.table.generation
+		return &same, nil
+	}
+	if len(missing) > 0 {
+		if err := r.addSets(pl, missing); err != nil {
+			return nil, err
+		}
+	}
+	for _, set := range slices.Sorted(maps.Keys(gone)) { // added first: they may not be there
+		addrs := slices.Compact(slices.Sorted(slices.Values(gone[set])))
+		pl.main += lines([]string{elementCommand("add", set, addrs...), elementCommand("delete", set, addrs...)})
+	}
+	for _, set := range slices.Sorted(maps.Keys(come)) {
+		pl.main += lines([]string{elementCommand("add", set, come[set]...)})
+	}
+	return pl, nil
+}
+
+// setsOf returns the sets that hold what is to end, or may.
+func (r *reading) setsOf(s backend.Source) (sets []string) {
+	f := digit(protocol.FamilyOf(s.Address.Addr()))
+	for name, set := range r.table.sets {
+		ends := set.is.holders == f && (set.is.what == bannedPrefix || set.is.what == fallPrefix)
+		if s.State == backend.Open {
+			ends = set.is.leases() && set.is.holders == f+"-"+s.Profile && set.is.bits == s.Address.Bits()
+		}
+		if ends {
+			sets = append(sets, name)
+		}
+	}
+	return sets
+}
+
+// addSets plans sets of leases given by hand that are not there yet, and the chains that
+// ask them. All other rules stay as they are, with their marks in the seal: what of them has
+// drifted still has.
+func (r *reading) addSets(p *plan, missing map[string]bool) error {
+	want, err := backend.Compile(r.about.profiles, r.about.policy)
+	if err != nil {
+		return err
+	}
+	in := r.about.with(want)
+	before := render(in)
+	in.given = maps.Clone(in.given)
+	maps.Copy(in.given, missing)
+	after, had := render(in), before.byName()
+	p.main = removal(sealChain)
+	var changed ruleset
+	for _, x := range after {
+		if old := had[x.String()]; old != nil && old.equal(x) {
+			continue
+		}
+		changed = append(changed, x)
+		if x.kind == chainKind {
+			p.main += lines([]string{thingCommand("add", chainKind, x.name), thingCommand("flush", chainKind, x.name)})
+			p.sealed.chains = append(p.sealed.chains, x.name)
+		}
+	}
+	p.main += changed.text()
+	if marks := parseSeal(r.table, before); marks != nil {
+		p.seal = func(t *table) string {
+			maps.Copy(marks, t.sealed(changed))
+			return marks.text(after)
+		}
+	}
+	return nil
+}

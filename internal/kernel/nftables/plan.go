@@ -1,0 +1,184 @@
+package nftables
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
+)
+
+// plan is what a commit does: texts for nft in their order, of which those before and behind
+// shut ports while their gates change, where that has to be. It is pure.
+type plan struct {
+	before       []string
+	main, behind string
+
+	generation uint32       // of the reading that it is made from
+	marks      seal         // of what that knows to be in the kernel
+	needs      backend.Want // what the kernel has to be able to do
+
+	// seal returns the text that seals the rules once the kernel has them, "" where they cannot be. It is
+	// given a reading of what sealed says. nil: the plan changes elements only, or leaves no rules.
+	seal   func(t *table) string
+	sealed extent
+
+	again func(r *reading) (backend.Plan, error) // makes the plan from another reading
+}
+
+// Texts returns what nft is fed with, but for the seal.
+func (p *plan) Texts() []backend.Text {
+	var texts []backend.Text
+	for _, text := range append(slices.Clone(p.before), p.main, p.behind) {
+		if text != "" {
+			texts = append(texts, backend.Text{Family: protocol.Both, Tool: command, Text: text})
+		}
+	}
+	return texts
+}
+
+// Plan makes want what is installed.
+func (r *reading) Plan(want backend.Want) (backend.Plan, error) {
+	v := r.versions(want)
+	leases, given := carried(want, v)
+	maps.Copy(given, r.held())
+	p := r.replace(input{want, r.about.known, r.about.next, given, v}, leases)
+	p.again = func(r *reading) (backend.Plan, error) { return r.Plan(want) }
+	return p, nil
+}
+
+// replace plans a table in the place of the one that is there, and more commands for elements.
+func (r *reading) replace(in input, more []string) *plan {
+	rules := render(in)
+	p := &plan{generation: r.table.generation, marks: r.marks, needs: in.want, sealed: extent{rules: true}}
+	p.before, p.main, p.behind = r.table.transactions(r.known, rules)
+	if p.main != "" && len(rules) > 0 {
+		p.seal = func(t *table) string { return t.sealed(rules).text(rules) }
+	}
+	p.main += lines(append(r.rewriteLeases(in.want, in.versions), more...))
+	return p
+}
+
+// held returns the sets of leases given by hand that hold anybody.
+func (r *reading) held() map[string]bool {
+	some := map[string]bool{}
+	for name := range r.about.given {
+		if len(r.table.sets[name].elements) > 0 {
+			some[name] = true
+		}
+	}
+	return some
+}
+
+// elementCommand is a command for elements of a set.
+func elementCommand(verb, set string, elements ...string) string {
+	return fmt.Sprintf("%s element inet %s %s { %s }", verb, TableName, set, strings.Join(elements, ", "))
+}
+
+func lines(all []string) string {
+	if len(all) == 0 {
+		return ""
+	}
+	return strings.Join(all, "\n") + "\n"
+}
+
+// saved is what can be put back: the record, and who holds what. Positions stay in the
+// kernel as long as any profile of their family does.
+type saved struct {
+	Profiles []string // in their canonical form
+	Settings settings
+	Known    map[string]number
+	Versions versions
+	Elements map[string][]element // of sets of leases, bans and falls
+}
+
+// Save returns what is installed, and who holds what, as one line of JSON.
+// Errors: why the record cannot be read.
+func (r *reading) Save() (string, error) {
+	if r.unread != nil {
+		return "", fmt.Errorf("what is installed could not be put back: %w", r.unread)
+	}
+	s := saved{Settings: settings{backend.RecordPolicy(r.about.policy), r.about.next}, Known: r.about.known, Versions: r.about.versions, Elements: map[string][]element{}}
+	for _, p := range r.about.profiles {
+		s.Profiles = append(s.Profiles, format.Canonical(p))
+	}
+	for name, set := range r.table.sets {
+		if len(set.elements) > 0 {
+			s.Elements[name] = set.elements
+		}
+	}
+	return backend.JSON(s), nil
+}
+
+// PutBack makes the profiles and settings of an earlier Save what is installed, by a
+// commit like any other: gates that both have stay shut meanwhile, positions and leases
+// are kept. Leases that came to an end with a profile that was taken away since, or with
+// a shorter lease, come back as they were then.
+func (r *reading) PutBack(text string) (backend.Plan, error) {
+	var then saved
+	if err := json.Unmarshal([]byte(text), &then); err != nil {
+		return nil, fmt.Errorf("what was saved: %w", err)
+	}
+	var profiles []*protocol.Profile
+	for _, line := range then.Profiles {
+		p, err := format.ParseCanonical(line)
+		if err != nil {
+			return nil, fmt.Errorf("what was saved: %w", err)
+		}
+		profiles = append(profiles, p)
+	}
+	want, err := backend.Compile(profiles, then.Settings.Policy())
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]number{} // no number has meant two positions
+	maps.Copy(known, then.Known)
+	maps.Copy(known, r.about.known)
+	v := r.versions(want)
+	byHand := r.held()
+	for name := range then.Elements {
+		if parseSetName(name).what == given {
+			byHand[v.rename(name)] = true
+		}
+	}
+	p := r.replace(input{want, known, max(then.Settings.Next, r.about.next), byHand, v}, r.ended(then, profiles, v))
+	p.again = func(r *reading) (backend.Plan, error) { return r.PutBack(text) }
+	return p, nil
+}
+
+// ended returns the commands that bring back the saved elements that are not there any more:
+// of sets that have gone, and of leases whose time was changed, or that were none of the
+// profile meanwhile.
+func (r *reading) ended(then saved, profiles []*protocol.Profile, v versions) []string {
+	changed := map[string]bool{}
+	for _, p := range profiles {
+		now := r.about.profile(p.Name)
+		if (now == nil || now.Lease != p.Lease) && !p.Once { // what was used up stays so
+			changed[then.Versions.lease(p, protocol.IPv4)], changed[then.Versions.lease(p, protocol.IPv6)] = true, true
+		}
+	}
+	var all []string
+	for _, set := range slices.Sorted(maps.Keys(then.Elements)) {
+		name := v.rename(set)
+		still := map[string]bool{}
+		if is := r.table.sets[name]; is != nil {
+			if name == set && !changed[set] {
+				continue
+			}
+			for _, e := range is.elements {
+				still[e.Address.String()] = true
+			}
+		}
+		for _, e := range then.Elements[set] {
+			if addr := e.Address.String(); !still[addr] && (e.Timeout == 0 || e.Expires >= time.Second) { // else about to end
+				all = append(all, elementCommand("add", name, addr+times(e.Timeout, e.Expires)))
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,100 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/tool"
+	"knockkit/protocol"
+)
+
+// command is how a text is committed.
+const command = "nft -f -"
+
+// feed commits a text, if there is one, or does what else the flags say. nft keeps the files in hold open.
+func feed(ctx context.Context, text string, hold []*os.File, flags ...string) error {
+	if text == "" {
+		return nil
+	}
+	_, err := tool.Tool{Name: "nft", Package: "nftables", Hold: hold, Said: said}.Run(ctx, text, append(flags, "-f", "-")...)
+	return err
+}
+
+// place is how nft names the place of an error: "/dev/stdin:12:3-9: Error: …".
+var place = regexp.MustCompile(`(?m)^\S*?:(\d+):\d+(?:-\d+)?: Error: (.*)$`)
+
+// said finds the first error that nft names a place for.
+func said(stderr string) (what string, line int) {
+	m := place.FindStringSubmatch(stderr)
+	if m == nil {
+		return stderr, 0
+	}
+	line, _ = strconv.Atoi(m[1])                                  // digits; none too large is a line
+	if strings.HasSuffix(m[2], "Too many open files in system") { // ENFILE, of the kernel
+		return "the set is full, and takes no new address until the time of another is over", line
+	}
+	return m[2], line
+}
+
+// need is something that the table uses: in words, and as a table that uses nothing else.
+type need struct{ what, text string }
+
+// needs are asked for one by one when the whole of them does not work. The
+// versions are those in which the kernel and nft first had it, from their own
+// change logs.
+var needs = [...]need{
+	{"tables of family inet (Linux 3.14)", "chain c { type filter hook input priority -10; };"},
+	{"conntrack matches (nf_conntrack, nft_ct)", "chain c { ct state established ct status assured return; };"},
+	{"routing look-ups (nft_fib_inet, Linux 4.10)", "chain c { fib daddr type != local return; };"},
+	{"rejecting in family inet (nft_reject_inet)", "chain c { reject with icmpx type port-unreachable; };"},
+	{"named limits (Linux 4.14 and nft 0.8)", "limit l { rate 9/second burst 9 packets; }; chain c { limit name \"l\" return; };"},
+	{"sets with time-outs that packets fill and empty (Linux 5.3 and nft 0.9.1)", "set s { type ipv4_addr; size 9; flags dynamic,timeout; }; chain c { update @s { ip saddr timeout 1s } delete @s { ip saddr }; };"},
+	{"typeof and keys of several fields (Linux 5.6 and nft 0.9.4)", "map m { typeof meta priority . meta l4proto . th dport : verdict; }; chain c { meta priority . meta l4proto . th dport vmap @m; };"},
+	{"maps that packets fill (Linux 5.3 and nft 0.9.4)", "map m { typeof ip saddr : meta priority; size 9; flags dynamic,timeout; }; chain c { delete @m { ip saddr : none } update @m { ip saddr timeout 1s : 0:2 }; meta priority set ip saddr map @m; };"},
+}
+
+// rejectEarly is needed by profiles whose gate before destination NAT answers.
+var rejectEarly = need{"rejecting before routing (Linux 5.9)",
+	"chain c { type filter hook prerouting priority mangle; reject with icmpx type port-unreachable; };"}
+
+// capable returns an error in words when the kernel or nft lacks something that
+// the table needs. Nothing is changed: nft only checks the texts.
+func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
+	needs := needs[:]
+	answers := func(p *protocol.Profile) bool { return early(p) && (p.Closed == protocol.ClosedReject || p.Cut) }
+	if slices.ContainsFunc(slices.Concat(want.Of(protocol.IPv4).Profiles, want.Of(protocol.IPv6).Profiles), answers) {
+		needs = append(needs, rejectEarly)
+	}
+	texts := make([]string, len(needs))
+	for i, n := range needs {
+		texts[i] = fmt.Sprintf("table inet knockd_probe%d { %s }\n", i, n.text)
+	}
+	check := func(text string) (refused bool, err error) {
+		err = feed(ctx, text, hold, "-c")
+		return errors.As(err, new(*backend.ToolError)), err
+	}
+	if refused, err := check(strings.Join(texts, "")); !refused {
+		return err
+	}
+	var lacking []string
+	for i, n := range needs {
+		switch refused, err := check(texts[i]); {
+		case refused:
+			lacking = append(lacking, n.what)
+		case err != nil:
+			return err
+		}
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	return backend.Unsupported("this kernel or its nft lacks: %s; use a newer kernel and nftables package, or backend = \"iptables\"",
+		strings.Join(lacking, "; "))
+}

@@ -1,0 +1,166 @@
+package format
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"knockkit/internal/say"
+	"knockkit/internal/tomldoc"
+)
+
+// Severity says whether a file can be used in spite of a diagnostic.
+type Severity uint8
+
+// The severities.
+const (
+	SeverityError Severity = iota
+	SeverityWarning
+)
+
+// String returns "error" or "warning".
+func (s Severity) String() string {
+	if s == SeverityWarning {
+		return "warning"
+	}
+	return "error"
+}
+
+// Diagnostic is one thing that a person should change in a file, and where.
+type Diagnostic struct {
+	Severity Severity
+	File     string // as it was given
+	Line     int    // from 1; 0 for the file as a whole, which has no Column, Width and Text either
+	Column   int    // from 1, in characters
+	Width    int    // characters that the complaint is about, at least 1
+	Text     string // the line, safe to print: see say.Plain
+	Message  string // lower case, no full stop
+	Hint     string // what to do about it; may be empty
+}
+
+// Diagnostics is all that is wrong with a file, in its order. Warnings alone are
+// no error: use [Diagnostics.Err] to return it as one.
+type Diagnostics []Diagnostic
+
+// maxDiagnostics is as many as anybody reads of one file.
+const maxDiagnostics = 100
+
+// Diagnose turns the problems of a TOML file into diagnostics. More than a
+// hundred are summed up in the last.
+func Diagnose(file string, doc *tomldoc.Document) Diagnostics {
+	var ds Diagnostics
+	visible := map[int]string{} // line → its text, so that a long line is cleaned once
+	problems := doc.Problems()
+	for i, p := range problems {
+		if i == maxDiagnostics {
+			return append(ds, Diagnostic{File: file, Severity: worst(problems[i:]), Message: fmt.Sprintf("%d more problems are not shown", len(problems)-i)})
+		}
+		d := Diagnostic{File: file, Message: say.Plain(p.Message), Hint: say.Plain(p.Hint)}
+		if p.Warning {
+			d.Severity = SeverityWarning
+		}
+		line, column, width, text := doc.Locate(p.At)
+		if _, seen := visible[line]; !seen {
+			visible[line] = say.Plain(text)
+		}
+		d.Line, d.Column, d.Width, d.Text = line, column, width, visible[line]
+		ds = append(ds, d)
+	}
+	return ds
+}
+
+func worst(problems []tomldoc.Problem) Severity {
+	if slices.ContainsFunc(problems, func(p tomldoc.Problem) bool { return !p.Warning }) {
+		return SeverityError
+	}
+	return SeverityWarning
+}
+
+// HasErrors reports whether any of them is more than a warning.
+func (ds Diagnostics) HasErrors() bool { return len(ds.Errors()) > 0 }
+
+// Errors returns those for which the file cannot be used.
+func (ds Diagnostics) Errors() Diagnostics { return ds.only(SeverityError) }
+
+// Warnings returns those that leave the file usable.
+func (ds Diagnostics) Warnings() Diagnostics { return ds.only(SeverityWarning) }
+
+func (ds Diagnostics) only(s Severity) Diagnostics {
+	return slices.DeleteFunc(slices.Clone(ds), func(d Diagnostic) bool { return d.Severity != s })
+}
+
+// Err returns the errors among them as one error, nil when there is none.
+func (ds Diagnostics) Err() error {
+	if errs := ds.Errors(); len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+// Error renders all of them, with carets, as [Diagnostics.Write] does.
+func (ds Diagnostics) Error() string {
+	var b strings.Builder
+	_ = ds.Write(&b) // a Builder takes everything
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// maxLineColumns is how much of a long line is shown around the caret.
+const maxLineColumns = 100
+
+// Write renders the diagnostics for a terminal of any width, each as
+//
+//	mysql.toml:4:22: error: no service is called "ehco" for tcp
+//	  4 | sequence = ["icmp", "ehco/tcp"]
+//	    |                      ^^^^
+//	  hint: did you mean "echo/tcp"?
+func (ds Diagnostics) Write(w io.Writer) error {
+	for _, d := range ds {
+		if _, err := io.WriteString(w, d.String()+"\n"); err != nil {
+			return fmt.Errorf("write diagnostics: %w", err)
+		}
+	}
+	return nil
+}
+
+// String renders the diagnostic, in one to four lines without the last line end.
+func (d Diagnostic) String() string {
+	file := say.Plain(d.File)
+	if d.Line == 0 {
+		return d.withHint(fmt.Sprintf("%s: %s: %s", file, d.Severity, d.Message))
+	}
+	head := fmt.Sprintf("%s:%d:%d: %s: %s", file, d.Line, d.Column, d.Severity, d.Message)
+	before, marked, after := d.window()
+	number := fmt.Sprintf("%3d", d.Line)
+	caret := strings.Repeat(" ", say.Width(before)) + strings.Repeat("^", max(1, say.Width(marked)))
+	return d.withHint(fmt.Sprintf("%s\n%s | %s\n%*s | %s", head, number, before+marked+after, len(number), "", caret))
+}
+
+func (d Diagnostic) withHint(text string) string {
+	if d.Hint == "" {
+		return text
+	}
+	return text + "\n  hint: " + d.Hint
+}
+
+// window splits the line at the complaint and cuts what is too long for a
+// terminal: the complaint's beginning is always seen.
+func (d Diagnostic) window() (before, marked, after string) {
+	line := []rune(d.Text)
+	start := min(max(d.Column-1, 0), len(line))
+	end := min(start+d.Width, len(line))
+	from, to := 0, len(line)
+	if len(line) > maxLineColumns {
+		from = max(0, min(start-maxLineColumns/3, len(line)-maxLineColumns))
+		to = min(len(line), from+maxLineColumns)
+		end = min(end, to)
+	}
+	before, marked, after = string(line[from:start]), string(line[start:end]), string(line[end:to])
+	if from > 0 {
+		before = "…" + before
+	}
+	if to < len(line) {
+		after += "…"
+	}
+	return before, marked, after
+}

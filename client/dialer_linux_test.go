@@ -16,10 +16,11 @@ import (
 	"time"
 
 	"knockkit/client"
-	"knockkit/internal/gatetest"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
+	"knockkit/protocol"
 	"knockkit/protocol/format"
+	"knockkit/server"
 )
 
 const article = `sequence = ["icmp", "echo/tcp", "8000/tcp"]
@@ -72,18 +73,32 @@ func child(t *testing.T, h *lab.Host, task string, o order) {
 	}
 }
 
-// sides returns a server behind the article's gate, and a client host.
-func sides(t *testing.T) (*gatetest.Gate, *lab.Host, *lab.Host) {
+// sides returns knockd on a host behind the article's gate, that host, and a client's.
+func sides(t *testing.T) (*server.Server, *lab.Host, *lab.Host) {
 	t.Helper()
-	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "client")
-	labtest.Join(t, server, near)
-	return gatetest.Install(t, server, "mysql", article), server, near
+	labtest.NeedRoot(t)
+	labtest.Need(t, "iptables-restore")
+	far, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "client")
+	labtest.Join(t, far, near)
+	p, problems := format.ParseProfile("mysql.toml", []byte(article))
+	b, _, err := server.OpenBackend(t.Context(), "iptables")
+	if err != nil || problems.HasErrors() {
+		t.Fatal(err, problems)
+	}
+	knockd := server.New(b, server.DefaultSettings())
+	if err := far.Do(func() error {
+		_, err := knockd.Install(t.Context(), []*protocol.Profile{p}, server.InstallOptions{})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return knockd, far, near
 }
 
 func TestTheExamplesDatabaseIsReachedThroughItsGate(t *testing.T) {
-	_, server, near := sides(t)
-	db := labtest.MariaDB(t, server)
-	child(t, near, "database", order{article, net.JoinHostPort(server.Addr4.String(), "3306"), db.User, db.Password})
+	_, host, near := sides(t)
+	db := labtest.MariaDB(t, host)
+	child(t, near, "database", order{article, net.JoinHostPort(host.Addr4.String(), "3306"), db.User, db.Password})
 }
 
 func databaseChild() error {
@@ -124,8 +139,8 @@ func databaseChild() error {
 }
 
 func TestTwoHundredDialsAtOnceAreOneKnockAndLeaveNothingBehind(t *testing.T) {
-	gate, server, near := sides(t)
-	l := labtest.Listen(t, server, "tcp", ":3306")
+	knockd, host, near := sides(t)
+	l := labtest.Listen(t, host, "tcp", ":3306")
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -135,9 +150,10 @@ func TestTwoHundredDialsAtOnceAreOneKnockAndLeaveNothingBehind(t *testing.T) {
 			defer c.Close() // when the test has ended
 		}
 	}()
-	child(t, near, "burst", order{Profile: article, Address: net.JoinHostPort(server.Addr4.String(), "3306")})
-	if n := len(gate.Sources().Sources); n != 1 {
-		t.Errorf("%d sources are known on the server, want 1", n)
+	child(t, near, "burst", order{Profile: article, Address: net.JoinHostPort(host.Addr4.String(), "3306")})
+	var st server.Status
+	if err := host.Do(func() (err error) { st, err = knockd.Status(t.Context(), nil, nil); return err }); err != nil || len(st.Sources) != 1 {
+		t.Errorf("%d sources are known on the server, want 1 (%v)", len(st.Sources), err)
 	}
 }
 

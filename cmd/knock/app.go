@@ -6,7 +6,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/completion"
 	"knockkit/internal/config"
-	"knockkit/internal/reference"
+	"knockkit/internal/docs"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 )
@@ -63,7 +63,7 @@ func newApp() *cli.App {
 			},
 			proxyCommand(),
 			forwardCommand(),
-			reference.Command("1", "knockd(8)"),
+			docs.Command("1", "knockd(8)"),
 			{
 				Name:        "list",
 				Usage:       "list the profiles",

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"knockkit/internal/gatetest"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 )
@@ -119,7 +118,7 @@ func TestDebiansKnockOpensOurServer(t *testing.T) {
 	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
 	labtest.Join(t, server, near)
 	labtest.Listen(t, server, "tcp", ":2200")
-	gatetest.Install(t, server, "classic", `sequence = ["7001/tcp", "7002/udp", "7003/tcp"]
+	installGate(t, server, "classic", `sequence = ["7001/tcp", "7002/udp", "7003/tcp"]
 open = ["2200/tcp"]
 `)
 	for _, host := range []string{server.Addr4.String(), server.Addr6.String()} {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"knockkit/internal/gatetest"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 )
@@ -43,7 +42,7 @@ func TestMariaDBsClientUsesTheForwardedPort(t *testing.T) {
 	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
 	labtest.Join(t, server, near)
 	db := labtest.MariaDB(t, server)
-	gate := gatetest.Install(t, server, "mysql", mysqlProfile)
+	gate := installGate(t, server, "mysql", mysqlProfile)
 	l := newLaptop(t, near, map[string]string{"mysql": "host = \"" + server.Addr4.String() + "\"\n" + mysqlProfile})
 	f := l.forwarding("mysql")
 	login := []string{"--no-defaults", "--host=127.0.0.1", "--user=" + db.User, "--password=" + db.Password, "--max-allowed-packet=64M"}
@@ -66,7 +65,7 @@ func TestMariaDBsClientUsesTheForwardedPort(t *testing.T) {
 		t.Errorf("after the dump was read back: %q", out)
 	}
 	// Many at once, and all after the lease was revoked.
-	gate.Revoke(near.Addr4)
+	gate.revoke(near.Addr4)
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
@@ -121,7 +120,7 @@ func TestAnOpenConnectionOutlivesALeaseThatCutsBecauseItIsRenewed(t *testing.T) 
 	labtest.Join(t, server, near)
 	echoing(t, server)
 	profile := mysqlProfile + "lease = \"2s\"\ncut = true\n"
-	gatetest.Install(t, server, "mysql", profile)
+	installGate(t, server, "mysql", profile)
 	l := newLaptop(t, near, map[string]string{"mysql": profile})
 	f := l.forwarding("mysql@"+server.Addr4.String(), "0")
 	c, err := near.Dial(t.Context(), "tcp", f.listens(t))
@@ -153,10 +152,10 @@ func (p *program) listens(t *testing.T) string {
 func TestForwardKnocksOnlyWhenSomebodyComesAndSaysWhatFails(t *testing.T) {
 	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
 	labtest.Join(t, server, near)
-	gate := gatetest.Install(t, server, "mysql", mysqlProfile)
+	gate := installGate(t, server, "mysql", mysqlProfile)
 	l := newLaptop(t, near, map[string]string{"mysql": "host = \"" + server.Addr4.String() + "\"\n" + mysqlProfile})
 	f := l.forwarding("mysql", "127.0.0.1:13306")
-	if n := len(gate.Sources().Sources); n != 0 {
+	if n := len(gate.sources().Sources); n != 0 {
 		t.Errorf("%d sources knocked before anybody came", n)
 	}
 	// Nothing listens on the server: the connection here is reset, and the reasons

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"knockkit/internal/command"
-	"knockkit/internal/gatetest"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 )
@@ -96,7 +95,7 @@ func TestAHostIsOpenedOverBothFamiliesSideBySide(t *testing.T) {
 	labtest.Join(t, server, near)
 	labtest.Need(t, "unshare", "mount")
 	labtest.Listen(t, server, "tcp", ":3306")
-	gatetest.Install(t, server, "mysql", mysqlProfile)
+	installGate(t, server, "mysql", mysqlProfile)
 	l := newLaptop(t, near, map[string]string{"mysql": "host = \"db1.example.com\"\n" + mysqlProfile})
 	named := func(addrs ...netip.Addr) (hostJSON, string) {
 		t.Helper()

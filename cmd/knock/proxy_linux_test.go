@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"knockkit/internal/gatetest"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 )
@@ -64,7 +63,7 @@ func TestSSHReachesAServerBehindAGateThroughTheProxy(t *testing.T) {
 	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
 	labtest.Join(t, server, near)
 	options := shellServer(t, server)
-	gatetest.Install(t, server, "ssh", sshProfile)
+	installGate(t, server, "ssh", sshProfile)
 	l := newLaptop(t, near, map[string]string{"ssh": sshProfile})
 	ssh := func(stdin io.Reader, words ...string) (string, error) {
 		cmd := exec.Command("ssh", append(options, append([]string{"-p", "2222"}, words...)...)...)
@@ -96,7 +95,7 @@ func TestSSHReachesAServerBehindAGateThroughTheProxy(t *testing.T) {
 func TestTheProxyPassesTheEndOfEachDirectionOn(t *testing.T) {
 	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
 	labtest.Join(t, server, near)
-	gatetest.Install(t, server, "ssh", sshProfile)
+	installGate(t, server, "ssh", sshProfile)
 	l := newLaptop(t, near, map[string]string{"ssh": "host = \"" + server.Addr4.String() + "\"\n" + sshProfile})
 	listener := labtest.Listen(t, server, "tcp", ":2222")
 	// The server ends its direction first or last; either way the other one still

@@ -12,8 +12,8 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/completion"
 	"knockkit/internal/config"
+	"knockkit/internal/docs"
 	"knockkit/internal/kernel/claim"
-	"knockkit/internal/reference"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
@@ -40,7 +40,7 @@ Exit codes: 0 done, 1 failed, 2 wrong words, profile or configuration, 4 needs a
 			runCommand(), watchCommand(),
 			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
 			grantCommand(), revokeCommand(), unbanCommand(), explainCommand(), graphCommand(), importCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
-			reference.Command("8", "knock(1)"),
+			docs.Command("8", "knock(1)"),
 		},
 	}
 	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments)...)

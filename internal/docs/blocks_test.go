@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"knockkit/internal/fence"
 )
 
 var update = flag.Bool("update", false, "write the generated documents, and the generated parts of others")
@@ -18,13 +16,13 @@ const root = "../.."
 
 // blocks returns the fenced parts of a file, in order. A language that is not
 // among the known ones fails the test: nobody would look at it.
-func blocks(t *testing.T, file string, known ...string) []fence.Block {
+func blocks(t *testing.T, file string, known ...string) []Block {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(root, file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, open := fence.Blocks(string(data))
+	all, open := Blocks(string(data))
 	if open {
 		t.Fatalf("%s: a fence is not closed", file)
 	}
@@ -37,6 +35,6 @@ func blocks(t *testing.T, file string, known ...string) []fence.Block {
 }
 
 // only returns the blocks of one language.
-func only(all []fence.Block, language string) []fence.Block {
-	return slices.DeleteFunc(slices.Clone(all), func(b fence.Block) bool { return b.Language != language })
+func only(all []Block, language string) []Block {
+	return slices.DeleteFunc(slices.Clone(all), func(b Block) bool { return b.Language != language })
 }

@@ -1,4 +1,11 @@
-// Package docs holds the tests that keep the project's documentation true: the
-// commands of the README are run, and rules and diagrams in the text are compared
-// with those that are made from the examples. It has no code of its own.
+// Package docs makes the pages of commands from the definitions that the programs themselves
+// run by: docs/commands.md as Markdown, for the packages as manual pages. The flow is
+// cli.App → [Read] → Program → Markdown or roff, and nothing but [Command], which the programs
+// carry hidden, prints.
+//
+// urfave/cli has such writers too. They leave out what a command's description says,
+// and with it every example, and the names of flags' values.
+//
+// Its tests keep the other pages true: they run the commands of the README and of docs/, beside
+// the firewalls of others too, and compare what the pages show with what is made from the examples.
 package docs

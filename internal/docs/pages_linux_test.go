@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"knockkit/internal/fence"
 	"knockkit/internal/kernel/iptables"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
@@ -44,7 +43,7 @@ func TestNoPageHasCommandsThatNobodyRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, open := fence.Blocks(read(t, file))
+		all, open := Blocks(read(t, file))
 		if open {
 			t.Errorf("%s: a fence is not closed", page)
 		}
@@ -85,7 +84,7 @@ func installed(t *testing.T) *reader {
 	labtest.Need(t, "iptables", "make", "bash")
 	r := newReader(t)
 	r.greet()
-	r.run(r.laptop, fence.Block{Text: "make build\nsudo make install\n"})
+	r.run(r.laptop, Block{Text: "make build\nsudo make install\n"})
 	return r
 }
 
@@ -116,7 +115,7 @@ func TestTheStepsOfGettingStartedOpenAndCloseThePort(t *testing.T) {
 
 func TestTheCommandOfTheServicePageRunsTheService(t *testing.T) {
 	r := installed(t)
-	r.run(r.server, fence.Block{Text: "sudo knockd profile new mysql\n"})
+	r.run(r.server, Block{Text: "sudo knockd profile new mysql\n"})
 	commands := only(blocks(t, "docs/service.md", "sh", "text"), "sh")
 	if len(commands) != 1 || commands[0].About != "server" {
 		t.Fatalf("the page has these commands: %v", commands)
@@ -175,7 +174,7 @@ func TestTheCommandsOfTheDoctorsPageAreRight(t *testing.T) {
 	if err := os.MkdirAll(modprobe, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r.run(r.server, fence.Block{Text: "sudo knockd profile new mysql\nsudo knockd install mysql\n"}) // xt_recent is loaded then
+	r.run(r.server, Block{Text: "sudo knockd profile new mysql\nsudo knockd install mysql\n"}) // xt_recent is loaded then
 	for _, b := range only(blocks(t, "docs/doctor.md", "sh"), "sh") {
 		b.Text = strings.ReplaceAll(b.Text, "/etc/modprobe.d", modprobe)
 		said := strings.TrimSpace(r.run(r.server, b))
@@ -183,7 +182,7 @@ func TestTheCommandsOfTheDoctorsPageAreRight(t *testing.T) {
 			t.Errorf("the module's limit is %q", said)
 		}
 	}
-	if rules := r.run(r.server, fence.Block{Text: "iptables -S INPUT\n"}); !strings.HasSuffix(rules, "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n") {
+	if rules := r.run(r.server, Block{Text: "iptables -S INPUT\n"}); !strings.HasSuffix(rules, "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n") {
 		t.Errorf("the line for what is established has made\n%s", rules)
 	}
 	if text, want := read(t, modprobe+"/knockd.conf"), fmt.Sprintf("options xt_recent ip_list_tot=%d\n", iptables.TableSize); text != want {

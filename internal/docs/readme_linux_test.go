@@ -12,13 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"knockkit/internal/fence"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 )
-
-func TestMain(m *testing.M) { labtest.Main(m) }
 
 // reader is somebody who types what the README says, on a server and a laptop.
 type reader struct {
@@ -91,7 +88,7 @@ func (r *reader) stub(name, script string) {
 }
 
 // command is a block as a shell of the reader's runs it.
-func (r *reader) command(b fence.Block) *exec.Cmd {
+func (r *reader) command(b Block) *exec.Cmd {
 	r.t.Helper()
 	text := strings.NewReplacer(
 		"db1.example.com", r.server.Addr4.String(),
@@ -106,7 +103,7 @@ func (r *reader) command(b fence.Block) *exec.Cmd {
 }
 
 // run types a block on a host and returns all that is printed.
-func (r *reader) run(h *lab.Host, b fence.Block) string {
+func (r *reader) run(h *lab.Host, b Block) string {
 	r.t.Helper()
 	cmd := r.command(b)
 	out := labtest.Run(r.t, h, "", cmd.Args[0], cmd.Args[1:]...)

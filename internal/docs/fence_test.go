@@ -1,6 +1,10 @@
-package fence
+package docs
 
-import "strings"
+import (
+	"slices"
+	"strings"
+	"testing"
+)
 
 // Block is a fenced part of a Markdown file: what stands behind the fence, as
 // "sh server", and the text.
@@ -27,4 +31,12 @@ func Blocks(text string) (all []Block, open bool) {
 		}
 	}
 	return all, current != nil
+}
+
+func TestFencedPartsAreFoundWithWhatTheyAreAbout(t *testing.T) {
+	all, open := Blocks("a\n```sh server\nx\ny\n```\nb\n```\n```\n  ```text\nz\n")
+	want := []Block{{"sh", "server", "x\ny\n"}, {"", "", ""}}
+	if !slices.Equal(all, want) || !open {
+		t.Errorf("%q, open %v; want %q and an open one", all, open, want)
+	}
 }

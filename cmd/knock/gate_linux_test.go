@@ -1,8 +1,4 @@
-//go:build linux
-
-// Package gatetest puts a gate in front of a lab host's ports, for tests of the
-// client against the real server.
-package gatetest
+package main
 
 import (
 	"net/netip"
@@ -15,17 +11,16 @@ import (
 	"knockkit/server"
 )
 
-// Gate is a host with one profile installed.
-type Gate struct {
-	Profile *protocol.Profile
-
-	t    testing.TB
-	host *lab.Host
-	srv  *server.Server
+// gatedHost is a host with one profile installed.
+type gatedHost struct {
+	profile *protocol.Profile
+	t       testing.TB
+	host    *lab.Host
+	srv     *server.Server
 }
 
-// Install installs a profile, given as the text of its file, on a host.
-func Install(t testing.TB, h *lab.Host, name, text string) *Gate {
+// installGate installs a profile, given as the text of its file, on a host.
+func installGate(t testing.TB, h *lab.Host, name, text string) *gatedHost {
 	t.Helper()
 	labtest.NeedRoot(t)
 	labtest.Need(t, "iptables-restore")
@@ -37,7 +32,7 @@ func Install(t testing.TB, h *lab.Host, name, text string) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gate{Profile: p, t: t, host: h, srv: server.New(b, server.DefaultSettings())}
+	g := &gatedHost{profile: p, t: t, host: h, srv: server.New(b, server.DefaultSettings())}
 	g.do(func() error {
 		_, err := g.srv.Install(t.Context(), []*protocol.Profile{p}, server.InstallOptions{})
 		return err
@@ -45,17 +40,17 @@ func Install(t testing.TB, h *lab.Host, name, text string) *Gate {
 	return g
 }
 
-// Revoke ends a source's lease.
-func (g *Gate) Revoke(src netip.Addr) {
+// revoke ends a source's lease.
+func (g *gatedHost) revoke(src netip.Addr) {
 	g.t.Helper()
 	g.do(func() error {
-		_, err := g.srv.Revoke(g.t.Context(), g.Profile.Name, netip.PrefixFrom(src, src.BitLen()), false)
+		_, err := g.srv.Revoke(g.t.Context(), g.profile.Name, netip.PrefixFrom(src, src.BitLen()), false)
 		return err
 	})
 }
 
-// Sources returns what the kernel knows of those who knocked.
-func (g *Gate) Sources() server.Status {
+// sources returns what the kernel knows of those who knocked.
+func (g *gatedHost) sources() server.Status {
 	g.t.Helper()
 	var st server.Status
 	g.do(func() (err error) {
@@ -65,7 +60,7 @@ func (g *Gate) Sources() server.Status {
 	return st
 }
 
-func (g *Gate) do(f func() error) {
+func (g *gatedHost) do(f func() error) {
 	g.t.Helper()
 	if err := g.host.Do(f); err != nil {
 		g.t.Fatal(err)

@@ -1,4 +1,4 @@
-package coexist
+package docs
 
 import (
 	"os"
@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"knockkit/internal/fence"
 )
 
 const page = "../../docs/coexistence.md"
@@ -25,7 +23,7 @@ func pageText(t *testing.T) string {
 func block(t *testing.T, language, about string) string {
 	t.Helper()
 	var found []string
-	all, open := fence.Blocks(pageText(t))
+	all, open := Blocks(pageText(t))
 	for _, b := range all {
 		if b.Language == language && b.About == about {
 			found = append(found, b.Text)
@@ -80,7 +78,7 @@ func TestEveryBlockOfThePageIsUsed(t *testing.T) {
 		}
 		source.Write(text)
 	}
-	all, open := fence.Blocks(pageText(t))
+	all, open := Blocks(pageText(t))
 	if len(all) < 8 || open {
 		t.Errorf("the page has %d blocks, the last of them without an end: %v", len(all), open)
 	}

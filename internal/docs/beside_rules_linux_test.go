@@ -1,4 +1,4 @@
-package coexist
+package docs
 
 import (
 	"regexp"

@@ -30,7 +30,7 @@ type floodResult struct {
 
 // flooded are the doors that are measured: fwknop's single packet has no position
 // that a flood could take.
-func flooded() []*door { return doors()[:3] }
+func flooded() []*opener { return openers()[:3] }
 
 // floods measures each door at each rate, on hosts of its own.
 func (b *bench) floods() ([]*floodResult, error) {
@@ -52,7 +52,7 @@ func (b *bench) floods() ([]*floodResult, error) {
 
 // flood lets the flood run until it has filled what it can fill, and then lets
 // visitors come beside it, each a while after the one before.
-func (b *bench) flood(d *door, r *floodResult) (err error) {
+func (b *bench) flood(d *opener, r *floodResult) (err error) {
 	const within = 10 * time.Second
 	// The table of positions of nftables holds 65,535 sources for `within`: that is
 	// full, if ever, by now.
@@ -97,7 +97,7 @@ func (b *bench) flood(d *door, r *floodResult) (err error) {
 
 // visitors lets visits begin at even times, whether or not the ones before have
 // come to their end.
-func (s *stood) visitors(ctx context.Context, visits int, apart time.Duration, r *floodResult) error {
+func (s *running) visitors(ctx context.Context, visits int, apart time.Duration, r *floodResult) error {
 	took := make([]float64, visits) // 0: did not open
 	var visiting errgroup.Group
 	for i := range visits {

@@ -31,8 +31,8 @@ func (b *bench) opening() ([]*openingTime, error) {
 		return nil, err
 	}
 	var times []*openingTime
-	var stands []*stood
-	for _, d := range doors() {
+	var running []*running
+	for _, d := range openers() {
 		t := &openingTime{Name: d.name, Missing: d.missing()}
 		times = append(times, t)
 		if t.Missing {
@@ -43,10 +43,10 @@ func (b *bench) opening() ([]*openingTime, error) {
 			return nil, err
 		}
 		defer s.Close()
-		s.result, stands = t, append(stands, s)
+		s.result, running = t, append(running, s)
 	}
-	err = b.turns(b.rounds(30, 5), len(stands), func(_, i int) error {
-		s := stands[i]
+	err = b.turns(b.rounds(30, 5), len(running), func(_, i int) error {
+		s := running[i]
 		d, ok, err := s.visitOnce(b)
 		if ok {
 			s.took = append(s.took, float64(d.Microseconds())/1000)
@@ -58,7 +58,7 @@ func (b *bench) opening() ([]*openingTime, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range stands {
+	for _, s := range running {
 		s.result.MS = stat.Of(s.took...)
 		if err := b.daemonCost(s, profiles, s.result); err != nil {
 			return nil, err
@@ -69,7 +69,7 @@ func (b *bench) opening() ([]*openingTime, error) {
 
 // daemonCost lets strangers' packets come, at a rate that a daemon keeps up with,
 // and reads what processor time that cost the daemon.
-func (b *bench) daemonCost(s *stood, profiles []*protocol.Profile, t *openingTime) error {
+func (b *bench) daemonCost(s *running, profiles []*protocol.Profile, t *openingTime) error {
 	if s.daemon == nil {
 		t.NoDaemon = true
 		return nil
@@ -100,6 +100,6 @@ func (b *bench) daemonCost(s *stood, profiles []*protocol.Profile, t *openingTim
 	if t.Elsewhere, err = cost(stage.Packets(stage.Elsewhere, profiles, to, distinct)); err != nil {
 		return err
 	}
-	t.Bothered, err = cost(s.bother(profiles[0], to))
+	t.Bothered, err = cost(s.strangers(profiles[0], to))
 	return err
 }

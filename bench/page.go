@@ -117,7 +117,7 @@ type page struct {
 	Opening   []*openingTime
 	Commands  []*commandCost
 	Floods    []*floodResult
-	Positions []*heldResult
+	Positions []*positionsResult
 	Networks  []badnet.Row
 }
 

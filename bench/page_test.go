@@ -33,7 +33,7 @@ func measured() *page {
 			p.Packets = append(p.Packets, c)
 		}
 	}
-	for _, d := range doors() {
+	for _, d := range openers() {
 		p.Opening = append(p.Opening, &openingTime{Name: d.name, Missing: d.program != "", NoDaemon: true, MS: stat.Of(0.5)})
 	}
 	p.Commands = commandCosts()
@@ -51,7 +51,7 @@ func measured() *page {
 			p.Floods = append(p.Floods, &floodResult{Name: d.name, Missing: d.program != "", Rate: rate, Sent: float64(rate) / 2, Visits: 40, Opens: 30, MS: stat.Of(7)})
 		}
 	}
-	p.Positions = []*heldResult{{Name: stage.NFTables, Sources: 65_000, Held: 64_999, Bytes: 4 << 20, Opens: true}}
+	p.Positions = []*positionsResult{{Name: stage.NFTables, Sources: 65_000, Held: 64_999, Bytes: 4 << 20, Opens: true}}
 	return p
 }
 

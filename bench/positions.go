@@ -17,8 +17,8 @@ import (
 	"knockkit/server"
 )
 
-// heldResult says what becomes of many sources in a position at once.
-type heldResult struct {
+// positionsResult says what becomes of many sources in a position at once.
+type positionsResult struct {
 	Name    string
 	Sources int           // made a first knock
 	Held    int           // are in a position afterwards, as status says
@@ -30,13 +30,13 @@ type heldResult struct {
 func sources() []int { return []int{100, 10_000, 65_000} }
 
 // positions measures both backends.
-func (b *bench) positions() ([]*heldResult, error) {
-	var results []*heldResult
+func (b *bench) positions() ([]*positionsResult, error) {
+	var results []*positionsResult
 	for _, n := range sources() {
-		results = append(results, &heldResult{Name: stage.IPTables, Sources: n}, &heldResult{Name: stage.NFTables, Sources: n})
+		results = append(results, &positionsResult{Name: stage.IPTables, Sources: n}, &positionsResult{Name: stage.NFTables, Sources: n})
 	}
 	err := b.turns(1, len(results), func(_, i int) error {
-		if err := b.hold(results[i]); err != nil {
+		if err := b.measurePositions(results[i]); err != nil {
 			return fmt.Errorf("%s, %d sources: %w", results[i].Name, results[i].Sources, err)
 		}
 		return nil
@@ -44,7 +44,7 @@ func (b *bench) positions() ([]*heldResult, error) {
 	return results, err
 }
 
-func (b *bench) hold(r *heldResult) (err error) {
+func (b *bench) measurePositions(r *positionsResult) (err error) {
 	// Long enough that no position ends while they are counted.
 	profiles, err := stage.Profiles(1, 10*time.Minute)
 	if err != nil {

@@ -89,7 +89,7 @@ func (v *visit) check(ctx context.Context, n int, pl plan) (Reply, error) {
 		return start.Add(min(pl.window, window(v.roundTrip())) * time.Duration(try) / checks)
 	}
 	replies := make(chan Reply, checks)
-	heard := v.heard
+	answered := v.answered
 	for try := 1; try <= checks; try++ {
 		f, err := v.wire.check(v.addr, k.Port)
 		if err != nil {
@@ -97,13 +97,13 @@ func (v *visit) check(ctx context.Context, n int, pl plan) (Reply, error) {
 		}
 		v.launch(ctx, f, Packet{Attempt: n, Knock: k, Check: true}, len(v.Profile.Sequence), start.Add(pl.window), replies)
 		for time.Now().Before(end(try)) {
-			reply, err := replyBefore(ctx, end(try), replies, heard)
+			reply, err := replyBefore(ctx, end(try), replies, answered)
 			if err != nil || reply != NoReply {
 				return reply, err
 			}
 			select {
-			case <-heard:
-				heard = nil // the window is what it is now
+			case <-answered:
+				answered = nil // the window is what it is now
 			default:
 			}
 		}
@@ -119,7 +119,7 @@ func answeredBefore(ctx context.Context, until time.Time, replies <-chan Reply) 
 
 // replyBefore returns the first reply before the given time, else NoReply, also
 // when heard is closed.
-func replyBefore(ctx context.Context, until time.Time, replies <-chan Reply, heard <-chan struct{}) (Reply, error) {
+func replyBefore(ctx context.Context, until time.Time, replies <-chan Reply, answered <-chan struct{}) (Reply, error) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	for {
@@ -128,7 +128,7 @@ func replyBefore(ctx context.Context, until time.Time, replies <-chan Reply, hea
 			if reply != NoReply {
 				return reply, nil
 			}
-		case <-heard:
+		case <-answered:
 			return NoReply, nil
 		case <-timer.C:
 			return NoReply, nil

@@ -28,8 +28,8 @@ func TestACleanPathTakesTheGapsAndOneRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWire{answer: opensAfter(80 * ms)}
 		a := visitOn(t, Target{Profile: mysql()}, w, v4()).Addrs[0]
-		if a.State != Open || a.Attempts != 1 || a.Took != 3*10*ms+80*ms {
-			t.Errorf("%s in %d attempts and %v, want open in 1 and 110ms", a.State, a.Attempts, a.Took)
+		if a.Outcome != Open || a.Attempts != 1 || a.Took != 3*10*ms+80*ms {
+			t.Errorf("%s in %d attempts and %v, want open in 1 and 110ms", a.Outcome, a.Attempts, a.Took)
 		}
 		knocks, checks := w.packets(v4())
 		if diff := cmp.Diff(sequenceOf(mysql(), 1), knocksOf(knocks)); diff != "" {
@@ -52,8 +52,8 @@ func TestALostCheckIsRepeatedWithinTheAttempt(t *testing.T) {
 			return NoReply, 0
 		}}
 		a := visitOn(t, Target{Profile: mysql()}, w, v4()).Addrs[0]
-		if a.State != Open || a.Attempts != 1 || a.Took != 3*10*ms+lifetime/3+20*ms {
-			t.Errorf("%s in %d attempts and %v", a.State, a.Attempts, a.Took)
+		if a.Outcome != Open || a.Attempts != 1 || a.Took != 3*10*ms+lifetime/3+20*ms {
+			t.Errorf("%s in %d attempts and %v", a.Outcome, a.Attempts, a.Took)
 		}
 	})
 }
@@ -69,8 +69,8 @@ func TestANearHostThatDoesNotOpenIsNotWaitedForAsLong(t *testing.T) {
 			return RefusedReply, 40 * ms // after the check has left
 		}}
 		a := visitOn(t, Target{Profile: p}, w, v4()).Addrs[0]
-		if want := 3*10*ms + 3*40*ms + 200*ms; a.State != Filtered || a.Took != want {
-			t.Errorf("%s after %v, want filtered after %v", a.State, a.Took, want)
+		if want := 3*10*ms + 3*40*ms + 200*ms; a.Outcome != Filtered || a.Took != want {
+			t.Errorf("%s after %v, want filtered after %v", a.Outcome, a.Took, want)
 		}
 		if _, checks := w.packets(v4()); len(checks) != 3 {
 			t.Errorf("%d checks, want 3", len(checks))
@@ -87,8 +87,8 @@ func TestLaterAttemptsDoubleEachKnock(t *testing.T) {
 			return NoReply, 0
 		}}
 		a := visitOn(t, Target{Profile: mysql()}, w, v4()).Addrs[0]
-		if a.State != Open || a.Attempts != 2 {
-			t.Fatalf("%s in %d attempts, want open in 2", a.State, a.Attempts)
+		if a.Outcome != Open || a.Attempts != 2 {
+			t.Fatalf("%s in %d attempts, want open in 2", a.Outcome, a.Attempts)
 		}
 		knocks, _ := w.packets(v4())
 		want := append(sequenceOf(mysql(), 1), sequenceOf(mysql(), 2)...)
@@ -120,8 +120,8 @@ func TestAReplyEndsTheWaitOfALaterAttempt(t *testing.T) {
 		// First: three gaps and the refused check; then each knock is answered
 		// before its copy would leave, and the check is accepted.
 		want := (3*4 + 6 + 3*6 + 6) * ms
-		if a.State != Open || a.Attempts != 2 || a.Took != want {
-			t.Errorf("%s in %d attempts and %v, want open in 2 and %v", a.State, a.Attempts, a.Took, want)
+		if a.Outcome != Open || a.Attempts != 2 || a.Took != want {
+			t.Errorf("%s in %d attempts and %v, want open in 2 and %v", a.Outcome, a.Attempts, a.Took, want)
 		}
 		if knocks, _ := w.packets(v4()); len(knocks) != 6 {
 			t.Errorf("%d knocks, want 3 and 3: an answered knock needs no copy", len(knocks))
@@ -134,8 +134,8 @@ func TestASilentHostIsFilteredAfterAllAttempts(t *testing.T) {
 		w := &fakeWire{}
 		r := visitOn(t, Target{Profile: mysql()}, w, v4())
 		want := 3*(10+50+250)*ms + 3*lifetime
-		if a := r.Addrs[0]; a.State != Filtered || a.Attempts != 3 || a.Took != want {
-			t.Errorf("%s in %d attempts and %v, want filtered in 3 and %v", a.State, a.Attempts, a.Took, want)
+		if a := r.Addrs[0]; a.Outcome != Filtered || a.Attempts != 3 || a.Took != want {
+			t.Errorf("%s in %d attempts and %v, want filtered in 3 and %v", a.Outcome, a.Attempts, a.Took, want)
 		}
 		if r.Addr().IsValid() {
 			t.Errorf("%v is given for a connection", r.Addr())
@@ -151,8 +151,8 @@ func TestARefusedCheckIsTriedAgainInCaseItOvertookTheKnocks(t *testing.T) {
 			}
 			return NoReply, 0
 		}}
-		if a := visitOn(t, Target{Profile: mysql()}, w, v4()).Addrs[0]; a.State != Refused || a.Attempts != 3 {
-			t.Errorf("%s in %d attempts, want refused in 3", a.State, a.Attempts)
+		if a := visitOn(t, Target{Profile: mysql()}, w, v4()).Addrs[0]; a.Outcome != Refused || a.Attempts != 3 {
+			t.Errorf("%s in %d attempts, want refused in 3", a.Outcome, a.Attempts)
 		}
 	})
 }
@@ -162,8 +162,8 @@ func TestWhatCannotBeCheckedIsSentOnceWithEveryKnockDoubled(t *testing.T) {
 		w := &fakeWire{}
 		a := visitOn(t, Target{Profile: mysql(), NoVerify: true}, w, v4()).Addrs[0]
 		knocks, checks := w.packets(v4())
-		if a.State != Knocked || a.Attempts != 1 || len(checks) != 0 {
-			t.Errorf("%s in %d attempts with %d checks, want knocked in 1 with none", a.State, a.Attempts, len(checks))
+		if a.Outcome != Knocked || a.Attempts != 1 || len(checks) != 0 {
+			t.Errorf("%s in %d attempts with %d checks, want knocked in 1 with none", a.Outcome, a.Attempts, len(checks))
 		}
 		if diff := cmp.Diff(sequenceOf(mysql(), 2), knocksOf(knocks)); diff != "" {
 			t.Error(diff)
@@ -184,11 +184,11 @@ func TestADeadFamilyNeitherFailsNorHoldsUpTheOther(t *testing.T) {
 		}}
 		start := time.Now()
 		r := visitOn(t, Target{Profile: mysql()}, w, v4(), v6())
-		if r.State() != Open || r.Addr() != v4() {
-			t.Errorf("%s at %v, want open at %v", r.State(), r.Addr(), v4())
+		if r.Outcome() != Open || r.Addr() != v4() {
+			t.Errorf("%s at %v, want open at %v", r.Outcome(), r.Addr(), v4())
 		}
-		if dead := r.Addrs[1]; dead.State != Filtered || dead.Attempts != 1 {
-			t.Errorf("the dead family: %s in %d attempts, want filtered in 1", dead.State, dead.Attempts)
+		if dead := r.Addrs[1]; dead.Outcome != Filtered || dead.Attempts != 1 {
+			t.Errorf("the dead family: %s in %d attempts, want filtered in 1", dead.Outcome, dead.Attempts)
 		}
 		if took, most := time.Since(start), 3*10*ms+lifetime; took > most {
 			t.Errorf("took %v, want at most one attempt's %v", took, most)
@@ -208,8 +208,8 @@ func TestAFamilyThatAnswersGetsItsAttemptsWhenTheOtherIsOpen(t *testing.T) {
 			return Accepted, 5 * ms
 		}}
 		r := visitOn(t, Target{Profile: mysql()}, w, v4(), v6())
-		if a := r.Addrs[1]; a.State != Open || a.Attempts != 2 {
-			t.Errorf("the slower family: %s in %d attempts, want open in 2", a.State, a.Attempts)
+		if a := r.Addrs[1]; a.Outcome != Open || a.Attempts != 2 {
+			t.Errorf("the slower family: %s in %d attempts, want open in 2", a.Outcome, a.Attempts)
 		}
 	})
 }
@@ -232,13 +232,13 @@ func TestACancelledKnockEndsAtOnce(t *testing.T) {
 
 func TestObserversHearOfEveryPacketAndReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var heard []string
-		target := Target{Profile: mysql(), Observe: func(e Event) {
-			heard = append(heard, e.Knock.String()+" "+string(e.Packet.Reply))
+		var answered []string
+		target := Target{Profile: mysql(), Observe: func(e Progress) {
+			answered = append(answered, e.Knock.String()+" "+string(e.Packet.Reply))
 		}}
 		visitOn(t, target, &fakeWire{answer: opensAfter(20 * ms)}, v4())
 		want := []string{"icmp ", "7/tcp ", "8000/tcp ", "3306/tcp ", "3306/tcp accepted"}
-		if diff := cmp.Diff(want, heard); diff != "" {
+		if diff := cmp.Diff(want, answered); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -66,9 +66,9 @@ func TestCloseSendsOnlyTheCloseKnock(t *testing.T) {
 	port := uint16(9001)
 	p.Close = &protocol.Knock{Proto: protocol.UDP, Port: port}
 	var sent []string
-	r, err := Close(t.Context(), Target{Profile: p, Host: "127.0.0.1", Observe: func(e Event) { sent = append(sent, e.Knock.String()) }})
-	if err != nil || r.State() != Knocked {
-		t.Fatalf("%s, error %v, want knocked", r.State(), err)
+	r, err := Close(t.Context(), Target{Profile: p, Host: "127.0.0.1", Observe: func(e Progress) { sent = append(sent, e.Knock.String()) }})
+	if err != nil || r.Outcome() != Knocked {
+		t.Fatalf("%s, error %v, want knocked", r.Outcome(), err)
 	}
 	for _, k := range sent {
 		if k != "9001/udp" {
@@ -93,23 +93,23 @@ func TestProfilesThatCannotBeKnockedOnSaySo(t *testing.T) {
 }
 
 func TestAHostIsAsGoodAsItsBestAddress(t *testing.T) {
-	open := AddrResult{Addr: v6(), State: Open, Took: 2 * time.Second}
+	open := AddrResult{Addr: v6(), Outcome: Open, Took: 2 * time.Second}
 	for _, c := range []struct {
 		name  string
 		addrs []AddrResult
-		state State
+		state Outcome
 		addr  netip.Addr
 	}{
 		{"none", nil, Broken, netip.Addr{}},
-		{"one open, one dead", []AddrResult{{Addr: v4(), State: Filtered}, open}, Open, v6()},
-		{"open beats knocked", []AddrResult{{Addr: v4(), State: Knocked}, open}, Open, v6()},
-		{"both open: the faster", []AddrResult{open, {Addr: v4(), State: Open, Took: time.Second}}, Open, v4()},
-		{"refused tells more than silence", []AddrResult{{Addr: v4(), State: Filtered}, {Addr: v6(), State: Refused}}, Refused, netip.Addr{}},
+		{"one open, one dead", []AddrResult{{Addr: v4(), Outcome: Filtered}, open}, Open, v6()},
+		{"open beats knocked", []AddrResult{{Addr: v4(), Outcome: Knocked}, open}, Open, v6()},
+		{"both open: the faster", []AddrResult{open, {Addr: v4(), Outcome: Open, Took: time.Second}}, Open, v4()},
+		{"refused tells more than silence", []AddrResult{{Addr: v4(), Outcome: Filtered}, {Addr: v6(), Outcome: Refused}}, Refused, netip.Addr{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := Result{Addrs: c.addrs}
-			if r.State() != c.state || r.Addr() != c.addr {
-				t.Errorf("%s at %v, want %s at %v", r.State(), r.Addr(), c.state, c.addr)
+			if r.Outcome() != c.state || r.Addr() != c.addr {
+				t.Errorf("%s at %v, want %s at %v", r.Outcome(), r.Addr(), c.state, c.addr)
 			}
 		})
 	}
@@ -119,7 +119,7 @@ func TestErrorsOfThisMachineAreNoAnswers(t *testing.T) {
 	v := &visit{shared: &shared{Target: Target{Profile: mysql()}}}
 	for _, c := range []struct {
 		err  error
-		want State
+		want Outcome
 	}{
 		{syscall.ENETUNREACH, Unreachable},
 		{syscall.EHOSTUNREACH, Unreachable},
@@ -131,7 +131,7 @@ func TestErrorsOfThisMachineAreNoAnswers(t *testing.T) {
 		}
 	}
 	no := &PrivilegeError{Err: syscall.EPERM}
-	r := Result{Addrs: []AddrResult{{State: Broken, Err: no}, {State: Unreachable, Err: syscall.ENETUNREACH}}}
+	r := Result{Addrs: []AddrResult{{Outcome: Broken, Err: no}, {Outcome: Unreachable, Err: syscall.ENETUNREACH}}}
 	if err := r.err(t.Context()); err != no {
 		t.Errorf("error %v, want the missing privilege: it is what the caller can mend", err)
 	}

@@ -31,7 +31,7 @@ type Dialer struct {
 
 	wire  wire // nil: the network of this machine
 	mu    sync.Mutex
-	gates map[string]*gate // by host
+	hosts map[string]*knownHost // by host
 }
 
 // DialContext connects to address, HOST:PORT, on "tcp", "tcp4", "tcp6", "udp",
@@ -48,7 +48,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	g := d.gate(to.host)
+	g := d.known(to.host)
 	if d.Target.Profile.Once {
 		return d.dialOnce(ctx, g, to)
 	}
@@ -75,7 +75,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 
 // dialOnce knocks for every connection: each uses its lease up. Others wait,
 // for their knocks would be events in the middle of ours.
-func (d *Dialer) dialOnce(ctx context.Context, g *gate, to destination) (net.Conn, error) {
+func (d *Dialer) dialOnce(ctx context.Context, g *knownHost, to destination) (net.Conn, error) {
 	for n := 0; ; n++ {
 		conn, err := g.alone(ctx, func() (net.Conn, error) {
 			l, err := g.obtain(ctx)
@@ -99,17 +99,17 @@ func (d *Dialer) Keep(ctx context.Context, host string, failed func(error)) {
 	if host == "" {
 		host = d.Target.Host
 	}
-	g := d.gate(host)
+	g := d.known(host)
 	for ctx.Err() == nil {
-		l, changed := g.held()
+		l, changed := g.current()
 		if l.endless() {
 			_ = sleepOrChange(ctx, nil, changed)
 			continue
 		}
-		if sleepOrChange(ctx, l.soon(), changed) {
+		if sleepOrChange(ctx, l.due(), changed) {
 			continue // another lease came meanwhile
 		}
-		if now, _ := g.held(); now.until.After(l.until) || ctx.Err() != nil {
+		if now, _ := g.current(); now.until.After(l.until) || ctx.Err() != nil {
 			continue // a connection has renewed it
 		}
 		_, _, err := g.need(ctx, l.number)
@@ -139,22 +139,22 @@ func sleepOrChange(ctx context.Context, at <-chan time.Time, changed <-chan stru
 	return false
 }
 
-func (d *Dialer) gate(host string) *gate {
+func (d *Dialer) known(host string) *knownHost {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.gates == nil {
-		d.gates = map[string]*gate{}
+	if d.hosts == nil {
+		d.hosts = map[string]*knownHost{}
 	}
-	if d.gates[host] == nil {
+	if d.hosts[host] == nil {
 		t := d.Target
 		t.Host = host
 		w := d.wire
 		if w == nil {
 			w = network{}
 		}
-		d.gates[host] = &gate{target: t, wire: w, turn: make(chan struct{}, 1), changed: make(chan struct{})}
+		d.hosts[host] = &knownHost{target: t, wire: w, turn: make(chan struct{}, 1), changed: make(chan struct{})}
 	}
-	return d.gates[host]
+	return d.hosts[host]
 }
 
 // destination is an address as it was asked for.

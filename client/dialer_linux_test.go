@@ -41,7 +41,7 @@ func (o order) dialer() (*client.Dialer, *atomic.Int32, error) {
 		return nil, nil, problems
 	}
 	knocks := new(atomic.Int32)
-	t := client.Target{Profile: p, Observe: func(e client.Event) {
+	t := client.Target{Profile: p, Observe: func(e client.Progress) {
 		if e.Step == 0 && e.Reply == "" {
 			knocks.Add(1)
 		}

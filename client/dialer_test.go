@@ -260,8 +260,8 @@ func TestALivingLeaseOutlivesAFailedRenewal(t *testing.T) {
 		f.fakeWire.mu.Lock()
 		f.answer = nil // from now on it is silent, but what is open stays open
 		f.fakeWire.mu.Unlock()
-		g := d.gate(v4().String())
-		l, _ := g.held()
+		g := d.known(v4().String())
+		l, _ := g.current()
 		renewed := make(chan error)
 		go func() {
 			_, _, err := g.need(t.Context(), l.number)

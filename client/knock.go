@@ -66,7 +66,7 @@ type shared struct {
 	wire   wire
 	sent   func()      // called when an address was sent its first sequence
 	opened atomic.Bool // an address opened
-	events sync.Mutex  // held during Observe
+	observing sync.Mutex  // held during Observe
 }
 
 func sideBySide(ctx context.Context, t Target, w wire, addrs []netip.Addr, sent func()) []AddrResult {
@@ -80,18 +80,18 @@ func sideBySide(ctx context.Context, t Target, w wire, addrs []netip.Addr, sent 
 	return results
 }
 
-func (s *shared) observe(e Event) {
+func (s *shared) observe(e Progress) {
 	if s.Observe == nil {
 		return
 	}
-	s.events.Lock()
-	defer s.events.Unlock()
+	s.observing.Lock()
+	defer s.observing.Unlock()
 	s.Observe(e)
 }
 
 // err is what the result means for a caller who looks no further.
 func (r Result) err(ctx context.Context) error {
-	if r.State().ok() {
+	if r.Outcome().ok() {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -102,7 +102,7 @@ func (r Result) err(ctx context.Context) error {
 			return *p
 		}
 	}
-	if r.State() == Broken {
+	if r.Outcome() == Broken {
 		i := slices.IndexFunc(r.Addrs, func(a AddrResult) bool { return a.Err != nil })
 		return r.Addrs[i].Err
 	}

@@ -14,10 +14,10 @@ import (
 // that is Open or Knocked.
 func Reasons(p *protocol.Profile, r Result) []string {
 	best := r.best()
-	if best == nil || best.State.ok() {
+	if best == nil || best.Outcome.ok() {
 		return nil
 	}
-	switch best.State {
+	switch best.Outcome {
 	case Unreachable:
 		if best.Err != nil {
 			return []string{fmt.Sprintf("this machine has no route to %s", best.Addr)}
@@ -104,7 +104,7 @@ func sourceReasons(p *protocol.Profile, a AddrResult) []string {
 // replies counts the knocks that were sent and answered in the last attempt,
 // and returns when the first answer came.
 func (a AddrResult) replies() (knocks, answered int, first time.Duration) {
-	seen := map[protocol.Knock]bool{}
+	replied := map[protocol.Knock]bool{}
 	for _, p := range a.Packets {
 		if p.Check || p.Attempt != a.Attempts {
 			continue
@@ -113,9 +113,9 @@ func (a AddrResult) replies() (knocks, answered int, first time.Duration) {
 		if came && first == 0 {
 			first = p.After
 		}
-		seen[p.Knock] = seen[p.Knock] || came
+		replied[p.Knock] = replied[p.Knock] || came
 	}
-	for _, came := range seen {
+	for _, came := range replied {
 		knocks++
 		if came {
 			answered++

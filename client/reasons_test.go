@@ -13,8 +13,8 @@ import (
 
 // seen makes the last attempt of an address: each knock with its reply, 10 ms
 // apart, and the check.
-func seen(state State, knocks Reply, check Reply) AddrResult {
-	a := AddrResult{Family: protocol.IPv4, Addr: v4(), State: state, Attempts: 1}
+func seen(state Outcome, knocks Reply, check Reply) AddrResult {
+	a := AddrResult{Family: protocol.IPv4, Addr: v4(), Outcome: state, Attempts: 1}
 	for i, s := range mysql().Sequence {
 		p := Packet{Attempt: 1, Knock: s.Knock, Sent: time.Duration(i) * 10 * ms, Reply: knocks}
 		if knocks != NoReply {
@@ -76,7 +76,7 @@ func TestReasonsFollowFromWhatWasSeen(t *testing.T) {
 			[]string{"the gate rejects, as this profile says, so " + perhaps, listens}},
 		{"refused by a gate that lets the host answer", seen(Refused, NoReply, RefusedReply), func(p *protocol.Profile) { p.Closed = protocol.ClosedContinue },
 			[]string{listens, "the knock was not understood, and the gate rejects, or the profile is not installed"}},
-		{"no route", AddrResult{Addr: v4(), State: Unreachable, Err: syscall.ENETUNREACH}, nil,
+		{"no route", AddrResult{Addr: v4(), Outcome: Unreachable, Err: syscall.ENETUNREACH}, nil,
 			[]string{"this machine has no route to 198.51.100.2"}},
 		{"a router's word", seen(Unreachable, NoReply, NotReachable), nil,
 			[]string{"nobody on this network has the address 198.51.100.2, or a router or a firewall said that it cannot be reached"}},

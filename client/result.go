@@ -11,19 +11,19 @@ import (
 )
 
 // A State is how a host or an address ended up.
-type State string
+type Outcome string
 
 // The states, best first.
 const (
-	Open        State = "open"        // the check was accepted
-	Knocked     State = "knocked"     // the sequence was sent; nothing could tell more
-	Refused     State = "refused"     // the check was refused: the gate rejects, or nothing listens
-	Filtered    State = "filtered"    // the check got no reply
-	Unreachable State = "unreachable" // no route, or a router said so
-	Broken      State = "failed"      // this machine could not send
+	Open        Outcome = "open"        // the check was accepted
+	Knocked     Outcome = "knocked"     // the sequence was sent; nothing could tell more
+	Refused     Outcome = "refused"     // the check was refused: the gate rejects, or nothing listens
+	Filtered    Outcome = "filtered"    // the check got no reply
+	Unreachable Outcome = "unreachable" // no route, or a router said so
+	Broken      Outcome = "failed"      // this machine could not send
 )
 
-func states() []State { return []State{Open, Knocked, Refused, Filtered, Unreachable, Broken} }
+func states() []Outcome { return []Outcome{Open, Knocked, Refused, Filtered, Unreachable, Broken} }
 
 // Result is what one host made of a knock.
 type Result struct {
@@ -32,12 +32,12 @@ type Result struct {
 	Addrs   []AddrResult // one of each family that was knocked on, IPv4 first
 }
 
-// State is the best state of the host's addresses: one dead family does not
+// Outcome is the best state of the host's addresses: one dead family does not
 // make a knock fail.
-func (r Result) State() State {
+func (r Result) Outcome() Outcome {
 	best := len(states()) - 1
 	for _, a := range r.Addrs {
-		best = min(best, slices.Index(states(), a.State))
+		best = min(best, slices.Index(states(), a.Outcome))
 	}
 	return states()[best]
 }
@@ -45,7 +45,7 @@ func (r Result) State() State {
 // Addr returns the address to connect to: of those in the best state the one
 // that got there first. It is the zero Addr when none is open or knocked.
 func (r Result) Addr() netip.Addr {
-	if best := r.best(); best != nil && best.State.ok() {
+	if best := r.best(); best != nil && best.Outcome.ok() {
 		return best.Addr
 	}
 	return netip.Addr{}
@@ -55,20 +55,20 @@ func (r Result) best() *AddrResult {
 	var best *AddrResult
 	for i := range r.Addrs {
 		a := &r.Addrs[i]
-		if a.State == r.State() && (best == nil || a.Took < best.Took) {
+		if a.Outcome == r.Outcome() && (best == nil || a.Took < best.Took) {
 			best = a
 		}
 	}
 	return best
 }
 
-func (s State) ok() bool { return s == Open || s == Knocked }
+func (s Outcome) ok() bool { return s == Open || s == Knocked }
 
 // AddrResult is what one address made of a knock.
 type AddrResult struct {
 	Family   protocol.Family
 	Addr     netip.Addr
-	State    State
+	Outcome    Outcome
 	Attempts int
 	Took     time.Duration // until the state was known
 	Packets  []Packet      // in the order in which they left
@@ -131,7 +131,7 @@ func (e *ProfileError) Error() string { return fmt.Sprintf("profile %s %s", e.Pr
 func (r Result) summary() string {
 	var parts []string
 	for _, a := range r.Addrs {
-		text := fmt.Sprintf("%s %s", a.Addr, a.State)
+		text := fmt.Sprintf("%s %s", a.Addr, a.Outcome)
 		if a.Err != nil {
 			text = a.Err.Error()
 		} else if last := a.lastCheck(); last != nil {

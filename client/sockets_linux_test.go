@@ -197,19 +197,19 @@ func TestEveryKnockOfEveryAttemptIsANewFlow(t *testing.T) {
 	p.Open[0] = protocol.PortRange{Proto: protocol.TCP, First: port, Last: port} // the check goes there too
 	p.Client.Attempts = 10
 	r, err := Knock(t.Context(), Target{Profile: p, Host: on.String()})
-	if notOpen := new(NotOpenError); !errors.As(err, &notOpen) || r.State() != Refused {
-		t.Fatalf("%s, error %v, want refused and a NotOpenError", r.State(), err)
+	if notOpen := new(NotOpenError); !errors.As(err, &notOpen) || r.Outcome() != Refused {
+		t.Fatalf("%s, error %v, want refused and a NotOpenError", r.Outcome(), err)
 	}
 	sources := syns(time.Now().Add(100 * ms))
 	if len(sources) != 20 { // refused at once: one knock and one check an attempt
 		t.Errorf("%d SYNs left, want 20", len(sources))
 	}
-	seen := map[uint16]bool{}
+	answered := map[uint16]bool{}
 	for _, s := range sources {
-		if seen[s] {
+		if answered[s] {
 			t.Errorf("source port %d was used twice", s)
 		}
-		seen[s] = true
+		answered[s] = true
 	}
 }
 
@@ -226,8 +226,8 @@ func TestKnockOpensAndLeavesNoSocketOrGoroutineBehind(t *testing.T) {
 		{Knock: protocol.Knock{Proto: protocol.UDP, Port: unused(t, on)}}}
 	p.Open[0].First, p.Open[0].Last = open, open
 	target := Target{Profile: p, Host: on.String()}
-	if r, err := Knock(t.Context(), target); err != nil || r.State() != Open || r.Addr() != on {
-		t.Fatalf("%s at %v, error %v", r.State(), r.Addr(), err)
+	if r, err := Knock(t.Context(), target); err != nil || r.Outcome() != Open || r.Addr() != on {
+		t.Fatalf("%s at %v, error %v", r.Outcome(), r.Addr(), err)
 	}
 	sockets, goroutines := openSockets(t), runtime.NumGoroutine()
 	for range 20 {

@@ -25,7 +25,7 @@ type Target struct {
 	// Observe, if set, is told of every packet when it left and again when
 	// something came back. Calls never overlap. It must return quickly: the
 	// next knock waits for it.
-	Observe func(Event)
+	Observe func(Progress)
 
 	// turn, if set, waits until the first sequence may be sent, and is told when
 	// it was.
@@ -33,7 +33,7 @@ type Target struct {
 }
 
 // An Event is a packet that left, or what came back for it.
-type Event struct {
+type Progress struct {
 	Addr netip.Addr
 	Step int // index in the sequence; the sequence's length for the check
 	Packet

@@ -15,7 +15,7 @@ type visit struct {
 	addr    netip.Addr
 	start   time.Time
 	flights sync.WaitGroup
-	heard   chan struct{} // closed when a knock was answered
+	answered   chan struct{} // closed when a knock was answered
 
 	mu      sync.Mutex // the flights write here when they end
 	packets []Packet
@@ -25,7 +25,7 @@ type visit struct {
 
 // run makes attempts until one opens or there is no use in another.
 func (v *visit) run(ctx context.Context) AddrResult {
-	v.start, v.heard = time.Now(), make(chan struct{})
+	v.start, v.answered = time.Now(), make(chan struct{})
 	a := AddrResult{Family: protocol.FamilyOf(v.addr), Addr: v.addr}
 	attempts := max(1, v.Profile.Client.Attempts)
 	if !v.verified() {
@@ -35,14 +35,14 @@ func (v *visit) run(ctx context.Context) AddrResult {
 		a.Attempts++
 		var reply Reply
 		reply, a.Err = v.attempt(ctx, a.Attempts)
-		a.State = v.stateFor(reply, a.Err)
-		if a.State == Open {
+		a.Outcome = v.stateFor(reply, a.Err)
+		if a.Outcome == Open {
 			v.opened.Store(true)
 			break
 		}
 	}
-	if a.State == "" || ctx.Err() != nil && !a.State.ok() {
-		a.State, a.Err = Broken, ctx.Err()
+	if a.Outcome == "" || ctx.Err() != nil && !a.Outcome.ok() {
+		a.Outcome, a.Err = Broken, ctx.Err()
 	}
 	a.Took, a.Packets = time.Since(v.start), v.packets
 	return a
@@ -55,7 +55,7 @@ func (v *visit) givenUp(attempts int) bool {
 	return attempts > 0 && v.opened.Load() && v.roundTrip() == 0
 }
 
-func (v *visit) stateFor(reply Reply, err error) State {
+func (v *visit) stateFor(reply Reply, err error) Outcome {
 	switch {
 	case unreachable(err):
 		return Unreachable
@@ -82,7 +82,7 @@ func (v *visit) launch(ctx context.Context, f flight, p Packet, step int, until 
 	at := len(v.packets)
 	v.packets = append(v.packets, p)
 	v.mu.Unlock()
-	v.observe(Event{Addr: v.addr, Step: step, Packet: p})
+	v.observe(Progress{Addr: v.addr, Step: step, Packet: p})
 	v.flights.Go(func() {
 		p.Reply = f.wait(ctx, until)
 		if p.Reply != NoReply {
@@ -90,7 +90,7 @@ func (v *visit) launch(ctx context.Context, f flight, p Packet, step int, until 
 		}
 		v.land(at, p)
 		if p.Reply != NoReply {
-			v.observe(Event{Addr: v.addr, Step: step, Packet: p})
+			v.observe(Progress{Addr: v.addr, Step: step, Packet: p})
 		}
 		replies <- p.Reply
 	})
@@ -106,7 +106,7 @@ func (v *visit) land(at int, p Packet) {
 	}
 	if !p.Check && !v.known {
 		v.known = true
-		close(v.heard)
+		close(v.answered)
 	}
 	v.rtt = max(p.After, 1) // a clock may be coarse; 0 means that nothing came back
 }

@@ -64,8 +64,8 @@ func (s Scope) Equal(o Scope) bool {
 	return s.Interface == o.Interface && slices.Equal(s.To, o.To)
 }
 
-// Holds reports whether a packet to dst that came in on iface is in the scope.
-func (s Scope) Holds(dst netip.Addr, iface string) bool {
+// Matches reports whether a packet to dst that came in on iface is in the scope.
+func (s Scope) Matches(dst netip.Addr, iface string) bool {
 	if s.Interface != "" && s.Interface != iface {
 		return false
 	}
@@ -130,8 +130,8 @@ func anyContains(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// Reason says in words why the source is where it is after the event.
-func (t Transition) Reason(a *Automaton) string {
+// Explain says in words why the source is where it is after the event.
+func (t Transition) Explain(a *Automaton) string {
 	var why []string
 	if t.Expired != Root {
 		why = append(why, fmt.Sprintf("expired: the time after %s was over (%s)", a.StateName(t.Expired), FormatDuration(a.States[t.Expired].Within)))

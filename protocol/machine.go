@@ -46,12 +46,12 @@ type Event struct {
 	Knock     Knock
 }
 
-// Reason says why a source is where it is after an event.
-type Reason uint8
+// Cause says why a source is where it is after an event.
+type Cause uint8
 
 // The reasons. With Nothing, Uncounted and ShutOut the source stays where it was.
 const (
-	Nothing   Reason = iota // no position, and the event starts none
+	Nothing   Cause = iota // no position, and the event starts none
 	Advance                 // the next knock of the position
 	Repeat                  // the position's last knock again: its time starts again
 	Suffix                  // the next knock after an ending of the position
@@ -63,7 +63,7 @@ const (
 )
 
 // String returns the reason in words.
-func (r Reason) String() string {
+func (r Cause) String() string {
 	return []string{"nothing", "advance", "repeat", "suffix", "start", "start over", "not counted", "banned", "shut out before it is an event"}[r]
 }
 
@@ -73,10 +73,10 @@ type Transition struct {
 	Expired int // the position whose time was over before the event, or Root
 	Entered int // the state that the event led to, or Root
 	To      int // the position after
-	Why     Reason
+	Why     Cause
 
 	Granted []*Profile // leases that start (again)
-	Given   []*Profile // leases given back by a close knock
+	Closed   []*Profile // leases given back by a close knock
 	Banned  bool       // the ban starts with this event
 }
 
@@ -121,7 +121,7 @@ func (m *Machine) Step(e Event) Transition {
 		return Transition{From: src.state, To: src.state, Why: ShutOut}
 	}
 	if !m.policy.Strict && !m.counts(e) {
-		return Transition{From: src.state, To: src.state, Why: Uncounted, Given: m.giveBack(e)}
+		return Transition{From: src.state, To: src.state, Why: Uncounted, Closed: m.closeLeases(e)}
 	}
 	t := Transition{From: src.state}
 	if s := &m.a.States[src.state]; src.state != Root && s.Within > 0 && e.Time.Sub(src.since) > s.Within {
@@ -138,19 +138,19 @@ func (m *Machine) Step(e Event) Transition {
 	}
 	src.state, src.since = t.To, e.Time
 	if !t.Banned {
-		t.Given = m.giveBack(e)
+		t.Closed = m.closeLeases(e)
 	}
 	return t
 }
 
 // next returns the state that event e leads to from position at, and why.
-func (m *Machine) next(at int, e Event) (int, Reason) {
+func (m *Machine) next(at int, e Event) (int, Cause) {
 	s := &m.a.States[at]
 	if at != Root {
 		if to, ok := m.follow(s.Edges, e); ok {
 			return to, Advance
 		}
-		if e.Knock == s.Last() && s.Scope.Holds(e.Dest, e.Interface) {
+		if e.Knock == s.Last() && s.Scope.Matches(e.Dest, e.Interface) {
 			return at, Repeat
 		}
 		if to, ok := m.follow(s.Suffix, e); ok {
@@ -168,7 +168,7 @@ func (m *Machine) next(at int, e Event) (int, Reason) {
 
 func (m *Machine) follow(edges []Edge, e Event) (int, bool) {
 	for _, edge := range edges {
-		if edge.Knock == e.Knock && m.a.States[edge.To].Scope.Holds(e.Dest, e.Interface) {
+		if edge.Knock == e.Knock && m.a.States[edge.To].Scope.Matches(e.Dest, e.Interface) {
 			return edge.To, true
 		}
 	}
@@ -178,7 +178,7 @@ func (m *Machine) follow(edges []Edge, e Event) (int, bool) {
 // counts reports whether the event is a knock of some sequence.
 func (m *Machine) counts(e Event) bool {
 	return slices.ContainsFunc(m.a.Alphabet(), func(l Letter) bool {
-		return l.Knock == e.Knock && l.Scope.Holds(e.Dest, e.Interface)
+		return l.Knock == e.Knock && l.Scope.Matches(e.Dest, e.Interface)
 	})
 }
 

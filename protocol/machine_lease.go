@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Gate is what a connection to an opened port gets.
-type Gate struct {
+// Access is what a connection to an opened port gets.
+type Access struct {
 	Gated   bool     // some profile has a gate there
 	Profile *Profile // whose lease lets the connection in; nil: none does
 	Closed  Closed   // what it gets when Profile is nil
@@ -15,17 +15,17 @@ type Gate struct {
 
 // Connect runs the gates on a new connection, after [Machine.Step] has seen its
 // first packet: a lease may be renewed or used up.
-func (m *Machine) Connect(e Event) Gate {
-	var g Gate
+func (m *Machine) Connect(e Event) Access {
+	var g Access
 	for _, p := range m.a.Profiles {
-		if !p.Opens(e.Knock) || !p.ScopeIn(m.a.Family).Holds(e.Dest, e.Interface) {
+		if !p.Opens(e.Knock) || !p.ScopeIn(m.a.Family).Matches(e.Dest, e.Interface) {
 			continue
 		}
 		if !g.Gated || p.Closed < g.Closed {
 			g.Closed = p.Closed
 		}
 		g.Gated = true
-		if g.Profile == nil && p.admits(e.Source) && m.Holds(p, e.Source, e.Time) && !m.IsBanned(e.Source, e.Time) {
+		if g.Profile == nil && p.admits(e.Source) && m.HasLease(p, e.Source, e.Time) && !m.IsBanned(e.Source, e.Time) {
 			g.Profile = p
 		}
 	}
@@ -48,10 +48,10 @@ func (m *Machine) Connect(e Event) Gate {
 func (m *Machine) shutOut(e Event) bool {
 	gated := false
 	for _, p := range m.a.Profiles {
-		if p.Place != PlacePrerouting || !p.Opens(e.Knock) || !p.ScopeIn(m.a.Family).Holds(e.Dest, e.Interface) {
+		if p.Place != PlacePrerouting || !p.Opens(e.Knock) || !p.ScopeIn(m.a.Family).Matches(e.Dest, e.Interface) {
 			continue
 		}
-		if p.admits(e.Source) && m.Holds(p, e.Source, e.Time) {
+		if p.admits(e.Source) && m.HasLease(p, e.Source, e.Time) {
 			return false
 		}
 		gated = true
@@ -59,8 +59,8 @@ func (m *Machine) shutOut(e Event) bool {
 	return gated
 }
 
-// Holds reports whether the source holds a lease of the profile at a time.
-func (m *Machine) Holds(p *Profile, source netip.Addr, now time.Time) bool {
+// HasLease reports whether the source holds a lease of the profile at a time.
+func (m *Machine) HasLease(p *Profile, source netip.Addr, now time.Time) bool {
 	granted, ok := m.leases[m.leaseKey(p, source)]
 	return ok && (p.Lease == 0 || now.Sub(granted) <= p.Lease)
 }
@@ -93,14 +93,14 @@ func (m *Machine) grantAll(profiles []*Profile, e Event) []*Profile {
 	return granted
 }
 
-// giveBack ends the leases whose close knock the event is.
-func (m *Machine) giveBack(e Event) []*Profile {
+// closeLeases ends the leases whose close knock the event is.
+func (m *Machine) closeLeases(e Event) []*Profile {
 	var given []*Profile
 	for _, p := range m.a.Profiles {
-		if p.Close == nil || *p.Close != e.Knock || !p.ScopeIn(m.a.Family).Holds(e.Dest, e.Interface) {
+		if p.Close == nil || *p.Close != e.Knock || !p.ScopeIn(m.a.Family).Matches(e.Dest, e.Interface) {
 			continue
 		}
-		if m.Holds(p, e.Source, e.Time) {
+		if m.HasLease(p, e.Source, e.Time) {
 			given = append(given, p)
 		}
 		delete(m.leases, m.leaseKey(p, e.Source))

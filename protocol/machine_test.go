@@ -52,7 +52,7 @@ func run(a *Automaton, knocks ...Knock) []Transition {
 
 func TestTheArticlesSequenceOpensAfterItsLastKnockAndNotBefore(t *testing.T) {
 	got := run(compile(t, profile("mysql", 10*time.Second, ping, echo, back)), ping, echo, back)
-	for i, want := range []Reason{Start, Advance, Advance} {
+	for i, want := range []Cause{Start, Advance, Advance} {
 		if got[i].Why != want || len(got[i].Granted) != i/2 {
 			t.Errorf("event %d: %v, granted %d", i, got[i].Why, len(got[i].Granted))
 		}
@@ -120,7 +120,7 @@ func TestThreeFallsBanAndTheBanEnds(t *testing.T) {
 		}
 	}
 	step(ping)
-	if got := step(echo); got.Why != Banned || m.Holds(p, src, now) {
+	if got := step(echo); got.Why != Banned || m.HasLease(p, src, now) {
 		t.Errorf("a banned source's knocks still count: %+v", got)
 	}
 	now = now.Add(time.Minute + 1)
@@ -214,7 +214,7 @@ func compareStream(t *rapid.T, a *Automaton, letters []Knock) (grants int) {
 			if granted && !open || open && !granted && !repeat {
 				t.Fatalf("event %d of %v: %s granted %v, the history says %v", i, history, p.Name, granted, open)
 			}
-			if open && !m.Holds(p, src, now) {
+			if open && !m.HasLease(p, src, now) {
 				t.Fatalf("event %d: %s has no lease, the history says it was opened", i, p.Name)
 			}
 		}
@@ -228,7 +228,7 @@ func TestWhatAGateBeforeDestinationNATShutsOutIsNoEvent(t *testing.T) {
 	got := run(compile(t, early), ping, sql, echo, sql, back, sql)
 	// The stranger's connections to 3306 leave the position alone; that of the lease
 	// holder comes to the host, where it is an event like any other.
-	for i, want := range []Reason{Start, ShutOut, Advance, ShutOut, Advance, Nothing} {
+	for i, want := range []Cause{Start, ShutOut, Advance, ShutOut, Advance, Nothing} {
 		if got[i].Why != want {
 			t.Errorf("event %d: %v, not %v", i, got[i].Why, want)
 		}

@@ -53,7 +53,7 @@ func TestTheReasonsAreWordsThatAPersonCanActOn(t *testing.T) {
 			now, got := time.Unix(0, 0), ""
 			for _, e := range c.events {
 				now = now.Add(e.wait)
-				got = m.Step(Event{Time: now, Source: netip.MustParseAddr("10.9.0.1"), Knock: e.knock}).Reason(a)
+				got = m.Step(Event{Time: now, Source: netip.MustParseAddr("10.9.0.1"), Knock: e.knock}).Explain(a)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)

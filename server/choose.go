@@ -29,7 +29,7 @@ func OpenBackend(ctx context.Context, name string) (b Backend, why string, err e
 		}
 		return both()[i], "", nil
 	}
-	live, err := holdRules(ctx)
+	live, err := withRules(ctx)
 	switch {
 	case errors.Is(err, backend.ErrPrivilege): // who may not look can still be shown rules
 		return iptables.New(), "backend iptables, as far as can be told without root", nil
@@ -67,7 +67,7 @@ func tryIptables(ctx context.Context) error {
 // OpenLive returns the backend that holds rules: the one that was named if it does, else the
 // other, else the one that was named.
 func OpenLive(ctx context.Context, name string) (Backend, string, error) {
-	live, err := holdRules(ctx)
+	live, err := withRules(ctx)
 	switch {
 	case err != nil && !errors.Is(err, backend.ErrPrivilege):
 		return nil, "", err
@@ -81,8 +81,8 @@ func OpenLive(ctx context.Context, name string) (Backend, string, error) {
 	return OpenBackend(ctx, name)
 }
 
-// holdRules returns the backends that have something in the kernel.
-func holdRules(ctx context.Context) (live []Backend, err error) {
+// withRules returns the backends that have something in the kernel.
+func withRules(ctx context.Context) (live []Backend, err error) {
 	for _, b := range both() {
 		holds, failed := b.Live(ctx)
 		if holds {
@@ -134,12 +134,12 @@ func (o elsewhere) leases() []backend.Source {
 	if o.backend == nil {
 		return nil
 	}
-	return slices.DeleteFunc(backend.Longest(o.reading.Sources), func(s backend.Source) bool { return s.State != backend.Open })
+	return slices.DeleteFunc(backend.LongestLeases(o.reading.Sources), func(s backend.Source) bool { return s.State != backend.Open })
 }
 
 // handOver removes what the other backend has, once this one's gates are closed
 // to strangers and open to the holders of its leases.
-func (o elsewhere) handOver(ctx context.Context, hold ...*os.File) error {
+func (o elsewhere) handOver(ctx context.Context, inherit ...*os.File) error {
 	if o.backend == nil {
 		return nil
 	}
@@ -148,6 +148,6 @@ func (o elsewhere) handOver(ctx context.Context, hold ...*os.File) error {
 		return err
 	}
 	s := New(o.backend, Settings{})
-	_, err = s.commit(ctx, o.reading, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.Plan(nothing) }, hold...)
+	_, err = s.commit(ctx, o.reading, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.Plan(nothing) }, inherit...)
 	return err
 }

@@ -29,7 +29,7 @@ type task struct {
 }
 
 type clientResult struct {
-	State    client.State
+	State    client.Outcome
 	Attempts int
 }
 
@@ -47,7 +47,7 @@ func TestMainOfTheClientProcess(t *testing.T) {
 	if err != nil {
 		t.Log(err) // the result says it too
 	}
-	out, err := json.Marshal(clientResult{result.State(), result.Addrs[0].Attempts})
+	out, err := json.Marshal(clientResult{result.Outcome(), result.Addrs[0].Attempts})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,12 +62,12 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 
 // grantOf says what a lease for an address or a prefix covers, or why it cannot be given.
 func grantOf(p *protocol.Profile, who netip.Prefix) (Granted, error) {
-	holder, err := holderOf(p, who)
+	holder, err := leaseFor(p, who)
 	if err != nil {
 		return Granted{}, err
 	}
 	g := Granted{Covers: holder, Once: p.Once}
-	if !backend.Within(holder, p.From) {
+	if !backend.Inside(holder, p.From) {
 		g.Only = slices.DeleteFunc(slices.Clone(p.From), func(from netip.Prefix) bool { return !from.Overlaps(holder) })
 	}
 	switch {
@@ -119,17 +119,17 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 		}
 		from = everybody()
 		if who.IsValid() {
-			holder, err := holderOf(p, who)
+			holder, err := leaseFor(p, who)
 			if err != nil {
 				return nil, nil, err
 			}
 			from = []netip.Prefix{holder}
 		}
 		r = Revoked{}
-		for _, src := range backend.Longest(is.Sources) {
+		for _, src := range backend.LongestLeases(is.Sources) {
 			switch {
 			case src.Profile != name || src.State != backend.Open:
-			case backend.Within(src.Address, from):
+			case backend.Inside(src.Address, from):
 				r.Ended = append(r.Ended, src.Address)
 				end = append(end, src)
 			case slices.ContainsFunc(from, src.Address.Overlaps):
@@ -211,9 +211,9 @@ func find(r *backend.Reading, name string) (*protocol.Profile, error) {
 	return r.Profiles[i], nil
 }
 
-// holderOf returns what a lease of an address or prefix covers: no less than the profile's
+// leaseFor returns what a lease of an address or prefix covers: no less than the profile's
 // own prefix.
-func holderOf(p *protocol.Profile, who netip.Prefix) (netip.Prefix, error) {
+func leaseFor(p *protocol.Profile, who netip.Prefix) (netip.Prefix, error) {
 	family := protocol.FamilyOf(who.Addr())
 	if !p.In(family) {
 		return who, &AddressError{who, fmt.Sprintf("cannot hold a lease of %s, which has no gate for %s", p.Name, family)}

@@ -14,7 +14,7 @@ import (
 
 // Change is what an install or a remove did, or would do.
 type Change struct {
-	Installed []string // names that were not installed before
+	Added []string // names that were not installed before
 	Updated   []string // names whose rules are written anew
 	Removed   []string
 	From      string         // the backend that held the rules before, "" if this one did
@@ -26,7 +26,7 @@ type Change struct {
 
 	Saved []backend.Saved // what was read of the host's iptables
 
-	newly []*protocol.Profile // that may close a port which was open
+	added []*protocol.Profile // that may close a port which was open
 }
 
 // InstallOptions says how to install.
@@ -69,30 +69,30 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		return change, err
 	}
 	if o.Guard != nil {
-		if err := o.Guard(change.newly); err != nil {
+		if err := o.Guard(change.added); err != nil {
 			return Change{}, err
 		}
 	}
-	hold := []*os.File{lock.file()}
+	inherit := []*os.File{lock.file()}
 	if o.Try > 0 {
 		if change.Guard, err = s.startGuard(ctx, r, lock, o.Try); err != nil {
 			return Change{}, err
 		}
-		hold, lock = append(hold, change.Guard.orders), nil // the guard's
+		inherit, lock = append(inherit, change.Guard.orders), nil // the guard's
 	}
-	if err := conns.Adopt(change.newly); err != nil {
+	if err := conns.Adopt(change.added); err != nil {
 		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
 	}
-	if _, err := s.commit(ctx, r, depthOfInstall, plan, hold...); err != nil {
+	if _, err := s.commit(ctx, r, depthOfInstall, plan, inherit...); err != nil {
 		return Change{}, change.Guard.giveUp(err)
 	}
 	if change.Guard != nil {
 		return change, change.Guard.committed()
 	}
-	if len(change.Removed) == 0 || len(change.Installed)+len(change.Updated)+len(change.Kept) > 0 {
+	if len(change.Removed) == 0 || len(change.Added)+len(change.Updated)+len(change.Kept) > 0 {
 		change.Notes = append(change.Notes, s.roomNotes(ctx, r.Fill)...)
 	}
-	return change, other.handOver(ctx, hold...)
+	return change, other.handOver(ctx, inherit...)
 }
 
 // prepare says what an install would change, and what it wants in the kernel.
@@ -110,10 +110,10 @@ func (s *Server) prepare(r *backend.Reading, other elsewhere, profiles []*protoc
 		return Change{}, backend.Want{}, err
 	}
 	carried := other.leases()
-	want.Carried, want.Trial = append(backend.Keep(carried, other.profiles(), all), o.Carried...), o.Try > 0
+	want.Carried, want.Trial = append(backend.KeepLeases(carried, other.profiles(), all), o.Carried...), o.Try > 0
 	change := compare(was, profiles, all)
-	change.newly, change.Saved = newlyGated(was, profiles), r.Saved
-	change.Leases = fates(was, all, slices.Concat(r.Sources, carried))
+	change.added, change.Saved = newlyGated(was, profiles), r.Saved
+	change.Leases = leaseChanges(was, all, slices.Concat(r.Sources, carried))
 	for _, rule := range r.Foreign {
 		change.Notes = append(change.Notes, foreignReason(rule).String())
 	}
@@ -175,7 +175,7 @@ func compare(was, touched, will []*protocol.Profile) Change {
 	for _, p := range will {
 		switch {
 		case !slices.ContainsFunc(was, named(p.Name)):
-			c.Installed = append(c.Installed, p.Name)
+			c.Added = append(c.Added, p.Name)
 		case slices.ContainsFunc(touched, named(p.Name)):
 			c.Updated = append(c.Updated, p.Name)
 		default:
@@ -209,14 +209,14 @@ func sameGate(x, y *protocol.Profile) bool {
 		x.Place == y.Place && x.Closed == y.Closed && x.Cut == y.Cut && slices.Equal(x.From, y.From)
 }
 
-// fates says what an install makes of the leases that profiles have whose meaning it
+// leaseChanges says what an install makes of the leases that profiles have whose meaning it
 // changes: a sentence for each of them, none where there is nothing to say.
-func fates(was, will []*protocol.Profile, sources []backend.Source) []string {
+func leaseChanges(was, will []*protocol.Profile, sources []backend.Source) []string {
 	type pair struct{ was, will *protocol.Profile }
 	var changed []pair
 	for _, p := range will {
 		i := slices.IndexFunc(was, named(p.Name))
-		ends := func(f protocol.Family) bool { return backend.Beyond(was[i], p, f) != "" }
+		ends := func(f protocol.Family) bool { return backend.LeasesEnd(was[i], p, f) != "" }
 		if i >= 0 && (!sameSequence(was[i], p) || slices.ContainsFunc(protocol.Families(), ends)) {
 			changed = append(changed, pair{was[i], p})
 		}
@@ -225,7 +225,7 @@ func fates(was, will []*protocol.Profile, sources []backend.Source) []string {
 		return nil
 	}
 	backend.Sort(sources)
-	sources = backend.Longest(sources)
+	sources = backend.LongestLeases(sources)
 	var all []string
 	for _, c := range changed {
 		over, on, why := 0, 0, ""
@@ -233,7 +233,7 @@ func fates(was, will []*protocol.Profile, sources []backend.Source) []string {
 			if l.Profile != c.will.Name || l.State != backend.Open {
 				continue
 			}
-			if beyond := backend.Beyond(c.was, c.will, protocol.FamilyOf(l.Address.Addr())); beyond != "" {
+			if beyond := backend.LeasesEnd(c.was, c.will, protocol.FamilyOf(l.Address.Addr())); beyond != "" {
 				over, why = over+1, beyond
 			} else {
 				on++

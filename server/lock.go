@@ -30,10 +30,10 @@ type Lock struct {
 }
 
 // LockError says who holds the lock.
-type LockError struct{ Holder claim.Holder }
+type LockError struct{ Owner claim.Owner }
 
 func (e *LockError) Error() string {
-	return fmt.Sprintf("another knockd (%s) is changing the rules", e.Holder)
+	return fmt.Sprintf("another knockd (%s) is changing the rules", e.Owner)
 }
 
 // lock takes the host's lock.
@@ -48,7 +48,7 @@ func (s *Server) lock(ctx context.Context) (*Lock, error) {
 func TakeLock(ctx context.Context) (*Lock, error) { return takeLock(ctx, nil) }
 
 // takeLock tells waiting, which may be nil, for whom it waits.
-func takeLock(ctx context.Context, waiting func(claim.Holder)) (*Lock, error) {
+func takeLock(ctx context.Context, waiting func(claim.Owner)) (*Lock, error) {
 	l := &Lock{}
 	began, told := time.Now(), false
 	for pause := lockSoon; ; pause = min(2*pause, lockLate) {
@@ -61,14 +61,14 @@ func takeLock(ctx context.Context, waiting func(claim.Holder)) (*Lock, error) {
 		}
 		if !told && waiting != nil && time.Since(began) > lockQuiet {
 			told = true
-			waiting(l.holder())
+			waiting(l.owner())
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			err := ctx.Err() // we were told to end
 			if errors.Is(err, context.DeadlineExceeded) {
-				err = &LockError{l.holder()}
+				err = &LockError{l.owner()}
 			}
 			l.Release()
 			return nil, err
@@ -91,18 +91,18 @@ func (l *Lock) take() (done bool, err error) {
 	}
 	l.name, err = claim.TakeName(claim.LockName)
 	if has := new(claim.NameError); errors.As(err, &has) {
-		return !has.Friend, nil
+		return !has.Trusted, nil
 	}
 	return true, nil // where a name cannot be had at all, no older knockd works
 }
 
-// holder is who keeps the lock from us, as far as can be seen.
-func (l *Lock) holder() claim.Holder {
-	var h claim.Holder // what is not known is not said
+// owner is who keeps the lock from us, as far as can be seen.
+func (l *Lock) owner() claim.Owner {
+	var h claim.Owner // what is not known is not said
 	if l.claim != nil {
 		h, _ = claim.Older(claim.LockName)
 	} else {
-		h, _, _ = claim.HolderOf(claim.Lock)
+		h, _, _ = claim.OwnerOf(claim.Lock)
 	}
 	return h
 }

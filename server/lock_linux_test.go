@@ -38,7 +38,7 @@ func TestTheLockIsHeldByOneAtATimeAndTheErrorNamesTheHolder(t *testing.T) {
 	start := time.Now()
 	_, err = takeLock(t, h, 50*time.Millisecond)
 	held := new(server.LockError)
-	if !errors.As(err, &held) || held.Holder.PID != os.Getpid() {
+	if !errors.As(err, &held) || held.Owner.PID != os.Getpid() {
 		t.Errorf("got %#v; want this process, %d", err, os.Getpid())
 	}
 	if waited := time.Since(start); waited < 50*time.Millisecond || waited > soon {
@@ -138,7 +138,7 @@ func TestWhoHasTheOldNameIsWaitedForUnlessItIsAStranger(t *testing.T) {
 	}
 	_, err := takeLock(t, h, 50*time.Millisecond)
 	held := new(server.LockError)
-	if !errors.As(err, &held) || held.Holder.PID != os.Getpid() {
+	if !errors.As(err, &held) || held.Owner.PID != os.Getpid() {
 		t.Errorf("an older knockd holds the lock: %v", err)
 	}
 	got := make(chan error, 1)

@@ -146,7 +146,7 @@ func (m *model) compare() (leases int) {
 	for _, src := range m.sources {
 		machine, a := m.machines[protocol.FamilyOf(src)], m.automata[protocol.FamilyOf(src)]
 		for _, p := range m.profiles {
-			if machine.Holds(p, src, now) {
+			if machine.HasLease(p, src, now) {
 				want[fmt.Sprintf("%s open %s", src, p.Name)] = true
 				leases++
 			}

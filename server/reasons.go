@@ -50,7 +50,7 @@ func NotInForce(st Status, settings Settings, n Network, shadows []Reason) []Rea
 	for _, p := range st.Profiles {
 		if p.Enabled {
 			all = append(all, p.outdated()...)
-			all = append(all, n.Misplaced(p.Profile)...)
+			all = append(all, n.GatesNothing(p.Profile)...)
 			holds = holds || p.Live()
 		}
 	}

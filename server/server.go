@@ -31,7 +31,7 @@ type Backend interface {
 	// Commit does what a plan of one of its readings says: all or nothing. Its tools keep the
 	// given files open. It returns the leases that the kernel has pushed out of a full table
 	// for those that were given. Errors: [backend.ErrStale]; those of the tools.
-	Commit(ctx context.Context, p backend.Plan, hold ...*os.File) (pushedOut []backend.Source, err error)
+	Commit(ctx context.Context, p backend.Plan, inherit ...*os.File) (pushedOut []backend.Source, err error)
 }
 
 // How deep the commands look.
@@ -45,7 +45,7 @@ var (
 
 // Server changes and reads one host: the network namespace of the caller.
 type Server struct {
-	Waiting func(claim.Holder) // is told of another knockd that is waited for; nil: nobody is
+	Waiting func(claim.Owner) // is told of another knockd that is waited for; nil: nobody is
 
 	backend  Backend
 	settings Settings
@@ -98,13 +98,13 @@ func (s *Server) read(ctx context.Context, d backend.Depth) (r *backend.Reading,
 
 // commit plans a change from a reading of that depth, and commits it. Where the kernel is not
 // any more what was read, it reads and plans again.
-func (s *Server) commit(ctx context.Context, r *backend.Reading, d backend.Depth, plan func(*backend.Reading) (backend.Plan, error), hold ...*os.File) ([]backend.Source, error) {
+func (s *Server) commit(ctx context.Context, r *backend.Reading, d backend.Depth, plan func(*backend.Reading) (backend.Plan, error), inherit ...*os.File) ([]backend.Source, error) {
 	for try := 1; ; try++ {
 		p, err := plan(r)
 		if err != nil {
 			return nil, err
 		}
-		pushedOut, err := s.backend.Commit(ctx, p, hold...)
+		pushedOut, err := s.backend.Commit(ctx, p, inherit...)
 		if !errors.Is(err, backend.ErrStale) || try == staleTries {
 			return pushedOut, err
 		}

@@ -80,7 +80,7 @@ func StatusOf(r *backend.Reading, files []*protocol.Profile, names []string) Sta
 			st.Profiles = append(st.Profiles, ProfileStatus{Profile: p, State: stateOf(p, f, r.Profiles), Enabled: f != nil && f.Enabled})
 		}
 	}
-	for _, src := range backend.Longest(r.Sources) {
+	for _, src := range backend.LongestLeases(r.Sources) {
 		if src.State != backend.Fallen && (src.Profile == "" || asked(src.Profile)) {
 			st.Sources = append(st.Sources, src)
 		}

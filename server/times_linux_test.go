@@ -26,7 +26,7 @@ func TestStatusSaysToASecondHowLongSomethingStillLasts(t *testing.T) {
 			lasts time.Duration // 0: no end
 		}
 		want := map[string]expectation{}
-		expect := func(src netip.Addr, state backend.State, what string, lasts time.Duration) {
+		expect := func(src netip.Addr, state backend.SourceState, what string, lasts time.Duration) {
 			want[fmt.Sprintf("%s %s", src, state)] = expectation{what, time.Now(), lasts}
 		}
 		for i, src := range []func(int) netip.Addr{forged4, forged6} {

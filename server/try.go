@@ -77,12 +77,12 @@ func (s *Server) startGuard(ctx context.Context, r *backend.Reading, lock *Lock,
 }
 
 // putBack makes what was saved what is installed.
-func (s *Server) putBack(ctx context.Context, saved string, hold ...*os.File) error {
+func (s *Server) putBack(ctx context.Context, saved string, inherit ...*os.File) error {
 	r, err := s.read(ctx, depthOfInstall)
 	if err != nil {
 		return err
 	}
-	_, err = s.commit(ctx, r, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.PutBack(saved) }, hold...)
+	_, err = s.commit(ctx, r, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.PutBack(saved) }, inherit...)
 	return err
 }
 

@@ -45,7 +45,7 @@ func serve(ctx context.Context, host string) error {
 			return err
 		}
 		a := result.Addrs[0]
-		if err := out.Encode(Round{a.State == client.Open, a.Attempts, a.Took}); err != nil {
+		if err := out.Encode(Round{a.Outcome == client.Open, a.Attempts, a.Took}); err != nil {
 			return err
 		}
 	}

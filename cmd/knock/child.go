@@ -48,7 +48,7 @@ func (ch *child) run(c *cli.Context, o outcome) error {
 	err := ch.cmd.Wait()
 	close(ended)
 	if c.Bool("close-after") {
-		giveBack(c, o)
+		closeAfter(c, o)
 	}
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
 		return &command.Error{Code: exitCode(exit.ProcessState)}
@@ -74,14 +74,14 @@ func forward(p *os.Process, signals <-chan os.Signal, ended <-chan struct{}) {
 	}
 }
 
-// giveBack closes every address that opened. The command has done its work:
+// closeAfter closes every address that opened. The command has done its work:
 // a failure is worth a warning, not another exit code.
-func giveBack(c *cli.Context, o outcome) {
+func closeAfter(c *cli.Context, o outcome) {
 	ctx, cancel := context.WithTimeout(c.Context, closeTimeout)
 	defer cancel()
 	words := printer(c)
 	for _, a := range o.result.Addrs {
-		if a.State != client.Open && a.State != client.Knocked {
+		if a.Outcome != client.Open && a.Outcome != client.Knocked {
 			continue
 		}
 		t := o.target

@@ -36,12 +36,12 @@ type packetJSON struct {
 
 // ofHost returns a host's line.
 func ofHost(o outcome, verbose bool) hostJSON {
-	h := hostJSON{Profile: o.target.Profile.Name, Host: o.target.Host, State: string(o.result.State()), Results: []addrJSON{}}
+	h := hostJSON{Profile: o.target.Profile.Name, Host: o.target.Host, State: string(o.result.Outcome()), Results: []addrJSON{}}
 	if err := explain(o); err != nil {
 		h.Error = err.Error()
 	}
 	for _, a := range o.result.Addrs {
-		j := addrJSON{Family: a.Family.String(), Address: a.Addr.String(), State: string(a.State), Attempts: a.Attempts, MS: ms(a.Took)}
+		j := addrJSON{Family: a.Family.String(), Address: a.Addr.String(), State: string(a.Outcome), Attempts: a.Attempts, MS: ms(a.Took)}
 		if a.Err != nil {
 			j.Error = a.Err.Error()
 		}

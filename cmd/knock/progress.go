@@ -27,7 +27,7 @@ func newProgress(p *protocol.Profile, line *say.Line) *progress {
 
 // observe is client.Target.Observe. Of two addresses that are knocked on side
 // by side it shows the one that is ahead.
-func (g *progress) observe(e client.Event) {
+func (g *progress) observe(e client.Progress) {
 	if e.Attempt > g.attempt {
 		g.attempt, g.sent, g.check = e.Attempt, 0, ""
 	}

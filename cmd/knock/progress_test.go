@@ -19,7 +19,7 @@ func TestTheLineFillsAsTheKnocksGo(t *testing.T) {
 	var out bytes.Buffer
 	g := newProgress(p, (&say.Printer{W: &out, Terminal: true}).Line())
 	event := func(attempt, step int, k protocol.Knock) {
-		e := client.Event{Step: step}
+		e := client.Progress{Step: step}
 		e.Attempt, e.Knock, e.Check = attempt, k, step == len(p.Sequence)
 		g.observe(e)
 	}

@@ -110,10 +110,10 @@ func (r *report) opened(o outcome) say.Painted {
 			text += ", "
 		}
 		paint := r.words.Bad
-		if a.State == client.Open || a.State == client.Knocked {
+		if a.Outcome == client.Open || a.Outcome == client.Knocked {
 			paint = r.words.Good
 		}
-		text += say.Text("%s %s after %s", a.Addr, paint(string(a.State)), say.Latency(a.Took))
+		text += say.Text("%s %s after %s", a.Addr, paint(string(a.Outcome)), say.Latency(a.Took))
 		if a.Attempts > 1 {
 			text += say.Text(" and %d attempts", a.Attempts)
 		}

@@ -115,7 +115,7 @@ func (h *host) with(b server.Backend, why string, err error) (*server.Server, er
 	}
 	h.why = why
 	s := server.New(b, h.settings)
-	s.Waiting = func(other claim.Holder) { h.words.Note("waiting for knockd (%s)", other) }
+	s.Waiting = func(other claim.Owner) { h.words.Note("waiting for knockd (%s)", other) }
 	return s, nil
 }
 
@@ -190,7 +190,7 @@ func (h *host) misplaced(profiles ...*protocol.Profile) (server.Network, []serve
 	}
 	var all []server.Reason
 	for _, p := range profiles {
-		all = append(all, network.Misplaced(p)...)
+		all = append(all, network.GatesNothing(p)...)
 	}
 	return network, all
 }

@@ -166,7 +166,7 @@ func carryOut(ctx context.Context, order knockOrder) (knockReport, error) {
 	if err != nil && !errors.As(err, &notOpen) {
 		return knockReport{}, err
 	}
-	r := knockReport{Opened: result.State() == client.Open}
+	r := knockReport{Opened: result.Outcome() == client.Open}
 	if err != nil {
 		r.Problem = err.Error()
 	}

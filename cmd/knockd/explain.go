@@ -109,7 +109,7 @@ func (h *host) walk(a *protocol.Automaton, events []string) ([]eventLine, error)
 			return nil, usage(err)
 		}
 		t := m.Step(protocol.Event{Time: now, Source: source, Knock: k})
-		l := eventLine{Event: k.String(), At: now.Sub(start).Seconds(), After: a.StateName(t.To), Why: t.Reason(a), Granted: []string{}}
+		l := eventLine{Event: k.String(), At: now.Sub(start).Seconds(), After: a.StateName(t.To), Why: t.Explain(a), Granted: []string{}}
 		l.Before = a.StateName(t.From)
 		if t.Expired != protocol.Root {
 			l.Before = a.StateName(t.Expired)

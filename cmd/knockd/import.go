@@ -151,7 +151,7 @@ func (h *host) newFile(name string) string {
 // was, each thing once: several profiles may have it from one line.
 func (h *host) sayImport(im *classic.Import, dry bool) error {
 	said := map[format.Diagnostic]bool{}
-	for _, n := range im.Notes {
+	for _, n := range im.Remarks {
 		if !said[n.Diagnostic] {
 			h.words.Block(n.Diagnostic.String())
 		}
@@ -215,7 +215,7 @@ func (h *host) importLine(im *classic.Import, dry bool) importLine {
 	for _, s := range im.Left {
 		l.Left = append(l.Left, sectionLine{s.Title, s.Line})
 	}
-	for _, n := range im.Notes {
+	for _, n := range im.Remarks {
 		l.Notes = append(l.Notes, noteLine{n.Severity.String(), n.Line, n.Section, n.Profile, n.Message, n.Hint})
 	}
 	return l

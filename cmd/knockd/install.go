@@ -193,7 +193,7 @@ func (h *host) report(c server.Change, backendName string) {
 			h.words.Note("%s: %s (%s)", what, say.Names(names), backendName)
 		}
 	}
-	tell(c.Installed, "installed")
+	tell(c.Added, "installed")
 	tell(c.Updated, "installed again")
 	tell(c.Removed, "removed")
 	for _, what := range c.Leases {

@@ -402,7 +402,7 @@ func TestWhoWaitsForATrialIsToldForWhomAndForHowLong(t *testing.T) {
 				return err
 			})
 			held := new(server.LockError)
-			if !errors.As(err, &held) || held.Holder.PID != pid || held.Holder.Command != "install --try" || held.Holder.Left < 3*time.Minute || held.Holder.Left > 4*time.Minute {
+			if !errors.As(err, &held) || held.Owner.PID != pid || held.Owner.Command != "install --try" || held.Owner.Left < 3*time.Minute || held.Owner.Left > 4*time.Minute {
 				return fmt.Errorf("the lock: %+v, %w", held, err)
 			}
 			return nil

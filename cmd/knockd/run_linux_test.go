@@ -71,7 +71,7 @@ func TestTheMetricsAreWhatPrometheusReads(t *testing.T) {
 		s.knock(lab.ForgedAddr6(4), "icmp")
 		var page map[string]*dto.MetricFamily
 		want := map[string]float64{metrics.Grants: 1, metrics.Knocks: 5, metrics.Resets: 1, metrics.Denied: 1, metrics.Leases: 1,
-			metrics.Positions: 1, metrics.Profiles: 1, metrics.Drift: 0, metrics.ReloadOK: 1, metrics.LookOK: 1, metrics.Banned: 0, metrics.Repairs: 0}
+			metrics.Positions: 1, metrics.Profiles: 1, metrics.Drift: 0, metrics.ReloadOK: 1, metrics.ReadOK: 1, metrics.Banned: 0, metrics.Repairs: 0}
 		labtest.Eventually(t, soon, func() error {
 			page = s.page()
 			for name, value := range want {

@@ -35,8 +35,8 @@ Example:
 	}
 }
 
-// watchLook is how often the kernel is looked at while somebody watches.
-const watchLook = 5 * time.Second
+// watchRead is how often the kernel is looked at while somebody watches.
+const watchRead = 5 * time.Second
 
 func watch(c *cli.Context) error {
 	if c.NArg() > 0 {
@@ -47,16 +47,16 @@ func watch(c *cli.Context) error {
 		return err
 	}
 	clock := events.SystemClock()
-	look := h.looker(clock)
-	if _, err := look(c.Context); err != nil {
+	read := h.reader(clock)
+	if _, err := read(c.Context); err != nil {
 		return explainError(err)
 	}
-	feed := events.NewFeed(clock, look)
-	feed.Every = watchLook
+	feed := events.NewFeed(clock, read)
+	feed.Every = watchRead
 	if say.IsTerminal(c.App.Writer) && !c.Bool("json") && !c.Bool("plain") {
-		return h.liveView(feed, look)
+		return h.liveView(feed, read)
 	}
-	feed.Say = func(r events.Role, err error) {
+	feed.OnRole = func(r events.Role, err error) {
 		switch {
 		case err != nil:
 			h.words.Warning("it %s: %v", r, err)
@@ -71,17 +71,17 @@ func watch(c *cli.Context) error {
 	return h.follow(feed, show)
 }
 
-// looker returns a function that reads the kernel through whichever backend holds
+// reader returns a function that reads the kernel through whichever backend holds
 // rules at the moment. Several goroutines may call it.
-func (h *host) looker(clock events.Clock) events.Look {
-	return func(ctx context.Context) (events.Seen, error) {
+func (h *host) reader(clock events.Clock) events.ReadFunc {
+	return func(ctx context.Context) (events.Snapshot, error) {
 		began := clock()
 		b, _, err := server.OpenLive(ctx, h.backendName())
 		if err != nil {
-			return events.Seen{}, explainError(err)
+			return events.Snapshot{}, explainError(err)
 		}
 		r, err := server.New(b, h.settings).Read(ctx, 0)
-		return events.Seen{Began: began, Reading: r}, err
+		return events.Snapshot{Began: began, Reading: r}, err
 	}
 }
 
@@ -111,7 +111,7 @@ func (h *host) plain(i events.Item) error {
 		h.words.Warning("%s", i)
 		return nil
 	}
-	return say.Print(h.c.App.Writer, "%s %s", i.Event.Time.Local().Format(time.TimeOnly), i.Event)
+	return say.Print(h.c.App.Writer, "%s %s", i.Notice.Time.Local().Format(time.TimeOnly), i.Notice)
 }
 
 // jsonLine shows an event as an object. Lost events are no events: they are said on
@@ -121,45 +121,45 @@ func (h *host) jsonLine(i events.Item) error {
 		h.words.Warning("%s", i)
 		return nil
 	}
-	return say.JSON(h.c.App.Writer, "", i.Event)
+	return say.JSON(h.c.App.Writer, "", i.Notice)
 }
 
 // How much a screen remembers, and how soon it looks at the kernel.
 const (
 	screenEvents = 200
-	screenLook   = watchLook
-	eventLook    = 200 * time.Millisecond // after an event: who is where now?
+	screenRead   = watchRead
+	eventRead    = 200 * time.Millisecond // after an event: who is where now?
 )
 
 // screen is the state of the live view. It touches nothing: what it wants done are
 // commands.
 type screen struct {
-	look tea.Cmd
+	read tea.Cmd
 
 	width, height int
 	sources       []backend.Source // as of looked
-	looked        time.Time
+	readAt        time.Time
 	drift         []string
 	events        []events.Item // newest last
 	role          events.Role
 	problem       error // of the feed
 	unread        error // why the kernel could not be read
 	now           time.Time
-	looking, soon bool
+	reading, soon bool
 }
 
-func newScreen(look tea.Cmd) *screen {
-	return &screen{look: look, width: 80, height: 24, now: time.Now()}
+func newScreen(read tea.Cmd) *screen {
+	return &screen{read: read, width: 80, height: 24, now: time.Now()}
 }
 
 // Init implements tea.Model.
 func (s *screen) Init() tea.Cmd {
-	s.looking = true
-	return tea.Batch(s.look, tickCommand())
+	s.reading = true
+	return tea.Batch(s.read, tickCommand())
 }
 
-// wantLook asks for a look a moment later, if none is on its way.
-type wantLook struct{}
+// wantRead asks for a look a moment later, if none is on its way.
+type wantRead struct{}
 
 // Update implements tea.Model.
 func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
@@ -180,34 +180,34 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 		if !s.soon {
 			s.soon = true
-			return s, tea.Tick(eventLook, func(time.Time) tea.Msg { return wantLook{} })
+			return s, tea.Tick(eventRead, func(time.Time) tea.Msg { return wantRead{} })
 		}
-	case wantLook:
+	case wantRead:
 		s.soon = false
-		return s, s.lookNow()
+		return s, s.readNow()
 	case roleMsg:
 		s.role, s.problem = m.role, m.err
-	case lookMsg:
-		s.looking = false
+	case readMsg:
+		s.reading = false
 		if s.unread = m.err; m.err == nil {
-			s.sources, s.drift, s.looked = m.sources, m.drift, m.at
+			s.sources, s.drift, s.readAt = m.sources, m.drift, m.at
 		}
 	case tickMsg:
 		s.now = time.Time(m)
-		if s.now.Sub(s.looked) > screenLook {
-			return s, tea.Batch(tickCommand(), s.lookNow())
+		if s.now.Sub(s.readAt) > screenRead {
+			return s, tea.Batch(tickCommand(), s.readNow())
 		}
 		return s, tickCommand()
 	}
 	return s, nil
 }
 
-func (s *screen) lookNow() tea.Cmd {
-	if s.looking {
+func (s *screen) readNow() tea.Cmd {
+	if s.reading {
 		return nil
 	}
-	s.looking = true
-	return s.look
+	s.reading = true
+	return s.read
 }
 
 // left is how long a source still has, or false when its time is over.
@@ -215,6 +215,6 @@ func (s *screen) left(src backend.Source) (time.Duration, bool) {
 	if src.Unlimited {
 		return 0, true
 	}
-	left := src.Left - s.now.Sub(s.looked)
+	left := src.Left - s.now.Sub(s.readAt)
 	return left, left > 0
 }

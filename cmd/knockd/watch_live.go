@@ -27,7 +27,7 @@ type (
 		role events.Role
 		err  error
 	}
-	lookMsg struct {
+	readMsg struct {
 		sources []backend.Source
 		drift   []string
 		at      time.Time
@@ -37,11 +37,11 @@ type (
 )
 
 // liveView shows the live view until a key ends it.
-func (h *host) liveView(feed *events.Feed, look events.Look) error {
+func (h *host) liveView(feed *events.Feed, read events.ReadFunc) error {
 	ctx, cancel := context.WithCancel(h.c.Context)
 	defer cancel()
-	program := tea.NewProgram(newScreen(lookCommand(ctx, look)), tea.WithContext(ctx), tea.WithOutput(h.c.App.Writer))
-	feed.Say = func(r events.Role, err error) { program.Send(roleMsg{r, err}) }
+	program := tea.NewProgram(newScreen(readCommand(ctx, read)), tea.WithContext(ctx), tea.WithOutput(h.c.App.Writer))
+	feed.OnRole = func(r events.Role, err error) { program.Send(roleMsg{r, err}) }
 	w := feed.Hub.Watch()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -66,14 +66,14 @@ func (h *host) liveView(feed *events.Feed, look events.Look) error {
 	return err
 }
 
-// lookCommand reads the kernel for the view.
-func lookCommand(ctx context.Context, look events.Look) tea.Cmd {
+// readCommand reads the kernel for the view.
+func readCommand(ctx context.Context, read events.ReadFunc) tea.Cmd {
 	return func() tea.Msg {
-		seen, err := look(ctx)
+		snapshot, err := read(ctx)
 		if err != nil {
-			return lookMsg{at: time.Now(), err: err}
+			return readMsg{at: time.Now(), err: err}
 		}
-		return lookMsg{seen.Sources, seen.Drift, time.Now(), nil}
+		return readMsg{snapshot.Sources, snapshot.Drift, time.Now(), nil}
 	}
 }
 
@@ -127,7 +127,7 @@ func (s *screen) View() tea.View {
 			add(st.bad, i.String())
 			continue
 		}
-		add(st.ofKind(i.Event.Kind), i.Event.Time.Local().Format(time.TimeOnly)+" "+i.String())
+		add(st.ofKind(i.Notice.Kind), i.Notice.Time.Local().Format(time.TimeOnly)+" "+i.String())
 	}
 	if len(s.events) == 0 {
 		add(st.dim, "nothing has happened yet")
@@ -159,7 +159,7 @@ func (s *screen) drawSources(add func(lipgloss.Style, string), st styles) {
 		if !src.Unlimited {
 			end = say.Duration(left)
 		}
-		style := map[backend.State]lipgloss.Style{backend.Open: st.good, backend.Knocking: st.way, backend.Banned: st.bad}[src.State]
+		style := map[backend.SourceState]lipgloss.Style{backend.Open: st.good, backend.Knocking: st.way, backend.Banned: st.bad}[src.State]
 		add(style, fmt.Sprintf("%-24s %-20s %-8s %-16s %s", protocol.PrefixText(src.Address), src.Profile, src.State, dots(src), end))
 	}
 	if shown == 0 {

@@ -34,12 +34,12 @@ func newTestScreen() (*screen, time.Time) {
 func TestTheLiveViewShowsDotsForStepsAndTheLeasesTimeRunningDown(t *testing.T) {
 	s, now := newTestScreen()
 	s.Update(roleMsg{role: events.Listener})
-	s.Update(lookMsg{at: now, sources: []backend.Source{
+	s.Update(readMsg{at: now, sources: []backend.Source{
 		{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.1/32"), State: backend.Open, Step: 3, Steps: 3, Left: time.Hour},
 		{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.2/32"), State: backend.Knocking, Step: 2, Steps: 3, Left: 8 * time.Second},
 		{Profile: "web", Address: netip.MustParsePrefix("2001:db8:9::/64"), State: backend.Open, Step: 2, Steps: 2, Unlimited: true},
 	}})
-	s.Update(itemMsg(events.Item{Event: events.Event{Time: now, Kind: events.Reset, Profile: "mysql", Address: "10.9.0.3", Step: 1, Steps: 3,
+	s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Reset, Profile: "mysql", Address: "10.9.0.3", Step: 1, Steps: 3,
 		Detail: "after knock 1 of 3 came 8000/tcp, expected 7/tcp: starts over"}}))
 	s.Update(itemMsg(events.Item{Lost: 12, Where: "this reader is too slow"}))
 	s.Update(tickMsg(now.Add(3 * time.Second)))
@@ -72,9 +72,9 @@ func TestTheLiveViewNeverOutgrowsItsWindow(t *testing.T) {
 	for i := range 100 {
 		many = append(many, backend.Source{Profile: "mysql", Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), 32), State: backend.Open, Left: time.Hour})
 	}
-	s.Update(lookMsg{at: now, sources: many, drift: []string{"INPUT does not jump to KNOCKD"}})
+	s.Update(readMsg{at: now, sources: many, drift: []string{"INPUT does not jump to KNOCKD"}})
 	for range 3 * screenEvents {
-		s.Update(itemMsg(events.Item{Event: events.Event{Time: now, Kind: events.Knock, Detail: strings.Repeat("long ", 50)}}))
+		s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Knock, Detail: strings.Repeat("long ", 50)}}))
 	}
 	lines := strings.Split(drawn(s), "\n")
 	if len(lines) > 14 || len(s.events) > screenEvents {
@@ -92,7 +92,7 @@ func TestTheLiveViewNeverOutgrowsItsWindow(t *testing.T) {
 
 func TestKeysEndAndClearTheLiveView(t *testing.T) {
 	s, now := newTestScreen()
-	s.Update(itemMsg(events.Item{Event: events.Event{Time: now, Kind: events.Knock}}))
+	s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Knock}}))
 	s.Update(tea.KeyPressMsg{Code: 'c', Text: "c"})
 	if len(s.events) != 0 {
 		t.Error("c does not clear")
@@ -108,11 +108,11 @@ func TestKeysEndAndClearTheLiveView(t *testing.T) {
 
 func TestTheLiveViewSaysWhatFailed(t *testing.T) {
 	s, _ := newTestScreen()
-	s.Update(lookMsg{err: errors.New("iptables-save: no such table")})
+	s.Update(readMsg{err: errors.New("iptables-save: no such table")})
 	if !strings.Contains(drawn(s), "iptables-save: no such table") {
 		t.Error(drawn(s))
 	}
-	s.Update(lookMsg{})
+	s.Update(readMsg{})
 	if strings.Contains(drawn(s), "no such table") {
 		t.Error("it still says so")
 	}

@@ -19,7 +19,7 @@ const maxSections = 256
 type Import struct {
 	Profiles []Profile // in the order of the file
 	Left     []Section // what no profile was made of
-	Notes    []Note    // in the order of the file
+	Remarks    []Remark    // in the order of the file
 }
 
 // Profile is the text of a profile's file. [protocol.ParseProfile] reads it without
@@ -37,9 +37,9 @@ type Section struct {
 	Line  int    // from 1
 }
 
-// Note is something that is not as it was, and where. An error is why its section
+// Remark is something that is not as it was, and where. An error is why its section
 // was left; a warning is what changed, or got lost, on the way into a profile.
-type Note struct {
+type Remark struct {
 	format.Diagnostic
 	Section string // its title; "" when it is about the whole file
 	Profile string // that was made of the section; "" when none was
@@ -52,9 +52,9 @@ func Read(file string, text []byte) (*Import, error) {
 	r := &reader{file: file}
 	switch {
 	case len(text) > MaxSize:
-		r.wrong(place{}, "", "the file has %d bytes: more than %d is no configuration", len(text), MaxSize)
+		r.wrong(position{}, "", "the file has %d bytes: more than %d is no configuration", len(text), MaxSize)
 	case !utf8.Valid(text):
-		r.wrong(place{}, "save it as UTF-8 text", "the file is not text in UTF-8")
+		r.wrong(position{}, "save it as UTF-8 text", "the file is not text in UTF-8")
 	default:
 		r.read(splitLines(string(text)))
 	}
@@ -67,12 +67,12 @@ func Read(file string, text []byte) (*Import, error) {
 // reader collects what is found in one file.
 type reader struct {
 	file   string
-	doors  []*door
-	notes  []Note             // about the file as a whole
+	doors  []*draft
+	notes  []Remark             // about the file as a whole
 	faults format.Diagnostics // why it cannot be read
 }
 
-func (r *reader) read(lines []place) {
+func (r *reader) read(lines []position) {
 	if isCSF(lines) {
 		r.readCSF(lines)
 		return
@@ -82,11 +82,11 @@ func (r *reader) read(lines []place) {
 		return
 	}
 	if len(sections) == 0 {
-		r.wrong(place{}, "it is made for /etc/knockd.conf, and for csf.conf with PORTKNOCKING set", "no section of the file has a sequence")
+		r.wrong(position{}, "it is made for /etc/knockd.conf, and for csf.conf with PORTKNOCKING set", "no section of the file has a sequence")
 	}
 	r.general(options)
 	for _, s := range sections {
-		r.doors = append(r.doors, readDoor(s, options["INTERFACE"]))
+		r.doors = append(r.doors, readDraft(s, options["INTERFACE"]))
 	}
 	explainClosers(r.doors)
 }
@@ -98,7 +98,7 @@ func (r *reader) result() *Import {
 		d.compose(r.file)
 	}
 	leaveConflicts(r.doors)
-	im := &Import{Notes: r.notes}
+	im := &Import{Remarks: r.notes}
 	for _, d := range r.doors {
 		at := Section{Title: d.title, Line: d.head.line}
 		made := ""
@@ -112,21 +112,21 @@ func (r *reader) result() *Import {
 			if t.mild && d.profile == nil {
 				continue // nothing is different where there is nothing
 			}
-			im.Notes = append(im.Notes, Note{Diagnostic: t.diagnostic(r.file), Section: d.title, Profile: made})
+			im.Remarks = append(im.Remarks, Remark{Diagnostic: t.diagnostic(r.file), Section: d.title, Profile: made})
 		}
 	}
-	slices.SortStableFunc(im.Notes, func(a, b Note) int { return a.Line - b.Line })
+	slices.SortStableFunc(im.Remarks, func(a, b Remark) int { return a.Line - b.Line })
 	return im
 }
 
 // wrong notes why the file cannot be read.
-func (r *reader) wrong(at place, hint, format string, args ...any) {
+func (r *reader) wrong(at position, hint, format string, args ...any) {
 	t := trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint}
 	r.faults = append(r.faults, t.diagnostic(r.file))
 }
 
 // remark notes something about the file as a whole.
-func (r *reader) remark(at place, hint, format string, args ...any) {
+func (r *reader) remark(at position, hint, format string, args ...any) {
 	t := trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint, mild: true}
-	r.notes = append(r.notes, Note{Diagnostic: t.diagnostic(r.file)})
+	r.notes = append(r.notes, Remark{Diagnostic: t.diagnostic(r.file)})
 }

@@ -32,7 +32,7 @@ func TestALineOfTheFileCannotBecomeALineOfTheProfile(t *testing.T) {
 	}
 	check(t, im)
 	if len(im.Profiles) != 1 {
-		t.Fatalf("%d profiles, want 1: %v", len(im.Profiles), im.Notes)
+		t.Fatalf("%d profiles, want 1: %v", len(im.Profiles), im.Remarks)
 	}
 	for line := range strings.Lines(im.Profiles[0].Text) {
 		if strings.Contains(line, "open =") && !strings.HasPrefix(line, "#") && line != "open = [\"22/tcp\"]\n" {
@@ -62,7 +62,7 @@ func TestOneWordMoreThanIsUnderstoodLeavesTheSection(t *testing.T) {
 			return im
 		}
 		if im := read(command); len(im.Profiles) != 1 {
-			t.Errorf("%s makes no profile: %v", command, im.Notes)
+			t.Errorf("%s makes no profile: %v", command, im.Remarks)
 		}
 		words := strings.SplitAfter(command, " ")
 		for i := range len(words) + 1 {

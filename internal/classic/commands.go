@@ -9,10 +9,10 @@ import (
 
 // commands reads what a section does: what its start command lets in, and when
 // its stop command takes that away.
-func (d *door) commands(s *section) {
+func (d *draft) commands(s *section) {
 	at, set := s.set["START_COMMAND"]
 	if !set {
-		d.leave(d.head, "", "the section has no command: it opens nothing")
+		d.skip(d.head, "", "the section has no command: it opens nothing")
 		return
 	}
 	start, ok := d.both(s, "START_COMMAND")
@@ -26,15 +26,15 @@ func (d *door) commands(s *section) {
 	}
 	switch start.family {
 	case protocol.IPv4:
-		d.mind(at, "if the service listens on IPv6 too, remove `family` from the profile", "the command is about IPv4: so is the profile, and IPv6 is left to the host's other rules")
+		d.warn(at, "if the service listens on IPv6 too, remove `family` from the profile", "the command is about IPv4: so is the profile, and IPv6 is left to the host's other rules")
 	case protocol.IPv6:
-		d.mind(at, "", "the command is about IPv6: so is the profile, and IPv4 is left to the host's other rules")
+		d.warn(at, "", "the command is about IPv6: so is the profile, and IPv4 is left to the host's other rules")
 	}
 	d.leases(s, at)
 }
 
 // both reads a command and the one for IPv6, which is the same where none is set.
-func (d *door) both(s *section, key string) (rule, bool) {
+func (d *draft) both(s *section, key string) (rule, bool) {
 	four, ok := d.command(s.set[key])
 	six, set := s.set[key+"_6"]
 	switch {
@@ -54,7 +54,7 @@ func (d *door) both(s *section, key string) (rule, bool) {
 }
 
 // command reads one command line: all its commands together.
-func (d *door) command(at place) (rule, bool) {
+func (d *draft) command(at position) (rule, bool) {
 	commands, t := splitCommand(at)
 	if t == nil && len(commands) == 0 {
 		t = &trouble{at: d.head, message: "a command is empty"}
@@ -81,7 +81,7 @@ func (d *door) command(at place) (rule, bool) {
 
 // merge is what two rules do together. A profile has one list of ports for both
 // families, and one place.
-func (d *door) merge(at place, a, b rule) (rule, bool) {
+func (d *draft) merge(at position, a, b rule) (rule, bool) {
 	families := a.family
 	if a.family != b.family {
 		families = protocol.Both
@@ -89,13 +89,13 @@ func (d *door) merge(at place, a, b rule) (rule, bool) {
 	ports := rule{family: a.family, device: a.device, to: a.to, ports: b.ports}
 	switch {
 	case a.remove != b.remove:
-		d.leave(at, "with cmd_timeout and stop_command instead of a command that waits, it can be imported", "a rule is added and another one taken away")
+		d.skip(at, "with cmd_timeout and stop_command instead of a command that waits, it can be imported", "a rule is added and another one taken away")
 	case a.device != b.device || a.to != b.to:
-		d.leave(at, "make two sections of it, and import again", "the rules are about different interfaces or addresses; a profile has one of each")
+		d.skip(at, "make two sections of it, and import again", "the rules are about different interfaces or addresses; a profile has one of each")
 	case a.family != b.family && !a.covers(ports):
-		d.leave(at, "make two sections of it, and import again", "the rules open other ports over IPv4 than over IPv6; a profile has one list for both")
+		d.skip(at, "make two sections of it, and import again", "the rules open other ports over IPv4 than over IPv6; a profile has one list for both")
 	case a.timeout != b.timeout:
-		d.leave(at, "", "the rules end at different times")
+		d.skip(at, "", "the rules end at different times")
 	default:
 		if a.family == b.family {
 			a.ports = append(a.ports, b.ports...)
@@ -110,7 +110,7 @@ func (d *door) merge(at place, a, b rule) (rule, bool) {
 }
 
 // leases finds out how long the ports stay open.
-func (d *door) leases(s *section, start place) {
+func (d *draft) leases(s *section, start position) {
 	stop, stops := s.set["STOP_COMMAND"]
 	after, timed := s.set["CMD_TIMEOUT"]
 	if !stops || stop.value() == "" {
@@ -118,9 +118,9 @@ func (d *door) leases(s *section, start place) {
 		switch {
 		case d.lease > 0:
 		case timed:
-			d.mind(after, fmt.Sprintf("if it was meant to, write lease = \"%ss\"", after.value()), "without a stop_command this time has no effect: the classic daemon closes nothing, so the lease has no end")
+			d.warn(after, fmt.Sprintf("if it was meant to, write lease = \"%ss\"", after.value()), "without a stop_command this time has no effect: the classic daemon closes nothing, so the lease has no end")
 		default:
-			d.mind(start, `for an end, write lease = "1h" or the like; for a knock that closes, add close = "PORT/tcp"`, "nothing in this section takes the rule away, so the lease has no end")
+			d.warn(start, `for an end, write lease = "1h" or the like; for a knock that closes, add close = "PORT/tcp"`, "nothing in this section takes the rule away, so the lease has no end")
 		}
 		return
 	}
@@ -129,7 +129,7 @@ func (d *door) leases(s *section, start place) {
 	case !ok:
 		return
 	case !end.remove || !end.covers(d.opens):
-		d.leave(stop, "", "the command does not take away what the start command lets in: how long that stays is not certain")
+		d.skip(stop, "", "the command does not take away what the start command lets in: how long that stays is not certain")
 		return
 	}
 	if end.never != nil {
@@ -141,19 +141,19 @@ func (d *door) leases(s *section, start place) {
 			return
 		}
 	} else {
-		d.mind(stop, "", "the section sets no cmd_timeout: the classic daemon waits %d seconds, and so long is the lease", seconds)
+		d.warn(stop, "", "the section sets no cmd_timeout: the classic daemon waits %d seconds, and so long is the lease", seconds)
 	}
 	d.lease = time.Duration(seconds) * time.Second
 	if d.opens.timeout > 0 {
 		d.lease = min(d.lease, d.opens.timeout)
 	}
 	if d.lease == 0 {
-		d.leave(after, "", "the rule is taken away as soon as it is there: the section has never opened anything")
+		d.skip(after, "", "the rule is taken away as soon as it is there: the section has never opened anything")
 	}
 }
 
 // explainClosers leaves the sections that take away what another one lets in.
-func explainClosers(doors []*door) {
+func explainClosers(doors []*draft) {
 	for _, d := range doors {
 		if !d.opens.remove {
 			continue
@@ -165,10 +165,10 @@ func explainClosers(doors []*door) {
 			}
 		}
 		if opener == "" {
-			d.leave(d.head, "", "the section takes a rule away that no section puts there")
+			d.skip(d.head, "", "the section takes a rule away that no section puts there")
 			continue
 		}
-		d.leave(d.head, `add close = "PORT/tcp" with a secret port of its own to that profile: "knock close" sends it; on the server there is "knockd revoke"`,
+		d.skip(d.head, `add close = "PORT/tcp" with a secret port of its own to that profile: "knock close" sends it; on the server there is "knockd revoke"`,
 			"the section closes what [%s] opens, by a sequence; a profile is closed by one knock, and which is for you to choose", opener)
 	}
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // nameThem gives each door the name of its profile: its title in small letters.
-func nameThem(doors []*door) {
-	taken := map[string]*door{}
+func nameThem(doors []*draft) {
+	taken := map[string]*draft{}
 	for _, d := range doors {
 		if d.left() {
 			continue
@@ -23,18 +23,18 @@ func nameThem(doors []*door) {
 			name = profileName(d.title)
 		}
 		if format.CheckName(name) != nil {
-			d.leave(d.head, "give the section a name of letters, digits and hyphens, and import again", "no name for a profile can be made of this title")
+			d.skip(d.head, "give the section a name of letters, digits and hyphens, and import again", "no name for a profile can be made of this title")
 			continue
 		}
 		for i := 2; d.name != "" && taken[name] != nil; i++ {
 			name = fmt.Sprintf("%s-%d", d.name, i)
 		}
 		if other := taken[name]; other != nil {
-			d.leave(d.head, "give one of the sections another name, and import again", "the profile %s is made of the section in line %d already", name, other.head.line)
+			d.skip(d.head, "give one of the sections another name, and import again", "the profile %s is made of the section in line %d already", name, other.head.line)
 			continue
 		}
 		if d.name == "" && name != d.title {
-			d.mind(d.head, "", "the profile's name is %s: small letters, digits and hyphens, at most 20", name)
+			d.warn(d.head, "", "the profile's name is %s: small letters, digits and hyphens, at most 20", name)
 		}
 		taken[name], d.name = d, name
 	}
@@ -57,7 +57,7 @@ func profileName(title string) string {
 
 // compose writes the profile's text, unless the door is left, and reads it as
 // everybody will: what a profile may not say is a reason to leave the door.
-func (d *door) compose(file string) {
+func (d *draft) compose(file string) {
 	if d.left() {
 		return
 	}
@@ -65,14 +65,14 @@ func (d *door) compose(file string) {
 	text := d.write(file)
 	p, diagnostics := format.ParseProfile(d.name+".toml", []byte(text))
 	for _, e := range diagnostics.Errors() {
-		d.leave(d.head, e.Hint, "a profile cannot say this: %s", e.Message)
+		d.skip(d.head, e.Hint, "a profile cannot say this: %s", e.Message)
 	}
 	if !d.left() {
 		d.text, d.profile = text, p
 	}
 }
 
-func (d *door) write(file string) string {
+func (d *draft) write(file string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s.toml: from %s, line %d: %s\n", d.name, say.Plain(file), d.head.line, say.Plain(d.head.value()))
 	b.WriteString("# Server and client read the same file; each ignores what only the other needs.\n")
@@ -117,9 +117,9 @@ func quoted[T fmt.Stringer](values []T) string {
 }
 
 // leaveConflicts leaves the doors whose profiles cannot be installed together.
-func leaveConflicts(doors []*door) {
+func leaveConflicts(doors []*draft) {
 	var profiles []*protocol.Profile
-	byName := map[string]*door{}
+	byName := map[string]*draft{}
 	for _, d := range doors {
 		if d.profile != nil {
 			profiles = append(profiles, d.profile)
@@ -139,7 +139,7 @@ func leaveConflicts(doors []*door) {
 		}
 		for name, other := range map[string]string{c.A: c.B, c.B: c.A} {
 			if d := byName[name]; d.profile != nil {
-				d.leave(d.head, "change one of the two, and import again", "it cannot be installed beside [%s]: %s", byName[other].title, c.What)
+				d.skip(d.head, "change one of the two, and import again", "it cannot be installed beside [%s]: %s", byName[other].title, c.What)
 				d.profile = nil
 			}
 		}

@@ -13,7 +13,7 @@ const csfSetting = "PORTKNOCKING"
 
 // isCSF reports whether the lines are those of a csf.conf: settings without any
 // section, and among them that of port knocking.
-func isCSF(lines []place) bool {
+func isCSF(lines []position) bool {
 	for _, l := range lines {
 		text := l.value()
 		if strings.HasPrefix(text, "[") {
@@ -28,10 +28,10 @@ func isCSF(lines []place) bool {
 
 // readCSF reads the settings of a csf.conf that are about knocking. Everything
 // else in it is csf's own business.
-func (r *reader) readCSF(lines []place) {
+func (r *reader) readCSF(lines []position) {
 	for _, l := range lines {
 		if len(l.text) > maxLine {
-			r.wrong(place{line: l.line, text: l.text[:l.start]}, "", "the line has %d bytes; more than %d is no setting", len(l.text), maxLine)
+			r.wrong(position{line: l.line, text: l.text[:l.start]}, "", "the line has %d bytes; more than %d is no setting", len(l.text), maxLine)
 			continue
 		}
 		name, value, _ := strings.Cut(l.value(), "=")
@@ -50,12 +50,12 @@ func (r *reader) readCSF(lines []place) {
 		}
 	}
 	if len(r.doors) == 0 && len(r.faults) == 0 {
-		r.wrong(place{}, "", "%s is empty: the file has no sequence", csfSetting)
+		r.wrong(position{}, "", "%s is empty: the file has no sequence", csfSetting)
 	}
 }
 
 // entries reads "PORT;PROTOCOL;SECONDS;KNOCK;KNOCK;KNOCK", several with commas.
-func (r *reader) entries(at place) {
+func (r *reader) entries(at position) {
 	from := 0
 	for entry := range strings.SplitSeq(at.value(), ",") {
 		here := trim(at.part(from, from+len(entry)))
@@ -71,16 +71,16 @@ func (r *reader) entries(at place) {
 	}
 }
 
-func readEntry(at place) *door {
-	d := &door{title: at.value(), head: at}
+func readEntry(at position) *draft {
+	d := &draft{title: at.value(), head: at}
 	parts := strings.Split(at.value(), ";")
 	if len(parts) < 6 {
-		d.leave(at, `it is PORT;TCP;SECONDS and the ports to knock on, as "22;TCP;20;100;200;300"`, "csf takes three knocks at least, and so does not use this")
+		d.skip(at, `it is PORT;TCP;SECONDS and the ports to knock on, as "22;TCP;20;100;200;300"`, "csf takes three knocks at least, and so does not use this")
 		return d
 	}
 	port, proto := strings.Trim(parts[0], white), strings.ToLower(strings.Trim(parts[1], white))
 	if proto != "tcp" {
-		d.leave(at, "", "whether csf takes datagrams for the knocks of %s is not certain", tomldoc.Quote(proto))
+		d.skip(at, "", "whether csf takes datagrams for the knocks of %s is not certain", tomldoc.Quote(proto))
 		return d
 	}
 	start := len(parts[0]) + len(parts[1]) + 2
@@ -89,7 +89,7 @@ func readEntry(at place) *door {
 		return d
 	}
 	if seconds == 0 {
-		d.leave(at, "", "with this time no knock is fast enough")
+		d.skip(at, "", "with this time no knock is fast enough")
 		return d
 	}
 	d.knock(at.part(start+len(parts[2])+1, len(at.value())), ";")
@@ -100,6 +100,6 @@ func readEntry(at place) *door {
 	d.within = time.Duration(seconds) * time.Second
 	d.lease, d.opens.family = d.within, protocol.IPv4
 	d.name = fmt.Sprintf("csf-%s-tcp", port)
-	d.mind(at, "if the service listens on IPv6 too, remove `family` from the profile", "csf makes rules for iptables, which is about IPv4: so is the profile, and IPv6 is left to the host's other rules")
+	d.warn(at, "if the service listens on IPv6 too, remove `family` from the profile", "csf makes rules for iptables, which is about IPv4: so is the profile, and IPv6 is left to the host's other rules")
 	return d
 }

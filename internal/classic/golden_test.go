@@ -88,7 +88,7 @@ func said(im *classic.Import) []txtar.File {
 		files = append(files, txtar.File{Name: p.Name + ".toml", Data: []byte(p.Text)})
 	}
 	var notes bytes.Buffer
-	for _, n := range im.Notes {
+	for _, n := range im.Remarks {
 		notes.WriteString(n.Diagnostic.String() + "\n")
 	}
 	return append(files, txtar.File{Name: "notes", Data: notes.Bytes()})
@@ -122,7 +122,7 @@ func check(t testing.TB, im *classic.Import) {
 		}
 	}
 	why := map[string]bool{}
-	for _, n := range im.Notes {
+	for _, n := range im.Remarks {
 		if n.Severity == format.SeverityError {
 			why[n.Section] = true
 		}

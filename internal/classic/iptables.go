@@ -141,7 +141,7 @@ func (p *ipt) end(c *cursor) (rule, *trouble) {
 	return p.rule, p.addPorts(p.dports, proto)
 }
 
-func or(w word, at place) place {
+func or(w word, at position) position {
 	if w.at.line > 0 {
 		return w.at
 	}
@@ -149,13 +149,13 @@ func or(w word, at place) place {
 }
 
 // everyPacket is said of a rule that does not ask for the connection's state.
-func everyPacket(at place) trouble {
+func everyPacket(at position) trouble {
 	return trouble{at: at, mild: true, message: "the rule accepts every packet, the gate those that begin a connection: what follows is left to the host's other rules",
 		hint: "they must let it through (iptables: -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT), as those of nearly all hosts do"}
 }
 
 // behind is said of a rule that is not the first of its chain.
-func behind(at place) trouble {
+func behind(at position) trouble {
 	return trouble{at: at, mild: true, message: "rules before this one came first; the gate is in front of all of them",
 		hint: "an address that an earlier rule drops, as fail2ban's do, gets in when it has knocked"}
 }

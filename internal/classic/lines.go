@@ -13,9 +13,9 @@ import (
 // section is what stands below a [title], the last value of each setting.
 type section struct {
 	title string
-	head  place
-	set   map[string]place // by the setting's name in capitals
-	twice map[string]place // settings of which only the last counts: the one before
+	head  position
+	set   map[string]position // by the setting's name in capitals
+	twice map[string]position // settings of which only the last counts: the one before
 }
 
 // The settings, by their names in capitals, as the daemon compares them.
@@ -29,19 +29,19 @@ var (
 )
 
 // splitLines returns the lines without the white space around them.
-func splitLines(text string) []place {
-	var lines []place
+func splitLines(text string) []position {
+	var lines []position
 	number := 0
 	for raw := range strings.Lines(text) {
 		number++
 		raw = strings.TrimRight(raw, "\r\n")
-		lines = append(lines, trim(place{line: number, text: raw, end: len(raw)}))
+		lines = append(lines, trim(position{line: number, text: raw, end: len(raw)}))
 	}
 	return lines
 }
 
 // trim takes the white space off both ends.
-func trim(p place) place {
+func trim(p position) position {
 	v := p.value()
 	left := len(v) - len(strings.TrimLeft(v, white))
 	p.start += left
@@ -57,14 +57,14 @@ const white = " \t\v\f\r"
 // sections reads the file as the daemon does: a comment is a whole line, names of
 // settings are compared without regard to case, titles are not, and what follows
 // the first "=" is the value.
-func (r *reader) sections(lines []place) (doors []*section, options map[string]place) {
-	options = map[string]place{}
+func (r *reader) sections(lines []position) (doors []*section, options map[string]position) {
+	options = map[string]position{}
 	var at *section
 	for _, l := range lines {
 		text := l.value()
 		switch {
 		case len(l.text) > maxLine:
-			r.wrong(place{line: l.line, text: l.text[:l.start]}, "", "the line has %d bytes; the classic daemon reads %d at most", len(l.text), maxLine)
+			r.wrong(position{line: l.line, text: l.text[:l.start]}, "", "the line has %d bytes; the classic daemon reads %d at most", len(l.text), maxLine)
 		case text == "" || text[0] == '#':
 		case text[0] == '[':
 			at = r.title(l, options)
@@ -85,9 +85,9 @@ func (r *reader) sections(lines []place) (doors []*section, options map[string]p
 	return doors, options
 }
 
-func (r *reader) title(l place, options map[string]place) *section {
+func (r *reader) title(l position, options map[string]position) *section {
 	text := l.value()
-	s := &section{head: l, set: map[string]place{}, twice: map[string]place{}}
+	s := &section{head: l, set: map[string]position{}, twice: map[string]position{}}
 	if !strings.HasSuffix(text, "]") || len(text) < 3 {
 		r.wrong(l, "", "this is not the title of a section")
 		return s
@@ -103,7 +103,7 @@ func (r *reader) title(l place, options map[string]place) *section {
 	return s
 }
 
-func (r *reader) setting(at *section, l place) {
+func (r *reader) setting(at *section, l position) {
 	name, _, hasValue := strings.Cut(l.value(), "=")
 	key := trim(l.part(0, len(name)))
 	canonical := strings.ToUpper(key.value())
@@ -136,7 +136,7 @@ func (r *reader) setting(at *section, l place) {
 }
 
 // general notes what the daemon's own settings become.
-func (r *reader) general(options map[string]place) {
+func (r *reader) general(options map[string]position) {
 	for name, at := range options {
 		switch name {
 		case "USESYSLOG", "LOGFILE":
@@ -147,25 +147,25 @@ func (r *reader) general(options map[string]place) {
 	}
 }
 
-// place is a part of a line.
-type place struct {
+// position is a part of a line.
+type position struct {
 	line       int    // from 1; 0 for the whole file
 	text       string // the whole line
 	start, end int    // bytes of text
 }
 
 // part returns the place's bytes from start to end, counted from its own start.
-func (p place) part(start, end int) place {
+func (p position) part(start, end int) position {
 	p.start, p.end = p.start+start, min(p.start+end, p.end)
 	return p
 }
 
 // value returns the text at the place.
-func (p place) value() string { return p.text[p.start:p.end] }
+func (p position) value() string { return p.text[p.start:p.end] }
 
 // trouble is something that a profile cannot say, or says differently.
 type trouble struct {
-	at      place
+	at      position
 	message string
 	hint    string
 	mild    bool // the section is carried over all the same

@@ -46,7 +46,7 @@ func nftWords(words []word) []word {
 
 // ownTable is said of hosts whose rules are nftables' own: there another table's
 // drop comes after whatever we accept.
-func ownTable(at place) trouble {
+func ownTable(at position) trouble {
 	return trouble{at: at, mild: true, message: "an accept of the gate is not final here: the host's own table must let the port through, for everybody",
 		hint: "do that after the profile is installed: the gate closes the port to who has not knocked (knockd doctor says whether it is needed)"}
 }

@@ -100,13 +100,13 @@ func (c *cursor) value(of word) (word, *trouble) {
 }
 
 // all is the place of the whole command.
-func (c *cursor) all() place {
+func (c *cursor) all() position {
 	at := c.words[0].at
 	at.end = c.words[len(c.words)-1].at.end
 	return at
 }
 
-func (word) fault(at place, hint, format string, args ...any) *trouble {
+func (word) fault(at position, hint, format string, args ...any) *trouble {
 	return &trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint}
 }
 
@@ -116,12 +116,12 @@ func (w word) unknown() *trouble {
 }
 
 // everybody and everything are the two ways to open more than a profile can.
-func everybody(at place) *trouble {
+func everybody(at position) *trouble {
 	return word{}.fault(at, "write %IP% as the source if who knocked was meant, and import again",
 		"the command has no %%IP%%: it lets everybody in as soon as one has knocked, and a profile only who knocked")
 }
 
-func everything(at place) *trouble {
+func everything(at position) *trouble {
 	return word{}.fault(at, "name the ports that are needed, and import again",
 		"the command names no port: it opens all of them, and a profile only those that it names")
 }

@@ -5,13 +5,13 @@ import "strings"
 // word is one word of a shell command: what the command gets, and where it stands.
 type word struct {
 	text string
-	at   place
+	at   position
 }
 
 // splitCommand returns the commands of a shell command line, which may be several
 // behind each other, each as its words. What a shell would fill in or redirect is
 // refused: only a shell knows what becomes of it.
-func splitCommand(at place) ([][]word, *trouble) {
+func splitCommand(at position) ([][]word, *trouble) {
 	s := shell{at: at, text: at.value()}
 	for s.i < len(s.text) {
 		if t := s.step(); t != nil {
@@ -27,7 +27,7 @@ func splitCommand(at place) ([][]word, *trouble) {
 }
 
 type shell struct {
-	at       place
+	at       position
 	text     string
 	i        int
 	commands [][]word

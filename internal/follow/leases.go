@@ -15,22 +15,22 @@ const (
 	patient = 5 * time.Second        // for a look at the kernel, when a lease should be over
 )
 
-// Holding is a lease: what of, and whose. A profile's holder has one.
-type Holding struct {
+// Key is a lease: what of, and whose. A profile's holder has one.
+type Key struct {
 	Profile string
 	Holder  netip.Prefix // what the lease covers
 }
 
 // Ended is a lease that is over.
 type Ended struct {
-	Holding
+	Key
 	InTime bool // else early: given back, used up or revoked
 }
 
 // Leases are those that are followed. They are not safe for concurrent use.
 type Leases struct {
 	limit int
-	held  map[Holding]lease
+	byKey  map[Key]lease
 }
 
 type lease struct {
@@ -40,10 +40,10 @@ type lease struct {
 
 // New returns an empty list that follows so many leases at most. When there are more, who
 // is forgotten is left to chance: a flood cannot push out a chosen holder.
-func New(limit int) *Leases { return &Leases{limit, map[Holding]lease{}} }
+func New(limit int) *Leases { return &Leases{limit, map[Key]lease{}} }
 
 // Len returns how many leases are followed.
-func (l *Leases) Len() int { return len(l.held) }
+func (l *Leases) Len() int { return len(l.byKey) }
 
 // Grant takes in that a lease of the profile's own time begins now for a source.
 func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr) {
@@ -51,11 +51,11 @@ func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr
 	if err != nil {
 		return // the length of a valid profile is valid
 	}
-	h, given := Holding{p.Name, holder}, lease{since: now}
+	h, given := Key{p.Name, holder}, lease{since: now}
 	if p.Lease > 0 {
 		given.until = now + p.Lease
 	}
-	if had, ok := l.held[h]; ok {
+	if had, ok := l.byKey[h]; ok {
 		given.until = longer(had.until, given.until)
 	}
 	l.put(h, given)
@@ -64,12 +64,12 @@ func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr
 // Sync takes in the leases that a look at the kernel has shown, and returns those that are
 // over by that. The look began at the moment began; now is later.
 func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended {
-	until := map[Holding]time.Duration{}
+	until := map[Key]time.Duration{}
 	for _, s := range shown {
 		if s.State != backend.Open {
 			continue
 		}
-		h, end := holding(s), began+s.Left
+		h, end := keyOf(s), began+s.Left
 		if s.Unlimited {
 			end = 0
 		}
@@ -79,14 +79,14 @@ func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended 
 		until[h] = end
 	}
 	var ended []Ended
-	for h, had := range l.held {
+	for h, had := range l.byKey {
 		if _, is := until[h]; !is && had.since < began {
-			delete(l.held, h)
+			delete(l.byKey, h)
 			ended = append(ended, Ended{h, had.until > 0 && now+Grace > had.until})
 		}
 	}
 	for h, end := range until {
-		had, ok := l.held[h]
+		had, ok := l.byKey[h]
 		if !ok {
 			had.since = began
 		}
@@ -97,7 +97,7 @@ func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended 
 
 // Due reports whether a lease should be over: a look at the kernel would tell.
 func (l *Leases) Due(now time.Duration) bool {
-	for _, had := range l.held {
+	for _, had := range l.byKey {
 		if had.until > 0 && now > had.until+Grace {
 			return true
 		}
@@ -108,20 +108,20 @@ func (l *Leases) Due(now time.Duration) bool {
 // Expire returns and forgets leases that should have been over for a while, without a look.
 func (l *Leases) Expire(now time.Duration) []Ended {
 	var ended []Ended
-	for h, had := range l.held {
+	for h, had := range l.byKey {
 		if had.until > 0 && now > had.until+patient {
-			delete(l.held, h)
+			delete(l.byKey, h)
 			ended = append(ended, Ended{h, true})
 		}
 	}
 	return ended
 }
 
-// Keep forgets leases that are none any more when other versions of the profiles are
+// KeepLeases forgets leases that are none any more when other versions of the profiles are
 // installed than those that they were given for.
-func (l *Leases) Keep(was, will []*protocol.Profile) {
-	maps.DeleteFunc(l.held, func(h Holding, _ lease) bool {
-		return len(backend.Keep([]backend.Source{{Profile: h.Profile, Address: h.Holder, State: backend.Open}}, was, will)) == 0
+func (l *Leases) KeepLeases(was, will []*protocol.Profile) {
+	maps.DeleteFunc(l.byKey, func(h Key, _ lease) bool {
+		return len(backend.KeepLeases([]backend.Source{{Profile: h.Profile, Address: h.Holder, State: backend.Open}}, was, will)) == 0
 	})
 }
 
@@ -132,7 +132,7 @@ func (l *Leases) Running(now time.Duration, profiles []*protocol.Profile) []back
 		steps[p.Name] = len(p.Sequence)
 	}
 	var all []backend.Source
-	for h, had := range l.held {
+	for h, had := range l.byKey {
 		n, ok := steps[h.Profile]
 		s := backend.Source{Profile: h.Profile, Address: h.Holder, State: backend.Open, Step: n, Steps: n}
 		if s.Unlimited = had.until == 0; !s.Unlimited {
@@ -147,29 +147,29 @@ func (l *Leases) Running(now time.Duration, profiles []*protocol.Profile) []back
 
 // Lost returns the running leases that are not among those that the kernel has.
 func (l *Leases) Lost(now time.Duration, kernels []backend.Source, profiles []*protocol.Profile) []backend.Source {
-	has := map[Holding]bool{}
+	has := map[Key]bool{}
 	for _, s := range kernels {
 		if s.State == backend.Open {
-			has[holding(s)] = true
+			has[keyOf(s)] = true
 		}
 	}
 	var lost []backend.Source
 	for _, s := range l.Running(now, profiles) {
-		if !has[holding(s)] {
+		if !has[keyOf(s)] {
 			lost = append(lost, s)
 		}
 	}
 	return lost
 }
 
-func holding(s backend.Source) Holding { return Holding{s.Profile, s.Address} }
+func keyOf(s backend.Source) Key { return Key{s.Profile, s.Address} }
 
 // put follows one more, and makes room for it.
-func (l *Leases) put(h Holding, is lease) {
-	if _, ok := l.held[h]; !ok {
-		MakeRoom(l.held, l.limit)
+func (l *Leases) put(h Key, is lease) {
+	if _, ok := l.byKey[h]; !ok {
+		MakeRoom(l.byKey, l.limit)
 	}
-	l.held[h] = is
+	l.byKey[h] = is
 }
 
 // MakeRoom forgets what is more than the limit would be with one more.

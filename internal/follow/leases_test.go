@@ -22,7 +22,7 @@ func open(address string, left time.Duration) backend.Source {
 
 func addr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}) }
 
-func holder(text string) Holding { return Holding{"mysql", netip.MustParsePrefix(text)} }
+func holder(text string) Key { return Key{"mysql", netip.MustParsePrefix(text)} }
 
 func expect[T any](t *testing.T, got, want []T) {
 	t.Helper()
@@ -108,10 +108,10 @@ func TestALeaseIsNoneOfAnotherVersionThatOpensMore(t *testing.T) {
 	was, will := mysql(), mysql()
 	will.Open = []protocol.PortRange{{Proto: protocol.TCP, First: 22, Last: 22}}
 	l.Grant(0, was, netip.MustParseAddr("10.9.1.1"))
-	if l.Keep([]*protocol.Profile{was}, []*protocol.Profile{mysql()}); l.Len() != 1 {
+	if l.KeepLeases([]*protocol.Profile{was}, []*protocol.Profile{mysql()}); l.Len() != 1 {
 		t.Error("it is none of the same version")
 	}
-	if l.Keep([]*protocol.Profile{was}, []*protocol.Profile{will}); l.Len() != 0 {
+	if l.KeepLeases([]*protocol.Profile{was}, []*protocol.Profile{will}); l.Len() != 0 {
 		t.Error("it is one of a version that opens a port more")
 	}
 }

@@ -52,9 +52,9 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	return m
 }
 
-// Installed says which profiles there are: each is counted from 0, so that the
+// SetProfiles says which profiles there are: each is counted from 0, so that the
 // first event is seen as an increase.
-func (m *Metrics) Installed(profiles []string) {
+func (m *Metrics) SetProfiles(profiles []string) {
 	for _, vec := range m.counters {
 		for _, p := range profiles {
 			vec.WithLabelValues(p)
@@ -68,11 +68,11 @@ func (m *Metrics) Observe(i events.Item) {
 		m.lost.Add(float64(i.Lost))
 		return
 	}
-	if i.Event.Kind == events.Ban {
+	if i.Notice.Kind == events.Ban {
 		m.bans.Inc()
 	}
-	if vec := m.counters[i.Event.Kind]; vec != nil {
-		vec.WithLabelValues(i.Event.Profile).Inc()
+	if vec := m.counters[i.Notice.Kind]; vec != nil {
+		vec.WithLabelValues(i.Notice.Profile).Inc()
 	}
 }
 
@@ -112,13 +112,13 @@ const (
 	tableRoom = "knockd_table_limit"   // by table
 	ReloadOK  = "knockd_last_reload_success"
 	reloadAt  = "knockd_last_reload_timestamp_seconds"
-	LookOK    = "knockd_last_look_success" // 0 when the kernel could not be read for this page
+	ReadOK    = "knockd_last_look_success" // 0 when the kernel could not be read for this page
 )
 
 // Names lists all of them.
 func Names() []string {
 	return []string{Knocks, Grants, Resets, expired, Denied, bans, lost, Repairs, Leases, Positions, Banned,
-		Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, LookOK}
+		Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, ReadOK}
 }
 
 // The labels.
@@ -149,7 +149,7 @@ func newKernel(read func(context.Context) (*backend.Reading, error)) *kernel {
 		drift:     desc(Drift, "1 while the rules are not those that were committed."),
 		used:      desc(tableUsed, "Addresses in a table of the kernel.", labelTable),
 		room:      desc(tableRoom, "Addresses that a table of the kernel can hold.", labelTable),
-		ok:        desc(LookOK, "1 when the kernel could be read for this page."),
+		ok:        desc(ReadOK, "1 when the kernel could be read for this page."),
 	}
 }
 
@@ -178,7 +178,7 @@ func (k *kernel) Collect(to chan<- prometheus.Metric) {
 		leases[p.Name] = 0
 		gauge(k.positions, is.Knocking[p.Name], p.Name)
 	}
-	for _, s := range backend.Longest(is.Sources) {
+	for _, s := range backend.LongestLeases(is.Sources) {
 		switch s.State {
 		case backend.Open:
 			leases[s.Profile]++

@@ -38,7 +38,7 @@ func TestEveryNameIsOnThePage(t *testing.T) {
 			Fill:      []backend.Fill{{Table: "mysql.open.KNOCKD4", Entries: 1, Limit: 100}},
 		}, nil
 	})
-	m.Installed([]string{"mysql"})
+	m.SetProfiles([]string{"mysql"})
 	m.Reloaded(time.Unix(1000, 0), true)
 	families := page(t, m)
 	for _, name := range Names() {
@@ -51,7 +51,7 @@ func TestEveryNameIsOnThePage(t *testing.T) {
 			t.Errorf("%s is not among the names", name)
 		}
 	}
-	for name, want := range map[string]float64{Leases: 1, Positions: 0, Banned: 1, Drift: 1, Profiles: 1, tableUsed: 1, tableRoom: 100, ReloadOK: 1, reloadAt: 1000, LookOK: 1} {
+	for name, want := range map[string]float64{Leases: 1, Positions: 0, Banned: 1, Drift: 1, Profiles: 1, tableUsed: 1, tableRoom: 100, ReloadOK: 1, reloadAt: 1000, ReadOK: 1} {
 		if got := families[name].GetMetric()[0].GetGauge().GetValue(); got != want {
 			t.Errorf("%s is %v, not %v", name, got, want)
 		}
@@ -61,7 +61,7 @@ func TestEveryNameIsOnThePage(t *testing.T) {
 func TestEventsAreCountedByProfile(t *testing.T) {
 	m := New(func(context.Context) (*backend.Reading, error) { return &backend.Reading{}, nil })
 	for _, k := range events.Kinds() {
-		m.Observe(events.Item{Event: events.Event{Kind: k, Profile: "mysql"}})
+		m.Observe(events.Item{Notice: events.Notice{Kind: k, Profile: "mysql"}})
 	}
 	m.Observe(events.Item{Lost: 7})
 	m.Repaired()
@@ -81,7 +81,7 @@ func TestAPageWithoutALookSaysSoAndShowsTheCountersAllTheSame(t *testing.T) {
 	m := New(func(context.Context) (*backend.Reading, error) { return nil, errors.New("no") })
 	m.Repaired()
 	families := page(t, m)
-	if families[LookOK].GetMetric()[0].GetGauge().GetValue() != 0 || families[Leases] != nil || families[Repairs] == nil {
+	if families[ReadOK].GetMetric()[0].GetGauge().GetValue() != 0 || families[Leases] != nil || families[Repairs] == nil {
 		t.Errorf("%v", families)
 	}
 }

@@ -42,8 +42,8 @@ func PeerOf(c *net.UnixConn) (Peer, error) {
 	return Peer{int(cred.Pid), int(cred.Uid)}, nil
 }
 
-// Friend reports whether it is root's or our own user's: only those are believed.
-func (p Peer) Friend() bool { return p.UID == 0 || p.UID == os.Geteuid() }
+// Trusted reports whether it is root's or our own user's: only those are believed.
+func (p Peer) Trusted() bool { return p.UID == 0 || p.UID == os.Geteuid() }
 
 // Dial connects to an abstract Unix socket. Where a stranger is at its other end, that is an error.
 func Dial(ctx context.Context, name string) (*net.UnixConn, Peer, error) {
@@ -52,7 +52,7 @@ func Dial(ctx context.Context, name string) (*net.UnixConn, Peer, error) {
 		return nil, Peer{}, err
 	}
 	p, err := PeerOf(c.(*net.UnixConn))
-	if err == nil && !p.Friend() {
+	if err == nil && !p.Trusted() {
 		err = fmt.Errorf("process %d of user %d is at the other end of %s: %w", p.PID, p.UID, name, unix.EPERM)
 	}
 	if err != nil {
@@ -65,7 +65,7 @@ func Dial(ctx context.Context, name string) (*net.UnixConn, Peer, error) {
 // local user can connect to an abstract socket, as often as a processor allows.
 const strangerPause = 5 * time.Millisecond
 
-// Accept hands on the friends ([Peer.Friend]) among those who connect, until the listener is
+// Accept hands on the friends ([Peer.Trusted]) among those who connect, until the listener is
 // closed or the context ends and the listener's deadline is over. Strangers are hung up
 // on. That no file can be opened, or the like, is waited out.
 func Accept(ctx context.Context, l *net.UnixListener, friend func(*net.UnixConn)) {
@@ -75,7 +75,7 @@ func Accept(ctx context.Context, l *net.UnixListener, friend func(*net.UnixConn)
 			return
 		}
 		if err == nil {
-			if p, err := PeerOf(c); err == nil && p.Friend() {
+			if p, err := PeerOf(c); err == nil && p.Trusted() {
 				friend(c)
 				continue
 			}

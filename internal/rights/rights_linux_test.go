@@ -23,10 +23,10 @@ func TestThePeerOfASocketOfOursIsUs(t *testing.T) {
 	}
 	defer c.Close()
 	p, err := PeerOf(c.(*net.UnixConn))
-	if err != nil || p != (Peer{os.Getpid(), os.Getuid()}) || !p.Friend() {
+	if err != nil || p != (Peer{os.Getpid(), os.Getuid()}) || !p.Trusted() {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if stranger := (Peer{1, os.Geteuid() + 1}); stranger.Friend() {
+	if stranger := (Peer{1, os.Geteuid() + 1}); stranger.Trusted() {
 		t.Errorf("%+v is believed", stranger)
 	}
 }

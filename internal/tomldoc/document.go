@@ -87,14 +87,14 @@ func (d *Document) Warn(at Span, message, hint string) {
 // Problems returns what is wrong, in the order of the file; last what concerns
 // the file as a whole, such as a missing key, which often follows from the rest.
 func (d *Document) Problems() []Problem {
-	place := func(p Problem) int {
+	at := func(p Problem) int {
 		if p.At == (Span{}) {
 			return len(d.data)
 		}
 		return p.At.Start
 	}
 	sorted := slices.Clone(d.problems)
-	slices.SortStableFunc(sorted, func(x, y Problem) int { return cmp.Compare(place(x), place(y)) })
+	slices.SortStableFunc(sorted, func(x, y Problem) int { return cmp.Compare(at(x), at(y)) })
 	return sorted
 }
 

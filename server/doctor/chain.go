@@ -58,9 +58,9 @@ func (r *rule) match(p packet) (a answer, only []string) {
 	return a, only
 }
 
-// place is where a chain is called from the kernel, in the order in which a packet
+// hookPoint is where a chain is called from the kernel, in the order in which a packet
 // comes by: hook first, then priority.
-type place struct {
+type hookPoint struct {
 	hook     int
 	priority int
 }
@@ -84,7 +84,7 @@ var (
 	through  = []int{ingress, prerouting, forward, postrouting, egress}
 )
 
-func (p place) compare(o place) int {
+func (p hookPoint) compare(o hookPoint) int {
 	return cmp.Or(cmp.Compare(p.hook, o.hook), cmp.Compare(p.priority, o.priority))
 }
 
@@ -94,7 +94,7 @@ type chain struct {
 	family protocol.Family // Both for nft's inet
 	table  string          // with the family in front for nft: "inet filter"
 	name   string
-	place  place      // hook noHook: called by rules only
+	point  hookPoint      // hook noHook: called by rules only
 	policy verdict    // of a chain with a hook: accept or drop
 	nat    bool       // it is asked for the first packet of a connection only
 	device *condition // of a chain that is called for some interfaces only; or nil
@@ -130,11 +130,11 @@ func (h *host) add(chains ...*chain) {
 	}
 	for _, c := range chains {
 		h.named[chainID{c.tool, c.family, c.table, c.name}] = c
-		if c.place.hook != noHook {
+		if c.point.hook != noHook {
 			h.called = append(h.called, c)
 		}
 	}
-	slices.SortStableFunc(h.called, func(x, y *chain) int { return x.place.compare(y.place) })
+	slices.SortStableFunc(h.called, func(x, y *chain) int { return x.point.compare(y.point) })
 }
 
 // forgetJumps takes the jumps to our chains away: where there is none, we are followed as if an
@@ -153,6 +153,6 @@ func (h host) callee(c *chain, name string) *chain {
 // stations returns the chains that a packet passes at the hooks, in its order.
 func (h host) stations(p packet, hooks []int) []*chain {
 	return slices.DeleteFunc(slices.Clone(h.called), func(c *chain) bool {
-		return !slices.Contains(hooks, c.place.hook) || c.family != protocol.Both && c.family != p.Family || c.nat && p.stage != first
+		return !slices.Contains(hooks, c.point.hook) || c.family != protocol.Both && c.family != p.Family || c.nat && p.stage != first
 	})
 }

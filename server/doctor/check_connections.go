@@ -80,14 +80,14 @@ func (o outcome) same(other outcome) bool { return o.chain == other.chain && o.r
 
 // established notes a rule that drops what belongs to a connection.
 func (b *book) established(f *facts, p *protocol.Profile, k protocol.Knock, o outcome, format string) {
-	b.noteBy(f.Host.cause(o), o.severity(), IDDropped, p, k, format,
+	b.addBy(f.Host.cause(o), o.severity(), IDDropped, p, k, format,
 		"our rules let in the first packet of a connection and leave the others to the host's: `knock` says open, and the connection hangs",
 		f.letEstablished(o))
 }
 
 // tracked reports whether conntrack has looked at packets that come to a place: its own
 // priority is NF_IP_PRI_CONNTRACK, -200.
-func (p place) tracked() bool {
+func (p hookPoint) tracked() bool {
 	return p.hook != ingress && (p.hook != prerouting && p.hook != localOutput || p.priority > -200)
 }
 
@@ -97,7 +97,7 @@ func (f *facts) letEstablished(o outcome) string {
 	c := o.chain
 	var line string
 	switch {
-	case !o.place.tracked():
+	case !o.point.tracked():
 		return "let these packets pass there: the chain comes before conntrack, so no rule in it can ask for what is established"
 	case c.tool == nftTool && o.rule == nil:
 		line = fmt.Sprintf("nft add rule %s %s ct state established accept", c.table, c.name)

@@ -85,18 +85,18 @@ func (b *book) gate(f *facts, p *protocol.Profile, packet packet, way fate) {
 		case o.verdict == divert:
 			why, todo := f.published(o)
 			// Also where some strangers' packets go elsewhere: to them the port is open.
-			b.note(Broken, IDPublished, p, k, o, "%s of profile %s goes elsewhere before the gate, by %s", why, todo)
+			b.add(Broken, IDPublished, p, k, o, "%s of profile %s goes elsewhere before the gate, by %s", why, todo)
 		case o.verdict == accept:
-			b.note(o.severity(), IDBypass, p, k, o, "%s of profile %s is accepted before the gate, by %s",
+			b.add(o.severity(), IDBypass, p, k, o, "%s of profile %s is accepted before the gate, by %s",
 				"who matches that rule needs no knock",
 				"delete the rule, or put it behind the jump to KNOCKD: knockd install puts the jump first")
 		case o.certain:
-			b.note(Broken, IDDropped, p, k, o, "%s of profile %s is dropped before the gate, by %s",
+			b.add(Broken, IDDropped, p, k, o, "%s of profile %s is dropped before the gate, by %s",
 				"nobody gets in, with a lease or without", "accept the port there, or delete the rule: the gate closes it by itself")
 		}
 	}
 	if p.Closed == protocol.ClosedContinue && !closes(way) && !f.blind {
-		b.note(Broken, IDNoGate, p, k, outcome{}, "%s of profile %s is open to all",
+		b.add(Broken, IDNoGate, p, k, outcome{}, "%s of profile %s is open to all",
 			`the profile says closed = "continue", and no rule of the host closes the port`,
 			`set closed = "drop" or "reject" in the profile, or a policy of DROP`)
 	}
@@ -122,7 +122,7 @@ func (b *book) neighbours(f *facts, p *protocol.Profile, packet packet) {
 		case o.verdict == drop && o.certain:
 			return
 		case o.verdict == divert && !f.isLocal(o.rule.to) && !ofStrangers[o.rule]:
-			b.note(Note, IDPublished, p, packet.Knock, o, "%s of profile %s is published on 127.0.0.1, by %s",
+			b.add(Note, IDPublished, p, packet.Knock, o, "%s of profile %s is published on 127.0.0.1, by %s",
 				"a neighbour on the same network who sends packets for 127.0.0.1 to this host needs no knock: the rule is asked before the kernel drops them",
 				`where neighbours are strangers, set place = "prerouting" in the profile; Docker 28 and later drops such packets itself`)
 		}
@@ -143,7 +143,7 @@ func (f *facts) published(o outcome) (why, todo string) {
 // after is about what a packet meets that we let in.
 func (b *book) after(h host, p *protocol.Profile, open protocol.PortRange, k protocol.Knock, met []outcome) {
 	for _, o := range met {
-		e := b.noteBy(h.cause(o), o.severity(), IDDropped, p, k, "%s of profile %s is dropped behind the gate, by %s",
+		e := b.addBy(h.cause(o), o.severity(), IDDropped, p, k, "%s of profile %s is dropped behind the gate, by %s",
 			"an accept of ours is not the last word there: a lease opens nothing", "")
 		if !slices.Contains(e.ranges, open) {
 			e.ranges = append(e.ranges, open)
@@ -203,18 +203,18 @@ type entry struct {
 	ranges    []protocol.PortRange // as the profile says it, for what to do
 }
 
-// note adds a port to the finding that a rule causes. The format takes the ports, the
+// add adds a port to the finding that a rule causes. The format takes the ports, the
 // profile, and what decided, if anything did.
-func (b *book) note(s Severity, id string, p *protocol.Profile, k protocol.Knock, o outcome, format, why, todo string) {
+func (b *book) add(s Severity, id string, p *protocol.Profile, k protocol.Knock, o outcome, format, why, todo string) {
 	by := ""
 	if o.chain != nil {
 		by = o.String() + o.terms.String()
 	}
-	b.noteBy(by, s, id, p, k, format, why, todo)
+	b.addBy(by, s, id, p, k, format, why, todo)
 }
 
-// noteBy is note for what is said to cause it.
-func (b *book) noteBy(by string, s Severity, id string, p *protocol.Profile, k protocol.Knock, format, why, todo string) *entry {
+// addBy is note for what is said to cause it.
+func (b *book) addBy(by string, s Severity, id string, p *protocol.Profile, k protocol.Knock, format, why, todo string) *entry {
 	key := entryID{id, p.Name, by, format, s}
 	e := b.found[key]
 	if e == nil {

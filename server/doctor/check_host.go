@@ -11,9 +11,9 @@ import (
 	"knockkit/server"
 )
 
-func unseen(f *facts) []Finding {
+func unreadable(f *facts) []Finding {
 	var all []Finding
-	for _, u := range f.Unseen {
+	for _, u := range f.Unread {
 		todo := "see what the tool says"
 		if errors.Is(u.Err, backend.ErrPrivilege) || errors.Is(u.Err, fs.ErrPermission) || errors.Is(u.Err, rights.ErrNoNetwork) {
 			todo = "run it as root: sudo knockd doctor"

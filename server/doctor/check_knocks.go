@@ -29,11 +29,11 @@ func knocks(f *facts) *book {
 				for _, o := range f.Host.follow(f.packet(p, family, k), f.Us).before {
 					switch {
 					case o.tie:
-						b.note(Broken, IDUnheard, p, k, o, "profile %[2]s hears %[1]s only while our rules are in front of %[3]s",
+						b.add(Broken, IDUnheard, p, k, o, "profile %[2]s hears %[1]s only while our rules are in front of %[3]s",
 							"both have the same priority, so the one loaded last comes first: which it is now is not known, and with each reload of that chain knocking ends",
 							later(f.Us))
 					case o.certain:
-						b.note(Broken, IDUnheard, p, k, o, "profile %[2]s does not hear %[1]s, dropped before our rules by %[3]s",
+						b.add(Broken, IDUnheard, p, k, o, "profile %[2]s does not hear %[1]s, dropped before our rules by %[3]s",
 							"the sequence cannot be completed: nobody gets in",
 							"let the knock pass there, or choose another port for it")
 					}
@@ -74,7 +74,7 @@ func untracked(f *facts) *book {
 						severity = o.severity()
 						so = ", so the gate takes their second packet for a stray one and drops it: `knock` says open, and the connection hangs"
 					}
-					b.note(severity, IDUntracked, p, k, o, "connections to %s of profile %s are not tracked, by %s",
+					b.add(severity, IDUntracked, p, k, o, "connections to %s of profile %s are not tracked, by %s",
 						"conntrack does not know them"+so, "take the port out of that rule")
 				}
 			}
@@ -116,7 +116,7 @@ func otherFamily(f *facts) *book {
 					closes(f.Host.follow(f.packet(p, family, l.Knock), f.Us)) {
 					continue
 				}
-				b.note(Broken, IDOtherFamily, p, l.Knock, outcome{}, "%s is open over "+family.String()+": profile %s does not gate it there",
+				b.add(Broken, IDOtherFamily, p, l.Knock, outcome{}, "%s is open over "+family.String()+": profile %s does not gate it there",
 					"who comes by that family needs no knock",
 					fmt.Sprintf("take `family` (and `to`, if it names one family only) out of the profile, or let the service listen on %s only", protocol.IPv4+protocol.IPv6-family))
 			}

@@ -47,7 +47,7 @@ func TestAKernelWithoutConntrackIsBrokenWhereSomethingIsInstalled(t *testing.T) 
 }
 
 func TestWhatCouldNotBeSeenIsSaid(t *testing.T) {
-	found := unseen(&facts{Unseen: []notSeen{{"the rules of nftables", backend.ErrPrivilege}}})
+	found := unreadable(&facts{Unread: []unread{{"the rules of nftables", backend.ErrPrivilege}}})
 	if len(found) != 1 || found[0].Severity != Warning || found[0].Todo != "run it as root: sudo knockd doctor" {
 		t.Errorf("found %+v", found)
 	}

@@ -37,7 +37,7 @@ type facts struct {
 	interfaces  int                        // those that it is asked for
 	Clock       clockState
 
-	Unseen []notSeen
+	Unread []unread
 }
 
 // trial is how a backend did.
@@ -51,14 +51,14 @@ type clockState struct {
 	Known, Synchronised bool
 }
 
-// notSeen is something that could not be looked at.
-type notSeen struct {
+// unread is something that could not be looked at.
+type unread struct {
 	What string
 	Err  error
 }
 
 func (f *facts) saw(what string) bool {
-	return !slices.ContainsFunc(f.Unseen, func(u notSeen) bool { return u.What == what })
+	return !slices.ContainsFunc(f.Unread, func(u unread) bool { return u.What == what })
 }
 
 // profiles returns those that the kernel runs, or where there are none those that an

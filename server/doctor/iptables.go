@@ -14,21 +14,21 @@ import (
 
 // builtin is where the kernel calls the chains of iptables' tables
 // (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h).
-func builtin(table, name string) place {
+func builtin(table, name string) hookPoint {
 	priority, known := map[string]int{"raw": -300, "mangle": -150, "nat": 0, "filter": 0, "security": 50}[table]
 	hook := map[string]int{"PREROUTING": prerouting, "INPUT": input, "FORWARD": forward, "OUTPUT": localOutput, "POSTROUTING": postrouting}[name]
 	switch {
 	case !known || hook == noHook:
-		return place{}
+		return hookPoint{}
 	case table == "nat":
-		return place{hook: hook}.nat()
+		return hookPoint{hook: hook}.nat()
 	}
-	return place{hook, priority}
+	return hookPoint{hook, priority}
 }
 
 // nat is where the kernel asks chains of type nat at a hook: when it comes to NAT,
 // whatever their own priority is.
-func (p place) nat() place {
+func (p hookPoint) nat() hookPoint {
 	p.priority = -100
 	if p.hook == input || p.hook == postrouting {
 		p.priority = 100
@@ -45,7 +45,7 @@ func savedChains(s backend.Saved) ([]*chain, error) {
 			if iptables.Ours(is.Name) {
 				continue
 			}
-			c := &chain{tool: s.Tool, family: s.Family, table: table.Name, name: is.Name, place: builtin(table.Name, is.Name), policy: accept, nat: table.Name == "nat"}
+			c := &chain{tool: s.Tool, family: s.Family, table: table.Name, name: is.Name, point: builtin(table.Name, is.Name), policy: accept, nat: table.Name == "nat"}
 			if is.Policy == "DROP" {
 				c.policy = drop
 			}

@@ -14,11 +14,11 @@ import (
 const nftTool = "nft"
 
 // ofDevice reports whether the kernel calls a chain for some interfaces only.
-func (c *chain) ofDevice() bool { return c.place.hook == ingress || c.place.hook == egress }
+func (c *chain) ofDevice() bool { return c.point.hook == ingress || c.point.hook == egress }
 
 // calledFor notes the interfaces of a chain. Of none, they are not known.
 func (c *chain) calledFor(names []string) {
-	key := map[int]string{ingress: "meta iifname", egress: "meta oifname"}[c.place.hook]
+	key := map[int]string{ingress: "meta iifname", egress: "meta oifname"}[c.point.hook]
 	c.device = &condition{always(perhaps, "").is, "pass the interface of that chain"}
 	if len(names) > 0 {
 		is := nftAmong([]string{key}, [][]string{names}, some(names))
@@ -51,8 +51,8 @@ func parseNFT(text string) (table string, all []*chain, err error) {
 			c := &chain{tool: nftTool, family: family, table: word(is, "family") + " " + word(is, "table"), name: word(is, "name"),
 				policy: accept, nat: word(is, "type") == "nat"}
 			priority, _ := strconv.Atoi(word(is, "prio"))
-			if c.place = (place{nftHooks[word(is, "hook")], priority}); c.nat {
-				c.place = c.place.nat()
+			if c.point = (hookPoint{nftHooks[word(is, "hook")], priority}); c.nat {
+				c.point = c.point.nat()
 			}
 			if word(is, "policy") == "drop" {
 				c.policy = drop

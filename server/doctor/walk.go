@@ -8,7 +8,7 @@ type outcome struct {
 	verdict verdict // accept, drop, divert, untrack or ours
 	chain   *chain
 	rule    *rule // nil: the chain's policy
-	place   place // of the chain that the kernel called
+	point   hookPoint // of the chain that the kernel called
 	terms   terms
 	certain bool
 	tie     bool // only if this chain comes before ours, which has the same place
@@ -20,7 +20,7 @@ const maxDepth = 32
 // walk follows a packet through a chain that the kernel calls. The last outcome is
 // what happens unless one of those before it did.
 func (h host) walk(c *chain, p packet) []outcome {
-	w := walker{host: h, packet: p, place: c.place}
+	w := walker{host: h, packet: p, point: c.point}
 	var come terms
 	if c.device != nil {
 		switch c.device.is(p) {
@@ -39,12 +39,12 @@ func (h host) walk(c *chain, p packet) []outcome {
 type walker struct {
 	host   host
 	packet packet
-	place  place
+	point  hookPoint
 	found  []outcome
 }
 
 func (w *walker) add(c *chain, r *rule, v verdict, t terms) {
-	w.found = append(w.found, outcome{verdict: v, chain: c, rule: r, place: w.place, terms: t, certain: t.certain()})
+	w.found = append(w.found, outcome{verdict: v, chain: c, rule: r, point: w.point, terms: t, certain: t.certain()})
 }
 
 // through follows the packet through a chain that it has come to on some terms. It
@@ -109,7 +109,7 @@ type fate struct {
 type site struct {
 	tool  string // of the chain that calls us: nftTool for our own table
 	table string // of iptables
-	place place
+	point hookPoint
 }
 
 // early is where gates before destination NAT are.
@@ -120,7 +120,7 @@ func (s site) early() site { return site{s.tool, "mangle", builtin("mangle", "PR
 func (h host) follow(p packet, us site) fate {
 	var f fate
 	for _, c := range h.stations(p, inwards) {
-		own := us.tool != nftTool && c.tool == us.tool && c.table == us.table && c.place == us.place
+		own := us.tool != nftTool && c.tool == us.tool && c.table == us.table && c.point == us.point
 		found := h.walk(c, p)
 		for _, o := range found {
 			if o.verdict == untrack {
@@ -131,9 +131,9 @@ func (h host) follow(p packet, us site) fate {
 		case own:
 			f.before = append(f.before, beforeUs(c, found)...)
 			f.rest = h.walkBehind(c, p)
-		case c.place.compare(us.place) < 0:
+		case c.point.compare(us.point) < 0:
 			f.before = append(f.before, keepsAway(found)...)
-		case c.place == us.place:
+		case c.point == us.point:
 			for _, o := range keepsAway(found) { // the kernel puts a chain in front of those that have its place already
 				if o.certain {
 					o.certain, o.tie = false, true

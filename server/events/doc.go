@@ -9,7 +9,7 @@
 // is per network namespace too. [Feed] does either, whichever is possible, and takes
 // over when the one who served goes away.
 //
-// [story] and the packet parser are pure. Nothing here changes a rule, and no
+// [tracker] and the packet parser are pure. Nothing here changes a rule, and no
 // packet waits for this package: events that nobody reads in time are lost, counted,
 // and their number is told.
 package events

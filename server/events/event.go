@@ -13,20 +13,20 @@ type Kind string
 
 // The kinds of events.
 const (
-	Knock  = Kind(backend.EventKnock)  // a right knock
-	Grant  = Kind(backend.EventGrant)  // a lease starts
-	Reset  = Kind(backend.EventReset)  // fell from a position
+	Knock  = Kind(backend.ReportKnock)  // a right knock
+	Grant  = Kind(backend.ReportGrant)  // a lease starts
+	Reset  = Kind(backend.ReportReset)  // fell from a position
 	Expire = Kind("expire")            // a position's or a lease's time is over
-	Ban    = Kind(backend.EventBan)    // a ban starts
-	Denied = Kind(backend.EventDenied) // a connection without a lease
+	Ban    = Kind(backend.ReportBan)    // a ban starts
+	Denied = Kind(backend.ReportDenied) // a connection without a lease
 )
 
 // Kinds lists all of them.
 func Kinds() []Kind { return []Kind{Knock, Grant, Reset, Expire, Ban, Denied} }
 
-// Event is something that happened to a source. Its JSON form is a line of
+// Notice is something that happened to a source. Its JSON form is a line of
 // `knockd watch --json`, and of the socket.
-type Event struct {
+type Notice struct {
 	Time    time.Time `json:"time"`
 	Kind    Kind      `json:"event"`
 	Profile string    `json:"profile"` // "" for a ban
@@ -37,7 +37,7 @@ type Event struct {
 }
 
 // String is the event as a line of plain `knockd watch`, without its time.
-func (e Event) String() string {
+func (e Notice) String() string {
 	if e.Profile == "" {
 		return fmt.Sprintf("%s: %s", e.Address, e.Detail)
 	}
@@ -46,7 +46,7 @@ func (e Event) String() string {
 
 // Item is what watchers get: an event, or the number of events that were lost.
 type Item struct {
-	Event Event
+	Notice Notice
 	Lost  uint64 // > 0: there is no Event
 	Where string // with Lost: what was too slow
 }
@@ -62,7 +62,7 @@ func (i Item) MarshalJSON() ([]byte, error) {
 	if i.Lost > 0 {
 		return json.Marshal(lostItem{i.Lost, i.Where})
 	}
-	return json.Marshal(i.Event)
+	return json.Marshal(i.Notice)
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -74,7 +74,7 @@ func (i *Item) UnmarshalJSON(line []byte) error {
 	if *i = (Item{Lost: lost.Lost, Where: lost.Where}); i.Lost > 0 {
 		return nil
 	}
-	return json.Unmarshal(line, &i.Event)
+	return json.Unmarshal(line, &i.Notice)
 }
 
 // String is the item as a line for a person.
@@ -82,5 +82,5 @@ func (i Item) String() string {
 	if i.Lost > 0 {
 		return fmt.Sprintf("%d events were lost: %s", i.Lost, i.Where)
 	}
-	return i.Event.String()
+	return i.Notice.String()
 }

@@ -10,30 +10,30 @@ import (
 	"knockkit/internal/kernel/backend"
 )
 
-// Seen is what a look at the kernel has shown.
-type Seen struct {
+// Snapshot is what a look at the kernel has shown.
+type Snapshot struct {
 	Began Moment
 	*backend.Reading
 }
 
-// Look reads what is installed and who holds what.
-type Look func(ctx context.Context) (Seen, error)
+// ReadFunc reads what is installed and who holds what.
+type ReadFunc func(ctx context.Context) (Snapshot, error)
 
 // Feed publishes the events of this network namespace on its hub: as the listener
 // of the NFLOG group, who serves all others, or else as one of those others. When
 // the listener goes away, one of them takes its place.
 type Feed struct {
 	Hub   *hub
-	Look  Look
+	Read  ReadFunc
 	Clock Clock
 	Every time.Duration // how often to look at the kernel even if nothing calls for it; 0: never
 
-	// Say is told what the feed is: a listener, a reader, or neither and why. It is
+	// OnRole is told what the feed is: a listener, a reader, or neither and why. It is
 	// called from the goroutine of Run, and may be nil.
-	Say func(Role, error)
+	OnRole func(Role, error)
 
 	refresh chan struct{}
-	seen    chan Seen
+	offered    chan Snapshot
 	last    Role
 }
 
@@ -48,8 +48,8 @@ const (
 )
 
 // NewFeed returns a feed with a hub of its own. Its looks begin at moments of the clock.
-func NewFeed(clock Clock, look Look) *Feed {
-	return &Feed{Hub: newHub(), Look: look, Clock: clock, refresh: make(chan struct{}, 1), seen: make(chan Seen, 1)}
+func NewFeed(clock Clock, read ReadFunc) *Feed {
+	return &Feed{Hub: newHub(), Read: read, Clock: clock, refresh: make(chan struct{}, 1), offered: make(chan Snapshot, 1)}
 }
 
 // Refresh says that other profiles are installed now.
@@ -60,11 +60,11 @@ func (f *Feed) Refresh() {
 	}
 }
 
-// Seen gives the feed a look at the kernel that somebody else had, so that it need
+// Offer gives the feed a look at the kernel that somebody else had, so that it need
 // not look itself.
-func (f *Feed) Seen(s Seen) {
+func (f *Feed) Offer(s Snapshot) {
 	select {
-	case f.seen <- s:
+	case f.offered <- s:
 	default: // another one is waiting
 	}
 }
@@ -81,12 +81,12 @@ func (f *Feed) Run(ctx context.Context) error {
 		group, err := OpenGroup(backend.LogGroup)
 		switch {
 		case err == nil:
-			f.say(Listener, nil)
+			f.setRole(Listener, nil)
 			err = f.listen(ctx, group)
 		case errors.Is(err, errTaken):
 			var c *client
 			if c, err = connect(ctx); err == nil {
-				f.say(Reader, nil)
+				f.setRole(Reader, nil)
 				err = f.read(ctx, c)
 			} else {
 				err = fmt.Errorf("%w: %w", errTaken, err)
@@ -98,7 +98,7 @@ func (f *Feed) Run(ctx context.Context) error {
 			continue
 		}
 		if ctx.Err() == nil {
-			f.say(Waiting, err)
+			f.setRole(Waiting, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -108,10 +108,10 @@ func (f *Feed) Run(ctx context.Context) error {
 	return nil
 }
 
-// say tells what the feed is, and that it waits only once.
-func (f *Feed) say(r Role, err error) {
-	if f.Say != nil && (r != f.last || r != Waiting) {
-		f.Say(r, err)
+// setRole tells what the feed is, and that it waits only once.
+func (f *Feed) setRole(r Role, err error) {
+	if f.OnRole != nil && (r != f.last || r != Waiting) {
+		f.OnRole(r, err)
 	}
 	f.last = r
 }

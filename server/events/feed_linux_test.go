@@ -42,8 +42,8 @@ func (f *fed) said() string {
 func run(t *testing.T, h *lab.Host, in backend.Installed) *fed {
 	t.Helper()
 	clock := SystemClock()
-	f := &fed{Feed: NewFeed(clock, func(context.Context) (Seen, error) { return Seen{clock(), &backend.Reading{Installed: in}}, nil })}
-	f.Say = func(r Role, err error) {
+	f := &fed{Feed: NewFeed(clock, func(context.Context) (Snapshot, error) { return Snapshot{clock(), &backend.Reading{Installed: in}}, nil })}
+	f.OnRole = func(r Role, err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.roles = append(f.roles, fmt.Sprint(r, " ", err))
@@ -92,15 +92,15 @@ func ping(t *testing.T, h *lab.Host) {
 }
 
 // gets waits for an event.
-func gets(t *testing.T, w *watcher) Event {
+func gets(t *testing.T, w *watcher) Notice {
 	t.Helper()
 	select {
 	case i := <-w.C:
-		return i.Event
+		return i.Notice
 	case <-time.After(soon):
 		t.Fatal("no event")
 	}
-	return Event{}
+	return Notice{}
 }
 
 func TestOneFeedListensTheOtherReadsFromItAndTakesItsPlace(t *testing.T) {
@@ -299,7 +299,7 @@ func TestAReaderOfTheSocketThatIsSlowIsToldHowManyItLost(t *testing.T) {
 	}
 	const sent = 50_000 // far more than the queue and the socket hold
 	for range sent {
-		f.Hub.Publish(Item{Event: Event{Kind: Knock, Detail: "one of very many"}})
+		f.Hub.Publish(Item{Notice: Notice{Kind: Knock, Detail: "one of very many"}})
 	}
 	if err := c.SetReadDeadline(time.Now().Add(soon)); err != nil {
 		t.Fatal(err)
@@ -320,7 +320,7 @@ func TestAReaderOfTheSocketThatIsSlowIsToldHowManyItLost(t *testing.T) {
 		if lost += int(i.Lost); i.Lost == 0 {
 			got++
 		}
-		f.Hub.Publish(Item{Event: Event{Kind: Knock}}) // the next event that there is room for brings the word
+		f.Hub.Publish(Item{Notice: Notice{Kind: Knock}}) // the next event that there is room for brings the word
 	}
 	if lost == 0 {
 		t.Error("nothing was lost: the test proves nothing")

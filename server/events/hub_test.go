@@ -14,7 +14,7 @@ func TestASlowWatcherLosesEventsAndIsToldHowManyWhileAFastOneGetsAll(t *testing.
 	got := 0
 	const sent = queueLength + 100
 	for range sent {
-		h.Publish(Item{Event: Event{Kind: Knock}})
+		h.Publish(Item{Notice: Notice{Kind: Knock}})
 		if i := <-fast.C; i.Lost == 0 {
 			got++
 		}
@@ -27,11 +27,11 @@ func TestASlowWatcherLosesEventsAndIsToldHowManyWhileAFastOneGetsAll(t *testing.
 			t.Fatal("told of a loss before it happened")
 		}
 	}
-	h.Publish(Item{Event: Event{Kind: Grant}})
+	h.Publish(Item{Notice: Notice{Kind: Grant}})
 	if i := <-slow.C; i.Lost != 100 {
 		t.Errorf("told of %d lost events, not of 100", i.Lost)
 	}
-	if i := <-slow.C; i.Event.Kind != Grant {
+	if i := <-slow.C; i.Notice.Kind != Grant {
 		t.Errorf("then came %+v", i)
 	}
 }
@@ -52,7 +52,7 @@ func TestAWatcherEndsWithTheHubAndMayBeStoppedTwice(t *testing.T) {
 func TestAnItemIsTheSameAfterTheSocket(t *testing.T) {
 	for _, i := range []Item{
 		{Lost: 7, Where: "here"},
-		{Event: Event{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Reset, "mysql", "10.9.0.1", 1, 3, "why"}},
+		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Reset, "mysql", "10.9.0.1", 1, 3, "why"}},
 	} {
 		line, err := json.Marshal(i)
 		if err != nil {

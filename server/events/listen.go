@@ -14,7 +14,7 @@ import (
 // How often the listener does what no packet calls for.
 const (
 	tickEvery = 250 * time.Millisecond // while a time is running
-	lookGap   = 2 * time.Second        // between two looks at the kernel
+	readGap   = 2 * time.Second        // between two looks at the kernel
 	lossEvery = time.Second            // between two words about lost events
 )
 
@@ -25,22 +25,22 @@ type batch struct {
 	err     error
 }
 
-// looked is how one look at the kernel went.
-type looked struct {
-	Seen
+// readResult is how one look at the kernel went.
+type readResult struct {
+	Snapshot
 	err error
 }
 
 // listener is the process that has the group.
 type listener struct {
 	*Feed
-	story  *story
-	looked Moment // when the last look began
-	told   time.Duration
+	tracker  *tracker
+	lastRead Moment // when the last look began
+	reportedAt   time.Duration
 	lost   uint64 // not told yet
 
 	unserved     int // how often others could not be served
-	toldUnserved bool
+	reportedUnserved bool
 }
 
 // listen publishes what the group reports, and serves it to others, until the
@@ -49,27 +49,27 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer group.Close()
-	l := &listener{Feed: f, story: newStory(backend.Installed{})}
+	l := &listener{Feed: f, tracker: newTracker(backend.Installed{})}
 	unserved := l.serve(ctx)
 	batches := make(chan batch)
 	go receive(ctx, group, batches)
 	context.AfterFunc(ctx, func() { group.Close() }) // ends a read that waits
-	looks := make(chan looked, 1)
-	looking := false
-	look := func() {
-		looking, l.looked = true, l.Clock()
+	results := make(chan readResult, 1)
+	reading := false
+	read := func() {
+		reading, l.lastRead = true, l.Clock()
 		go func() {
-			s, err := f.Look(ctx)
-			looks <- looked{s, err}
+			s, err := f.Read(ctx)
+			results <- readResult{s, err}
 		}()
 	}
-	look() // what is installed has to be known before the first report can be told
-	first := <-looks
-	looking = false
+	read() // what is installed has to be known before the first report can be told
+	first := <-results
+	reading = false
 	l.take(first)
 	var tick <-chan time.Time // nil while no time is running
 	for {
-		if tick == nil && (!l.story.idle() || l.lost > 0 || f.Every > 0) {
+		if tick == nil && (!l.tracker.idle() || l.lost > 0 || f.Every > 0) {
 			tick = time.After(tickEvery)
 		}
 		select {
@@ -80,35 +80,35 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 				return b.err
 			}
 			if l.strange(b.reports) { // installed a moment ago: told in full all the same
-				if !looking {
-					look()
+				if !reading {
+					read()
 				}
-				l.take(<-looks)
-				looking = false
+				l.take(<-results)
+				reading = false
 			}
 			l.report(b)
-		case s := <-looks:
-			looking = false
+		case s := <-results:
+			reading = false
 			l.take(s)
-		case s := <-f.seen:
-			l.take(looked{s, nil})
+		case s := <-f.offered:
+			l.take(readResult{s, nil})
 		case <-f.refresh:
-			if looking { // that one may have begun too early
+			if reading { // that one may have begun too early
 				f.Refresh()
-				l.take(<-looks)
-				looking = false
+				l.take(<-results)
+				reading = false
 				continue
 			}
-			look()
+			read()
 		case <-unserved:
 			unserved = l.serve(ctx)
 		case <-tick:
 			tick = nil
-			l.publish(l.story.tick(l.Clock()))
+			l.publish(l.tracker.tick(l.Clock()))
 		}
-		l.tell()
-		if !looking && l.due() {
-			look()
+		l.reportLoss()
+		if !reading && l.due() {
+			read()
 		}
 	}
 }
@@ -121,10 +121,10 @@ func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
 		return nil
 	}
 	has := new(claim.NameError)
-	ours := errors.As(err, &has) && has.Friend
-	if l.unserved++; !l.toldUnserved && (!ours || l.unserved > 1) {
-		l.toldUnserved = true
-		l.say(Listener, fmt.Errorf("other watchers get no events: %w", err))
+	ours := errors.As(err, &has) && has.Trusted
+	if l.unserved++; !l.reportedUnserved && (!ours || l.unserved > 1) {
+		l.reportedUnserved = true
+		l.setRole(Listener, fmt.Errorf("other watchers get no events: %w", err))
 	}
 	return time.After(retry)
 }
@@ -150,42 +150,42 @@ func (l *listener) report(b batch) {
 	l.lost += b.lost
 	now := l.Clock()
 	for _, r := range b.reports {
-		l.publish(l.story.report(now, r))
+		l.publish(l.tracker.report(now, r))
 	}
 }
 
 // strange reports whether reports name what is not known, and a look is not too much
 // to ask.
 func (l *listener) strange(reports []report) bool {
-	return l.Clock().Up-l.looked.Up > lookGap && slices.ContainsFunc(reports, func(r report) bool { return !l.story.knows(r) })
+	return l.Clock().Up-l.lastRead.Up > readGap && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
 }
 
 // take brings a look at the kernel into the story. One that failed is tried again
 // when it is due: until then times are counted.
-func (l *listener) take(s looked) {
+func (l *listener) take(s readResult) {
 	if s.err == nil {
-		l.publish(l.story.sync(l.Clock(), s.Began, s.Installed, s.Sources))
+		l.publish(l.tracker.sync(l.Clock(), s.Began, s.Installed, s.Sources))
 	}
 }
 
 func (l *listener) due() bool {
 	now := l.Clock()
-	since := now.Up - l.looked.Up
-	return since > lookGap && (l.story.wants(now) || (l.Every > 0 && since > l.Every))
+	since := now.Up - l.lastRead.Up
+	return since > readGap && (l.tracker.wantsRead(now) || (l.Every > 0 && since > l.Every))
 }
 
-// tell says how many events were lost, at most once a second.
-func (l *listener) tell() {
+// reportLoss says how many events were lost, at most once a second.
+func (l *listener) reportLoss() {
 	now := l.Clock().Up
-	if l.lost == 0 || now-l.told < lossEvery {
+	if l.lost == 0 || now-l.reportedAt < lossEvery {
 		return
 	}
 	l.Hub.Publish(Item{Lost: l.lost, Where: fmt.Sprintf("they came faster than NFLOG group %d was read", backend.LogGroup)})
-	l.lost, l.told = 0, now
+	l.lost, l.reportedAt = 0, now
 }
 
-func (l *listener) publish(all []Event) {
+func (l *listener) publish(all []Notice) {
 	for _, e := range all {
-		l.Hub.Publish(Item{Event: e})
+		l.Hub.Publish(Item{Notice: e})
 	}
 }

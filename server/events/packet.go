@@ -113,7 +113,7 @@ func (p *packet) inside(proto byte, b []byte) {
 
 // report is one packet that a rule of ours has reported.
 type report struct {
-	Event   backend.Event
+	Event   backend.Report
 	Profile string
 	Step    int
 	Packet  packet

@@ -9,21 +9,21 @@ import (
 	"knockkit/protocol"
 )
 
-// teller collects the events of one report.
-type teller struct {
+// collector collects the events of one report.
+type collector struct {
 	now     Moment
 	address string
-	events  []Event
+	events  []Notice
 	why     string // the last fall among them
 }
 
-func (t *teller) tell(k Kind, profile string, step, steps int, detail string) {
-	t.events = append(t.events, Event{Time: t.now.Wall, Kind: k, Profile: profile, Address: t.address, Step: step, Steps: steps, Detail: detail})
+func (t *collector) add(k Kind, profile string, step, steps int, detail string) {
+	t.events = append(t.events, Notice{Time: t.now.Wall, Kind: k, Profile: profile, Address: t.address, Step: step, Steps: steps, Detail: detail})
 }
 
 // fall tells each profile whose sequence was left that it was: by what came, and
 // what was expected instead. Those who go on in state next did not fall.
-func (t *teller) fall(v *view, from int, came string, next int) {
+func (t *collector) fall(v *view, from int, came string, next int) {
 	for _, u := range v.States[from].Users {
 		n := len(u.Profile.Sequence)
 		goesOn := slices.ContainsFunc(v.States[next].Users, func(o protocol.Use) bool { return o.Profile == u.Profile && o.Step > u.Step })
@@ -31,12 +31,12 @@ func (t *teller) fall(v *view, from int, came string, next int) {
 			continue
 		}
 		t.why = fmt.Sprintf("after knock %d of %d came %s, expected %s", u.Step, n, came, u.Profile.Sequence[u.Step].Knock)
-		t.tell(Reset, u.Profile.Name, u.Step, n, t.why+": starts over")
+		t.add(Reset, u.Profile.Name, u.Step, n, t.why+": starts over")
 	}
 }
 
 // expire tells each profile on whose way the source was that it was too slow.
-func (t *teller) expire(v *view, from int) {
+func (t *collector) expire(v *view, from int) {
 	s := &v.States[from]
 	for _, u := range s.Users {
 		n := len(u.Profile.Sequence)
@@ -44,7 +44,7 @@ func (t *teller) expire(v *view, from int) {
 			continue
 		}
 		t.why = fmt.Sprintf("waited longer than %s after knock %d of %d", protocol.FormatDuration(s.Within), u.Step, n)
-		t.tell(Expire, u.Profile.Name, u.Step, n, t.why+": starts over")
+		t.add(Expire, u.Profile.Name, u.Step, n, t.why+": starts over")
 	}
 }
 
@@ -102,11 +102,11 @@ func steps(p *protocol.Profile) int {
 // view is the installed automaton of one family, found by profile and step.
 type view struct {
 	*protocol.Automaton
-	states map[place]int
+	states map[stateKey]int
 }
 
-// place is how a report names a state: the rules do not know the numbers.
-type place struct {
+// stateKey is how a report names a state: the rules do not know the numbers.
+type stateKey struct {
 	profile string
 	step    int
 }
@@ -120,10 +120,10 @@ func views(in backend.Installed) map[protocol.Family]*view {
 		if err != nil {
 			a = &protocol.Automaton{Family: f, States: make([]protocol.State, 1)}
 		}
-		v := &view{a, map[place]int{}}
+		v := &view{a, map[stateKey]int{}}
 		for i := range a.States {
 			for _, u := range a.States[i].Users {
-				v.states[place{u.Profile.Name, u.Step}] = i
+				v.states[stateKey{u.Profile.Name, u.Step}] = i
 			}
 		}
 		all[f] = v
@@ -137,7 +137,7 @@ func (v *view) same(old *view, i int) int {
 		return protocol.Root
 	}
 	u := old.States[i].Users[0]
-	return v.states[place{u.Profile.Name, u.Step}] // Root when there is none
+	return v.states[stateKey{u.Profile.Name, u.Step}] // Root when there is none
 }
 
 // follows reports whether a source in state i goes on, or stays, by entering next.

@@ -33,9 +33,9 @@ func (s *stepper) step(now events.Moment) time.Duration {
 // keepTimes gives leases the time back that a step of the clock took from them, or
 // added: with iptables, those that were given for a time of their own end at a time
 // of day. It returns what the kernel holds afterwards.
-func (k *keeper) keepTimes(ctx context.Context, by time.Duration, seen events.Seen) events.Seen {
+func (k *keeper) keepTimes(ctx context.Context, by time.Duration, snapshot events.Snapshot) events.Snapshot {
 	changed := false
-	for _, s := range moved(k.memory.Running(k.clock().Up, k.wanted.Profiles), by, seen.Sources) {
+	for _, s := range moved(k.memory.Running(k.clock().Up, k.wanted.Profiles), by, snapshot.Sources) {
 		left := s.Left.Round(time.Second)
 		if _, err := k.host.Grant(ctx, s.Profile, s.Address, left); err != nil {
 			k.Log.Warn("a lease has lost its time", "profile", s.Profile, "address", s.Address, "err", err)
@@ -45,26 +45,26 @@ func (k *keeper) keepTimes(ctx context.Context, by time.Duration, seen events.Se
 		k.Log.Info("a lease keeps its time", "profile", s.Profile, "address", s.Address, "left", left)
 	}
 	if !changed {
-		return seen
+		return snapshot
 	}
 	again, err := k.reader.fresh(ctx)
 	if err != nil {
-		return seen
+		return snapshot
 	}
 	return again
 }
 
 // moved returns those of the leases whose end a step of the clock has moved, with the time
 // that they should have.
-func moved(leases []backend.Source, by time.Duration, held []backend.Source) []backend.Source {
-	left := map[follow.Holding]time.Duration{}
-	for _, s := range held {
+func moved(leases []backend.Source, by time.Duration, sources []backend.Source) []backend.Source {
+	left := map[follow.Key]time.Duration{}
+	for _, s := range sources {
 		if s.State == backend.Open {
-			left[follow.Holding{Profile: s.Profile, Holder: s.Address}] = s.Left
+			left[follow.Key{Profile: s.Profile, Holder: s.Address}] = s.Left
 		}
 	}
 	return slices.DeleteFunc(leases, func(should backend.Source) bool {
-		is, still := left[follow.Holding{Profile: should.Profile, Holder: should.Address}]
+		is, still := left[follow.Key{Profile: should.Profile, Holder: should.Address}]
 		gone := !still && by >= should.Left
 		shifted := still && (should.Left-is-by).Abs() < stepAtLeast
 		return should.Unlimited || !gone && !shifted

@@ -17,9 +17,9 @@ import (
 
 // How often the keeper does what nobody asked for.
 const (
-	leaseLook   = 5 * time.Second // while somebody holds a lease, or may hold one that no event tells of
-	lookShare   = 100             // … but no more often than makes this part of a processor
-	idleLook    = time.Minute     // in case a change was not told
+	leaseCheck   = 5 * time.Second // while somebody holds a lease, or may hold one that no event tells of
+	checkShare   = 100             // … but no more often than makes this part of a processor
+	idleCheck    = time.Minute     // in case a change was not told
 	checkGap    = time.Second     // least time between two checks
 	checkRetry  = 2 * time.Second // after a check or a repair that failed
 	reloadRetry = time.Minute     // after an install that failed
@@ -46,13 +46,13 @@ type keeper struct {
 
 	rulesChanged bool            // since the rules of others were read
 	shadows      []server.Reason // what was seen then
-	told         []server.Reason // why profiles are not in force, as last logged
+	reported         []server.Reason // why profiles are not in force, as last logged
 }
 
 func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: follow.New(maxRemembered)} }
 
-// sources is what the keeper listens to.
-type sources struct {
+// inputs is what the keeper listens to.
+type inputs struct {
 	events  <-chan events.Item
 	files   <-chan string    // why to reload
 	due     <-chan struct{}  // somebody has changed rules, perhaps
@@ -61,7 +61,7 @@ type sources struct {
 }
 
 // run reloads, checks and repairs until the context ends.
-func (k *keeper) run(ctx context.Context, from sources) error {
+func (k *keeper) run(ctx context.Context, from inputs) error {
 	var alive <-chan time.Time
 	if every := k.manager.watchdog(); every > 0 {
 		ticker := time.NewTicker(every)
@@ -115,16 +115,16 @@ func (k *keeper) pause(err error) time.Duration {
 	switch {
 	case err != nil:
 		return checkRetry
-	case k.memory.Len() > 0 || k.deaf.Load() || k.unasked.Load():
-		return min(max(leaseLook, k.cost*lookShare), idleLook)
+	case k.memory.Len() > 0 || k.noEvents.Load() || k.noCommands.Load():
+		return min(max(leaseCheck, k.cost*checkShare), idleCheck)
 	}
-	return idleLook
+	return idleCheck
 }
 
 // observe takes in an event, and reports whether the first lease began with it.
 func (k *keeper) observe(i events.Item) (first bool) {
 	k.metrics.Observe(i)
-	e := i.Event
+	e := i.Notice
 	switch {
 	case i.Lost > 0:
 		k.Log.Warn("events were lost", "number", i.Lost, "why", i.Where)

@@ -99,7 +99,7 @@ func runBeside(t *testing.T, name string) {
 		Reload: reload,
 		Log:    slog.New(slog.NewTextHandler(log, nil)),
 	}
-	var installs, visits, seen int
+	var installs, visits, snapshot int
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return Run(ctx, config) })
 	labtest.Eventually(t, 10*time.Second, func() error { return visit(page) })
@@ -139,17 +139,17 @@ func runBeside(t *testing.T, name string) {
 	group.Go(func() error { return watcher.Run(ctx) })
 	group.Go(func() error {
 		for range watched.C {
-			seen++
+			snapshot++
 		}
 		return nil
 	})
 	if err := group.Wait(); err != nil {
 		t.Error(err)
 	}
-	if installs == 0 || visits == 0 || seen == 0 {
-		t.Errorf("too little has happened: %d installs, %d visits, %d events seen", installs, visits, seen)
+	if installs == 0 || visits == 0 || snapshot == 0 {
+		t.Errorf("too little has happened: %d installs, %d visits, %d events seen", installs, visits, snapshot)
 	}
-	t.Logf("%d installs, %d visits, %d events seen", installs, visits, seen)
+	t.Logf("%d installs, %d visits, %d events seen", installs, visits, snapshot)
 }
 
 // visit reads the page.

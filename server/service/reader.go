@@ -19,7 +19,7 @@ type reader struct {
 
 	mu        sync.Mutex // held while the kernel is read
 	host      Host
-	last      events.Seen // Reading is nil before the first, and after an error
+	last      events.Snapshot // Reading is nil before the first, and after an error
 	err       error
 	positions bool // whether last counts the sources in a position
 }
@@ -28,11 +28,11 @@ type reader struct {
 func (r *reader) use(h Host) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.host, r.last, r.err = h, events.Seen{}, nil
+	r.host, r.last, r.err = h, events.Snapshot{}, nil
 }
 
 // fresh returns a reading that began after the call.
-func (r *reader) fresh(ctx context.Context) (events.Seen, error) {
+func (r *reader) fresh(ctx context.Context) (events.Snapshot, error) {
 	return r.since(ctx, r.clock().Up+1, false)
 }
 
@@ -43,22 +43,22 @@ func (r *reader) recent(ctx context.Context) (*backend.Reading, error) {
 }
 
 // since returns the last reading if it began at that time or later, else a new one.
-func (r *reader) since(ctx context.Context, up time.Duration, positions bool) (events.Seen, error) {
+func (r *reader) since(ctx context.Context, up time.Duration, positions bool) (events.Snapshot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if (r.last.Reading != nil || r.err != nil) && r.last.Began.Up >= up && (r.positions || !positions) {
 		return r.last, r.err
 	}
-	defer giveBack()
-	r.last, r.positions = events.Seen{Began: r.clock()}, positions
+	defer freeMemory()
+	r.last, r.positions = events.Snapshot{Began: r.clock()}, positions
 	list := 0
 	if positions {
 		list = 1 // they are counted then
 	}
 	r.last.Reading, r.err = r.host.Read(ctx, list)
-	seen, err := r.last, r.err
+	snapshot, err := r.last, r.err
 	if err != nil && ctx.Err() != nil { // nobody else's error
-		r.last, r.err = events.Seen{}, nil
+		r.last, r.err = events.Snapshot{}, nil
 	}
-	return seen, err
+	return snapshot, err
 }

@@ -42,12 +42,12 @@ func TestAReadServesAllWhoAskedBeforeItBeganAndNobodyWhoAskedLater(t *testing.T)
 	began := make([]time.Duration, 6)
 	ask := func(i int) {
 		asking.Go(func() {
-			seen, err := r.fresh(t.Context())
+			snapshot, err := r.fresh(t.Context())
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			began[i] = seen.Began.Up
+			began[i] = snapshot.Began.Up
 		})
 	}
 	ask(0)

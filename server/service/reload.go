@@ -32,11 +32,11 @@ func (k *keeper) start(ctx context.Context) error {
 		return err
 	}
 	k.reader.use(h)
-	seen, err := k.reader.fresh(ctx)
+	snapshot, err := k.reader.fresh(ctx)
 	if err != nil {
 		return err
 	}
-	in := seen.Installed
+	in := snapshot.Installed
 	for _, b := range w.Broken {
 		k.Log.Error("a file cannot be used", "err", b.Err)
 		for _, p := range in.Profiles {
@@ -51,7 +51,7 @@ func (k *keeper) start(ctx context.Context) error {
 		w.Profiles = in.Profiles
 	}
 	k.use(h, w)
-	k.memory.Sync(seen.Began.Up, seen.Began.Up, backend.Keep(seen.Sources, in.Profiles, w.Profiles))
+	k.memory.Sync(snapshot.Began.Up, snapshot.Began.Up, backend.KeepLeases(snapshot.Sources, in.Profiles, w.Profiles))
 	k.metrics.Reloaded(time.Now(), len(w.Broken) == 0)
 	return k.install(ctx, server.InstallOptions{Exactly: true, Guard: k.Guard}, "installed")
 }
@@ -113,7 +113,7 @@ func (k *keeper) change(ctx context.Context, w Wanted) error {
 		k.use(before, was)
 		return err
 	}
-	k.memory.Keep(was.Profiles, w.Profiles)
+	k.memory.KeepLeases(was.Profiles, w.Profiles)
 	return nil
 }
 
@@ -125,7 +125,7 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 	if err != nil {
 		return err
 	}
-	k.Log.Info(what, "profiles", names(k.wanted.Profiles), "new", change.Installed, "removed", change.Removed)
+	k.Log.Info(what, "profiles", names(k.wanted.Profiles), "new", change.Added, "removed", change.Removed)
 	if len(k.wanted.Profiles) == 0 {
 		k.Log.Warn("no profile is enabled: nothing is gated", "folder", k.Folder)
 	}
@@ -135,11 +135,11 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 	for _, note := range slices.Concat(change.Leases, change.Notes) {
 		k.Log.Warn(note)
 	}
-	k.metrics.Installed(names(k.wanted.Profiles))
+	k.metrics.SetProfiles(names(k.wanted.Profiles))
 	k.feed.Refresh()
-	k.wantLook() // whether what is installed is in force
+	k.requestCheck() // whether what is installed is in force
 	k.manager.status("%s", k.summary())
-	giveBack()
+	freeMemory()
 	return nil
 }
 

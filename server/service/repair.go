@@ -22,29 +22,29 @@ const flushes = 5
 // check looks whether what is wanted is installed, and puts it right. While all is
 // well it takes note of who holds a lease.
 func (k *keeper) check(ctx context.Context) error {
-	seen, err := k.reader.fresh(ctx)
+	snapshot, err := k.reader.fresh(ctx)
 	if err != nil {
 		k.failure("the kernel cannot be read", err)
 		return err
 	}
-	in, held := seen.Installed, seen.Sources
-	wrong := k.wrong(in)
+	in, sources := snapshot.Installed, snapshot.Sources
+	wrong := k.differences(in)
 	if len(wrong) == 0 {
-		if step := k.clocks.step(seen.Began); step != 0 {
+		if step := k.clocks.step(snapshot.Began); step != 0 {
 			k.Log.Warn("the machine's clock was set", "by", step)
-			seen = k.keepTimes(ctx, step, seen)
+			snapshot = k.keepTimes(ctx, step, snapshot)
 		}
-		k.memory.Sync(k.clock().Up, seen.Began.Up, seen.Sources)
-		k.feed.Seen(seen)
+		k.memory.Sync(k.clock().Up, snapshot.Began.Up, snapshot.Sources)
+		k.feed.Offer(snapshot)
 		k.failed = ""
-		k.tellInForce(ctx, seen.Reading)
+		k.reportInForce(ctx, snapshot.Reading)
 		k.manager.status("%s", k.summary())
 		return nil
 	}
 	if w, faster := k.installedBefore(in); faster {
 		return k.change(ctx, w)
 	}
-	kept, err := k.putRight(ctx, in, held)
+	kept, err := k.repair(ctx, in, sources)
 	if err != nil {
 		k.failure("the rules are not what they should be, and could not be put right", err)
 		return err
@@ -84,8 +84,8 @@ func leases(sources []backend.Source) int {
 }
 
 // lost returns the leases that have gone from the kernel before their time.
-func (k *keeper) lost(held []backend.Source) []backend.Source {
-	return k.memory.Lost(k.clock().Up, held, k.wanted.Profiles)
+func (k *keeper) lost(sources []backend.Source) []backend.Source {
+	return k.memory.Lost(k.clock().Up, sources, k.wanted.Profiles)
 }
 
 // usedUp reports whether a lease that is missing may have let its one connection in. A
@@ -100,34 +100,34 @@ func (k *keeper) usedUp(in backend.Installed, s backend.Source) bool {
 	return false
 }
 
-// putRight installs what is wanted, with the leases that the kernel has lost, and
+// repair installs what is wanted, with the leases that the kernel has lost, and
 // returns how many there are. When a tool flushes again meanwhile, those that the kernel
 // still had are lost too, perhaps of one family only: so it is asked again.
-func (k *keeper) putRight(ctx context.Context, in backend.Installed, held []backend.Source) (kept int, err error) {
+func (k *keeper) repair(ctx context.Context, in backend.Installed, sources []backend.Source) (kept int, err error) {
 	usedUp := func(s backend.Source) bool { return k.usedUp(in, s) }
-	kernels := held
+	kernels := sources
 	if len(in.Profiles) > 0 { // or a flush came in between: what was there is what was wanted
-		kernels = backend.Keep(held, in.Profiles, k.wanted.Profiles)
+		kernels = backend.KeepLeases(sources, in.Profiles, k.wanted.Profiles)
 	}
 	now := k.clock().Up
-	k.memory.Sync(now, now, append(slices.DeleteFunc(k.lost(held), usedUp), kernels...))
+	k.memory.Sync(now, now, append(slices.DeleteFunc(k.lost(sources), usedUp), kernels...))
 	for range flushes {
-		lost := k.lost(held)
+		lost := k.lost(sources)
 		if err := k.install(ctx, server.InstallOptions{Exactly: true, Carried: lost}, "rules put right"); err != nil {
 			return 0, err
 		}
-		kept = len(lost) + leases(held)
+		kept = len(lost) + leases(sources)
 		again, err := k.reader.fresh(ctx)
 		if err != nil || len(k.lost(again.Sources)) == 0 {
 			break // what cannot be read now is read at the next check
 		}
-		held = again.Sources
+		sources = again.Sources
 	}
 	return kept, nil
 }
 
-// wrong says how the kernel differs from what is wanted.
-func (k *keeper) wrong(in backend.Installed) []string {
+// differences says how the kernel differs from what is wanted.
+func (k *keeper) differences(in backend.Installed) []string {
 	wrong := slices.Clip(in.Drift)
 	switch {
 	case len(in.Profiles) == 0 && len(k.wanted.Profiles) > 0:
@@ -140,9 +140,9 @@ func (k *keeper) wrong(in backend.Installed) []string {
 	return wrong
 }
 
-// giveBack returns the memory that reading and writing rules took: the service
+// freeMemory returns the memory that reading and writing rules took: the service
 // sleeps most of its life.
-func giveBack() { debug.FreeOSMemory() }
+func freeMemory() { debug.FreeOSMemory() }
 
 // processorTime is how long this process and the tools that it ran have worked.
 func processorTime() time.Duration {
@@ -156,10 +156,10 @@ func processorTime() time.Duration {
 	return total
 }
 
-// tellInForce logs why profiles are not in force, where a repair does not help: when a
+// reportInForce logs why profiles are not in force, where a repair does not help: when a
 // reason comes, and when it is gone. The rules of others are read again only when some
 // rules have changed: that takes longer than all the rest.
-func (k *keeper) tellInForce(ctx context.Context, is *backend.Reading) {
+func (k *keeper) reportInForce(ctx context.Context, is *backend.Reading) {
 	network, err := server.ReadNetwork(k.wanted.Profiles)
 	if err != nil {
 		k.failure("whether `interface` and `to` are right is not known", err)
@@ -167,7 +167,7 @@ func (k *keeper) tellInForce(ctx context.Context, is *backend.Reading) {
 	}
 	if k.rulesChanged && k.Shadows != nil {
 		k.shadows = k.Shadows(ctx, is, network, k.wanted.Profiles)
-		giveBack()
+		freeMemory()
 	}
 	k.rulesChanged = false
 	settings := k.wanted.Settings
@@ -176,14 +176,14 @@ func (k *keeper) tellInForce(ctx context.Context, is *backend.Reading) {
 	st.Drift = nil // there is none: it would have been put right
 	reasons := server.NotInForce(st, settings, network, k.shadows)
 	for _, r := range reasons {
-		if !slices.Contains(k.told, r) {
+		if !slices.Contains(k.reported, r) {
 			k.Log.Warn("not in force", "profile", r.Profile, "found", r.Found, "do", r.Todo)
 		}
 	}
-	for _, r := range k.told {
+	for _, r := range k.reported {
 		if !slices.Contains(reasons, r) {
 			k.Log.Info("not so any more", "profile", r.Profile, "found", r.Found)
 		}
 	}
-	k.told = reasons
+	k.reported = reasons
 }

@@ -37,7 +37,7 @@ func rulesTask(changed func()) *task {
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
 		told := make(chan error, 1)
-		go tellTransactions(conn, told)
+		go watchTransactions(conn, told)
 		legacy := newLegacy()
 		defer legacy.close()
 		legacy.changed()
@@ -68,8 +68,8 @@ func rulesTask(changed func()) *task {
 	})
 }
 
-// tellTransactions sends nil for transactions of nftables, or what failed.
-func tellTransactions(conn *netlink.Conn, told chan<- error) {
+// watchTransactions sends nil for transactions of nftables, or what failed.
+func watchTransactions(conn *netlink.Conn, told chan<- error) {
 	for {
 		messages, err := conn.Receive()
 		if err != nil && !errors.Is(err, unix.ENOBUFS) {

@@ -66,15 +66,15 @@ type Service struct {
 	feed    *events.Feed
 	metrics *metrics.Metrics
 	manager manager
-	deaf    atomic.Bool   // no events come: somebody else has the NFLOG group, or we may not listen
-	unasked atomic.Bool   // commands cannot ask for a look: somebody else has the name
+	noEvents    atomic.Bool   // no events come: somebody else has the NFLOG group, or we may not listen
+	noCommands atomic.Bool   // commands cannot ask for a look: somebody else has the name
 	due     chan struct{} // something calls for a look at the kernel; one is enough
 }
 
 func newService(c Config, clock events.Clock) *Service {
 	s := &Service{Config: c, clock: clock, reader: &reader{clock: clock}, manager: manager{c.Log.Warn}, due: make(chan struct{}, 1)}
 	s.feed, s.metrics = events.NewFeed(clock, s.reader.fresh), metrics.New(s.reader.recent)
-	s.feed.Say = s.sayRole
+	s.feed.OnRole = s.logRole
 	return s
 }
 
@@ -82,7 +82,7 @@ func newService(c Config, clock events.Clock) *Service {
 // configuration says otherwise. Errors: a [*RunningError]; whatever keeps the first
 // install from being done. Later ones are logged and tried again.
 func Run(ctx context.Context, c Config) error {
-	one, err := beTheOne(ctx)
+	one, err := claimService(ctx)
 	if err != nil {
 		return err
 	}
@@ -99,14 +99,14 @@ func Run(ctx context.Context, c Config) error {
 	tasks := []*task{
 		newTask("events", s.runFeed),
 		folder,
-		rulesTask(s.wantLook),
+		rulesTask(s.requestCheck),
 		newTask("commands", func(ctx context.Context, ready func()) error {
 			ready()
-			return s.hearNudges(ctx, one, asked)
+			return s.acceptNudges(ctx, one, asked)
 		}),
 		newTask("keeper", func(ctx context.Context, ready func()) error {
 			ready()
-			return k.run(ctx, sources{watched.C, changed, s.due, asked, c.Reload})
+			return k.run(ctx, inputs{watched.C, changed, s.due, asked, c.Reload})
 		}),
 	}
 	if addr := k.wanted.Settings.Metrics; addr.IsValid() {
@@ -126,15 +126,15 @@ func Run(ctx context.Context, c Config) error {
 func (s *Service) runFeed(ctx context.Context, ready func()) error {
 	ready()
 	if err := s.feed.Run(ctx); err != nil {
-		s.hear(false)
+		s.setEvents(false)
 		s.Log.Warn("no events: leases are seen only when the kernel is looked at", "err", err)
 	}
 	<-ctx.Done()
 	return nil
 }
 
-func (s *Service) sayRole(r events.Role, err error) {
-	s.hear(r != events.Waiting)
+func (s *Service) logRole(r events.Role, err error) {
+	s.setEvents(r != events.Waiting)
 	if err != nil {
 		s.Log.Warn("events", "role", string(r), "err", err)
 		return
@@ -142,15 +142,15 @@ func (s *Service) sayRole(r events.Role, err error) {
 	s.Log.Info("events", "role", string(r))
 }
 
-// hear notes whether events come. Without them, leases are looked for from now on.
-func (s *Service) hear(events bool) {
-	if s.deaf.Store(!events); !events {
-		s.wantLook()
+// setEvents notes whether events come. Without them, leases are looked for from now on.
+func (s *Service) setEvents(events bool) {
+	if s.noEvents.Store(!events); !events {
+		s.requestCheck()
 	}
 }
 
-// wantLook asks the keeper for a look at the kernel, soon.
-func (s *Service) wantLook() {
+// requestCheck asks the keeper for a look at the kernel, soon.
+func (s *Service) requestCheck() {
 	select {
 	case s.due <- struct{}{}:
 	default: // one is on its way

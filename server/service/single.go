@@ -21,10 +21,10 @@ const nudgeLimit = 2 * time.Second
 const nameRetry = 10 * time.Second
 
 // RunningError says that another service looks after this network namespace.
-type RunningError struct{ Holder claim.Holder }
+type RunningError struct{ Owner claim.Owner }
 
 func (e *RunningError) Error() string {
-	return fmt.Sprintf("another knockd run (%s) looks after this host already", e.Holder.Process())
+	return fmt.Sprintf("another knockd run (%s) looks after this host already", e.Owner.Process())
 }
 
 // single is what makes this process the service of its network namespace: the claim. The
@@ -35,21 +35,21 @@ type single struct {
 	name  *net.UnixListener // nil: somebody else has it
 }
 
-// beTheOne makes this process the service of the network namespace, until it is closed. The
+// claimService makes this process the service of the network namespace, until it is closed. The
 // error is [*RunningError] when there is one.
 //
 // A service that has just ended may have left its claim to a tool which it was about
 // to start: it is free as soon as that runs.
-func beTheOne(ctx context.Context) (*single, error) {
+func claimService(ctx context.Context) (*single, error) {
 	const tries, pause = 100, 10 * time.Millisecond
 	for try := 1; ; try++ {
-		one, err := takeOne()
+		one, err := tryClaim()
 		running := new(RunningError)
-		if err == nil || !errors.As(err, &running) || alive(running.Holder.PID) {
+		if err == nil || !errors.As(err, &running) || alive(running.Owner.PID) {
 			return one, err
 		}
 		if try == tries { // whoever has it now
-			running.Holder, _ = Running()
+			running.Owner, _ = Running()
 			return nil, running
 		}
 		select {
@@ -60,20 +60,20 @@ func beTheOne(ctx context.Context) (*single, error) {
 	}
 }
 
-// takeOne asks once. The holder in a [*RunningError] is the process that made itself the
+// tryClaim asks once. The holder in a [*RunningError] is the process that made itself the
 // service, if it still runs.
-func takeOne() (*single, error) {
+func tryClaim() (*single, error) {
 	c, err := claim.Take(claim.Service)
 	if errors.Is(err, claim.ErrTaken) {
-		return nil, &RunningError{claim.Holder{PID: claim.Opener(claim.Service)}}
+		return nil, &RunningError{claim.Owner{PID: claim.Opener(claim.Service)}}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("being the only service: %w", err)
 	}
 	name, err := claim.TakeName(claim.ServiceName)
-	if has := new(claim.NameError); errors.As(err, &has) && has.Friend {
+	if has := new(claim.NameError); errors.As(err, &has) && has.Trusted {
 		c.Close()
-		return nil, &RunningError{claim.Holder{PID: has.PID}}
+		return nil, &RunningError{claim.Owner{PID: has.PID}}
 	}
 	return &single{c, name}, nil
 }
@@ -90,25 +90,25 @@ func (s *single) Close() error {
 
 // Running returns the service that looks after this network namespace, and whether there
 // is one, as far as this process may know.
-func Running() (service claim.Holder, found bool) {
-	if h, found, _ := claim.HolderOf(claim.Service); found {
+func Running() (service claim.Owner, found bool) {
+	if h, found, _ := claim.OwnerOf(claim.Service); found {
 		return h, true
 	}
 	return claim.Older(claim.ServiceName)
 }
 
-// hearNudges hands on those who have asked for a look, and may, until the context
+// acceptNudges hands on those who have asked for a look, and may, until the context
 // ends. Who looks closes them. The name stays ours: rules may still be removed. While
 // somebody else has it, nobody can ask, and the service looks by itself.
-func (s *Service) hearNudges(ctx context.Context, one *single, asked chan<- io.Closer) error {
+func (s *Service) acceptNudges(ctx context.Context, one *single, asked chan<- io.Closer) error {
 	for one.name == nil {
 		var err error
 		if one.name, err = claim.TakeName(claim.ServiceName); err == nil {
 			break
 		}
-		if !s.unasked.Swap(true) {
+		if !s.noCommands.Swap(true) {
 			s.Log.Warn("commands cannot ask for a look at the kernel", "err", err)
-			s.wantLook()
+			s.requestCheck()
 		}
 		select {
 		case <-time.After(nameRetry):
@@ -116,7 +116,7 @@ func (s *Service) hearNudges(ctx context.Context, one *single, asked chan<- io.C
 			return nil
 		}
 	}
-	s.unasked.Store(false)
+	s.noCommands.Store(false)
 	l := one.name
 	stop := context.AfterFunc(ctx, func() { l.SetDeadline(time.Now()) })
 	defer stop()

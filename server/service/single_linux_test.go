@@ -29,7 +29,7 @@ func TestTheClaimOfAServiceThatHasEndedIsFreeWhenItsToolLetsGo(t *testing.T) {
 		if running, found := Running(); !found || running.Command != "sleep" {
 			t.Errorf("nothing has the claim: the test proves nothing: %+v, %v", running, found)
 		}
-		one, err := beTheOne(t.Context())
+		one, err := claimService(t.Context())
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func TestTheClaimOfAServiceThatHasEndedIsFreeWhenItsToolLetsGo(t *testing.T) {
 // leaveClaim makes this process the service, and leaves that to a process that goes on for
 // a moment.
 func leaveClaim(t *testing.T) {
-	one, err := beTheOne(t.Context())
+	one, err := claimService(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,8 +84,8 @@ func TestWhoHasTheOldNameIsAServiceUnlessItIsAStranger(t *testing.T) {
 				if took := time.Since(began); !c.service && took > nudgeLimit/4 {
 					t.Errorf("a nudge waits for it: %s", took)
 				}
-				one, err := beTheOne(t.Context())
-				if running := new(RunningError); c.service && (!errors.As(err, &running) || running.Holder.PID != os.Getpid()) {
+				one, err := claimService(t.Context())
+				if running := new(RunningError); c.service && (!errors.As(err, &running) || running.Owner.PID != os.Getpid()) {
 					t.Errorf("beside it: %v", err)
 				}
 				if c.service {

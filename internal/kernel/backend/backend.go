@@ -67,22 +67,22 @@ type Installed struct {
 	Foreign  []string          // rules of others that jump into our chains
 }
 
-// State says what a source is, as `status` words it.
-type State string
+// SourceState says what a source is, as `status` words it.
+type SourceState string
 
 // The states of a source.
 const (
-	Knocking State = "knocking"
-	Open     State = "open"
-	Banned   State = "banned"
-	Fallen   State = "fallen" // has fallen from a position, which counts towards a ban
+	Knocking SourceState = "knocking"
+	Open     SourceState = "open"
+	Banned   SourceState = "banned"
+	Fallen   SourceState = "fallen" // has fallen from a position, which counts towards a ban
 )
 
 // Source is one line of `status`: an address and a position, a lease or a ban.
 type Source struct {
 	Profile   string       // "" for a ban
 	Address   netip.Prefix // a single address unless the profile has a `prefix`
-	State     State
+	State     SourceState
 	Step      int // knocks made; Steps for a lease
 	Steps     int
 	Left      time.Duration
@@ -111,9 +111,9 @@ func Sort(sources []Source) {
 	slices.SortStableFunc(sources, func(x, y Source) int { return x.Address.Addr().Compare(y.Address.Addr()) })
 }
 
-// Longest leaves, of two leases of a profile that an address has, one given by hand and
+// LongestLeases leaves, of two leases of a profile that an address has, one given by hand and
 // one from a knock, the one that lasts longer. The sources must be sorted.
-func Longest(sources []Source) []Source {
+func LongestLeases(sources []Source) []Source {
 	var all []Source
 next:
 	for _, s := range sources {

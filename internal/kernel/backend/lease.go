@@ -16,15 +16,15 @@ import (
 // place, keeps conntrack's entry as it is, and would have connections in store.
 const HandshakeTime = 16 * time.Second
 
-// Beyond says why the leases of one version of a profile are none of another: a phrase
+// LeasesEnd says why the leases of one version of a profile are none of another: a phrase
 // such as "not given for 22/tcp", or "" where they stay. A lease is for what it was given for. So
 // it ends where it would open a port more, to more destinations or interfaces, or to more
 // connections. Who may come by a lease (the sequence, `from`) and for how long is asked
 // elsewhere.
-func Beyond(was, will *protocol.Profile, f protocol.Family) string {
+func LeasesEnd(was, will *protocol.Profile, f protocol.Family) string {
 	var more []string // ports
 	for _, o := range will.Open {
-		if !inside(o, was.Open) {
+		if !opensAll(o, was.Open) {
 			more = append(more, o.String())
 		}
 	}
@@ -34,7 +34,7 @@ func Beyond(was, will *protocol.Profile, f protocol.Family) string {
 		return "not given for " + strings.Join(more, ", ")
 	case old.Interface != "" && old.Interface != now.Interface:
 		return fmt.Sprintf("given for interface %s only", old.Interface)
-	case len(old.To) > 0 && (len(now.To) == 0 || slices.ContainsFunc(now.To, func(p netip.Prefix) bool { return !Within(p, old.To) })):
+	case len(old.To) > 0 && (len(now.To) == 0 || slices.ContainsFunc(now.To, func(p netip.Prefix) bool { return !Inside(p, old.To) })):
 		return fmt.Sprintf("given for connections to %s only", protocol.PrefixTexts(old.To))
 	case was.Once && !will.Once:
 		return "given for one connection each"
@@ -44,13 +44,13 @@ func Beyond(was, will *protocol.Profile, f protocol.Family) string {
 	return ""
 }
 
-// Within reports whether all of a prefix lies in one of the others.
-func Within(p netip.Prefix, others []netip.Prefix) bool {
+// Inside reports whether all of a prefix lies in one of the others.
+func Inside(p netip.Prefix, others []netip.Prefix) bool {
 	return slices.ContainsFunc(others, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) })
 }
 
-// inside reports whether all ports of a range are in others, perhaps in several of them.
-func inside(r protocol.PortRange, others []protocol.PortRange) bool {
+// opensAll reports whether all ports of a range are in others, perhaps in several of them.
+func opensAll(r protocol.PortRange, others []protocol.PortRange) bool {
 	for next := int(r.First); next <= int(r.Last); next++ {
 		i := slices.IndexFunc(others, func(o protocol.PortRange) bool {
 			return o.Contains(protocol.Knock{Proto: r.Proto, Port: uint16(next)})
@@ -63,23 +63,23 @@ func inside(r protocol.PortRange, others []protocol.PortRange) bool {
 	return true
 }
 
-// Staying returns which profiles of the automaton keep the leases that they have: those
+// LeasesStay returns which profiles of the automaton keep the leases that they have: those
 // that have a namesake among the profiles that are installed, and open no more than it.
-func Staying(was []*protocol.Profile, a *protocol.Automaton) map[string]bool {
+func LeasesStay(was []*protocol.Profile, a *protocol.Automaton) map[string]bool {
 	stay := map[string]bool{}
 	for _, old := range was {
 		for _, p := range a.Profiles {
 			if p.Name == old.Name {
-				stay[p.Name] = Beyond(old, p, a.Family) == ""
+				stay[p.Name] = LeasesEnd(old, p, a.Family) == ""
 			}
 		}
 	}
 	return stay
 }
 
-// Keep returns the leases among sources that stay leases when other profiles, or other
+// KeepLeases returns the leases among sources that stay leases when other profiles, or other
 // versions of them, are installed than those they were given for.
-func Keep(sources []Source, was, will []*protocol.Profile) []Source {
+func KeepLeases(sources []Source, was, will []*protocol.Profile) []Source {
 	named := func(all []*protocol.Profile, name string) *protocol.Profile {
 		if i := slices.IndexFunc(all, func(p *protocol.Profile) bool { return p.Name == name }); i >= 0 {
 			return all[i]
@@ -89,7 +89,7 @@ func Keep(sources []Source, was, will []*protocol.Profile) []Source {
 	var kept []Source
 	for _, s := range sources {
 		old, now := named(was, s.Profile), named(will, s.Profile)
-		if s.State == Open && old != nil && now != nil && Beyond(old, now, protocol.FamilyOf(s.Address.Addr())) == "" {
+		if s.State == Open && old != nil && now != nil && LeasesEnd(old, now, protocol.FamilyOf(s.Address.Addr())) == "" {
 			kept = append(kept, s)
 		}
 	}

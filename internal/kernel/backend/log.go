@@ -11,16 +11,16 @@ const LogGroup = 7115
 // LogSnap is how much of a packet is reported: its headers.
 const LogSnap = 128
 
-// Event is what a rule reports.
-type Event string
+// Report is what a rule reports.
+type Report string
 
 // The events that rules report. Expiry is no packet: whoever watches has to count.
 const (
-	EventKnock  Event = "knock"  // a right knock: profile and step
-	EventReset  Event = "reset"  // fell from a position: profile and step
-	EventGrant  Event = "grant"  // a lease starts: profile
-	EventBan    Event = "ban"    // a ban starts
-	EventDenied Event = "denied" // a connection without a lease: profile
+	ReportKnock  Report = "knock"  // a right knock: profile and step
+	ReportReset  Report = "reset"  // fell from a position: profile and step
+	ReportGrant  Report = "grant"  // a lease starts: profile
+	ReportBan    Report = "ban"    // a ban starts
+	ReportDenied Report = "denied" // a connection without a lease: profile
 )
 
 // logProgram begins every prefix of ours.
@@ -29,7 +29,7 @@ const logProgram = "knockd"
 // LogPrefix is the text that a rule's report carries: "knockd knock mysql 2". The
 // profile is "" where the event has none, the step is 0. It is shorter than the 63
 // bytes that iptables allows.
-func LogPrefix(e Event, profile string, step int) string {
+func LogPrefix(e Report, profile string, step int) string {
 	text := logProgram + " " + string(e)
 	if profile != "" {
 		text += " " + profile
@@ -41,12 +41,12 @@ func LogPrefix(e Event, profile string, step int) string {
 }
 
 // ParseLogPrefix reads what [LogPrefix] writes. ok is false for anybody else's.
-func ParseLogPrefix(text string) (e Event, profile string, step int, ok bool) {
+func ParseLogPrefix(text string) (e Report, profile string, step int, ok bool) {
 	words := strings.Fields(text)
 	if len(words) < 2 || len(words) > 4 || words[0] != logProgram {
 		return "", "", 0, false
 	}
-	e = Event(words[1])
+	e = Report(words[1])
 	if len(words) > 2 {
 		profile = words[2]
 	}

@@ -31,9 +31,9 @@ func ReadRecords(comments []string, each func(kind, text string) error) (first e
 	begun := map[string][]string{} // pieces by kind
 	for _, comment := range comments {
 		kind, rest, _ := strings.Cut(comment, " ")
-		place, piece, _ := strings.Cut(rest, " ")
+		count, piece, _ := strings.Cut(rest, " ")
 		var i, n int
-		if _, err := fmt.Sscanf(place, "%d/%d", &i, &n); err != nil {
+		if _, err := fmt.Sscanf(count, "%d/%d", &i, &n); err != nil {
 			first = cmp.Or(first, fmt.Errorf("%q is not a piece of a record", comment))
 			continue
 		}
@@ -52,9 +52,9 @@ func ReadRecords(comments []string, each func(kind, text string) error) (first e
 	return first
 }
 
-// Known maps the knocks of positions, as text, to what stands for them in the kernel, which is
+// ByKnocks maps the knocks of positions, as text, to what stands for them in the kernel, which is
 // named there by the first of its users ("mysql 2/3").
-func Known[T any](profiles []*protocol.Profile, named map[string]T) map[string]T {
+func ByKnocks[T any](profiles []*protocol.Profile, named map[string]T) map[string]T {
 	known := map[string]T{}
 	for _, p := range profiles {
 		for i := range p.Sequence {

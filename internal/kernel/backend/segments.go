@@ -14,8 +14,8 @@ type Segment[T any] struct {
 	Uses        []T // at least one, in the order in which the ranges were given
 }
 
-// Cut divides ranges that may overlap into segments that do not, by port.
-func Cut[T any](ranges []Range[T]) []Segment[T] {
+// Segments divides ranges that may overlap into segments that do not, by port.
+func Segments[T any](ranges []Range[T]) []Segment[T] {
 	var borders []int // where a range begins, or one has just ended
 	for _, r := range ranges {
 		borders = append(borders, int(r.First), int(r.Last)+1)

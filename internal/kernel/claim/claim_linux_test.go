@@ -48,20 +48,20 @@ func TestAGroupIsHadByOneAndTheOthersSeeByWhomAndForHowLong(t *testing.T) {
 			return err
 		}
 		defer other.Close()
-		if got, found, err := HolderOf(Lock); err != nil || !found || got.PID != os.Getpid() || got.Command == "" || got.Left != 0 {
+		if got, found, err := OwnerOf(Lock); err != nil || !found || got.PID != os.Getpid() || got.Command == "" || got.Left != 0 {
 			t.Errorf("%+v, %v, %v", got, found, err)
 		}
 		if err := Inherited(Lock, c.File()).EndsAt(time.Now().Add(4 * time.Minute)); err != nil {
 			return err
 		}
-		if got, _, err := HolderOf(Lock); err != nil || got.Left < 4*time.Minute-2*time.Second || got.Left > 4*time.Minute+time.Second {
+		if got, _, err := OwnerOf(Lock); err != nil || got.Left < 4*time.Minute-2*time.Second || got.Left > 4*time.Minute+time.Second {
 			t.Errorf("%+v, %v", got, err)
 		}
 		return nil
 	})
 	c.Close()
 	on(t, h, func() error {
-		if _, found, err := HolderOf(Lock); found || err != nil {
+		if _, found, err := OwnerOf(Lock); found || err != nil {
 			t.Errorf("it is free, and has a holder: %v", err)
 		}
 		return nil
@@ -88,7 +88,7 @@ func TestAProcessIsFoundWhoseNetlinkPortIsNotItsNumber(t *testing.T) {
 			if l, err := listed(Lock); err != nil || l.port == uint32(os.Getpid()) {
 				t.Errorf("port %d, %v: the test proves nothing", l.port, err)
 			}
-			if got, found, err := HolderOf(Lock); err != nil || !found || got.PID != os.Getpid() {
+			if got, found, err := OwnerOf(Lock); err != nil || !found || got.PID != os.Getpid() {
 				t.Errorf("%+v, %v, %v", got, found, err)
 			}
 			return nil
@@ -118,7 +118,7 @@ func TestAToolKeepsTheGroupOfAProcessThatIsKilled(t *testing.T) {
 	cmd.Env = append(os.Environ(), takingClaim+"=1")
 	_ = labtest.Start(t, h, cmd)() // killed
 	on(t, h, func() error {
-		if got, found, err := HolderOf(Lock); err != nil || !found || got.Command != "sleep" {
+		if got, found, err := OwnerOf(Lock); err != nil || !found || got.Command != "sleep" {
 			t.Errorf("%+v, %v, %v", got, found, err)
 		}
 		if pid := Opener(Lock); pid != 0 {
@@ -168,7 +168,7 @@ func TestACommandIsNamedWithoutItsArguments(t *testing.T) {
 			t.Errorf("%q: %q, not %q", c.words, got, c.want)
 		}
 	}
-	for want, h := range map[string]Holder{
+	for want, h := range map[string]Owner{
 		"process 812, install --try, 4m left": {PID: 812, Command: "install --try", Left: 4 * time.Minute},
 		"process 812, grant":                  {PID: 812, Command: "grant"},
 		"a process":                           {},

@@ -16,15 +16,15 @@ import (
 	"knockkit/internal/say"
 )
 
-// Holder is a process that has a group, as far as this process can see it.
-type Holder struct {
+// Owner is a process that has a group, as far as this process can see it.
+type Owner struct {
 	PID     int           // 0: not known
 	Command string        // "install --try", the name of another program, or "": not known
 	Left    time.Duration // when its work is over at the latest; 0: not known
 }
 
 // Process names it: "process 812", or "a process" where that is not known.
-func (h Holder) Process() string {
+func (h Owner) Process() string {
 	if h.PID == 0 {
 		return "a process"
 	}
@@ -32,7 +32,7 @@ func (h Holder) Process() string {
 }
 
 // String is what is known: "process 812, install --try, 4m left".
-func (h Holder) String() string {
+func (h Owner) String() string {
 	text := h.Process()
 	if h.Command != "" {
 		text += ", " + h.Command
@@ -43,14 +43,14 @@ func (h Holder) String() string {
 	return text
 }
 
-// HolderOf says who has a group. found is false where nobody has it. An error is one of
+// OwnerOf says who has a group. found is false where nobody has it. An error is one of
 // reading the kernel's list: fs.ErrPermission for who is not root.
-func HolderOf(g Group) (h Holder, found bool, err error) {
+func OwnerOf(g Group) (h Owner, found bool, err error) {
 	l, err := listed(g)
 	if err != nil || l.port == 0 {
-		return Holder{}, false, err
+		return Owner{}, false, err
 	}
-	h = Holder{PID: processOf(l.port)}
+	h = Owner{PID: processOf(l.port)}
 	if h.PID != 0 {
 		h.Command = commandOf(h.PID)
 	}
@@ -64,7 +64,7 @@ func HolderOf(g Group) (h Holder, found bool, err error) {
 // may have the group when it is gone. 0: it has ended, or is not known.
 func Opener(g Group) int {
 	l, err := listed(g)
-	if err != nil || l.port == 0 || !alive(l.port) {
+	if err != nil || l.port == 0 || !running(l.port) {
 		return 0
 	}
 	return int(l.port)
@@ -102,7 +102,7 @@ func processOf(port uint32) int {
 	if inode == "" {
 		return 0
 	}
-	if alive(port) {
+	if running(port) {
 		if has, err := hasSocket(int(port), inode); has || errors.Is(err, fs.ErrPermission) {
 			return int(port)
 		}
@@ -126,7 +126,7 @@ func processOf(port uint32) int {
 	return 0
 }
 
-func alive(port uint32) bool {
+func running(port uint32) bool {
 	return port <= 1<<22 && !errors.Is(unix.Kill(int(port), 0), unix.ESRCH) // no process has a higher number
 }
 

@@ -24,7 +24,7 @@ type NameError struct {
 	Name   string
 	PID    int // 0: not known
 	UID    int
-	Friend bool // root or our own user: another knockd
+	Trusted bool // root or our own user: another knockd
 }
 
 func (e *NameError) Error() string {
@@ -74,16 +74,16 @@ func whoHas(name string) *NameError {
 	}
 	defer c.Close()
 	if peer, err := rights.PeerOf(c.(*net.UnixConn)); err == nil {
-		e.PID, e.UID, e.Friend = peer.PID, peer.UID, peer.Friend()
+		e.PID, e.UID, e.Trusted = peer.PID, peer.UID, peer.Trusted()
 	}
 	return e
 }
 
 // Older returns the older knockd that has a name, and whether there is one.
-func Older(name string) (h Holder, found bool) {
+func Older(name string) (h Owner, found bool) {
 	e := whoHas(name)
-	if !e.Friend {
-		return Holder{}, false
+	if !e.Trusted {
+		return Owner{}, false
 	}
-	return Holder{PID: e.PID, Command: commandOf(e.PID)}, true
+	return Owner{PID: e.PID, Command: commandOf(e.PID)}, true
 }

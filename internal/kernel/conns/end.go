@@ -41,9 +41,9 @@ type ending struct {
 // closeSockets closes the holders' connections to sockets on this host, until it finds
 // none. It returns how many it closed.
 func (e *ending) closeSockets() (int, error) {
-	const looks = 3 // a connection may be on its way in when the lease ends
+	const tries = 3 // a connection may be on its way in when the lease ends
 	ended := map[[2]uint32]bool{}
-	for look := 0; ; look++ {
+	for try := 0; ; try++ {
 		found, err := e.sockets()
 		if err != nil {
 			return len(ended), err
@@ -54,7 +54,7 @@ func (e *ending) closeSockets() (int, error) {
 		if len(found) == 0 {
 			return len(ended), nil
 		}
-		if look == looks {
+		if try == tries {
 			return len(ended), fmt.Errorf("%s is still connected", found[0].to)
 		}
 		for _, s := range found {
@@ -102,7 +102,7 @@ func (e *ending) sockets() ([]socket, error) {
 			asked = way{s.to, s.from}
 		}
 		// The gate at the input asks for where NAT leads, an early one for what was addressed.
-		if (e.opens(protocol.TCP, asked.to) || e.opens(protocol.TCP, s.from)) && e.holds(asked.from.Addr()) {
+		if (e.opens(protocol.TCP, asked.to) || e.opens(protocol.TCP, s.from)) && e.isHolder(asked.from.Addr()) {
 			found = append(found, s)
 		}
 	}
@@ -122,7 +122,7 @@ func (e *ending) forgetFlows() (int, error) {
 		if proto == 0 {
 			continue
 		}
-		theirs := e.opens(proto, f.asked.to) && e.isHere(f.asked.to.Addr()) && e.holds(f.asked.from.Addr())
+		theirs := e.opens(proto, f.asked.to) && e.isHere(f.asked.to.Addr()) && e.isHolder(f.asked.from.Addr())
 		left := proto == protocol.TCP && (e.closed[f.asked] || e.closed[f.answer]) // of a socket that was closed
 		if !theirs && !left {
 			continue
@@ -148,9 +148,9 @@ func (e *ending) forgetFlows() (int, error) {
 	return n, nil
 }
 
-// holds reports whether the address is a holder's. This host itself is none: its packets
+// isHolder reports whether the address is a holder's. This host itself is none: its packets
 // come in over loopback, which is not gated.
-func (e *ending) holds(addr netip.Addr) bool { return e.holder.Contains(addr) && !e.isHere(addr) }
+func (e *ending) isHolder(addr netip.Addr) bool { return e.holder.Contains(addr) && !e.isHere(addr) }
 
 // opens reports whether the profile has a gate in front of an address of this host.
 func (e *ending) opens(proto protocol.Proto, at netip.AddrPort) bool {

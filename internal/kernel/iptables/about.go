@@ -25,14 +25,14 @@ func (r *renderer) about() {
 		if u.heat == cold {
 			match = ""
 		}
-		c.add(match, note("%s %s/%d: %s", aboutTable, u.table.name, u.table.bits, u.meaning))
+		c.add(match, comment("%s %s/%d: %s", aboutTable, u.table.name, u.table.bits, u.meaning))
 	}
 	c.record(aboutSettings, backend.JSON(backend.RecordPolicy(r.Policy)))
 	for _, p := range r.Automaton.Profiles {
 		c.record(aboutProfile, format.Canonical(p))
 	}
 	for _, g := range r.Grants {
-		c.record(aboutGiven, g.String())
+		c.record(aboutGrant, g.String())
 	}
 }
 
@@ -41,7 +41,7 @@ const (
 	aboutTable    = "table"
 	aboutSettings = "settings"
 	aboutProfile  = "profile"
-	aboutGiven    = "given" // a lease given by hand
+	aboutGrant    = "given" // a lease given by hand
 )
 
 // What the comment of a table says it holds, before it says of what.
@@ -53,8 +53,8 @@ const (
 
 // record writes a text of any length as comments.
 func (c *chain) record(kind, text string) {
-	for _, comment := range backend.Record(kind, text, maxRecord) {
-		c.add(note("%s", comment))
+	for _, piece := range backend.Record(kind, text, maxRecord) {
+		c.add(comment("%s", piece))
 	}
 }
 
@@ -65,16 +65,16 @@ const maxRecord = 220
 type about struct {
 	Profiles []*protocol.Profile // by name
 	Policy   protocol.Policy
-	Known    map[string]string // the knocks of a position, as text → its table
+	Positions    map[string]string // the knocks of a position, as text → its table
 	Leases   map[string]string // profile → the table of its leases
-	Holders  map[string]string // profile → the table in which its leases are also noted
+	Shared  map[string]string // profile → the table in which its leases are also noted
 	Grants   []grant
 	Tables   []table // all that the rules name, used or not
 }
 
 // input is what the rules follow from as they are installed.
 func (in *about) input(a *protocol.Automaton) input {
-	return input{Automaton: a, Policy: in.Policy, Known: in.Known, Holders: in.Holders, Leases: in.Leases, Grants: in.Grants, Spare: in.Tables}
+	return input{Automaton: a, Policy: in.Policy, Positions: in.Positions, Shared: in.Shared, Leases: in.Leases, Grants: in.Grants, Spare: in.Tables}
 }
 
 // profile returns an installed profile, or nil.
@@ -103,7 +103,7 @@ func (all parsedProfiles) parse(record string) (*protocol.Profile, error) {
 // readAbout reads the rules of KNOCKD-ABOUT back. An error means that somebody else has
 // changed the chain; what is returned is then as much of it as can be read.
 func readAbout(f protocol.Family, rules []string, parsed parsedProfiles) (*about, error) {
-	in := &about{Leases: map[string]string{}, Holders: map[string]string{}}
+	in := &about{Leases: map[string]string{}, Shared: map[string]string{}}
 	positions := map[string]string{} // "mysql 1/3" → table
 	var records []string
 	var failed error
@@ -113,13 +113,13 @@ func readAbout(f protocol.Family, rules []string, parsed parsedProfiles) (*about
 		switch kind, rest, _ := strings.Cut(comment, " "); kind {
 		case aboutTable:
 			err = in.table(f, rest, positions)
-		case aboutSettings, aboutProfile, aboutGiven:
+		case aboutSettings, aboutProfile, aboutGrant:
 			records = append(records, comment)
 		}
 		failed = cmp.Or(failed, err)
 	}
 	failed = cmp.Or(failed, backend.ReadRecords(records, func(kind, text string) error { return in.read(parsed, kind, text) }))
-	in.Known = backend.Known(in.Profiles, positions)
+	in.Positions = backend.ByKnocks(in.Profiles, positions)
 	if failed != nil {
 		failed = fmt.Errorf("%s: %w", chainAbout, failed)
 	}
@@ -143,7 +143,7 @@ func (in *about) table(f protocol.Family, record string, positions map[string]st
 		profile, shared, ok := strings.Cut(profile, firstAsked)
 		in.Leases[profile] = t.name
 		if ok {
-			in.Holders[profile] = shared + suffix(f)
+			in.Shared[profile] = shared + suffix(f)
 		}
 	}
 	return nil

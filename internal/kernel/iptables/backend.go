@@ -61,7 +61,7 @@ func (b Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, e
 
 // Commit does what a plan says. When a transaction fails, what was done before is put back.
 // Errors: those of the context and of the tools, [backend.ErrPrivilege], [backend.ErrNotInstalled].
-func (b Backend) Commit(ctx context.Context, of backend.Plan, hold ...*os.File) ([]backend.Source, error) {
+func (b Backend) Commit(ctx context.Context, of backend.Plan, inherit ...*os.File) ([]backend.Source, error) {
 	p, ok := of.(*plan)
 	if !ok {
 		return nil, fmt.Errorf("iptables: a plan of another backend: %T", of)
@@ -71,7 +71,7 @@ func (b Backend) Commit(ctx context.Context, of backend.Plan, hold ...*os.File) 
 	}
 	if p.drops {
 		for _, t := range p.texts {
-			if err := restore(ctx, t.Family, t.Text, hold, "--test"); err != nil { // the kernel is not asked
+			if err := restore(ctx, t.Family, t.Text, inherit, "--test"); err != nil { // the kernel is not asked
 				return nil, err
 			}
 		}
@@ -85,7 +85,7 @@ func (b Backend) Commit(ctx context.Context, of backend.Plan, hold ...*os.File) 
 			return nil, err
 		}
 	}
-	if err := p.restoreAll(ctx, hold); err != nil {
+	if err := p.restoreAll(ctx, inherit); err != nil {
 		return nil, err
 	}
 	for _, w := range p.after {
@@ -97,10 +97,10 @@ func (b Backend) Commit(ctx context.Context, of backend.Plan, hold ...*os.File) 
 }
 
 // restoreAll runs the transactions: all of them, or none.
-func (p *plan) restoreAll(ctx context.Context, hold []*os.File) error {
+func (p *plan) restoreAll(ctx context.Context, inherit []*os.File) error {
 	changed := map[protocol.Family]bool{}
 	for _, t := range p.texts {
-		err := restore(ctx, t.Family, t.Text, hold)
+		err := restore(ctx, t.Family, t.Text, inherit)
 		if err == nil {
 			changed[t.Family] = true
 			continue
@@ -109,7 +109,7 @@ func (p *plan) restoreAll(ctx context.Context, hold []*os.File) error {
 			changed[t.Family] = true
 		}
 		for f := range changed {
-			if undo := putBack(context.WithoutCancel(ctx), p.was[f], hold); undo != nil {
+			if undo := putBack(context.WithoutCancel(ctx), p.was[f], inherit); undo != nil {
 				err = fmt.Errorf("%w; and %s could not be put back: %w", err, f, undo)
 			}
 		}
@@ -119,20 +119,20 @@ func (p *plan) restoreAll(ctx context.Context, hold []*os.File) error {
 }
 
 // restore runs the transactions of a text. Of each, all is done or nothing.
-func restore(ctx context.Context, f protocol.Family, text string, hold []*os.File, more ...string) error {
+func restore(ctx context.Context, f protocol.Family, text string, inherit []*os.File, more ...string) error {
 	args := append(restoreCommand(f), more...)
-	_, err := host(args[0], hold...).Run(ctx, text, args[1:]...)
+	_, err := host(args[0], inherit...).Run(ctx, text, args[1:]...)
 	return err
 }
 
 // putBack makes rules of before what a family has again.
-func putBack(ctx context.Context, was *ruleset, hold []*os.File) error {
+func putBack(ctx context.Context, was *ruleset, inherit []*os.File) error {
 	tables, err := start(ctx, command(was.Family, "-save")).tables()
 	if err != nil {
 		return err
 	}
 	if text := transaction(readSaved(was.Family, tables), was); text != "" {
-		return restore(ctx, was.Family, text, hold)
+		return restore(ctx, was.Family, text, inherit)
 	}
 	return nil
 }

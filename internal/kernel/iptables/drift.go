@@ -46,7 +46,7 @@ func (m *member) says(format string, args ...any) string {
 // strayCalls says where the kernel's chains do not call ours once, at the top.
 func (m *member) strayCalls() []string {
 	var found []string
-	early := slices.ContainsFunc(m.about.Profiles, func(p *protocol.Profile) bool { return p.In(m.family) && early(p) })
+	early := slices.ContainsFunc(m.about.Profiles, func(p *protocol.Profile) bool { return p.In(m.family) && beforeNAT(p) })
 	for n, at := range bases {
 		switch is := m.saved.calls[n]; {
 		case is.first == 0 && at.ours == chainPre && !early:

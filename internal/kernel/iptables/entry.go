@@ -12,26 +12,26 @@ var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 // in a position from strangers.
 func (r *renderer) entry() {
 	c := r.out.newChain(chainTop)
-	c.add(loopback, note("loopback is no event"), "-j RETURN")
+	c.add(loopback, comment("loopback is no event"), "-j RETURN")
 	for _, packet := range established() {
-		if r.anyCut(everywhere) {
-			c.add(packet, note("established: only a gate with cut looks"), goTo+chainCut)
+		if r.anyCut(atInput) {
+			c.add(packet, comment("established: only a gate with cut looks"), goTo+chainCut)
 		} else {
-			c.add(packet, note("established: no event"), "-j RETURN")
+			c.add(packet, comment("established: no event"), "-j RETURN")
 		}
 	}
 	r.related(c)
-	c.add(notSYN, note("not a SYN: no event"), goTo+chainStray)
+	c.add(notSYN, comment("not a SYN: no event"), goTo+chainStray)
 	for _, proto := range protos[1:] { // a SYN to many is nothing that TCP knows
-		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", note("broadcast or multicast: no event"), goTo+chainStray)
+		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", comment("broadcast or multicast: no event"), goTo+chainStray)
 	}
 	if ban := r.Policy.Ban; ban != nil {
-		c.add(r.banned().within(ban.For), note("banned: no event, and shut out"), goTo+chainBanned)
+		c.add(r.banned().within(ban.For), comment("banned: no event, and shut out"), goTo+chainBanned)
 	}
-	c.add("-p tcp", unanswered, note("the same SYN again: no event"), goTo+chainLate)
+	c.add("-p tcp", unanswered, comment("the same SYN again: no event"), goTo+chainLate)
 	if r.Policy.Strict {
 		for _, proto := range protos {
-			c.add(r.anyOf(proto), r.inProgress(), note("in a position: what may come next?"), goTo+chainProgress)
+			c.add(r.anyOf(proto), r.inProgress(), comment("in a position: what may come next?"), goTo+chainProgress)
 		}
 	} else {
 		r.countedOnly(c)
@@ -75,7 +75,7 @@ func (r *renderer) countedOnly(entry *chain) {
 			}
 			pr := portRules{first: l.Knock.Port, last: l.Knock.Port}
 			for _, in := range scope(l.Scope) {
-				pr.rules = append(pr.rules, rule{in, r.inProgress(), note("in a position, and a knock"), goTo + chainProgress})
+				pr.rules = append(pr.rules, rule{in, r.inProgress(), comment("in a position, and a knock"), goTo + chainProgress})
 			}
 			counted = append(counted, pr)
 		}
@@ -120,14 +120,14 @@ func established() []string {
 // related lets ICMP errors about connections pass. Other related packets are the first
 // of connections that a conntrack helper was told to expect, for whichever port.
 func (r *renderer) related(c *chain) {
-	c.add(r.proto(protocol.ICMP), "-m conntrack --ctstate RELATED", note("an error about a connection: no event"), "-j RETURN")
+	c.add(r.proto(protocol.ICMP), "-m conntrack --ctstate RELATED", comment("an error about a connection: no event"), "-j RETURN")
 }
 
-// over fills KNOCKD-OVER: a source leaves its position by an event that is none
+// startOver fills KNOCKD-OVER: a source leaves its position by an event that is none
 // of its edges. The event may still be the first knock of a sequence, or go to a gate.
-func (r *renderer) over() {
+func (r *renderer) startOver() {
 	c := r.out.newChain(chainOver)
-	c.add(r.progress().remove(), note("start over"))
+	c.add(r.progress().remove(), comment("start over"))
 	if r.Policy.Ban == nil {
 		r.toPorts(c)
 		return
@@ -151,7 +151,7 @@ func (r *renderer) over() {
 // startRules are the first knocks of a protocol, without the gates.
 func (r *renderer) startRules(proto protocol.Proto) []portRules {
 	var all []portRules
-	for _, s := range backend.Cut(r.startsOf(proto)) {
+	for _, s := range backend.Segments(r.startsOf(proto)) {
 		all = append(all, portRules{s.First, s.Last, r.stepRules(s.Uses[0].start.To)})
 	}
 	return all
@@ -161,12 +161,12 @@ func (r *renderer) startRules(proto protocol.Proto) []portRules {
 func (r *renderer) fall() {
 	ban := r.Policy.Ban
 	c := r.out.newChain(chainFall)
-	c.add(r.fallen().set(), note("fell from a position"))
-	c.add(r.fallen().often(ban.After, ban.For), note("for the %d. time: ban", ban.After), goTo+chainBan)
+	c.add(r.fallen().set(), comment("fell from a position"))
+	c.add(r.fallen().often(ban.After, ban.For), comment("for the %d. time: ban", ban.After), goTo+chainBan)
 	r.toPorts(c)
 	b := r.out.newChain(chainBan)
-	b.add(seldom, report(backend.EventBan, "", 0))
-	b.add(r.banned().set(), note("banned from now on"))
-	b.add(r.fallen().remove(), note("count anew after the ban"))
+	b.add(rateLimit, report(backend.ReportBan, "", 0))
+	b.add(r.banned().set(), comment("banned from now on"))
+	b.add(r.fallen().remove(), comment("count anew after the ban"))
 	b.add(goTo + chainBanned)
 }

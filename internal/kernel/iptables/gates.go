@@ -13,14 +13,14 @@ func (r *renderer) portChains() {
 	for _, proto := range protos[:2] {
 		c := r.out.newChain(portChain(proto))
 		var all []portRules
-		for _, s := range backend.Cut(r.usesOf(proto)) {
+		for _, s := range backend.Segments(r.usesOf(proto)) {
 			pr := portRules{first: s.First, last: s.Last}
 			for _, u := range s.Uses {
 				switch {
 				case u.start != nil:
 					pr.rules = append(pr.rules, r.stepRules(u.start.To)...)
-				case u.back != nil:
-					pr.rules = append(pr.rules, r.giveBack(u.back)...)
+				case u.close != nil:
+					pr.rules = append(pr.rules, r.closeRules(u.close)...)
 				}
 			}
 			pr.rules = append(pr.rules, r.gateRules(gatesOn(s), proto)...)
@@ -36,17 +36,17 @@ func (r *renderer) portChains() {
 	}
 	for _, p := range r.Automaton.Profiles {
 		if p.Close != nil && p.Close.Proto == protocol.ICMP {
-			for _, ru := range r.giveBack(p) {
+			for _, ru := range r.closeRules(p) {
 				c.add(append(rule{r.knock(*p.Close)}, ru...)...)
 			}
 		}
 	}
 }
 
-// giveBack ends the lease of the source: its close knock came.
-func (r *renderer) giveBack(p *protocol.Profile) []rule {
+// closeRules ends the lease of the source: its close knock came.
+func (r *renderer) closeRules(p *protocol.Profile) []rule {
 	return r.inScope([]*protocol.Profile{p}, func(p *protocol.Profile) rule {
-		return rule{r.lease(p).remove(), note("%s: lease given back", p.Name)}
+		return rule{r.lease(p).remove(), comment("%s: lease given back", p.Name)}
 	})
 }
 
@@ -61,9 +61,9 @@ func (r *renderer) inScope(profiles []*protocol.Profile, of func(p *protocol.Pro
 	return rules
 }
 
-// maybe matches a source that may hold a lease, where a table tells; "" is anybody.
-func (r *renderer) maybe(p *protocol.Profile) string {
-	if tab, ok := r.holders(p); ok && !slices.ContainsFunc(r.Grants, func(g grant) bool { return g.Profile == p.Name }) {
+// mayHold matches a source that may hold a lease, where a table tells; "" is anybody.
+func (r *renderer) mayHold(p *protocol.Profile) string {
+	if tab, ok := r.sharedTable(p); ok && !slices.ContainsFunc(r.Grants, func(g grant) bool { return g.Profile == p.Name }) {
 		return tab.check()
 	}
 	return ""
@@ -72,14 +72,14 @@ func (r *renderer) maybe(p *protocol.Profile) string {
 // gateRules ask each profile of the port for a lease, and then shut.
 func (r *renderer) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 	asks := r.inScope(profiles, func(p *protocol.Profile) rule {
-		return rule{r.maybe(p), note("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)}
+		return rule{r.mayHold(p), comment("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)}
 	})
 	return append(asks, r.inScope(byStrictness(profiles), func(p *protocol.Profile) rule {
 		verdict := goTo + chainName(prefixShut, p.Name, 0)
 		if p.Closed == protocol.ClosedContinue {
 			verdict = "-j RETURN"
 		}
-		return rule{note("%s: closed", p.Name), verdict}
+		return rule{comment("%s: closed", p.Name), verdict}
 	})...)
 }
 
@@ -97,7 +97,7 @@ func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Prot
 		verdict := map[protocol.Closed]string{
 			protocol.ClosedDrop: "-j DROP", protocol.ClosedReject: r.reject(proto), protocol.ClosedContinue: "-j RETURN",
 		}[p.Closed]
-		return rule{note("%s: closed", p.Name), verdict}
+		return rule{comment("%s: closed", p.Name), verdict}
 	})
 }
 
@@ -106,15 +106,15 @@ func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Prot
 func (r *renderer) gates() {
 	for _, p := range r.Automaton.Profiles {
 		r.gate(p)
-		r.shutOut(p)
+		r.shut(p)
 	}
-	r.shut(chainStray, everywhere, r.closedRules)
-	r.shut(chainLate, everywhere, r.gateRules)
+	r.gatesOnly(chainStray, atInput, r.closedRules)
+	r.gatesOnly(chainLate, atInput, r.gateRules)
 	if r.Policy.Ban != nil {
-		r.shut(chainBanned, everywhere, r.drop("banned"))
+		r.gatesOnly(chainBanned, atInput, r.drop("banned"))
 	}
-	if r.anyCut(everywhere) {
-		r.shut(chainCut, everywhere, r.cutRules(r.cutVerdict))
+	if r.anyCut(atInput) {
+		r.gatesOnly(chainCut, atInput, r.cutRules(r.cutVerdict))
 	}
 }
 
@@ -123,10 +123,10 @@ func (r *renderer) gate(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixGate, p.Name, 0))
 	open := r.opened(p, protocol.PlaceInput, prefixOpen, "-j ACCEPT")
 	leases := r.leaseRules(p)
-	if p.Once && early(p) {
+	if p.Once && beforeNAT(p) {
 		// It has just used up a lease at the gate before destination NAT, where there is one.
 		passed := r.passed(p)
-		leases = slices.Insert(leases, 0, rule{passed.within(passedFor), passed.remove(), note("%s: passed the gate before NAT", p.Name)})
+		leases = slices.Insert(leases, 0, rule{passed.within(passedFor), passed.remove(), comment("%s: passed the gate before NAT", p.Name)})
 	}
 	for _, ru := range slices.Concat(r.grantRules(p), leases) {
 		c.add(ru.with(open)...)
@@ -148,7 +148,7 @@ func (r *renderer) grantRules(p *protocol.Profile) []rule {
 func (r *renderer) leaseRules(p *protocol.Profile) []rule {
 	var rules []rule
 	if p.Once {
-		rules = append(rules, rule{r.used(p).within(backend.HandshakeTime), unanswered, note("%s: the SYN that used the lease, again", p.Name)})
+		rules = append(rules, rule{r.used(p).within(backend.HandshakeTime), unanswered, comment("%s: the SYN that used the lease, again", p.Name)})
 	}
 	for _, from := range r.sources(p) {
 		switch lease := r.lease(p); {
@@ -161,17 +161,17 @@ func (r *renderer) leaseRules(p *protocol.Profile) []rule {
 				if p.Interface != "" {
 					elsewhere = "" // the rule has it, or the one that leads here
 				}
-				rules = append(rules, rule{elsewhere, "-m conntrack --ctstate NEW,RELATED --ctstatus CONFIRMED", note("%s: the connection that used the lease", p.Name)})
+				rules = append(rules, rule{elsewhere, "-m conntrack --ctstate NEW,RELATED --ctstatus CONFIRMED", comment("%s: the connection that used the lease", p.Name)})
 			}
-			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), r.used(p).set(), note("%s: a lease, for one connection", p.Name)})
+			rules = append(rules, rule{from, lease.within(p.Lease), lease.remove(), r.used(p).set(), comment("%s: a lease, for one connection", p.Name)})
 		case p.Renew:
 			again := ""
-			if holders, ok := r.holders(p); ok { // or newer leases of others would evict it there
-				again = holders.set()
+			if table, ok := r.sharedTable(p); ok { // or newer leases of others would evict it there
+				again = table.set()
 			}
-			rules = append(rules, rule{from, lease.renew(p.Lease), again, note("%s: a lease, which starts again", p.Name)})
+			rules = append(rules, rule{from, lease.renew(p.Lease), again, comment("%s: a lease, which starts again", p.Name)})
 		default:
-			rules = append(rules, rule{from, lease.within(p.Lease), note("%s: a lease", p.Name)})
+			rules = append(rules, rule{from, lease.within(p.Lease), comment("%s: a lease", p.Name)})
 		}
 	}
 	return rules
@@ -193,24 +193,24 @@ func (r *renderer) opened(p *protocol.Profile, at protocol.Place, prefix, verdic
 		for _, body := range bodies {
 			c.add(body)
 		}
-		c.add(note("%s: open", p.Name), verdict)
+		c.add(comment("%s: open", p.Name), verdict)
 	}
 	return goTo + name
 }
 
-// shutOut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets
+// shut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets
 // what `closed` says.
-func (r *renderer) shutOut(p *protocol.Profile) {
+func (r *renderer) shut(p *protocol.Profile) {
 	if p.Closed == protocol.ClosedContinue {
 		return
 	}
 	c := r.out.newChain(chainName(prefixShut, p.Name, 0))
-	c.add(seldom, report(backend.EventDenied, p.Name, 0))
+	c.add(rateLimit, report(backend.ReportDenied, p.Name, 0))
 	if p.Closed == protocol.ClosedDrop {
-		c.add(note("%s: closed", p.Name), "-j DROP")
+		c.add(comment("%s: closed", p.Name), "-j DROP")
 		return
 	}
 	for _, proto := range protos[:2] {
-		c.add(r.proto(proto), note("%s: closed", p.Name), r.reject(proto))
+		c.add(r.proto(proto), comment("%s: closed", p.Name), r.reject(proto))
 	}
 }

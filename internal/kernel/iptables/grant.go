@@ -32,7 +32,7 @@ const byHand = ": granted by hand"
 // what lies in one of the profile's sources.
 func (g grant) match(p *protocol.Profile) []rule {
 	who := slices.DeleteFunc(slices.Clone(p.From), func(s netip.Prefix) bool { return !s.Overlaps(g.Holder) })
-	if len(p.From) == 0 || backend.Within(g.Holder, who) {
+	if len(p.From) == 0 || backend.Inside(g.Holder, who) {
 		who = []netip.Prefix{g.Holder}
 	}
 	origin, until := g.Profile+byHand, ""
@@ -44,7 +44,7 @@ func (g grant) match(p *protocol.Profile) []rule {
 	}
 	var rules []rule
 	for _, from := range who {
-		rules = append(rules, rule{prefix("-s", from), until, note("%s", origin)})
+		rules = append(rules, rule{prefix("-s", from), until, comment("%s", origin)})
 	}
 	return rules
 }
@@ -76,8 +76,8 @@ func (g grant) to(profile string, holder netip.Prefix) bool {
 	return g.Profile == profile && g.Holder == holder
 }
 
-// alive returns the grants that have not ended.
-func alive(grants []grant, now time.Time) []grant {
+// current returns the grants that have not ended.
+func current(grants []grant, now time.Time) []grant {
 	return slices.DeleteFunc(slices.Clone(grants), func(g grant) bool { return !g.Until.IsZero() && !g.Until.After(now) })
 }
 
@@ -109,7 +109,7 @@ func (k *kernel) Change(give, end []backend.Source) (backend.Plan, error) {
 		if m.unread != nil {
 			return nil, m.unread
 		}
-		all[m] = &changes{m: m, grants: alive(m.about.Grants, k.now)}
+		all[m] = &changes{m: m, grants: current(m.about.Grants, k.now)}
 	}
 	for _, s := range give {
 		if err := k.give(all[k.member(s.Address)], s); err != nil {
@@ -125,7 +125,7 @@ func (k *kernel) Change(give, end []backend.Source) (backend.Plan, error) {
 	for _, m := range k.members {
 		c := all[m]
 		p.before, p.after = append(p.before, c.before...), append(p.after, c.after...)
-		if slices.Equal(c.grants, alive(m.about.Grants, k.now)) {
+		if slices.Equal(c.grants, current(m.about.Grants, k.now)) {
 			continue
 		}
 		text, was, err := c.text()
@@ -148,7 +148,7 @@ func (k *kernel) give(c *changes, s backend.Source) error {
 	if p == nil || !p.In(c.m.family) {
 		return fmt.Errorf("%s: profile %s: %w", protocol.FamilyOf(s.Address.Addr()), s.Profile, backend.ErrNotInstalled)
 	}
-	lease, shared := c.m.about.Leases[p.Name], c.m.about.Holders[p.Name]
+	lease, shared := c.m.about.Leases[p.Name], c.m.about.Shared[p.Name]
 	single := p.Prefix(c.m.family) == c.m.family.Bits()
 	if lease == "" || shared == "" && single {
 		return fmt.Errorf("%s: the record does not name the tables of the leases of %s: install it again: %w", c.m.family, p.Name, backend.ErrNotInstalled)
@@ -157,7 +157,7 @@ func (k *kernel) give(c *changes, s backend.Source) error {
 	wide := s.Address.Bits() < p.Prefix(c.m.family)
 	switch {
 	case !wide && s.Unlimited == (p.Lease == 0) && (s.Unlimited || s.Left == p.Lease):
-		c.before = append(c.before, noteLease(lease, shared, s.Address.Addr())...)
+		c.before = append(c.before, leaseWrites(lease, shared, s.Address.Addr())...)
 	case p.Once:
 		return backend.Unsupported("%s is for one connection: such a lease has no time of its own with iptables", p.Name)
 	default:
@@ -183,22 +183,22 @@ func (k *kernel) end(c *changes, s backend.Source) []write {
 	if p == nil || lease == "" || s.Address.Bits() != p.Prefix(c.m.family) {
 		return nil
 	}
-	return append(k.void(c.m, p), write{lease, "-", s.Address.Addr()})
+	return append(k.endUnlisted(c.m, p), write{lease, "-", s.Address.Addr()})
 }
 
-// void ends the leases of a profile whose holders were pushed out of the shared table: they
+// endUnlisted ends the leases of a profile whose holders were pushed out of the shared table: they
 // are listed nowhere, and would count again when another profile lets the holder in.
-func (k *kernel) void(m *member, p *protocol.Profile) []write {
+func (k *kernel) endUnlisted(m *member, p *protocol.Profile) []write {
 	if !m.asksShared(p.Name) {
 		return nil
 	}
-	noted := map[netip.Addr]bool{}
-	for _, e := range k.recency[m.about.Holders[p.Name]] {
-		noted[e.Addr] = true
+	shared := map[netip.Addr]bool{}
+	for _, e := range k.recency[m.about.Shared[p.Name]] {
+		shared[e.Addr] = true
 	}
 	var gone []write
 	for _, e := range k.recency[m.about.Leases[p.Name]] {
-		if !noted[e.Addr] {
+		if !shared[e.Addr] {
 			gone = append(gone, write{m.about.Leases[p.Name], "-", e.Addr})
 		}
 	}

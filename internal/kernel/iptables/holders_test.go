@@ -62,15 +62,15 @@ func renderNamed(t *testing.T, profiles []*protocol.Profile, had map[string]stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	return render(input{Automaton: a, Policy: protocol.Policy{Strict: true}, Holders: had})
+	return render(input{Automaton: a, Policy: protocol.Policy{Strict: true}, Shared: had})
 }
 
 // holdersOf renders the profiles and reads from the rules which table each has.
 func holdersOf(t *testing.T, profiles []*protocol.Profile, had map[string]string) map[string]string {
 	t.Helper()
 	is, err := readAbout(protocol.IPv4, renderNamed(t, profiles, had).record(), parsedProfiles{})
-	if err != nil || len(is.Holders) != len(profiles) {
-		t.Fatalf("%d of %d profiles have a table: %v", len(is.Holders), len(profiles), err)
+	if err != nil || len(is.Shared) != len(profiles) {
+		t.Fatalf("%d of %d profiles have a table: %v", len(is.Shared), len(profiles), err)
 	}
-	return is.Holders
+	return is.Shared
 }

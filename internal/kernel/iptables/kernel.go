@@ -68,7 +68,7 @@ func (k *kernel) reading() *backend.Reading {
 	if !k.depth.Leases {
 		return r
 	}
-	r.Sources = k.holders()
+	r.Sources = k.sources()
 	if readsAll(k.depth) {
 		all := k.knocking()
 		var list []backend.Source

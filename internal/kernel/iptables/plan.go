@@ -62,14 +62,14 @@ func (k *kernel) wanted(m *member, want backend.Want) input {
 		is = &about{Tables: m.about.Tables}
 	}
 	a := want.Of(m.family)
-	stay := backend.Staying(is.Profiles, a)
-	in := input{Automaton: a, Policy: want.Policy, Known: is.Known, Holders: is.Holders, Leases: map[string]string{}, Taken: k.taken(m)}
+	stay := backend.LeasesStay(is.Profiles, a)
+	in := input{Automaton: a, Policy: want.Policy, Positions: is.Positions, Shared: is.Shared, Leases: map[string]string{}, Taken: k.taken(m)}
 	for profile, table := range is.Leases {
 		if stay[profile] {
 			in.Leases[profile] = table
 		}
 	}
-	kept := slices.DeleteFunc(alive(is.Grants, k.now), func(g grant) bool { return !stay[g.Profile] })
+	kept := slices.DeleteFunc(current(is.Grants, k.now), func(g grant) bool { return !stay[g.Profile] })
 	in.Grants = fitting(append(kept, k.carried(want)...), a)
 	if want.Trial {
 		in.Spare = is.Tables
@@ -123,16 +123,16 @@ func carriedOnce(want backend.Want, t *tables) []write {
 		}
 		for _, p := range t.automata.Profiles {
 			if p.Name == s.Profile && p.Prefix(t.d.family) == s.Address.Bits() {
-				all = append(all, noteLease(t.leases[p.Name], t.shared[p.Name], s.Address.Addr())...)
+				all = append(all, leaseWrites(t.leases[p.Name], t.shared[p.Name], s.Address.Addr())...)
 			}
 		}
 	}
 	return all
 }
 
-// noteLease writes a lease of the profile's own time, first where the gate looks first.
+// leaseWrites writes a lease of the profile's own time, first where the gate looks first.
 // shared is "" where the profile has no such table.
-func noteLease(lease, shared string, addr netip.Addr) []write {
+func leaseWrites(lease, shared string, addr netip.Addr) []write {
 	own := write{lease, "+", addr}
 	if shared == "" {
 		return []write{own}

@@ -15,49 +15,49 @@ import (
 // A chain that is come to by goto returns to PREROUTING at its end, so that the
 // host's own rules there see a lease holder's packets like any others.
 func (r *renderer) preroutingGates() {
-	if !slices.ContainsFunc(r.Automaton.Profiles, early) {
+	if !slices.ContainsFunc(r.Automaton.Profiles, beforeNAT) {
 		return
 	}
 	c := r.out.newChain(chainPre)
-	c.add(loopback, note("loopback is no event"), "-j RETURN")
-	if r.anyCut(early) {
+	c.add(loopback, comment("loopback is no event"), "-j RETURN")
+	if r.anyCut(beforeNAT) {
 		// What is not translated meets its gate at INPUT, which can answer with a reset.
 		for _, packet := range established() {
-			c.add(packet, "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", note("established and translated: only a gate with cut looks"), goTo+chainPreCut)
+			c.add(packet, "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", comment("established and translated: only a gate with cut looks"), goTo+chainPreCut)
 		}
 	}
 	for _, packet := range established() {
-		c.add(packet, note("established: no event"), "-j RETURN")
+		c.add(packet, comment("established: no event"), "-j RETURN")
 	}
 	r.related(c)
-	c.add("-m addrtype ! --dst-type LOCAL", note("not to an address of this host"), "-j RETURN")
-	c.add(notSYN, note("not a SYN: no event"), goTo+chainPreStray)
+	c.add("-m addrtype ! --dst-type LOCAL", comment("not to an address of this host"), "-j RETURN")
+	c.add(notSYN, comment("not a SYN: no event"), goTo+chainPreStray)
 	if ban := r.Policy.Ban; ban != nil {
-		c.add(r.banned().within(ban.For), note("banned: shut out"), goTo+chainPreBanned)
+		c.add(r.banned().within(ban.For), comment("banned: shut out"), goTo+chainPreBanned)
 	}
 	for _, proto := range protos[:2] {
 		r.preroutingPorts(c, proto)
 	}
 	for _, p := range r.Automaton.Profiles {
-		if early(p) {
+		if beforeNAT(p) {
 			shut := r.out.newChain(chainName(prefixPreShut, p.Name, 0))
-			shut.add(seldom, report(backend.EventDenied, p.Name, 0))
-			shut.add(note("%s: closed", p.Name), "-j DROP") // the kernel has no REJECT in front of NAT
+			shut.add(rateLimit, report(backend.ReportDenied, p.Name, 0))
+			shut.add(comment("%s: closed", p.Name), "-j DROP") // the kernel has no REJECT in front of NAT
 		}
 	}
-	r.shut(chainPreStray, early, r.drop("closed"))
+	r.gatesOnly(chainPreStray, beforeNAT, r.drop("closed"))
 	if r.Policy.Ban != nil {
-		r.shut(chainPreBanned, early, r.drop("banned"))
+		r.gatesOnly(chainPreBanned, beforeNAT, r.drop("banned"))
 	}
-	if r.anyCut(early) {
-		r.shut(chainPreCut, early, r.cutRules(func(protocol.Proto) string { return "-j DROP" }))
+	if r.anyCut(beforeNAT) {
+		r.gatesOnly(chainPreCut, beforeNAT, r.cutRules(func(protocol.Proto) string { return "-j DROP" }))
 	}
 }
 
 // preroutingPorts sends the packets of a protocol to the gates of their ports.
 func (r *renderer) preroutingPorts(entry *chain, proto protocol.Proto) {
 	var all []portRules
-	for _, s := range backend.Cut(r.gatesOf(proto, early)) {
+	for _, s := range backend.Segments(r.gatesOf(proto, beforeNAT)) {
 		all = append(all, portRules{s.First, s.Last, r.preroutingRules(gatesOn(s))})
 	}
 	if len(all) == 0 {
@@ -81,12 +81,12 @@ func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 				if p.Once {
 					lease = lease.with(r.passed(p).set())
 				}
-				rules = append(rules, rule{in, r.maybe(p)}.with(lease...).with(open))
+				rules = append(rules, rule{in, r.mayHold(p)}.with(lease...).with(open))
 			}
 		}
 	}
 	return append(rules, r.inScope(profiles, func(p *protocol.Profile) rule {
-		return rule{note("%s: closed", p.Name), goTo + chainName(prefixPreShut, p.Name, 0)}
+		return rule{comment("%s: closed", p.Name), goTo + chainName(prefixPreShut, p.Name, 0)}
 	})...)
 }
 

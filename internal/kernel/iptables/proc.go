@@ -158,7 +158,7 @@ func (p *plan) watch(ctx context.Context) (*watch, error) {
 	w := &watch{kernel: kernel{now: p.kernel.now}}
 	for _, m := range p.kernel.members {
 		for _, p := range m.about.Profiles {
-			if full[m.about.Leases[p.Name]] || full[m.about.Holders[p.Name]] {
+			if full[m.about.Leases[p.Name]] || full[m.about.Shared[p.Name]] {
 				w.watched = append(w.watched, watched{m, p})
 			}
 		}
@@ -177,7 +177,7 @@ func (p *plan) watch(ctx context.Context) (*watch, error) {
 func (w *watch) leases() ([]backend.Source, error) {
 	w.kernel.recency = map[string][]Entry{}
 	for _, x := range w.watched {
-		for _, name := range []string{x.m.about.Leases[x.p.Name], x.m.about.Holders[x.p.Name]} {
+		for _, name := range []string{x.m.about.Leases[x.p.Name], x.m.about.Shared[x.p.Name]} {
 			if _, done := w.kernel.recency[name]; done || name == "" {
 				continue
 			}
@@ -188,13 +188,13 @@ func (w *watch) leases() ([]backend.Source, error) {
 			w.kernel.recency[name] = entries
 		}
 	}
-	noted := map[*member]map[string]map[netip.Addr]bool{}
+	shared := map[*member]map[string]map[netip.Addr]bool{}
 	var all []backend.Source
 	for _, x := range w.watched {
-		if noted[x.m] == nil {
-			noted[x.m] = w.kernel.noted(x.m)
+		if shared[x.m] == nil {
+			shared[x.m] = w.kernel.inShared(x.m)
 		}
-		all = append(all, w.kernel.leases(x.m, x.p, noted[x.m])...)
+		all = append(all, w.kernel.leases(x.m, x.p, shared[x.m])...)
 	}
 	return all, nil
 }

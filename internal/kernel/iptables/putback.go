@@ -13,7 +13,7 @@ import (
 // savedFamily is what is saved of one family: the rules, and who holds leases.
 type savedFamily struct {
 	Chains []*chain
-	Held   map[string][]netip.Addr // by table
+	Leases   map[string][]netip.Addr // by table
 }
 
 // Save returns the installed rules of ours, and who holds leases, as one line of JSON.
@@ -23,7 +23,7 @@ func (k *kernel) Save() (string, error) {
 		s := savedFamily{m.saved.ours.Chains, map[string][]netip.Addr{}}
 		for _, table := range m.about.Leases {
 			for _, e := range k.recency[table] {
-				s.Held[table] = append(s.Held[table], e.Addr)
+				s.Leases[table] = append(s.Leases[table], e.Addr)
 			}
 		}
 		all[m.family.String()] = s
@@ -67,11 +67,11 @@ func (k *kernel) since(m *member, then savedFamily, rules *ruleset) []write {
 	var gone []write
 	for _, p := range was.Profiles {
 		now, table := m.about.profile(p.Name), was.Leases[p.Name]
-		if now == nil || table != m.about.Leases[p.Name] || backend.Beyond(now, p, m.family) == "" {
+		if now == nil || table != m.about.Leases[p.Name] || backend.LeasesEnd(now, p, m.family) == "" {
 			continue
 		}
 		for _, e := range k.recency[table] {
-			if !slices.Contains(then.Held[table], e.Addr) {
+			if !slices.Contains(then.Leases[table], e.Addr) {
 				gone = append(gone, write{table, "-", e.Addr})
 			}
 		}

@@ -79,7 +79,7 @@ func (k *kernel) readTables(m *member, there []string) error {
 	if readsAll(k.depth) { // others may hold somebody too
 		names = append(names, there...)
 	} else if t := (&tables{d: dialect{m.family}}); k.depth.Leases {
-		mine := []string{m.about.Leases[k.depth.Profile], m.about.Holders[k.depth.Profile], t.banned().name, t.fallen().name, t.clock().name}
+		mine := []string{m.about.Leases[k.depth.Profile], m.about.Shared[k.depth.Profile], t.banned().name, t.fallen().name, t.clock().name}
 		names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(mine, name) })
 	} else {
 		return nil
@@ -144,7 +144,7 @@ func Saved(ctx context.Context, asked protocol.Family) ([]backend.Saved, error) 
 		}
 		for _, tool := range []string{active, other(active)} {
 			s := &saving{Saved: backend.Saved{Tool: tool, Family: f}}
-			holds, denied, err := holdsTables(ctx, tool, f)
+			holds, denied, err := hasTables(ctx, tool, f)
 			if err != nil {
 				return nil, err
 			}

@@ -57,8 +57,8 @@ func (c clock) Age(jiffies uint64) time.Duration {
 	return time.Duration(float64(ticks) / float64(c.HZ) * float64(time.Second))
 }
 
-// over reports whether an entry is older than limit; 0: no entry is.
-func (c clock) over(e Entry, limit time.Duration) bool { return limit > 0 && c.Age(e.LastSeen) > limit }
+// expired reports whether an entry is older than limit; 0: no entry is.
+func (c clock) expired(e Entry, limit time.Duration) bool { return limit > 0 && c.Age(e.LastSeen) > limit }
 
 // hertz are the tick rates that a Linux kernel can be built with on the
 // architectures that have packet filters (kernel/Kconfig.hz).

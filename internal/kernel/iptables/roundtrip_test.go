@@ -75,11 +75,11 @@ func TestAPositionKeepsItsTableWhenOthersComeToShareIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		about, err := readAbout(protocol.IPv4, render(input{Automaton: a, Known: was}).record(), parsedProfiles{})
+		about, err := readAbout(protocol.IPv4, render(input{Automaton: a, Positions: was}).record(), parsedProfiles{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return about.Known
+		return about.Positions
 	}
 	web := parse("web", `["1001/tcp", "1002/tcp", "1003/tcp"]`)
 	first := known(nil, web)

@@ -163,8 +163,8 @@ const (
 // maxComment is the longest text that the comment match keeps.
 const maxComment = 255
 
-// note is the rule's origin, for the reader.
-func note(format string, args ...any) string {
+// comment is the rule's origin, for the reader.
+func comment(format string, args ...any) string {
 	text := fmt.Sprintf(format, args...)
 	if len(text) > maxComment {
 		text = text[:maxComment-3] + "..."
@@ -183,12 +183,12 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`).Replace(s) + `"`
 }
 
-// seldom matches as often as is reported what strangers could cause in bulk.
-var seldom = fmt.Sprintf("-m limit --limit %d/sec --limit-burst %d", backend.LogRate, backend.LogBurst)
+// rateLimit matches as often as is reported what strangers could cause in bulk.
+var rateLimit = fmt.Sprintf("-m limit --limit %d/sec --limit-burst %d", backend.LogRate, backend.LogBurst)
 
 // report tells whoever listens to our NFLOG group what happens to the packet, and
 // goes on. Nobody has to listen.
-func report(e backend.Event, profile string, step int) string {
+func report(e backend.Report, profile string, step int) string {
 	return fmt.Sprintf("-j NFLOG --nflog-prefix %s --nflog-group %d --nflog-size %d",
 		quote(backend.LogPrefix(e, profile, step)), backend.LogGroup, backend.LogSnap)
 }

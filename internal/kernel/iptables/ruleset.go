@@ -113,8 +113,8 @@ const (
 	chainStray    = "KNOCKD-STRAY"
 	chainLate     = "KNOCKD-LATE"
 	chainCut      = "KNOCKD-CUT"
-	prefixAt      = "KNOCKD-AT-"
-	prefixIn      = "KNOCKD-IN-"
+	prefixNext      = "KNOCKD-AT-"
+	prefixEnter      = "KNOCKD-IN-"
 	prefixStay    = "KNOCKD-STAY-"
 	prefixGate    = "KNOCKD-GATE-"
 	prefixOpen    = "KNOCKD-OPEN-"
@@ -140,11 +140,11 @@ var bases = [...]base{{"filter", "INPUT", chainTop}, {"mangle", "PREROUTING", ch
 
 // chains returns the chains of a ruleset that are in the base's table.
 func (b base) chains(r *ruleset) []*chain {
-	return slices.DeleteFunc(slices.Clone(r.Chains), func(c *chain) bool { return !b.holds(c.Name) })
+	return slices.DeleteFunc(slices.Clone(r.Chains), func(c *chain) bool { return !b.has(c.Name) })
 }
 
-// holds reports whether a chain of ours is in the base's table.
-func (b base) holds(chain string) bool {
+// has reports whether a chain of ours is in the base's table.
+func (b base) has(chain string) bool {
 	early := chain == chainPre || strings.HasPrefix(chain, chainPre+"-")
 	return Ours(chain) && early == (b.ours == chainPre)
 }
@@ -180,8 +180,8 @@ func fit(name string) string {
 type input struct {
 	Automaton *protocol.Automaton
 	Policy    protocol.Policy
-	Known     map[string]string // names of tables that are in the kernel, as [about] has them; may be nil
-	Holders   map[string]string // likewise
+	Positions     map[string]string // names of tables that are in the kernel, as [about] has them; may be nil
+	Shared   map[string]string // likewise
 	Leases    map[string]string // likewise
 	Taken     []string          // names that a new table may not have: others are in the kernel
 	Grants    []grant           // leases given by hand for a time of their own
@@ -212,11 +212,11 @@ func render(in input) *ruleset {
 	r.about()
 	r.entry()
 	r.progressChain()
-	r.eachState(r.at)
+	r.eachState(r.next)
 	for i := 1; i < len(r.Automaton.States); i++ {
-		r.in(i)
+		r.enter(i)
 	}
-	r.over()
+	r.startOver()
 	r.portChains()
 	r.gates()
 	r.preroutingGates()

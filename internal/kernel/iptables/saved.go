@@ -46,7 +46,7 @@ func readSaved(f protocol.Family, tables []save.Table) *saved {
 		n := slices.IndexFunc(bases[:], func(b base) bool { return b.table == t.Name })
 		for _, c := range t.Chains {
 			switch {
-			case n >= 0 && bases[n].holds(c.Name):
+			case n >= 0 && bases[n].has(c.Name):
 				s.ours.append(c.Name).Rules = c.Rules
 				continue
 			case n >= 0 && bases[n].chain == c.Name:

@@ -11,7 +11,7 @@ import (
 // gives a lease back, or a gate. One of them is set.
 type portUse struct {
 	start      *protocol.Edge
-	back, gate *protocol.Profile
+	close, gate *protocol.Profile
 }
 
 type (
@@ -29,10 +29,10 @@ func (r *renderer) usesOf(proto protocol.Proto) []portRange {
 	uses := r.startsOf(proto)
 	for _, p := range r.Automaton.Profiles {
 		if p.Close != nil && p.Close.Proto == proto {
-			uses = append(uses, onePort(p.Close.Port, portUse{back: p}))
+			uses = append(uses, onePort(p.Close.Port, portUse{close: p}))
 		}
 	}
-	return append(uses, r.gatesOf(proto, everywhere)...)
+	return append(uses, r.gatesOf(proto, atInput)...)
 }
 
 func (r *renderer) startsOf(proto protocol.Proto) []portRange {
@@ -45,10 +45,10 @@ func (r *renderer) startsOf(proto protocol.Proto) []portRange {
 	return uses
 }
 
-// everywhere and early say which profiles have a gate at the input and before
+// atInput and early say which profiles have a gate at the input and before
 // destination NAT: all have the first.
-func everywhere(*protocol.Profile) bool { return true }
-func early(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
+func atInput(*protocol.Profile) bool { return true }
+func beforeNAT(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
 
 func (r *renderer) gatesOf(proto protocol.Proto, which func(*protocol.Profile) bool) []portRange {
 	var uses []portRange

@@ -7,13 +7,13 @@ import (
 	"knockkit/protocol"
 )
 
-// shut fills a chain that asks only for gates: what comes to one gets the rules,
+// gatesOnly fills a chain that asks only for gates: what comes to one gets the rules,
 // what does not goes on to the host's own.
-func (r *renderer) shut(name string, which func(*protocol.Profile) bool, rulesOf func([]*protocol.Profile, protocol.Proto) []rule) {
+func (r *renderer) gatesOnly(name string, which func(*protocol.Profile) bool, rulesOf func([]*protocol.Profile, protocol.Proto) []rule) {
 	top := r.out.newChain(name)
 	for _, proto := range protos[:2] {
 		var all []portRules
-		for _, s := range backend.Cut(r.gatesOf(proto, which)) {
+		for _, s := range backend.Segments(r.gatesOf(proto, which)) {
 			if rules := rulesOf(gatesOn(s), proto); len(rules) > 0 {
 				all = append(all, portRules{s.First, s.Last, rules})
 			}
@@ -30,7 +30,7 @@ func (r *renderer) shut(name string, which func(*protocol.Profile) bool, rulesOf
 // drop shuts everybody out of a gate, whatever `closed` says.
 func (r *renderer) drop(why string) func([]*protocol.Profile, protocol.Proto) []rule {
 	return func(profiles []*protocol.Profile, _ protocol.Proto) []rule {
-		return r.inScope(profiles, func(p *protocol.Profile) rule { return rule{note("%s: %s", p.Name, why), "-j DROP"} })
+		return r.inScope(profiles, func(p *protocol.Profile) rule { return rule{comment("%s: %s", p.Name, why), "-j DROP"} })
 	}
 }
 
@@ -54,7 +54,7 @@ func (r *renderer) cut(profiles []*protocol.Profile, proto protocol.Proto, verdi
 			for _, grant := range r.grantRules(p) {
 				rules = append(rules, grant.with("-j RETURN"))
 			}
-			rules = append(rules, rule{in, r.lease(p).within(p.Lease), note("%s: the lease goes on", p.Name), "-j RETURN"})
+			rules = append(rules, rule{in, r.lease(p).within(p.Lease), comment("%s: the lease goes on", p.Name), "-j RETURN"})
 		}
 	}
 	if proto == protocol.TCP {
@@ -62,7 +62,7 @@ func (r *renderer) cut(profiles []*protocol.Profile, proto protocol.Proto, verdi
 		rules = append(rules, rule{"--tcp-flags RST RST", "-j RETURN"})
 	}
 	return append(rules, r.inScope(profiles, func(p *protocol.Profile) rule {
-		return rule{"-m conntrack --ctdir ORIGINAL", note("%s: cut", p.Name), verdict}
+		return rule{"-m conntrack --ctdir ORIGINAL", comment("%s: cut", p.Name), verdict}
 	})...)
 }
 

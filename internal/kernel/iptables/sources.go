@@ -12,24 +12,24 @@ import (
 	"knockkit/protocol"
 )
 
-// holders lists who holds a lease, is banned or has fallen. Where a record cannot be read
+// sources lists who holds a lease, is banned or has fallen. Where a record cannot be read
 // nobody knows whose the tables are.
-func (k *kernel) holders() []backend.Source {
+func (k *kernel) sources() []backend.Source {
 	var all []backend.Source
 	for _, m := range k.members {
 		if m.unread != nil {
 			continue
 		}
-		noted := k.noted(m)
+		shared := k.inShared(m)
 		for _, p := range m.about.Profiles {
 			if k.asks(p) {
-				all = append(all, k.leases(m, p, noted)...)
+				all = append(all, k.leases(m, p, shared)...)
 			}
 		}
 		if ban := m.about.Policy.Ban; ban != nil {
 			t := tables{d: dialect{m.family}}
-			all = append(all, k.live(t.banned().name, ban.For, m.family.Bits(), backend.Source{State: backend.Banned})...)
-			all = append(all, k.live(t.fallen().name, ban.For, m.family.Bits(), backend.Source{State: backend.Fallen})...)
+			all = append(all, k.unexpired(t.banned().name, ban.For, m.family.Bits(), backend.Source{State: backend.Banned})...)
+			all = append(all, k.unexpired(t.fallen().name, ban.For, m.family.Bits(), backend.Source{State: backend.Fallen})...)
 		}
 	}
 	return all
@@ -40,31 +40,31 @@ func (k *kernel) asks(p *protocol.Profile) bool {
 	return k.depth.Profile == "" || k.depth.Profile == p.Name
 }
 
-// noted lists who is in each of the shared tables.
-func (k *kernel) noted(m *member) map[string]map[netip.Addr]bool {
-	noted := map[string]map[netip.Addr]bool{}
-	for _, shared := range m.about.Holders {
-		if noted[shared] == nil {
-			noted[shared] = map[netip.Addr]bool{}
-			for _, e := range k.recency[shared] {
-				noted[shared][e.Addr] = true
+// inShared lists who is in each of the shared tables.
+func (k *kernel) inShared(m *member) map[string]map[netip.Addr]bool {
+	shared := map[string]map[netip.Addr]bool{}
+	for _, table := range m.about.Shared {
+		if shared[table] == nil {
+			shared[table] = map[netip.Addr]bool{}
+			for _, e := range k.recency[table] {
+				shared[table][e.Addr] = true
 			}
 		}
 	}
-	return noted
+	return shared
 }
 
 // leases lists who holds a lease of a profile. The gate asks the shared table first: who was
 // pushed out of that one is not let in.
-func (k *kernel) leases(m *member, p *protocol.Profile, noted map[string]map[netip.Addr]bool) []backend.Source {
+func (k *kernel) leases(m *member, p *protocol.Profile, shared map[string]map[netip.Addr]bool) []backend.Source {
 	steps := len(p.Sequence)
 	open := backend.Source{Profile: p.Name, State: backend.Open, Step: steps, Steps: steps}
-	all := k.live(m.about.Leases[p.Name], p.Lease, p.Prefix(m.family), open)
+	all := k.unexpired(m.about.Leases[p.Name], p.Lease, p.Prefix(m.family), open)
 	if m.asksShared(p.Name) {
-		shared := noted[m.about.Holders[p.Name]]
+		shared := shared[m.about.Shared[p.Name]]
 		all = slices.DeleteFunc(all, func(s backend.Source) bool { return !shared[s.Address.Addr()] })
 	}
-	for _, g := range alive(m.about.Grants, k.now) {
+	for _, g := range current(m.about.Grants, k.now) {
 		if g.Profile == p.Name {
 			open.Address, open.Left, open.Unlimited = g.Holder, 0, g.Until.IsZero()
 			if !open.Unlimited {
@@ -79,21 +79,21 @@ func (k *kernel) leases(m *member, p *protocol.Profile, noted map[string]map[net
 // asksShared reports whether the profile's gate asks a shared table first.
 func (m *member) asksShared(profile string) bool {
 	byHand := slices.ContainsFunc(m.about.Grants, func(g grant) bool { return g.Profile == profile })
-	return m.about.Holders[profile] != "" && !byHand
+	return m.about.Shared[profile] != "" && !byHand
 }
 
-// live returns like once for each entry of a table that is at most limit old (0: of any age).
-func (k *kernel) live(table string, limit time.Duration, bits int, like backend.Source) []backend.Source {
+// unexpired returns like once for each entry of a table that is at most limit old (0: of any age).
+func (k *kernel) unexpired(table string, limit time.Duration, bits int, like backend.Source) []backend.Source {
 	var all []backend.Source
 	for _, e := range k.recency[table] {
-		if !k.clock.over(e, limit) {
-			all = append(all, k.source(e, limit, bits, like))
+		if !k.clock.expired(e, limit) {
+			all = append(all, k.sourceOf(e, limit, bits, like))
 		}
 	}
 	return all
 }
 
-func (k *kernel) source(e Entry, limit time.Duration, bits int, like backend.Source) backend.Source {
+func (k *kernel) sourceOf(e Entry, limit time.Duration, bits int, like backend.Source) backend.Source {
 	like.Address, like.Unlimited = netip.PrefixFrom(e.Addr, bits), limit == 0
 	if limit > 0 {
 		like.Left = limit - k.clock.Age(e.LastSeen)
@@ -110,7 +110,7 @@ func (k *kernel) knocking() []backend.Position {
 		}
 		for i := range m.automaton.States {
 			s := &m.automaton.States[i]
-			for _, e := range k.recency[m.about.Known[protocol.PathText(s.Path)]] {
+			for _, e := range k.recency[m.about.Positions[protocol.PathText(s.Path)]] {
 				if age := k.clock.Age(e.LastSeen); s.Within == 0 || age <= s.Within {
 					all = append(all, backend.Position{Address: e.Addr, Users: s.Users, Age: age, Left: s.Within - age, Unlimited: s.Within == 0})
 				}
@@ -138,7 +138,7 @@ func (k *kernel) fill() []backend.Fill {
 				if counts == nil {
 					counts = k.counting(m)
 				}
-				fill.Entries -= k.over(name, counts)
+				fill.Entries -= k.expired(name, counts)
 			}
 			if fill.Entries > 0 {
 				fills = append(fills, fill)
@@ -162,7 +162,7 @@ func (k *kernel) counting(m *member) func(table string, e Entry) bool {
 	leases := map[string]map[netip.Addr]bool{} // by shared table: who has a lease that is noted there
 	for _, p := range m.automaton.Profiles {
 		limits[t.passed(p).name], limits[t.used(p).name] = passedFor, backend.HandshakeTime
-		shared, ok := t.holders(p)
+		shared, ok := t.sharedTable(p)
 		if !ok {
 			continue
 		}
@@ -170,22 +170,22 @@ func (k *kernel) counting(m *member) func(table string, e Entry) bool {
 			leases[shared.name] = map[netip.Addr]bool{}
 		}
 		for _, e := range k.recency[t.lease(p).name] {
-			if !k.clock.over(e, p.Lease) {
+			if !k.clock.expired(e, p.Lease) {
 				leases[shared.name][e.Addr] = true
 			}
 		}
 	}
 	return func(table string, e Entry) bool {
-		if noted := leases[table]; noted != nil {
-			return noted[e.Addr]
+		if shared := leases[table]; shared != nil {
+			return shared[e.Addr]
 		}
-		return !k.clock.over(e, limits[table])
+		return !k.clock.expired(e, limits[table])
 	}
 }
 
-// over counts the entries that are over and older than any that is not: the kernel
+// expired counts the entries that are over and older than any that is not: the kernel
 // forgets the oldest first.
-func (k *kernel) over(table string, counts func(string, Entry) bool) int {
+func (k *kernel) expired(table string, counts func(string, Entry) bool) int {
 	oldest := slices.Clone(k.recency[table])
 	slices.SortFunc(oldest, func(x, y Entry) int { return cmp.Compare(k.clock.Age(y.LastSeen), k.clock.Age(x.LastSeen)) })
 	if n := slices.IndexFunc(oldest, func(e Entry) bool { return counts(table, e) }); n >= 0 {
@@ -209,7 +209,7 @@ func (k *kernel) ended(m *member, will map[string]time.Duration) []write {
 			continue
 		}
 		for _, e := range k.recency[name] {
-			if k.clock.over(e, was[name]) {
+			if k.clock.expired(e, was[name]) {
 				gone = append(gone, write{name, "-", e.Addr})
 			}
 		}

@@ -17,30 +17,30 @@ func (r *renderer) progressChain() {
 		if s.Within != 0 {
 			limit = "next within " + s.Within.String()
 		}
-		c.add(r.state(i).within(s.Within), note("%s, %s", r.Automaton.StateName(i), limit), goTo+r.atChain(i))
+		c.add(r.state(i).within(s.Within), comment("%s, %s", r.Automaton.StateName(i), limit), goTo+r.nextChain(i))
 	})
 	r.toPorts(c)
 }
 
-// at fills KNOCKD-AT-…: what a source in state i may do next. All but a repeat of the
+// next fills KNOCKD-AT-…: what a source in state i may do next. All but a repeat of the
 // knock leaves the state, and one packet only: of two that come in the same moment on
 // two processors, the second finds the position gone. It is no knock, as when a network
 // delivers one twice; at a gate it is a connection like any other.
-func (r *renderer) at(i int) {
+func (r *renderer) next(i int) {
 	s := &r.Automaton.States[i]
-	c := r.out.newChain(r.atChain(i))
+	c := r.out.newChain(r.nextChain(i))
 	for _, in := range scope(s.Scope) {
-		c.add(in, r.knock(s.Last()), note("%s: the same knock again", r.Automaton.StateName(i)), goTo+r.stayChain(i))
+		c.add(in, r.knock(s.Last()), comment("%s: the same knock again", r.Automaton.StateName(i)), goTo+r.stayChain(i))
 	}
-	c.add(r.state(i).left(), note("%s: another packet was faster", r.Automaton.StateName(i)), goTo+chainLate)
+	c.add(r.state(i).left(), comment("%s: another packet was faster", r.Automaton.StateName(i)), goTo+chainLate)
 	for _, e := range slices.Concat(s.Edges, s.Suffix) {
 		for _, in := range scope(r.Automaton.States[e.To].Scope) {
-			c.add(in, r.knock(e.Knock), note("right knock: %s", r.Automaton.StateName(e.To)), goTo+r.inChain(e.To))
+			c.add(in, r.knock(e.Knock), comment("right knock: %s", r.Automaton.StateName(e.To)), goTo+r.enterChain(e.To))
 		}
 	}
 	first := s.Users[0]
-	c.add(seldom, report(backend.EventReset, first.Profile.Name, first.Step))
-	c.add(note("%s: anything else starts over", r.Automaton.StateName(i)), goTo+chainOver)
+	c.add(rateLimit, report(backend.ReportReset, first.Profile.Name, first.Step))
+	c.add(comment("%s: anything else starts over", r.Automaton.StateName(i)), goTo+chainOver)
 }
 
 // step sends a first knock to its state.
@@ -53,19 +53,19 @@ func (r *renderer) step(c *chain, match string, to int) {
 func (r *renderer) stepRules(to int) []rule {
 	var rules []rule
 	for _, in := range scope(r.Automaton.States[to].Scope) {
-		rules = append(rules, rule{in, note("first knock: %s", r.Automaton.StateName(to)), goTo + r.inChain(to)})
+		rules = append(rules, rule{in, comment("first knock: %s", r.Automaton.StateName(to)), goTo + r.enterChain(to)})
 	}
 	return rules
 }
 
-// in fills KNOCKD-IN-…: a source enters state i. It grants, once per entry, and
+// enter fills KNOCKD-IN-…: a source enters state i. It grants, once per entry, and
 // then notes the position, which a repeat of the knock does too (KNOCKD-STAY-…
 // where the two differ).
-func (r *renderer) in(i int) {
+func (r *renderer) enter(i int) {
 	s := &r.Automaton.States[i]
-	c := r.out.newChain(r.inChain(i))
+	c := r.out.newChain(r.enterChain(i))
 	first := s.Users[0]
-	c.add(seldom, report(backend.EventKnock, first.Profile.Name, first.Step))
+	c.add(rateLimit, report(backend.ReportKnock, first.Profile.Name, first.Step))
 	for _, p := range s.Grants {
 		r.grant(c, p)
 	}
@@ -75,29 +75,29 @@ func (r *renderer) in(i int) {
 		c = stay
 	}
 	if s.Keep == protocol.Root {
-		c.add(r.progress().remove(), note("%s: nothing comes after it", r.Automaton.StateName(i)))
+		c.add(r.progress().remove(), comment("%s: nothing comes after it", r.Automaton.StateName(i)))
 	} else {
-		c.add(r.state(s.Keep).set(), note("now at %s", r.Automaton.StateName(s.Keep)))
-		c.add(r.progress().set(), note("now in a position"))
+		c.add(r.state(s.Keep).set(), comment("now at %s", r.Automaton.StateName(s.Keep)))
+		c.add(r.progress().set(), comment("now in a position"))
 	}
-	r.answer(c, s)
+	r.reply(c, s)
 }
 
 // grant notes the source as the holder of a lease.
 func (r *renderer) grant(c *chain, p *protocol.Profile) {
 	for _, from := range r.sources(p) {
-		c.add(from, report(backend.EventGrant, p.Name, 0))
-		c.add(from, r.lease(p).set(), note("%s: opened", p.Name))
-		if holders, ok := r.holders(p); ok {
-			c.add(from, holders.set(), note("%s: ask for its lease", p.Name))
+		c.add(from, report(backend.ReportGrant, p.Name, 0))
+		c.add(from, r.lease(p).set(), comment("%s: opened", p.Name))
+		if table, ok := r.sharedTable(p); ok {
+			c.add(from, table.set(), comment("%s: ask for its lease", p.Name))
 		}
 	}
 }
 
-// answer is the reply to a right knock. ReplyContinue leaves our chains, since
+// reply is the reply to a right knock. ReplyContinue leaves our chains, since
 // every step since KNOCKD was a goto: the host's rules treat the packet like any
 // other.
-func (r *renderer) answer(c *chain, s *protocol.State) {
+func (r *renderer) reply(c *chain, s *protocol.State) {
 	verdict := ""
 	switch s.Reply {
 	case protocol.ReplyContinue:
@@ -111,18 +111,18 @@ func (r *renderer) answer(c *chain, s *protocol.State) {
 	}
 	for _, u := range s.Users {
 		for _, from := range r.sources(u.Profile) {
-			c.add(from, r.proto(s.Last().Proto), note("%s: reply %s", u, s.Reply), verdict)
+			c.add(from, r.proto(s.Last().Proto), comment("%s: reply %s", u, s.Reply), verdict)
 		}
 	}
 }
 
-func (r *renderer) atChain(i int) string { return r.stateChain(prefixAt, i) }
-func (r *renderer) inChain(i int) string { return r.stateChain(prefixIn, i) }
+func (r *renderer) nextChain(i int) string { return r.stateChain(prefixNext, i) }
+func (r *renderer) enterChain(i int) string { return r.stateChain(prefixEnter, i) }
 
 // stayChain is where a repeated knock goes: to where the first went, unless that grants.
 func (r *renderer) stayChain(i int) string {
 	if len(r.Automaton.States[i].Grants) == 0 {
-		return r.inChain(i)
+		return r.enterChain(i)
 	}
 	return r.stateChain(prefixStay, i)
 }

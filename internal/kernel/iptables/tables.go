@@ -17,7 +17,7 @@ import (
 // first came up, and keeps that name while its knocks are the same (known), also
 // when another profile comes to share it. A name whose knocks have changed is
 // left behind for a new one. So is that of a profile's leases when they are none of it
-// any more ([backend.Beyond]): what the rules of before still write, and what they have
+// any more ([backend.LeasesEnd]): what the rules of before still write, and what they have
 // written, is in a table that the rules from now on do not ask.
 //
 // The part that differs comes first: the kernel finds a table by comparing names
@@ -34,19 +34,19 @@ type tables struct {
 func newTables(in input) *tables {
 	a := in.Automaton
 	t := &tables{d: dialect{a.Family}, states: make([]string, len(a.States)), leases: map[string]string{}, automata: a}
-	t.share(in.Holders)
+	t.share(in.Shared)
 	taken := map[string]bool{}
 	for _, name := range in.Taken {
 		taken[name] = true
 	}
-	for _, name := range in.Known {
+	for _, name := range in.Positions {
 		taken[name] = true
 	}
 	for i := range a.States {
 		if i == protocol.Root || !a.Stays(i) {
 			continue
 		}
-		name, ok := in.Known[protocol.PathText(a.States[i].Path)]
+		name, ok := in.Positions[protocol.PathText(a.States[i].Path)]
 		if !ok {
 			u := a.States[i].Users[0]
 			name = t.fresh(fmt.Sprintf("%s.%d", u.Profile.Name, u.Step), taken)
@@ -114,7 +114,7 @@ func (t *tables) passed(p *protocol.Profile) table { return t.plain(p.Name + ".p
 // used holds the sources that have just used up a lease of `once`.
 func (t *tables) used(p *protocol.Profile) table { return t.plain(p.Name + ".used") }
 
-// holderTables is how many tables the profiles share to tell a lease holder from
+// sharedTables is how many tables the profiles share to tell a lease holder from
 // a stranger before the profile's own lease table is asked.
 //
 // One shared table would hold `ip_list_tot` addresses over all profiles, and one
@@ -122,13 +122,13 @@ func (t *tables) used(p *protocol.Profile) table { return t.plain(p.Name + ".use
 // table costs a stranger 1.5 to 1.9 times as much with 100 profiles as with 1,
 // since the table is far down the kernel's list. Eight are small on the list, and up
 // to eight profiles share none.
-const holderTables = 8
+const sharedTables = 8
 
 // share gives each profile its shared table: the one it has, or the one that the
 // fewest have.
 func (t *tables) share(had map[string]string) {
 	t.shared = map[string]string{}
-	var users [holderTables]int
+	var users [sharedTables]int
 	name := func(i int) string { return t.plain(fmt.Sprintf("holders%d", i)).name }
 	count := func(table string) {
 		for i := range users {
@@ -155,10 +155,10 @@ func (t *tables) share(had map[string]string) {
 	}
 }
 
-// holders is the shared table that a lease of the profile is also noted in. Its
+// sharedTable is the shared table that a lease of the profile is also noted in. Its
 // entries have no time: the profile's own table decides. A profile whose leases
 // cover more than an address has none.
-func (t *tables) holders(p *protocol.Profile) (table, bool) {
+func (t *tables) sharedTable(p *protocol.Profile) (table, bool) {
 	name, ok := t.shared[p.Name]
 	return t.single(name), ok
 }
@@ -201,7 +201,7 @@ func (t *tables) hottest(b *protocol.Ban, spare []table) []tableUse {
 	}
 	add(t.progress(), hot, "sources in some position")
 	for _, p := range t.automata.Profiles {
-		if tab, ok := t.holders(p); ok {
+		if tab, ok := t.sharedTable(p); ok {
 			add(tab, hot, "sources that may hold a lease")
 		}
 	}
@@ -214,14 +214,14 @@ func (t *tables) hottest(b *protocol.Ban, spare []table) []tableUse {
 	})
 	for _, p := range t.automata.Profiles {
 		meaning := leaseMeaning + p.Name
-		if shared, ok := t.holders(p); ok {
+		if shared, ok := t.sharedTable(p); ok {
 			meaning += firstAsked + strings.TrimSuffix(shared.name, suffix(t.d.family))
 		}
 		add(t.lease(p), cold, meaning)
 		if p.Once {
 			add(t.used(p), cold, "sources that have used up a lease of "+p.Name)
 		}
-		if p.Once && early(p) {
+		if p.Once && beforeNAT(p) {
 			add(t.passed(p), cold, "connections of "+p.Name+" on their way to the input")
 		}
 	}

@@ -33,14 +33,14 @@ func restoreCommand(f protocol.Family) []string {
 }
 
 // host is a tool of iptables.
-func host(name string, hold ...*os.File) hosttool.Tool {
-	return hosttool.Tool{Name: name, Package: "iptables", Hold: hold, Said: said}
+func host(name string, inherit ...*os.File) hosttool.Tool {
+	return hosttool.Tool{Name: name, Package: "iptables", Inherit: inherit, ParseError: toolError}
 }
 
 var lineNumber = regexp.MustCompile(`line:? (\d+)`)
 
-// said finds the line in "iptables-restore: line 12 failed".
-func said(stderr string) (what string, line int) {
+// toolError finds the line in "iptables-restore: line 12 failed".
+func toolError(stderr string) (what string, line int) {
 	if m := lineNumber.FindStringSubmatch(stderr); m != nil {
 		line, _ = strconv.Atoi(m[1]) // digits; none too large is a line
 	}
@@ -82,10 +82,10 @@ func other(flavour string) string {
 	return flavourNFT
 }
 
-// holdsTables reports whether the kernel has tables of a flavour. To ask the tool itself for
+// hasTables reports whether the kernel has tables of a flavour. To ask the tool itself for
 // any would make them, or load modules. Those of iptables-legacy the root of a user namespace
 // cannot see: denied.
-func holdsTables(ctx context.Context, flavour string, f protocol.Family) (holds, denied bool, err error) {
+func hasTables(ctx context.Context, flavour string, f protocol.Family) (holds, denied bool, err error) {
 	if flavour == flavourNFT {
 		tables, err := nftables.Tables(ctx)
 		return slices.ContainsFunc(tables, func(table string) bool { return isOfIptables(f, table) }), false, err
@@ -114,9 +114,9 @@ const chainTry = "KNOCKD-TRY"
 // away again, in two transactions of one text. Of a kernel that has no table `filter` yet,
 // iptables-nft leaves an empty one.
 // Errors: those of the context, [backend.ErrPrivilege], why there can be no such rule.
-func Try(ctx context.Context, hold ...*os.File) error {
+func Try(ctx context.Context, inherit ...*os.File) error {
 	LoadModule(ctx)
 	rule := table{protocol.IPv4, chainTry, protocol.IPv4.Bits()}.check()
 	text := fmt.Sprintf("*filter\n:%[1]s - [0:0]\n-A %[1]s %[2]s\nCOMMIT\n*filter\n-F %[1]s\n-X %[1]s\nCOMMIT\n", chainTry, rule)
-	return restore(ctx, protocol.IPv4, text, hold)
+	return restore(ctx, protocol.IPv4, text, inherit)
 }

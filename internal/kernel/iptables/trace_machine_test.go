@@ -183,7 +183,7 @@ func compareSources(t *testing.T, where string, tr *tracer, m *protocol.Machine,
 			if p.Lease > 0 && tr.now.Sub(at) > p.Lease {
 				found = false
 			}
-			if found != m.Holds(p, src, tr.now) {
+			if found != m.HasLease(p, src, tr.now) {
 				t.Errorf("%s: %s holds a lease of %s: %v, in the rules: %v", where, src, p.Name, !found, found)
 			}
 		}

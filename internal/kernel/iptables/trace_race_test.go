@@ -44,7 +44,7 @@ func TestOfTwoPacketsInTheSameMomentOneLeavesThePosition(t *testing.T) {
 			}
 			raced := false
 			tr.enters = func(chain string) {
-				if strings.HasPrefix(chain, prefixAt) {
+				if strings.HasPrefix(chain, prefixNext) {
 					raced = true
 					clear(position)
 				}

@@ -172,7 +172,7 @@ func (p tracedPacket) match(key string, args []string) (bool, []string, error) {
 	case "--ctdir":
 		return value == "ORIGINAL", rest, nil
 	case "--limit":
-		return true, rest[2:], limitOf(seldom, args) // the tracer is never too fast
+		return true, rest[2:], limitOf(rateLimit, args) // the tracer is never too fast
 	case "--comment":
 		return true, rest, nil
 	}

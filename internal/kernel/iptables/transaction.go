@@ -101,15 +101,15 @@ func edit(name string, is, want []string) (commands []string, ok bool) {
 	if len(want) < longChain {
 		return nil, false
 	}
-	place := make(map[string]int, len(want)) // where a rule is wanted, from 1
+	wantedAt := make(map[string]int, len(want)) // where a rule is wanted, from 1
 	for i, rule := range want {
-		place[rule] = i + 1
+		wantedAt[rule] = i + 1
 	}
 	var gone []string
 	stays := make([]bool, len(want)+1)
 	last := 0
 	for i, rule := range is {
-		if at := place[rule]; at > last {
+		if at := wantedAt[rule]; at > last {
 			stays[at], last = true, at
 		} else {
 			gone = append(gone, fmt.Sprintf("-D %s %d", name, i+1))

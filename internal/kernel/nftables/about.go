@@ -34,7 +34,7 @@ const (
 
 // record writes a text of any length as comments. A comment cannot hold a double
 // quote, so the two kinds of quote change places.
-func (x *thing) record(kind, text string) {
+func (x *object) record(kind, text string) {
 	text = strings.NewReplacer(`'`, `\u0027`, `"`, `'`).Replace(text)
 	for _, comment := range backend.Record(kind, text, maxComment) {
 		x.add(comment, "continue")
@@ -47,21 +47,21 @@ type settings struct {
 	Next number `json:"next"` // the first number of a position that was never used
 }
 
-// installed is what the table says about itself, and follows from.
-type installed struct {
+// about is what the table says about itself, and follows from.
+type about struct {
 	profiles []*protocol.Profile
 	policy   protocol.Policy
 	input    // but for want
 }
 
 // with returns what the table follows from as it is installed. want is its automata.
-func (in *installed) with(want backend.Want) input {
+func (in *about) with(want backend.Want) input {
 	all := in.input
 	all.want = want
 	return all
 }
 
-func (in *installed) profile(name string) *protocol.Profile {
+func (in *about) profile(name string) *protocol.Profile {
 	if i := slices.IndexFunc(in.profiles, func(p *protocol.Profile) bool { return p.Name == name }); i >= 0 {
 		return in.profiles[i]
 	}
@@ -70,24 +70,24 @@ func (in *installed) profile(name string) *protocol.Profile {
 
 // readAbout reads back what a commit wrote. An error means that the table was
 // changed by somebody else; then only the names of sets say anything.
-func readAbout(t *table) (*installed, error) {
+func readAbout(t *table) (*about, error) {
 	sets := input{versions: versions{}, given: map[string]bool{}}
 	for name, s := range t.sets {
 		switch s.is.what {
 		case opened:
-			sets.versions[s.is.holders] = s.is.version
+			sets.versions[s.is.key] = s.is.version
 		case given:
 			sets.given[name] = true
 		}
 	}
-	in, about := &installed{input: sets}, t.chains[aboutChain]
+	in, c := &about{input: sets}, t.chains[aboutChain]
 	switch {
 	case len(t.chains) == 0:
 		return in, nil
-	case about == nil || len(about.comments) == 0:
+	case c == nil || len(c.comments) == 0:
 		return in, errors.New("chain about does not say any more what is installed: install it again")
 	}
-	err := backend.ReadRecords(about.comments, func(kind, text string) (err error) {
+	err := backend.ReadRecords(c.comments, func(kind, text string) (err error) {
 		text = strings.ReplaceAll(text, `'`, `"`)
 		switch kind {
 		case aboutSettings:
@@ -104,9 +104,9 @@ func readAbout(t *table) (*installed, error) {
 		return err
 	})
 	if err != nil {
-		return &installed{input: sets}, fmt.Errorf("chain about: %w", err)
+		return &about{input: sets}, fmt.Errorf("chain about: %w", err)
 	}
-	in.known = backend.Known(in.profiles, t.positions())
+	in.known = backend.ByKnocks(in.profiles, t.positions())
 	return in, nil
 }
 
@@ -119,7 +119,7 @@ func (t *table) positions() map[string]number {
 			continue // a profile's own rules have comments of their own
 		}
 		for _, comment := range c.comments {
-			if rest, ok := strings.CutPrefix(comment, noted); ok {
+			if rest, ok := strings.CutPrefix(comment, positionComment); ok {
 				digits, users, _ := strings.Cut(rest, " ")
 				first, _, _ := strings.Cut(users, ",")
 				if n, err := parseNumber(digits); err == nil {

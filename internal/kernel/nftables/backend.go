@@ -143,18 +143,18 @@ const commitTries = 3
 //
 // Errors: [backend.ErrStale] where the kernel refuses because it is not what the plan was
 // made for, [backend.ErrUnsupported], a [*backend.ToolError]. Nothing has changed then.
-func (Backend) Commit(ctx context.Context, planned backend.Plan, hold ...*os.File) (pushedOut []backend.Source, err error) {
+func (Backend) Commit(ctx context.Context, planned backend.Plan, inherit ...*os.File) (pushedOut []backend.Source, err error) {
 	for try := 1; ; try++ {
 		p, ok := planned.(*plan)
 		if !ok {
 			return nil, fmt.Errorf("a plan of another backend: %T", planned)
 		}
 		if try == 1 && p.seal != nil && p.sealed.rules {
-			if err := capable(ctx, p.needs, hold); err != nil {
+			if err := capable(ctx, p.needs, inherit); err != nil {
 				return nil, err
 			}
 		}
-		sealed, err := p.commit(ctx, hold)
+		sealed, err := p.commit(ctx, inherit)
 		if err != nil || sealed || try == commitTries {
 			return nil, err
 		}
@@ -173,12 +173,12 @@ func (Backend) Commit(ctx context.Context, planned backend.Plan, hold ...*os.Fil
 
 // commit feeds the texts. When main fails, behind undoes what before did. sealed reports
 // whether all is done.
-func (p *plan) commit(ctx context.Context, hold []*os.File) (sealed bool, err error) {
+func (p *plan) commit(ctx context.Context, inherit []*os.File) (sealed bool, err error) {
 	generation := p.generation // that the kernel has if nobody else changes rules
 	for _, text := range append(slices.Clone(p.before), p.main) {
-		if err := feed(ctx, text, hold); err != nil {
+		if err := runNft(ctx, text, inherit); err != nil {
 			err = stale(ctx, err, generation)
-			return false, errors.Join(err, feed(context.WithoutCancel(ctx), p.behind, hold))
+			return false, errors.Join(err, runNft(context.WithoutCancel(ctx), p.behind, inherit))
 		}
 		if text != "" {
 			generation++
@@ -186,13 +186,13 @@ func (p *plan) commit(ctx context.Context, hold []*os.File) (sealed bool, err er
 	}
 	ctx = context.WithoutCancel(ctx)
 	if p.seal == nil {
-		return true, feed(ctx, p.behind, hold)
+		return true, runNft(ctx, p.behind, inherit)
 	}
 	seal := ""
 	if t, err := readTable(ctx, p.sealed); err == nil && t.generation == generation {
 		seal = p.seal(t) // else there is none, and status says so
 	}
-	return seal != "", feed(ctx, p.behind+seal, hold)
+	return seal != "", runNft(ctx, p.behind+seal, inherit)
 }
 
 // stale says whether the kernel refuses a text because it is not what the plan was made for:

@@ -22,7 +22,7 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 	known = seal{}
 	for _, x := range rules {
 		name := x.String()
-		is := t.parts[name]
+		is := t.objects[name]
 		if is == nil {
 			say("%s is gone", x)
 			continue
@@ -40,11 +40,11 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 		}
 	}
 	wanted := rules.byName()
-	for _, name := range slices.Sorted(maps.Keys(t.parts)) {
-		switch isHold := slices.ContainsFunc(holds[:], func(h hold) bool { return chainKind+" "+h.chain == name }); {
-		case isHold:
+	for _, name := range slices.Sorted(maps.Keys(t.objects)) {
+		switch isBarrier := slices.ContainsFunc(barriers[:], func(h barrier) bool { return chainKind+" "+h.chain == name }); {
+		case isBarrier:
 			say("%s is left of a commit that was interrupted, and shuts ports for everybody: install again", name)
-		case wanted[name] == nil && name != chainKind+" "+sealChain && !t.parts[name].anonymous:
+		case wanted[name] == nil && name != chainKind+" "+sealChain && !t.objects[name].anonymous:
 			say("%s is not one that we made", name)
 		}
 	}
@@ -57,12 +57,12 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 // ownBodies reports whether a chain is for a profile's extra rules, which may have
 // comments of their own.
 func ownBodies(chain string) bool {
-	return strings.HasPrefix(chain, openPrefix) || strings.HasPrefix(chain, earlyOpenPrefix)
+	return strings.HasPrefix(chain, openPrefix) || strings.HasPrefix(chain, preOpenPrefix)
 }
 
 // difference says where a chain has another rule than it should, by the rules' comments, or that
 // a set has another number of elements; "" where those are the same.
-func difference(want *thing, is *part) string {
+func difference(want *object, is *kernelObject) string {
 	if !want.dynamic && len(want.elements) != len(is.raw) {
 		return fmt.Sprintf("%s has %d elements, not %d", want, len(is.raw), len(want.elements))
 	}
@@ -104,13 +104,13 @@ const markSize = 8
 
 // mark is the digest of our text of a thing that the kernel has, and of what the kernel made of
 // that. So another version of the renderer is noticed too.
-func (t *table) mark(x *thing, is *part) string {
+func (t *table) mark(x *object, is *kernelObject) string {
 	return fmt.Sprintf("%0*x", markSize, t.sum(digest(0).with([]byte(x.text())), is))
 }
 
 // sum adds a part, with the sets in its rules, and the elements of a fixed set in whichever
 // order the kernel lists them.
-func (t *table) sum(d digest, p *part) digest {
+func (t *table) sum(d digest, p *kernelObject) digest {
 	d = d.with(binary.BigEndian.AppendUint32(nil, uint32(p.digest)))
 	for _, name := range p.inRules {
 		if s := t.sets[name]; s != nil {
@@ -137,7 +137,7 @@ const (
 func (t *table) sealed(rules ruleset) seal {
 	s := seal{}
 	for _, x := range rules {
-		if is := t.parts[x.String()]; is != nil {
+		if is := t.objects[x.String()]; is != nil {
 			s[x.String()] = t.mark(x, is)
 		}
 	}
@@ -153,7 +153,7 @@ func (s seal) text(rules ruleset) string {
 		}
 		marks.WriteString(s[x.String()])
 	}
-	c := &thing{kind: chainKind, name: sealChain}
+	c := &object{kind: chainKind, name: sealChain}
 	c.record(sealKind, marks.String())
 	return ruleset{c}.text()
 }

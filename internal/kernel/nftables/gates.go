@@ -13,14 +13,14 @@ import (
 
 // gates fills the maps of gated ports and the chains behind them.
 func (r *renderer) gates() {
-	r.backs()
+	r.closes()
 	g := r.chain("gate")
-	r.portMap(g, "gates", r.segments(everywhere), func(s gateSegment) string { return r.gate("gate-", s) })
+	r.portMap(g, "gates", r.segments(atInput), func(s gateSegment) string { return r.gate("gate-", s) })
 	for _, p := range r.profiles() {
-		r.open(openPrefix, p, !early(p), "accept")
+		r.open(openPrefix, p, !beforeNAT(p), "accept")
 	}
 	if r.any(cuts) {
-		r.cutChain("cut", r.segments(everywhere))
+		r.cutChain("cut", r.segments(atInput))
 	}
 }
 
@@ -37,9 +37,9 @@ func (r *renderer) cutChain(name string, segments []gateSegment) {
 	}
 }
 
-// everywhere, early and cuts pick profiles: all of them have a gate at the input.
-func everywhere(*protocol.Profile) bool { return true }
-func early(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
+// atInput, early and cuts pick profiles: all of them have a gate at the input.
+func atInput(*protocol.Profile) bool { return true }
+func beforeNAT(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
 func cuts(p *protocol.Profile) bool     { return p.Cut }
 
 // gateSegment is a range of ports of one protocol that the same profiles open.
@@ -71,7 +71,7 @@ func (r *renderer) segments(which func(*protocol.Profile) bool) []gateSegment {
 				}
 			}
 		}
-		for _, s := range backend.Cut(ranges) {
+		for _, s := range backend.Segments(ranges) {
 			s.Uses = slices.Compact(s.Uses)
 			all = append(all, gateSegment{s, proto})
 		}
@@ -82,7 +82,7 @@ func (r *renderer) segments(which func(*protocol.Profile) bool) []gateSegment {
 // portMap sends packets to the segments' chains. Single ports are in a hash map;
 // ranges are in a map of intervals, which costs more to ask, and is there only
 // where there are ranges.
-func (r *renderer) portMap(c *thing, mapName string, segments []gateSegment, chainOf func(gateSegment) string) {
+func (r *renderer) portMap(c *object, mapName string, segments []gateSegment, chainOf func(gateSegment) string) {
 	var single, ranges []string
 	for _, s := range segments {
 		element := fmt.Sprintf("%s . %s : goto %s", s.proto, s.ports(), chainOf(s))
@@ -116,11 +116,11 @@ func (r *renderer) gate(prefix string, s gateSegment) string {
 		}
 	}
 	for p, f := range r.gated(s.Uses) {
-		r.leaseRules(c, p, f, s.proto, prefix == earlyPrefix)
+		r.leaseRules(c, p, f, s.proto, prefix == prePrefix)
 	}
 	for p, f := range r.gated(s.Uses) {
 		if p.Closed != protocol.ClosedContinue {
-			c.add("", where(p, f), "meta nfproto", f.String(), deniedLimit.match(), report(backend.EventDenied, p.Name, 0))
+			c.add("", where(p, f), "meta nfproto", f.String(), deniedLimit.match(), report(backend.ReportDenied, p.Name, 0))
 		}
 	}
 	// The strictest first, where several profiles open the port.
@@ -135,7 +135,7 @@ func (r *renderer) gate(prefix string, s gateSegment) string {
 
 // leaseRules let a holder's packet go on, if it is one that begins a connection:
 // what is no event is at a gate like a connection without a lease.
-func (r *renderer) leaseRules(c *thing, p *protocol.Profile, f protocol.Family, proto protocol.Proto, beforeNAT bool) {
+func (r *renderer) leaseRules(c *object, p *protocol.Profile, f protocol.Family, proto protocol.Proto, pre bool) {
 	match, ok := from(p, f)
 	if !ok {
 		return
@@ -146,11 +146,11 @@ func (r *renderer) leaseRules(c *thing, p *protocol.Profile, f protocol.Family, 
 		begins = isSYN
 	}
 	switch {
-	case beforeNAT && p.Once: // noted for the gate at the input
-		open = fmt.Sprintf("update @%s { %s%s } goto %s", passedSet(p, f), saddr(f), timeout(time.Second), earlyOpenPrefix+p.Name)
-	case beforeNAT:
-		open = "goto " + earlyOpenPrefix + p.Name
-	case p.Once && early(p):
+	case pre && p.Once: // noted for the gate at the input
+		open = fmt.Sprintf("update @%s { %s%s } goto %s", passedSet(p, f), saddr(f), timeout(time.Second), preOpenPrefix+p.Name)
+	case pre:
+		open = "goto " + preOpenPrefix + p.Name
+	case p.Once && beforeNAT(p):
 		// It has just used up a lease at the early gate. What NAT sends here may have met no gate on its way.
 		c.add(p.Name+": passed the gate before NAT", where, begins, saddr(f), "@"+passedSet(p, f), remove(passedSet(p, f), saddr(f)), open)
 	}
@@ -160,7 +160,7 @@ func (r *renderer) leaseRules(c *thing, p *protocol.Profile, f protocol.Family, 
 		// loopback is known before it comes.
 		c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), `iif != "lo" ct state new,related ct status confirmed`, begins, open)
 	}
-	for _, bits := range r.hand[holders(p, f)] {
+	for _, bits := range r.hand[leaseKey(p, f)] {
 		c.add(p.Name+": a lease given by hand", where, match, begins, keyOf(bits, f), "@"+r.versions.given(p, f, bits), open)
 	}
 	set := r.versions.lease(p, f)
@@ -201,9 +201,9 @@ func (r *renderer) open(prefix string, p *protocol.Profile, own bool, verdict st
 	c.add(p.Name+": open", verdict)
 }
 
-// backs fills the map of the knocks that give a lease back, and the chain for what
+// closes fills the map of the knocks that give a lease back, and the chain for what
 // is neither a first knock nor ends a position.
-func (r *renderer) backs() {
+func (r *renderer) closes() {
 	other := r.chain("other")
 	var elements []string
 	for _, p := range r.profiles() {
@@ -217,7 +217,7 @@ func (r *renderer) backs() {
 		c := r.chain(name)
 		for _, f := range r.gated([]*protocol.Profile{p}) {
 			c.add(p.Name+": lease given back", where(p, f), remove(r.versions.lease(p, f), key(p, f)))
-			if slices.Contains(r.hand[holders(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too
+			if slices.Contains(r.hand[leaseKey(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too
 				c.add(p.Name+": lease given back", where(p, f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
 			}
 			if p.Close.Proto == protocol.ICMP {
@@ -240,7 +240,7 @@ func (r *renderer) cut(s gateSegment) string {
 	}
 	for p, f := range r.gated(s.Uses) {
 		c.add(p.Name+": the lease goes on", where(p, f), key(p, f), "@"+r.versions.lease(p, f), "return")
-		for _, bits := range r.hand[holders(p, f)] {
+		for _, bits := range r.hand[leaseKey(p, f)] {
 			c.add(p.Name+": the lease goes on", where(p, f), keyOf(bits, f), "@"+r.versions.given(p, f, bits), "return")
 		}
 	}

@@ -28,14 +28,14 @@ func (r *renderer) sets() {
 		}
 		for _, p := range r.want.Of(f).Profiles {
 			r.dynamic(r.versions.lease(p, f), saddr(f), 0)
-			for _, bits := range r.hand[holders(p, f)] {
+			for _, bits := range r.hand[leaseKey(p, f)] {
 				r.dynamic(r.versions.given(p, f, bits), saddr(f), 0)
 			}
 			if p.Once {
 				r.dynamic(takenSet(p, f), saddr(f), 0)
 				r.dynamic(usedSet(p, f), saddr(f), 0)
 			}
-			if p.Once && early(p) {
+			if p.Once && beforeNAT(p) {
 				r.dynamic(passedSet(p, f), saddr(f), 0)
 			}
 		}
@@ -67,17 +67,17 @@ func (r *renderer) events() {
 	}
 }
 
-// event asks for the position of a source, and what may come next there.
-func (r *renderer) event(f protocol.Family) {
+// progress asks for the position of a source, and what may come next there.
+func (r *renderer) progress(f protocol.Family) {
 	a := r.want.Of(f)
 	c := r.chain("event" + digit(f))
-	look := fmt.Sprintf("%s set %s map @position%s goto moving%s", scratch, saddr(f), digit(f), digit(f))
+	ask := fmt.Sprintf("%s set %s map @position%s goto moving%s", scratch, saddr(f), digit(f), digit(f))
 	if r.want.Policy.Strict {
-		c.add("in a position: what may come next?", "meta l4proto tcp", look)
-		c.add("in a position: what may come next?", "meta l4proto udp", look)
-		c.add("in a position: what may come next?", echo(f), look)
+		c.add("in a position: what may come next?", "meta l4proto tcp", ask)
+		c.add("in a position: what may come next?", "meta l4proto udp", ask)
+		c.add("in a position: what may come next?", echo(f), ask)
 	} else {
-		r.countedOnly(c, a, look)
+		r.countedOnly(c, a, ask)
 	}
 	c.add("", "goto first"+digit(f))
 
@@ -96,37 +96,37 @@ func (r *renderer) event(f protocol.Family) {
 
 // resets report that a source falls from its position, which is in the scratch
 // register still.
-func (r *renderer) resets(a *protocol.Automaton, c *thing) {
+func (r *renderer) resets(a *protocol.Automaton, c *object) {
 	var elements []string
 	for _, i := range stays(a) {
 		u := a.States[i].Users[0]
 		fell := r.chain("fell-" + stateLabel(a, i))
 		if len(fell.rules) == 0 {
-			fell.add("", report(backend.EventReset, u.Profile.Name, u.Step))
+			fell.add("", report(backend.ReportReset, u.Profile.Name, u.Step))
 		}
 		elements = append(elements, fmt.Sprintf("%s : jump %s", r.number(a, i), fell.name))
 	}
 	r.verdicts("resets"+digit(a.Family), scratch, elements)
-	c.add("report it", seldom, scratch, "vmap @resets"+digit(a.Family))
+	c.add("report it", rateLimit, scratch, "vmap @resets"+digit(a.Family))
 }
 
 // countedOnly lets only the knocks of some sequence count (setting strict = false).
-func (r *renderer) countedOnly(c *thing, a *protocol.Automaton, look string) {
+func (r *renderer) countedOnly(c *object, a *protocol.Automaton, ask string) {
 	var anywhere []string
 	f := a.Family
 	for _, l := range a.Alphabet() {
 		where := scope(l.Scope, f)
 		switch {
 		case l.Knock.Proto == protocol.ICMP:
-			c.add("in a position, and a knock", where, echo(f), look)
+			c.add("in a position, and a knock", where, echo(f), ask)
 		case where == "":
 			anywhere = append(anywhere, portKey(l.Knock))
 		default:
-			c.add("in a position, and a knock", where, fmt.Sprintf("%s dport %d", l.Knock.Proto, l.Knock.Port), look)
+			c.add("in a position, and a knock", where, fmt.Sprintf("%s dport %d", l.Knock.Proto, l.Knock.Port), ask)
 		}
 	}
-	r.others = append(r.others, &thing{kind: setKind, name: "knocks" + digit(f), head: []string{"typeof " + byPort}, elements: anywhere})
-	c.add("in a position, and a knock", byPort, "@knocks"+digit(f), look)
+	r.others = append(r.others, &object{kind: setKind, name: "knocks" + digit(f), head: []string{"typeof " + byPort}, elements: anywhere})
+	c.add("in a position, and a knock", byPort, "@knocks"+digit(f), ask)
 }
 
 func portKey(k protocol.Knock) string { return fmt.Sprintf("%s . %d", k.Proto, k.Port) }
@@ -145,7 +145,7 @@ func (r *renderer) edges(a *protocol.Automaton) {
 			}
 		}
 		for _, e := range slices.Concat(s.Edges, s.Suffix) {
-			add(e.Knock, r.scoped(a, e.To, "to-", inChain(a, e.To), "over"))
+			add(e.Knock, r.scoped(a, e.To, "to-", enterChain(a, e.To), "over"))
 		}
 		add(s.Last(), r.scoped(a, i, "again-", stayChain(a, i), "over"))
 	}
@@ -154,10 +154,10 @@ func (r *renderer) edges(a *protocol.Automaton) {
 }
 
 // starts fills the map of first knocks; a ping has a rule of its own.
-func (r *renderer) starts(a *protocol.Automaton, c *thing) {
+func (r *renderer) starts(a *protocol.Automaton, c *object) {
 	var starts []string
 	for _, e := range a.Starts() {
-		chain := r.scoped(a, e.To, "first-", inChain(a, e.To), "other")
+		chain := r.scoped(a, e.To, "first-", enterChain(a, e.To), "other")
 		if e.Knock.Proto == protocol.ICMP {
 			c.add("a first knock: "+name(a, e.To), echo(a.Family), "goto "+chain)
 		} else {
@@ -206,7 +206,7 @@ func (r *renderer) over() {
 // startOver asks a source that has left its position for a first knock. One that came in
 // elsewhere than it should is a fall too, so what is asked for that is not left to the map
 // of first knocks, behind which strangers go on.
-func (r *renderer) startOver(c *thing, a *protocol.Automaton) {
+func (r *renderer) startOver(c *object, a *protocol.Automaton) {
 	f := a.Family
 	for _, e := range a.Starts() {
 		match, where := fmt.Sprintf("meta nfproto %s %s dport %d", f, e.Knock.Proto, e.Knock.Port), scope(a.States[e.To].Scope, f)
@@ -215,7 +215,7 @@ func (r *renderer) startOver(c *thing, a *protocol.Automaton) {
 		} else if where == "" {
 			continue
 		}
-		c.add("a first knock: "+name(a, e.To), match, where, "goto "+inChain(a, e.To))
+		c.add("a first knock: "+name(a, e.To), match, where, "goto "+enterChain(a, e.To))
 		if where != "" {
 			c.add(name(a, e.To)+": only here", match, "goto fall")
 		}
@@ -234,7 +234,7 @@ func (r *renderer) fall() {
 	ban := r.want.Policy.Ban
 	c := r.chain("fall")
 	b := r.chain("ban")
-	b.add("", seldom, report(backend.EventBan, "", 0))
+	b.add("", rateLimit, report(backend.ReportBan, "", 0))
 	for _, f := range r.families {
 		var all []string
 		for i := range ban.After - 1 {

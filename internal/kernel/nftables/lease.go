@@ -48,16 +48,16 @@ func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 func (r *reading) versions(want backend.Want) versions {
 	v, taken := versions{}, map[setName]bool{}
 	for _, s := range r.table.sets {
-		taken[setName{holders: s.is.holders, version: s.is.version}] = true
+		taken[setName{key: s.is.key, version: s.is.version}] = true
 	}
 	for _, f := range protocol.Families() {
-		stay := backend.Staying(r.about.profiles, want.Of(f))
+		stay := backend.LeasesStay(r.about.profiles, want.Of(f))
 		for _, p := range want.Of(f).Profiles {
-			key := holders(p, f)
+			key := leaseKey(p, f)
 			if v[key] = r.about.versions[key]; stay[p.Name] {
 				continue
 			}
-			for v[key] = 1; taken[setName{holders: key, version: v[key]}]; v[key]++ {
+			for v[key] = 1; taken[setName{key: key, version: v[key]}]; v[key]++ {
 			}
 		}
 	}
@@ -156,9 +156,9 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 func (r *reading) setsOf(s backend.Source) (sets []string) {
 	f := digit(protocol.FamilyOf(s.Address.Addr()))
 	for name, set := range r.table.sets {
-		ends := set.is.holders == f && (set.is.what == bannedPrefix || set.is.what == fallPrefix)
+		ends := set.is.key == f && (set.is.what == bannedPrefix || set.is.what == fallPrefix)
 		if s.State == backend.Open {
-			ends = set.is.leases() && set.is.holders == f+"-"+s.Profile && set.is.bits == s.Address.Bits()
+			ends = set.is.leases() && set.is.key == f+"-"+s.Profile && set.is.bits == s.Address.Bits()
 		}
 		if ends {
 			sets = append(sets, name)
@@ -188,7 +188,7 @@ func (r *reading) addSets(p *plan, missing map[string]bool) error {
 		}
 		changed = append(changed, x)
 		if x.kind == chainKind {
-			p.main += lines([]string{thingCommand("add", chainKind, x.name), thingCommand("flush", chainKind, x.name)})
+			p.main += lines([]string{objectCommand("add", chainKind, x.name), objectCommand("flush", chainKind, x.name)})
 			p.sealed.chains = append(p.sealed.chains, x.name)
 		}
 	}

@@ -25,11 +25,11 @@ func parseNumber(s string) (number, error) {
 	return number(major)<<16 | number(minor), err
 }
 
-// holders names a profile in a family: what the names of its sets of leases have in common.
-func holders(p *protocol.Profile, f protocol.Family) string { return digit(f) + "-" + p.Name }
+// leaseKey names a profile in a family: what the names of its sets of leases have in common.
+func leaseKey(p *protocol.Profile, f protocol.Family) string { return digit(f) + "-" + p.Name }
 
-// versions says which of its sets of leases a profile has in a family, by [holders]; 0 and
-// 1 are the first. It gets another where its leases are none any more ([backend.Beyond]):
+// versions says which of its sets of leases a profile has in a family, by [leaseKey]; 0 and
+// 1 are the first. It gets another where its leases are none any more ([backend.LeasesEnd]):
 // what the rules of before still write is then in a set that the rules from now on do not ask.
 type versions map[string]int
 
@@ -55,7 +55,7 @@ const (
 )
 
 func (v versions) set(what string, p *protocol.Profile, f protocol.Family, bits int) string {
-	return setName{what, holders(p, f), bits, v[holders(p, f)]}.String()
+	return setName{what, leaseKey(p, f), bits, v[leaseKey(p, f)]}.String()
 }
 
 // rename returns the name that a set of leases has in these versions; another's stays.
@@ -64,7 +64,7 @@ func (v versions) rename(name string) string {
 	if !s.leases() {
 		return name
 	}
-	s.version = v[s.holders]
+	s.version = v[s.key]
 	return s.String()
 }
 
@@ -72,7 +72,7 @@ func (v versions) rename(name string) string {
 // zero for all others: who has just used a lease, and the like, is nobody's to know.
 type setName struct {
 	what    string // as the name begins
-	holders string // of leases; else only the digit of the family
+	key string // of leases; else only the digit of the family
 	bits    int
 	version int
 }
@@ -82,8 +82,8 @@ func (s setName) leases() bool { return s.what == opened || s.what == given }
 
 // String returns the name of a set of leases. What is usual is not in it.
 func (s setName) String() string {
-	name := s.what + s.holders
-	if s.bits != addressBits[s.holders[:1]] {
+	name := s.what + s.key
+	if s.bits != addressBits[s.key[:1]] {
 		name += "." + strconv.Itoa(s.bits)
 	}
 	if s.version > 1 {
@@ -103,8 +103,8 @@ func parseSetName(name string) setName {
 	if m == nil {
 		return setName{}
 	}
-	s := setName{what: m[1] + m[5], holders: m[2] + m[6], version: 1}
-	s.bits = addressBits[s.holders[:1]]
+	s := setName{what: m[1] + m[5], key: m[2] + m[6], version: 1}
+	s.bits = addressBits[s.key[:1]]
 	if m[3] != "" {
 		s.bits, _ = strconv.Atoi(m[3]) // digits that we have written, as below
 	}
@@ -115,14 +115,14 @@ func parseSetName(name string) setName {
 }
 
 // takenSet is the set of the sources that are taking a lease of a profile with `once`.
-func takenSet(p *protocol.Profile, f protocol.Family) string { return "taken" + holders(p, f) }
+func takenSet(p *protocol.Profile, f protocol.Family) string { return "taken" + leaseKey(p, f) }
 
 // usedSet is the set of the sources that have just used up a lease of a profile with `once`.
-func usedSet(p *protocol.Profile, f protocol.Family) string { return "used" + holders(p, f) }
+func usedSet(p *protocol.Profile, f protocol.Family) string { return "used" + leaseKey(p, f) }
 
 // passedSet is the set of the sources whose connection is between the two gates of a
 // profile with `once`.
-func passedSet(p *protocol.Profile, f protocol.Family) string { return "passed" + holders(p, f) }
+func passedSet(p *protocol.Profile, f protocol.Family) string { return "passed" + leaseKey(p, f) }
 
 // digit ends the names of what belongs to one family.
 func digit(f protocol.Family) string { return strings.TrimPrefix(f.String(), "ipv") }

@@ -46,7 +46,7 @@ func (p *plan) Texts() []backend.Text {
 func (r *reading) Plan(want backend.Want) (backend.Plan, error) {
 	v := r.versions(want)
 	leases, given := carried(want, v)
-	maps.Copy(given, r.held())
+	maps.Copy(given, r.givenInUse())
 	p := r.replace(input{want, r.about.known, r.about.next, given, v}, leases)
 	p.again = func(r *reading) (backend.Plan, error) { return r.Plan(want) }
 	return p, nil
@@ -64,8 +64,8 @@ func (r *reading) replace(in input, more []string) *plan {
 	return p
 }
 
-// held returns the sets of leases given by hand that hold anybody.
-func (r *reading) held() map[string]bool {
+// givenInUse returns the sets of leases given by hand that hold anybody.
+func (r *reading) givenInUse() map[string]bool {
 	some := map[string]bool{}
 	for name := range r.about.given {
 		if len(r.table.sets[name].elements) > 0 {
@@ -140,7 +140,7 @@ func (r *reading) PutBack(text string) (backend.Plan, error) {
 	maps.Copy(known, then.Known)
 	maps.Copy(known, r.about.known)
 	v := r.versions(want)
-	byHand := r.held()
+	byHand := r.givenInUse()
 	for name := range then.Elements {
 		if parseSetName(name).what == given {
 			byHand[v.rename(name)] = true

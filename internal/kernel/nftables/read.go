@@ -122,7 +122,7 @@ func (s *socket) read(ctx context.Context, t *table, what extent) (err error) {
 		add := func(attrs []byte) { set.raw = append(set.raw, fixedElement(attrs)) }
 		switch {
 		case set.fixed && (what.rules || set.anonymous && t.needs(name)):
-		case !set.fixed && set.count != 0 && holdsSources(set.is, what.depth):
+		case !set.fixed && set.count != 0 && readsElements(set.is, what.depth):
 			add = func(attrs []byte) {
 				if e, ok := parseElement(attrs); ok {
 					set.elements = append(set.elements, e)

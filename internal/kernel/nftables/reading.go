@@ -16,7 +16,7 @@ import (
 // reading is a moment of the table, and what follows from it. It is pure.
 type reading struct {
 	table  *table
-	about  *installed
+	about  *about
 	unread error // why the record cannot be read
 
 	// Of a reading with rules:
@@ -51,12 +51,12 @@ func newReading(t *table, rules bool, marks seal) *reading {
 	return r
 }
 
-// holdsSources reports whether the elements of a set are part of a reading of that depth.
-func holdsSources(s setName, d backend.Depth) bool {
-	if s.what == "" || s.what == positionPrefix || !d.Leases || d.Family != protocol.Both && s.holders[:1] != digit(d.Family) {
+// readsElements reports whether the elements of a set are part of a reading of that depth.
+func readsElements(s setName, d backend.Depth) bool {
+	if s.what == "" || s.what == positionPrefix || !d.Leases || d.Family != protocol.Both && s.key[:1] != digit(d.Family) {
 		return false
 	}
-	return !s.leases() || d.Profile == "" || s.holders[1:] == "-"+d.Profile
+	return !s.leases() || d.Profile == "" || s.key[1:] == "-"+d.Profile
 }
 
 // sources lists who holds a lease, is banned or has fallen, of the elements that were read.
@@ -68,8 +68,8 @@ func (r *reading) sources() []backend.Source {
 			src := backend.Source{Address: netip.PrefixFrom(e.Address, e.Address.BitLen()), Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0}
 			switch {
 			case s.is.leases():
-				p := r.about.profile(s.is.holders[2:])
-				if p == nil || s.is.version != max(r.about.versions[s.is.holders], 1) {
+				p := r.about.profile(s.is.key[2:])
+				if p == nil || s.is.version != max(r.about.versions[s.is.key], 1) {
 					continue
 				}
 				src.Profile, src.State, src.Step, src.Steps = p.Name, backend.Open, len(p.Sequence), len(p.Sequence)

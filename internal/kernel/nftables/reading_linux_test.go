@@ -39,7 +39,7 @@ func TestAReadingHoldsWhatItsDepthAsksFor(t *testing.T) {
 		{"the newest positions", backend.Depth{Positions: 2}, "", "", "", "mysql 10.1.0.3, mysql 10.1.0.4", 5, 0},
 	} {
 		r := s.read(c.depth)
-		for state, want := range map[backend.State]string{backend.Open: c.open, backend.Banned: c.banned, backend.Fallen: c.fallen, backend.Knocking: c.knocked} {
+		for state, want := range map[backend.SourceState]string{backend.Open: c.open, backend.Banned: c.banned, backend.Fallen: c.fallen, backend.Knocking: c.knocked} {
 			if got := holdersOf(r, state); got != want {
 				t.Errorf("%s: %s: %s, want %s", c.name, state, got, want)
 			}

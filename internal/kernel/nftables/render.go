@@ -25,7 +25,7 @@ type input struct {
 type renderer struct {
 	input
 	others, chains ruleset
-	byName         map[string]*thing // chains
+	byName         map[string]*object // chains
 
 	families []protocol.Family // that have profiles
 	hand     map[string][]int  // lengths of the prefixes that leases were given to by hand, by holders
@@ -34,7 +34,7 @@ type renderer struct {
 // render returns the table for the automata of both families. It is pure: the
 // same input gives the same table. With no profiles it is empty.
 func render(in input) ruleset {
-	r := &renderer{input: in, byName: map[string]*thing{}, hand: map[string][]int{}}
+	r := &renderer{input: in, byName: map[string]*object{}, hand: map[string][]int{}}
 	r.next, r.known = max(in.next, 1), map[string]number{}
 	maps.Copy(r.known, in.known)
 	for _, f := range protocol.Families() {
@@ -51,15 +51,15 @@ func render(in input) ruleset {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.given)) {
-		if s := parseSetName(name); s.version == max(in.versions[s.holders], 1) { // one of another version is to go
-			r.hand[s.holders] = append(r.hand[s.holders], s.bits)
+		if s := parseSetName(name); s.version == max(in.versions[s.key], 1) { // one of another version is to go
+			r.hand[s.key] = append(r.hand[s.key], s.bits)
 		}
 	}
 	r.others = append(r.others, deniedLimit, firstLimit)
 	r.sets()
 	r.events()
 	for _, f := range r.families {
-		r.event(f)
+		r.progress(f)
 	}
 	r.over()
 	r.states()
@@ -161,7 +161,7 @@ const unanswered = "ct state established ct status & assured == 0"
 
 // noEvents are the rules for what is no event: loopback, packets of established connections,
 // for which rules say what comes of them, and ICMP errors about connections.
-func (x *thing) noEvents(established ...rule) {
+func (x *object) noEvents(established ...rule) {
 	x.add("loopback is no event", loopback, "return")
 	for _, e := range established {
 		// One rule each for TCP and for the rest. A SYN is not among them: conntrack keeps the entry of a
@@ -176,8 +176,8 @@ func (x *thing) noEvents(established ...rule) {
 	}
 }
 
-// seldom matches as often as one rule reports what strangers could cause in bulk.
-var seldom = fmt.Sprintf("limit rate %d/second burst %d packets", backend.LogRate, backend.LogBurst)
+// rateLimit matches as often as one rule reports what strangers could cause in bulk.
+var rateLimit = fmt.Sprintf("limit rate %d/second burst %d packets", backend.LogRate, backend.LogBurst)
 
 // The limits of what a stranger's packet can cause at every profile. A limit in
 // each profile's chain is memory of its own to touch for each packet: with 1,000
@@ -188,16 +188,16 @@ var (
 	firstLimit  = sharedLimit("first-knock")
 )
 
-func sharedLimit(name string) *thing {
+func sharedLimit(name string) *object {
 	rate := fmt.Sprintf("rate %d/second burst %d packets", backend.LogRateShared, backend.LogBurstShared)
-	return &thing{kind: limitKind, name: name, head: []string{rate}}
+	return &object{kind: limitKind, name: name, head: []string{rate}}
 }
 
 // match lets through what is within a limit.
-func (x *thing) match() string { return fmt.Sprintf("limit name %q", x.name) }
+func (x *object) match() string { return fmt.Sprintf("limit name %q", x.name) }
 
 // report tells whoever listens to our NFLOG group what happens to the packet, and
 // goes on. Nobody has to listen.
-func report(e backend.Event, profile string, step int) string {
+func report(e backend.Report, profile string, step int) string {
 	return fmt.Sprintf("log prefix \"%s\" group %d snaplen %d", backend.LogPrefix(e, profile, step), backend.LogGroup, backend.LogSnap)
 }

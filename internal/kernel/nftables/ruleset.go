@@ -9,8 +9,8 @@ import (
 // TableName is the table that holds everything, in family inet.
 const TableName = "knockd"
 
-// thing is a chain, a set, a map or a limit of the table, as it is to be.
-type thing struct {
+// object is a chain, a set, a map or a limit of the table, as it is to be.
+type object struct {
 	kind, name string   // as nft names them
 	head       []string // the hook of a base chain, the type and the like of a set, the rate of a limit
 	rules      []rule   // of a chain
@@ -30,21 +30,21 @@ const (
 type rule struct{ text, comment string }
 
 // add appends a rule made of the parts that are not empty.
-func (x *thing) add(comment string, parts ...string) {
+func (x *object) add(comment string, parts ...string) {
 	parts = slices.DeleteFunc(parts, func(p string) bool { return p == "" })
 	x.rules = append(x.rules, rule{strings.Join(parts, " "), comment})
 }
 
 // String names the thing in the table.
-func (x *thing) String() string { return x.kind + " " + x.name }
+func (x *object) String() string { return x.kind + " " + x.name }
 
 // equal reports whether two things of a kind and name are the same.
-func (x *thing) equal(y *thing) bool {
+func (x *object) equal(y *object) bool {
 	return slices.Equal(x.head, y.head) && slices.Equal(x.rules, y.rules) && slices.Equal(x.elements, y.elements)
 }
 
 // text returns the thing as nft reads it, and much as it prints it.
-func (x *thing) text() string {
+func (x *object) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\t%s {\n", x)
 	for _, line := range x.head {
@@ -65,7 +65,7 @@ func (x *thing) text() string {
 }
 
 // ruleset is the table, or a part of it: limits, then sets, then chains.
-type ruleset []*thing
+type ruleset []*object
 
 // text returns the table as `nft -f` reads it.
 func (all ruleset) text() string {
@@ -79,8 +79,8 @@ func (all ruleset) text() string {
 }
 
 // byName returns the things by kind and name.
-func (all ruleset) byName() map[string]*thing {
-	named := map[string]*thing{}
+func (all ruleset) byName() map[string]*object {
+	named := map[string]*object{}
 	for _, x := range all {
 		named[x.String()] = x
 	}
@@ -88,9 +88,9 @@ func (all ruleset) byName() map[string]*thing {
 }
 
 // chain makes a chain, once.
-func (r *renderer) chain(name string) *thing {
+func (r *renderer) chain(name string) *object {
 	if r.byName[name] == nil {
-		r.byName[name] = &thing{kind: chainKind, name: name}
+		r.byName[name] = &object{kind: chainKind, name: name}
 		r.chains = append(r.chains, r.byName[name])
 	}
 	return r.byName[name]
@@ -99,7 +99,7 @@ func (r *renderer) chain(name string) *thing {
 // dynamic makes a set or map that packets fill. size is how many elements it holds; 0: setSize,
 // without room kept for them.
 func (r *renderer) dynamic(name, typ string, size int) {
-	x := &thing{kind: setKind, name: name, head: []string{"typeof " + typ}, dynamic: true}
+	x := &object{kind: setKind, name: name, head: []string{"typeof " + typ}, dynamic: true}
 	if strings.Contains(typ, " : ") {
 		x.kind = mapKind
 	}
@@ -113,7 +113,7 @@ func (r *renderer) dynamic(name, typ string, size int) {
 // verdicts makes a map from key to verdict.
 func (r *renderer) verdicts(name, key string, elements []string, flags ...string) {
 	head := append([]string{"typeof " + key + " : verdict"}, flags...)
-	r.others = append(r.others, &thing{kind: mapKind, name: name, head: head, elements: elements})
+	r.others = append(r.others, &object{kind: mapKind, name: name, head: head, elements: elements})
 }
 
 // positionsSize is how many sources can be in a position. When the map is full, the

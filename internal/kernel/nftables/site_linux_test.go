@@ -111,7 +111,7 @@ func compiled(t testing.TB, profiles ...*protocol.Profile) backend.Want {
 }
 
 // holdersOf lists the sources in a state, as "profile address".
-func holdersOf(r *backend.Reading, state backend.State) string {
+func holdersOf(r *backend.Reading, state backend.SourceState) string {
 	var all []string
 	for _, x := range r.Sources {
 		if x.State == state {

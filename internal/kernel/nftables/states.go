@@ -17,8 +17,8 @@ func (r *renderer) states() {
 	// What both families do is said once, behind what each does.
 	done := map[string]bool{}
 	r.eachState(func(a *protocol.Automaton, i int) {
-		if !done[inChain(a, i)] {
-			done[inChain(a, i)] = true
+		if !done[enterChain(a, i)] {
+			done[enterChain(a, i)] = true
 			r.finish(a, i)
 		}
 	})
@@ -50,34 +50,34 @@ func stays(a *protocol.Automaton) (all []int) {
 // enter grants, once per entry, and notes the new position.
 func (r *renderer) enter(a *protocol.Automaton, i int) {
 	s := &a.States[i]
-	c := r.chain(inChain(a, i))
+	c := r.chain(enterChain(a, i))
 	if len(c.rules) == 0 {
-		first, often := s.Users[0], seldom
+		first, limit := s.Users[0], rateLimit
 		if first.Step == 1 {
-			often = firstLimit.match()
+			limit = firstLimit.match()
 		}
-		c.add("", often, report(backend.EventKnock, first.Profile.Name, first.Step))
+		c.add("", limit, report(backend.ReportKnock, first.Profile.Name, first.Step))
 	}
 	for _, p := range s.Grants {
 		if match, ok := from(p, a.Family); ok {
 			match = cmp.Or(match, "meta nfproto "+a.Family.String())
-			c.add("", match, report(backend.EventGrant, p.Name, 0))
+			c.add("", match, report(backend.ReportGrant, p.Name, 0))
 			if p.Once {
 				c.add(p.Name+": not taken yet", match, remove(takenSet(p, a.Family), key(p, a.Family)))
 			}
 			c.add(p.Name+": opened", match, "update @"+r.versions.lease(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
 		}
 	}
-	r.note(c, a, i)
+	r.setPosition(c, a, i)
 }
 
-// note writes the position into the map. An update alone would renew the time and
+// setPosition writes the position into the map. An update alone would renew the time and
 // keep the old state, so the old one is deleted first.
 //
 // A repeated knock only renews the time: the kernel marks a deleted element as dead,
 // sweeps the dead away once a second, and until then takes some dozens for one
 // source at most.
-func (r *renderer) note(c *thing, a *protocol.Automaton, i int) {
+func (r *renderer) setPosition(c *object, a *protocol.Automaton, i int) {
 	f, keep := a.Family, a.States[i].Keep
 	forget := fmt.Sprintf("delete @position%s { %s : none }", digit(f), saddr(f))
 	if keep == protocol.Root {
@@ -85,7 +85,7 @@ func (r *renderer) note(c *thing, a *protocol.Automaton, i int) {
 		return
 	}
 	n := r.number(a, keep)
-	comment := fmt.Sprintf("%s%s %s", noted, n, name(a, keep))
+	comment := fmt.Sprintf("%s%s %s", positionComment, n, name(a, keep))
 	update := fmt.Sprintf("update @position%s { %s%s : %s }", digit(f), saddr(f), timeout(stay(&a.States[keep])), n)
 	if keep != i {
 		c.add(comment, forget, update)
@@ -105,24 +105,24 @@ func stay(s *protocol.State) time.Duration {
 	return s.Within
 }
 
-// noted begins the comment from which a position's number is read back.
-const noted = "now at "
+// positionComment begins the comment from which a position's number is read back.
+const positionComment = "now at "
 
 // finish gives the scratch register back. A source may stay in the state in one
 // family only; then the other passes through the chain for that too.
 func (r *renderer) finish(a *protocol.Automaton, i int) {
-	if last := r.last(a, i); last.name != inChain(a, i) {
-		r.chain(inChain(a, i)).add("", "goto "+last.name)
+	if last := r.last(a, i); last.name != enterChain(a, i) {
+		r.chain(enterChain(a, i)).add("", "goto "+last.name)
 	}
 	r.last(a, i).add("", scratch+" set none")
 }
 
 // last is the chain that a right knock comes to in the end.
-func (r *renderer) last(a *protocol.Automaton, i int) *thing {
+func (r *renderer) last(a *protocol.Automaton, i int) *object {
 	if stay := r.byName[stayChain(a, i)]; stay != nil {
 		return stay
 	}
-	return r.chain(inChain(a, i))
+	return r.chain(enterChain(a, i))
 }
 
 // reply answers a right knock. With "continue" the host's own tables treat the
@@ -163,7 +163,7 @@ func keyOf(bits int, f protocol.Family) string {
 // remove takes a packet's key out of a set, whether or not it is there.
 func remove(set, key string) string { return fmt.Sprintf("delete @%s { %s }", set, key) }
 
-func inChain(a *protocol.Automaton, i int) string { return "in-" + stateLabel(a, i) }
+func enterChain(a *protocol.Automaton, i int) string { return "in-" + stateLabel(a, i) }
 
 // stayChain is where a repeated knock goes: past the grants. There is one where a
 // source can stay in the state.

@@ -17,17 +17,17 @@ type table struct {
 	exists     bool
 	dormant    bool             // all of its chains are unhooked
 	generation uint32           // counts the transactions that changed any rules of the host
-	parts      map[string]*part // by kind and name
-	chains     map[string]*part // by name
-	sets       map[string]*part // and maps, by name
+	objects      map[string]*kernelObject // by kind and name
+	chains     map[string]*kernelObject // by name
+	sets       map[string]*kernelObject // and maps, by name
 }
 
 func newTable() *table {
-	return &table{parts: map[string]*part{}, chains: map[string]*part{}, sets: map[string]*part{}}
+	return &table{objects: map[string]*kernelObject{}, chains: map[string]*kernelObject{}, sets: map[string]*kernelObject{}}
 }
 
-// part is a thing in the kernel. Comments and the digest are of the rules that were read.
-type part struct {
+// kernelObject is a thing in the kernel. Comments and the digest are of the rules that were read.
+type kernelObject struct {
 	kind, name string
 	digest     digest
 	head       [6]byte // of the attribute that is added to the digest
@@ -47,19 +47,19 @@ type part struct {
 }
 
 // add reads a part. Its digest is over the attributes of some kinds.
-func (t *table) add(kind string, attrs []byte, name uint16, digested ...uint16) *part {
-	p := &part{kind: kind, name: stringOf(valueOf(attrs, name)), count: -1}
+func (t *table) add(kind string, attrs []byte, name uint16, digested ...uint16) *kernelObject {
+	p := &kernelObject{kind: kind, name: stringOf(valueOf(attrs, name)), count: -1}
 	for kind, value := range attributes(attrs) {
 		if slices.Contains(digested, kind) {
 			p.add(kind, value)
 		}
 	}
-	t.parts[kind+" "+p.name] = p
+	t.objects[kind+" "+p.name] = p
 	return p
 }
 
 // add adds to the digest.
-func (p *part) add(kind uint16, value []byte) {
+func (p *kernelObject) add(kind uint16, value []byte) {
 	p.digest = p.digest.with(framed(p.head[:0], kind, value)).with(value)
 }
 
@@ -113,7 +113,7 @@ func commentOf(userdata []byte) string {
 }
 
 // addExpression reads a part of a rule, without what packets change in it.
-func (c *part) addExpression(attrs []byte) {
+func (c *kernelObject) addExpression(attrs []byte) {
 	name := stringOf(valueOf(attrs, unix.NFTA_EXPR_NAME))
 	c.add(unix.NFTA_EXPR_NAME, []byte(name))
 	for kind, value := range attributes(valueOf(attrs, unix.NFTA_EXPR_DATA)) {

@@ -18,21 +18,21 @@ import (
 // command is how a text is committed.
 const command = "nft -f -"
 
-// feed commits a text, if there is one, or does what else the flags say. nft keeps the files in hold open.
-func feed(ctx context.Context, text string, hold []*os.File, flags ...string) error {
+// runNft commits a text, if there is one, or does what else the flags say. nft keeps the files in hold open.
+func runNft(ctx context.Context, text string, inherit []*os.File, flags ...string) error {
 	if text == "" {
 		return nil
 	}
-	_, err := tool.Tool{Name: "nft", Package: "nftables", Hold: hold, Said: said}.Run(ctx, text, append(flags, "-f", "-")...)
+	_, err := tool.Tool{Name: "nft", Package: "nftables", Inherit: inherit, ParseError: toolError}.Run(ctx, text, append(flags, "-f", "-")...)
 	return err
 }
 
-// place is how nft names the place of an error: "/dev/stdin:12:3-9: Error: …".
-var place = regexp.MustCompile(`(?m)^\S*?:(\d+):\d+(?:-\d+)?: Error: (.*)$`)
+// errorLine is how nft names the place of an error: "/dev/stdin:12:3-9: Error: …".
+var errorLine = regexp.MustCompile(`(?m)^\S*?:(\d+):\d+(?:-\d+)?: Error: (.*)$`)
 
-// said finds the first error that nft names a place for.
-func said(stderr string) (what string, line int) {
-	m := place.FindStringSubmatch(stderr)
+// toolError finds the first error that nft names a place for.
+func toolError(stderr string) (what string, line int) {
+	m := errorLine.FindStringSubmatch(stderr)
 	if m == nil {
 		return stderr, 0
 	}
@@ -60,24 +60,24 @@ var needs = [...]need{
 	{"maps that packets fill (Linux 5.3 and nft 0.9.4)", "map m { typeof ip saddr : meta priority; size 9; flags dynamic,timeout; }; chain c { delete @m { ip saddr : none } update @m { ip saddr timeout 1s : 0:2 }; meta priority set ip saddr map @m; };"},
 }
 
-// rejectEarly is needed by profiles whose gate before destination NAT answers.
-var rejectEarly = need{"rejecting before routing (Linux 5.9)",
+// rejectBeforeNAT is needed by profiles whose gate before destination NAT answers.
+var rejectBeforeNAT = need{"rejecting before routing (Linux 5.9)",
 	"chain c { type filter hook prerouting priority mangle; reject with icmpx type port-unreachable; };"}
 
 // capable returns an error in words when the kernel or nft lacks something that
 // the table needs. Nothing is changed: nft only checks the texts.
-func capable(ctx context.Context, want backend.Want, hold []*os.File) error {
+func capable(ctx context.Context, want backend.Want, inherit []*os.File) error {
 	needs := needs[:]
-	answers := func(p *protocol.Profile) bool { return early(p) && (p.Closed == protocol.ClosedReject || p.Cut) }
+	answers := func(p *protocol.Profile) bool { return beforeNAT(p) && (p.Closed == protocol.ClosedReject || p.Cut) }
 	if slices.ContainsFunc(slices.Concat(want.Of(protocol.IPv4).Profiles, want.Of(protocol.IPv6).Profiles), answers) {
-		needs = append(needs, rejectEarly)
+		needs = append(needs, rejectBeforeNAT)
 	}
 	texts := make([]string, len(needs))
 	for i, n := range needs {
 		texts[i] = fmt.Sprintf("table inet knockd_probe%d { %s }\n", i, n.text)
 	}
 	check := func(text string) (refused bool, err error) {
-		err = feed(ctx, text, hold, "-c")
+		err = runNft(ctx, text, inherit, "-c")
 		return errors.As(err, new(*backend.ToolError)), err
 	}
 	if refused, err := check(strings.Join(texts, "")); !refused {

@@ -14,7 +14,7 @@ import (
 //
 // Of the rules that are known to be in the kernel it changes what differs. All else is
 // written anew, or goes. Chains in apart are left alone.
-func (t *table) transaction(known, wanted map[string]*thing, want ruleset, apart []string) string {
+func (t *table) transaction(known, wanted map[string]*object, want ruleset, apart []string) string {
 	switch {
 	case len(want) == 0 && !t.exists:
 		return ""
@@ -26,8 +26,8 @@ func (t *table) transaction(known, wanted map[string]*thing, want ruleset, apart
 	// Rules go first, then the elements that point to chains: only then can chains go, and sets.
 	var flush, remove []string
 	var write ruleset
-	for _, name := range slices.Sorted(maps.Keys(t.parts)) {
-		is, old, will := t.parts[name], known[name], wanted[name]
+	for _, name := range slices.Sorted(maps.Keys(t.objects)) {
+		is, old, will := t.objects[name], known[name], wanted[name]
 		flushed, goes := true, will == nil
 		switch {
 		case is.anonymous || slices.Contains(apart, is.name) || old != nil && will != nil && old.equal(will):
@@ -43,10 +43,10 @@ func (t *table) transaction(known, wanted map[string]*thing, want ruleset, apart
 			flushed, goes = is.fixed, goes || len(known) == 0
 		}
 		if flushed {
-			flush = append(flush, thingCommand("flush", is.kind, is.name))
+			flush = append(flush, objectCommand("flush", is.kind, is.name))
 		}
 		if goes {
-			remove = append(remove, thingCommand("delete", is.kind, is.name))
+			remove = append(remove, objectCommand("delete", is.kind, is.name))
 		}
 	}
 	for _, x := range want {
@@ -88,14 +88,14 @@ func without(all, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(x string) bool { return has[x] })
 }
 
-// thingCommand is about a thing as a whole.
-func thingCommand(verb, kind, name string) string {
+// objectCommand is about a thing as a whole.
+func objectCommand(verb, kind, name string) string {
 	return fmt.Sprintf("%s %s inet %s %s", verb, kind, TableName, name)
 }
 
 // removal takes a chain away that may not be there, and to which nothing leads.
 func removal(chain string) string {
-	return lines([]string{thingCommand("add", chainKind, chain), thingCommand("flush", chainKind, chain), thingCommand("delete", chainKind, chain)})
+	return lines([]string{objectCommand("add", chainKind, chain), objectCommand("flush", chainKind, chain), objectCommand("delete", chainKind, chain)})
 }
 
 // transactions returns the texts for `nft -f` that make want of what is there. It is
@@ -112,12 +112,12 @@ func (t *table) transactions(was, want ruleset) (before []string, main, behind s
 	known, wanted := was.byName(), want.byName()
 	var chains ruleset
 	apart := []string{sealChain}
-	for _, h := range holds {
+	for _, h := range barriers {
 		keys := t.contested(known, wanted, h.gates)
 		if len(keys) == 0 {
 			continue
 		}
-		c := &thing{kind: chainKind, name: h.chain, head: []string{h.hook}}
+		c := &object{kind: chainKind, name: h.chain, head: []string{h.hook}}
 		c.noEvents(rule{"return", ""})
 		c.add("gates that are about to change", h.where, byPort, "{", strings.Join(keys, ", "), "} drop")
 		chains = append(chains, c)
@@ -133,18 +133,18 @@ func (t *table) transactions(was, want ruleset) (before []string, main, behind s
 	return before, t.transaction(known, wanted, want, apart), behind
 }
 
-// hold is a chain that shuts ports while their gates change.
-type hold struct{ chain, gates, hook, where string }
+// barrier is a chain that shuts ports while their gates change.
+type barrier struct{ chain, gates, hook, where string }
 
-// holds are those in front of the gates of the input, and of those before destination NAT.
-var holds = [...]hold{
+// barriers are those in front of the gates of the input, and of those before destination NAT.
+var barriers = [...]barrier{
 	{"hold", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
 	{"hold-early", "early-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
 }
 
 // contested returns the keys of a map of gates, and of that of its ranges, that go and
 // share a port with one that is wanted; of maps of which nothing is known, all that are wanted.
-func (t *table) contested(known, wanted map[string]*thing, gates string) []string {
+func (t *table) contested(known, wanted map[string]*object, gates string) []string {
 	names := []string{mapKind + " " + gates, mapKind + " " + gates + rangesSuffix}
 	var all, contested []string // elements
 	for _, name := range names {
@@ -155,7 +155,7 @@ func (t *table) contested(known, wanted map[string]*thing, gates string) []strin
 	keys := keysOf(all)
 	for _, name := range names {
 		switch {
-		case t.parts[name] == nil:
+		case t.objects[name] == nil:
 		case known[name] == nil:
 			return keys
 		default:

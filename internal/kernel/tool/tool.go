@@ -22,11 +22,11 @@ import (
 type Tool struct {
 	Name    string
 	Package string     // Debian's package that has it
-	Hold    []*os.File // kept open while the tool runs
+	Inherit    []*os.File // kept open while the tool runs
 
-	// Said finds in what the tool printed what is wrong, and in which line of the text
+	// ParseError finds in what the tool printed what is wrong, and in which line of the text
 	// that it was fed, from 1; 0 is none.
-	Said func(stderr string) (what string, line int)
+	ParseError func(stderr string) (what string, line int)
 }
 
 // Run calls the tool and returns what it prints.
@@ -58,7 +58,7 @@ func (t Tool) Start(ctx context.Context, stdin string, args ...string) (wait fun
 		defer text.Close() // the tool has it
 		cmd.Stdin = text
 	}
-	cmd.ExtraFiles = t.Hold
+	cmd.ExtraFiles = t.Inherit
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); errors.Is(err, exec.ErrNotFound) {
@@ -103,7 +103,7 @@ func (t Tool) refused(stderr, stdin string) error {
 	if os.Geteuid() != 0 || strings.Contains(stderr, "Permission denied") || strings.Contains(stderr, "Operation not permitted") {
 		return fmt.Errorf("%s: %w", t.Name, backend.ErrPrivilege)
 	}
-	what, n := t.Said(stderr)
+	what, n := t.ParseError(stderr)
 	e := &backend.ToolError{Tool: t.Name, Output: strings.Join(strings.Fields(what), " ")}
 	if lines := strings.Split(stdin, "\n"); n >= 1 && n <= len(lines) {
 		e.Line = strings.TrimSpace(lines[n-1])

@@ -25,10 +25,10 @@ const (
 	recall = 10 * time.Minute // why a source fell is remembered that long
 )
 
-// story turns reports into events. It follows each source through the installed
+// tracker turns reports into events. It follows each source through the installed
 // automaton, so that it can say what was expected, and count what no packet tells:
 // that a time is over. It is pure, and not safe for concurrent use.
-type story struct {
+type tracker struct {
 	views  map[protocol.Family]*view
 	policy protocol.Policy
 	trails map[netip.Addr]*trail
@@ -46,48 +46,48 @@ type trail struct {
 	seen  time.Duration
 }
 
-// newStory returns a story about what is installed, in which nobody has knocked yet.
-func newStory(in backend.Installed) *story {
-	return &story{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), identity: identity(in)}
+// newTracker returns a story about what is installed, in which nobody has knocked yet.
+func newTracker(in backend.Installed) *tracker {
+	return &tracker{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), identity: identity(in)}
 }
 
 // knows reports whether what a report names is installed, as far as the story knows.
-func (s *story) knows(r report) bool {
+func (s *tracker) knows(r report) bool {
 	v := s.views[protocol.FamilyOf(r.Packet.Source)]
 	switch r.Event {
-	case backend.EventKnock, backend.EventReset:
-		_, ok := v.states[place{r.Profile, r.Step}]
+	case backend.ReportKnock, backend.ReportReset:
+		_, ok := v.states[stateKey{r.Profile, r.Step}]
 		return ok
-	case backend.EventGrant, backend.EventDenied:
+	case backend.ReportGrant, backend.ReportDenied:
 		return v.profile(r.Profile) != nil
 	}
 	return true
 }
 
 // report tells what one report means.
-func (s *story) report(now Moment, r report) []Event {
+func (s *tracker) report(now Moment, r report) []Notice {
 	src := r.Packet.Source
 	v := s.views[protocol.FamilyOf(src)]
 	t := s.trail(now, src)
-	out := teller{now: now, address: src.String()}
+	out := collector{now: now, address: src.String()}
 	s.overdue(&out, v, t)
 	switch r.Event {
-	case backend.EventKnock:
+	case backend.ReportKnock:
 		s.knock(&out, v, t, r)
-	case backend.EventReset:
-		if i, ok := v.states[place{r.Profile, r.Step}]; ok {
+	case backend.ReportReset:
+		if i, ok := v.states[stateKey{r.Profile, r.Step}]; ok {
 			out.fall(v, i, r.Packet.Kind, protocol.Root)
 		} else {
 			s.stale = true
-			out.tell(Reset, r.Profile, r.Step, 0, "came "+r.Packet.Kind+": starts over")
+			out.add(Reset, r.Profile, r.Step, 0, "came "+r.Packet.Kind+": starts over")
 		}
 		t.state, t.until = protocol.Root, 0
-	case backend.EventGrant:
+	case backend.ReportGrant:
 		s.grant(&out, v, src, r.Profile)
-	case backend.EventBan:
-		out.tell(Ban, "", 0, 0, banned(s.policy.Ban))
-	case backend.EventDenied:
-		out.tell(Denied, r.Profile, 0, steps(v.profile(r.Profile)), denied(r.Packet.Kind, t.why))
+	case backend.ReportBan:
+		out.add(Ban, "", 0, 0, banned(s.policy.Ban))
+	case backend.ReportDenied:
+		out.add(Denied, r.Profile, 0, steps(v.profile(r.Profile)), denied(r.Packet.Kind, t.why))
 	}
 	if out.why != "" {
 		t.why = out.why
@@ -95,11 +95,11 @@ func (s *story) report(now Moment, r report) []Event {
 	return out.events
 }
 
-func (s *story) knock(out *teller, v *view, t *trail, r report) {
-	i, ok := v.states[place{r.Profile, r.Step}]
+func (s *tracker) knock(out *collector, v *view, t *trail, r report) {
+	i, ok := v.states[stateKey{r.Profile, r.Step}]
 	if !ok {
 		s.stale = true
-		out.tell(Knock, r.Profile, r.Step, 0, knocked(r.Step, 0, false))
+		out.add(Knock, r.Profile, r.Step, 0, knocked(r.Step, 0, false))
 		return
 	}
 	if !v.follows(t.state, i) {
@@ -107,7 +107,7 @@ func (s *story) knock(out *teller, v *view, t *trail, r report) {
 	}
 	for _, u := range v.States[i].Users {
 		n := len(u.Profile.Sequence)
-		out.tell(Knock, u.Profile.Name, u.Step, n, knocked(u.Step, n, i == t.state))
+		out.add(Knock, u.Profile.Name, u.Step, n, knocked(u.Step, n, i == t.state))
 	}
 	t.state, t.until, t.why = v.States[i].Keep, 0, ""
 	if within := v.States[t.state].Within; t.state != protocol.Root && within > 0 {
@@ -115,25 +115,25 @@ func (s *story) knock(out *teller, v *view, t *trail, r report) {
 	}
 }
 
-func (s *story) grant(out *teller, v *view, src netip.Addr, name string) {
+func (s *tracker) grant(out *collector, v *view, src netip.Addr, name string) {
 	p := v.profile(name)
 	if p == nil {
 		s.stale = true
-		out.tell(Grant, name, 0, 0, "open")
+		out.add(Grant, name, 0, 0, "open")
 		return
 	}
-	out.tell(Grant, name, len(p.Sequence), len(p.Sequence), granted(p))
+	out.add(Grant, name, len(p.Sequence), len(p.Sequence), granted(p))
 	s.leases.Grant(out.now.Up, p, src)
 }
 
 // idle reports whether no time is running: Tick would tell nothing, however late.
-func (s *story) idle() bool { return len(s.trails) == 0 && s.leases.Len() == 0 && !s.stale }
+func (s *tracker) idle() bool { return len(s.trails) == 0 && s.leases.Len() == 0 && !s.stale }
 
 // tick tells whose time is over. It is called now and then.
-func (s *story) tick(now Moment) []Event {
-	var all []Event
+func (s *tracker) tick(now Moment) []Notice {
+	var all []Notice
 	for src, t := range s.trails {
-		out := teller{now: now, address: src.String()}
+		out := collector{now: now, address: src.String()}
 		s.overdue(&out, s.views[protocol.FamilyOf(src)], t)
 		all = append(all, out.events...)
 		if t.state == protocol.Root && now.Up-t.seen > recall {
@@ -144,7 +144,7 @@ func (s *story) tick(now Moment) []Event {
 }
 
 // overdue tells that the time of a source's position is over, if it is.
-func (s *story) overdue(out *teller, v *view, t *trail) {
+func (s *tracker) overdue(out *collector, v *view, t *trail) {
 	if t.state == protocol.Root || t.until == 0 || out.now.Up <= t.until {
 		return
 	}
@@ -154,7 +154,7 @@ func (s *story) overdue(out *teller, v *view, t *trail) {
 }
 
 // trail returns what is known of a source.
-func (s *story) trail(now Moment, src netip.Addr) *trail {
+func (s *tracker) trail(now Moment, src netip.Addr) *trail {
 	t := s.trails[src]
 	if t == nil {
 		follow.MakeRoom(s.trails, maxTrails)
@@ -165,13 +165,13 @@ func (s *story) trail(now Moment, src netip.Addr) *trail {
 	return t
 }
 
-// wants reports whether a look at the kernel would tell the story more: a lease
+// wantsRead reports whether a look at the kernel would tell the story more: a lease
 // should be over, or a report named what is not known.
-func (s *story) wants(now Moment) bool { return s.stale || s.leases.Due(now.Up) }
+func (s *tracker) wantsRead(now Moment) bool { return s.stale || s.leases.Due(now.Up) }
 
 // sync takes in what a look at the kernel has shown: how long leases still last,
 // which are over, and other profiles. The look began at the moment began.
-func (s *story) sync(now, began Moment, in backend.Installed, sources []backend.Source) []Event {
+func (s *tracker) sync(now, began Moment, in backend.Installed, sources []backend.Source) []Notice {
 	if s.stale = false; len(in.Profiles) == 0 {
 		return nil // flushed, perhaps: it may come back
 	}
@@ -183,7 +183,7 @@ func (s *story) sync(now, began Moment, in backend.Installed, sources []backend.
 }
 
 // use makes other profiles the story's own. Sources keep their positions.
-func (s *story) use(in backend.Installed) {
+func (s *tracker) use(in backend.Installed) {
 	text := identity(in)
 	if text == s.identity {
 		return
@@ -208,14 +208,14 @@ func identity(in backend.Installed) string {
 }
 
 // ended tells that leases are over, in time or early.
-func (s *story) ended(now Moment, leases []follow.Ended) []Event {
-	var all []Event
+func (s *tracker) ended(now Moment, leases []follow.Ended) []Notice {
+	var all []Notice
 	for _, l := range leases {
 		if l.Holder.IsSingleIP() {
 			s.trail(now, l.Holder.Addr()).why = over(l.InTime)
 		}
 		n := steps(s.views[protocol.FamilyOf(l.Holder.Addr())].profile(l.Profile))
-		all = append(all, Event{Time: now.Wall, Kind: Expire, Profile: l.Profile, Address: protocol.PrefixText(l.Holder), Step: n, Steps: n, Detail: over(l.InTime)})
+		all = append(all, Notice{Time: now.Wall, Kind: Expire, Profile: l.Profile, Address: protocol.PrefixText(l.Holder), Step: n, Steps: n, Detail: over(l.InTime)})
 	}
 	return all
 }

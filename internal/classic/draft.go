@@ -17,10 +17,10 @@ const (
 	defaultCommandTime  = 10
 )
 
-// door is a section on its way to a profile.
-type door struct {
+// draft is a section on its way to a profile.
+type draft struct {
 	title    string
-	head     place
+	head     position
 	opens    rule // what it lets in, or takes away
 	knocks   []protocol.Knock
 	within   time.Duration
@@ -32,14 +32,14 @@ type door struct {
 	profile *protocol.Profile
 }
 
-// readDoor reads a section. device is the daemon's setting of the interface.
-func readDoor(s *section, device place) *door {
-	d := &door{title: s.title, head: s.head}
+// readDraft reads a section. device is the daemon's setting of the interface.
+func readDraft(s *section, device position) *draft {
+	d := &draft{title: s.title, head: s.head}
 	for _, before := range s.twice {
-		d.mind(before, "", "the setting comes again below, and only the last one counts")
+		d.warn(before, "", "the setting comes again below, and only the last one counts")
 	}
 	if at, set := s.set["ONE_TIME_SEQUENCES"]; set {
-		d.leave(at, "let the classic daemon keep this section, or give it a `sequence` and import again", "a profile has one sequence, and no file of them")
+		d.skip(at, "let the classic daemon keep this section, or give it a `sequence` and import again", "a profile has one sequence, and no file of them")
 	}
 	d.sequence(s)
 	d.flags(s)
@@ -49,48 +49,48 @@ func readDoor(s *section, device place) *door {
 	return d
 }
 
-// leave notes why no profile is made of the section; mind, what is different in it.
-func (d *door) leave(at place, hint, format string, args ...any) {
+// skip notes why no profile is made of the section; mind, what is different in it.
+func (d *draft) skip(at position, hint, format string, args ...any) {
 	d.troubles = append(d.troubles, trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint})
 }
 
-func (d *door) mind(at place, hint, format string, args ...any) {
+func (d *draft) warn(at position, hint, format string, args ...any) {
 	d.troubles = append(d.troubles, trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint, mild: true})
 }
 
 // left reports whether no profile is made.
-func (d *door) left() bool {
+func (d *draft) left() bool {
 	return slices.ContainsFunc(d.troubles, func(t trouble) bool { return !t.mild })
 }
 
-func (d *door) sequence(s *section) {
+func (d *draft) sequence(s *section) {
 	if at, set := s.set["SEQUENCE"]; set {
 		d.knock(at, ",")
 	} else if _, other := s.set["ONE_TIME_SEQUENCES"]; !other {
-		d.leave(d.head, "", "the section has no sequence: the classic daemon refuses the whole file")
+		d.skip(d.head, "", "the section has no sequence: the classic daemon refuses the whole file")
 	}
 }
 
 // knock reads the knocks, which are separated by a comma or, in csf, a semicolon.
-func (d *door) knock(at place, separator string) {
+func (d *draft) knock(at position, separator string) {
 	from := 0
 	for item := range strings.SplitSeq(at.value(), separator) {
 		here := trim(at.part(from, from+len(item)))
 		from += len(item) + 1
 		k, err := parseKnock(item)
 		if err != nil {
-			d.leave(here, "", "%s", err)
+			d.skip(here, "", "%s", err)
 			return
 		}
 		if n := len(d.knocks); n > 0 && d.knocks[n-1] == k {
-			d.leave(here, "choose another port for one of the two, here and at the clients, and import again",
+			d.skip(here, "choose another port for one of the two, here and at the clients, and import again",
 				"%s comes twice in a row: a packet that the network repeats cannot be told from a second knock", k)
 			return
 		}
 		d.knocks = append(d.knocks, k)
 	}
 	if n := len(d.knocks); n > protocol.MaxSequence {
-		d.leave(at, "", "the sequence has %d knocks; a profile takes at most %d", n, protocol.MaxSequence)
+		d.skip(at, "", "the sequence has %d knocks; a profile takes at most %d", n, protocol.MaxSequence)
 	}
 }
 
@@ -114,7 +114,7 @@ func parseKnock(item string) (protocol.Knock, error) {
 }
 
 // flags checks that the plain SYN of a client is what the daemon looks for.
-func (d *door) flags(s *section) {
+func (d *draft) flags(s *section) {
 	if !slices.ContainsFunc(d.knocks, func(k protocol.Knock) bool { return k.Proto == protocol.TCP }) {
 		return
 	}
@@ -126,10 +126,10 @@ func (d *door) flags(s *section) {
 		switch {
 		case !set:
 		case !slices.Contains([]string{"fin", "syn", "rst", "psh", "ack", "urg"}, name):
-			d.leave(at, "", "there is no TCP flag %s", tomldoc.Quote(name))
+			d.skip(at, "", "there is no TCP flag %s", tomldoc.Quote(name))
 			return
 		case not == (name == "syn"):
-			d.leave(at, `if clients send plain SYNs, as "knock" does, write tcpflags = syn and import again`,
+			d.skip(at, `if clients send plain SYNs, as "knock" does, write tcpflags = syn and import again`,
 				"a knock of a profile is a SYN without other flags, and these flags ask for something else")
 			return
 		case flag == "syn":
@@ -140,12 +140,12 @@ func (d *door) flags(s *section) {
 		if !set {
 			at = s.set["SEQUENCE"]
 		}
-		d.mind(at, "clients that send SYNs, as \"knock\" does, need no change", "packets with other flags count as knocks for the classic daemon; here only SYNs do")
+		d.warn(at, "clients that send SYNs, as \"knock\" does, need no change", "packets with other flags count as knocks for the classic daemon; here only SYNs do")
 	}
 }
 
 // times reads how long a sequence may take.
-func (d *door) times(s *section) {
+func (d *draft) times(s *section) {
 	seconds, at, known := defaultSequenceTime, s.set["SEQUENCE"], ""
 	if set, ok := s.set["SEQ_TIMEOUT"]; ok {
 		at = set
@@ -153,44 +153,44 @@ func (d *door) times(s *section) {
 			return
 		}
 		if seconds == 0 {
-			d.leave(set, "", "with this time no sequence is fast enough: the section has never opened anything")
+			d.skip(set, "", "with this time no sequence is fast enough: the section has never opened anything")
 			return
 		}
 	} else {
 		known = ", its default"
 	}
 	if d.within = time.Duration(seconds) * time.Second; d.within > protocol.MaxWithin {
-		d.leave(at, "", "a profile waits for a knock for %s at most", protocol.FormatDuration(protocol.MaxWithin))
+		d.skip(at, "", "a profile waits for a knock for %s at most", protocol.FormatDuration(protocol.MaxWithin))
 		return
 	}
 	if n := len(d.knocks); n > 2 {
-		d.mind(at, fmt.Sprintf("so whoever is fast enough today stays so, and the whole may take %s; for less, shorten `within`", protocol.FormatDuration(time.Duration(n-1)*d.within)),
+		d.warn(at, fmt.Sprintf("so whoever is fast enough today stays so, and the whole may take %s; for less, shorten `within`", protocol.FormatDuration(time.Duration(n-1)*d.within)),
 			"the classic daemon gives all %d knocks %ds together%s; `within` gives each as long since the one before", n, seconds, known)
 	}
 }
 
 // seconds reads a whole number. The daemon takes what begins with one; here that
 // is refused, as it may not be what was meant.
-func (d *door) seconds(at place) (int, bool) {
+func (d *draft) seconds(at position) (int, bool) {
 	n, err := strconv.ParseUint(at.value(), 10, 31)
 	if err != nil {
-		d.leave(at, "write a number alone; a comment needs a line of its own", "%s is not a number of seconds", tomldoc.Quote(at.value()))
+		d.skip(at, "write a number alone; a comment needs a line of its own", "%s is not a number of seconds", tomldoc.Quote(at.value()))
 		return 0, false
 	}
 	return int(n), true
 }
 
 // scope reads where knocks and connections come in.
-func (d *door) scope(s *section, device place) {
+func (d *draft) scope(s *section, device position) {
 	switch {
 	case d.opens.device == "" && device.line > 0:
 		d.opens.device = device.value()
-		d.mind(device, "remove `interface` from the profile if they are to knock too", "the profile is about %s alone: connections that come in elsewhere are left to the host's other rules", tomldoc.Quote(device.value()))
+		d.warn(device, "remove `interface` from the profile if they are to knock too", "the profile is about %s alone: connections that come in elsewhere are left to the host's other rules", tomldoc.Quote(device.value()))
 	case d.opens.device != "" && device.line == 0 && d.opens.device != "eth0":
-		d.leave(d.head, fmt.Sprintf("if the classic daemon is started with -i %s, write Interface = %s into [options] and import again", d.opens.device, d.opens.device),
+		d.skip(d.head, fmt.Sprintf("if the classic daemon is started with -i %s, write Interface = %s into [options] and import again", d.opens.device, d.opens.device),
 			"the rule is about %s, and the file does not say that the classic daemon listens there (it listens on eth0 unless it is told otherwise)", tomldoc.Quote(d.opens.device))
 	case d.opens.device != "" && device.line > 0 && d.opens.device != device.value():
-		d.leave(d.head, "", "knocks come in on %s and connections on %s; a profile has one interface for both", tomldoc.Quote(device.value()), tomldoc.Quote(d.opens.device))
+		d.skip(d.head, "", "knocks come in on %s and connections on %s; a profile has one interface for both", tomldoc.Quote(device.value()), tomldoc.Quote(d.opens.device))
 	}
 	at, set := s.set["TARGET"]
 	if !set {
@@ -198,7 +198,7 @@ func (d *door) scope(s *section, device place) {
 	}
 	to, err := hostAddress(at.value())
 	if err != nil || to != d.opens.to {
-		d.leave(at, "if the address is one of this host, write it into the rule too (iptables: -d) and import again",
+		d.skip(at, "if the address is one of this host, write it into the rule too (iptables: -d) and import again",
 			"knocks are for that address, and connections are not: a profile has one `to` for both, and is about this host")
 	}
 }

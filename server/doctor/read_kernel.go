@@ -18,8 +18,8 @@ import (
 	"knockkit/server"
 )
 
-// lookAtKernel reads settings of the kernel and the clock.
-func (f *facts) lookAtKernel(ctx context.Context) {
+// readKernel reads settings of the kernel and the clock.
+func (f *facts) readKernel(ctx context.Context) {
 	var err error
 	f.Recent, err = iptables.ReadModule(ctx) // where it is not loaded the trial tells
 	f.miss("xt_recent", err)
@@ -41,7 +41,7 @@ func rpFilter(name string) string {
 // whatNetwork is said where the interfaces could not be looked at.
 const whatNetwork = "the network interfaces"
 
-func (f *facts) lookAtNetwork() {
+func (f *facts) readNetwork() {
 	n, err := server.ReadNetwork(f.profiles())
 	f.miss(whatNetwork, err)
 	f.use(n)

@@ -16,9 +16,9 @@ import (
 	"knockkit/protocol"
 )
 
-// lookAtRules reads the rules of every tool but those of iptables where they were saved
+// readRules reads the rules of every tool but those of iptables where they were saved
 // already, and finds our place among them.
-func (f *facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
+func (f *facts) readRules(ctx context.Context, saved []backend.Saved) {
 	tables, err := nftables.Tables(ctx)
 	f.missRules("the rules of nftables", err)
 	if len(saved) == 0 {
@@ -41,9 +41,9 @@ func (f *facts) lookAtRules(ctx context.Context, saved []backend.Saved) {
 	if len(saved) > 0 {
 		f.active = saved[0].Tool
 	}
-	f.Us = site{f.active, "filter", place{input, 0}}
+	f.Us = site{f.active, "filter", hookPoint{input, 0}}
 	if f.Status.Backend == "nftables" {
-		f.Us = site{nftTool, "", place{input, -10}}
+		f.Us = site{nftTool, "", hookPoint{input, -10}}
 	}
 	chains, err := nftChains(ctx, f.withoutOurs(tables))
 	f.Host.add(chains...)

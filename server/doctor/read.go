@@ -12,9 +12,9 @@ import (
 	"knockkit/server"
 )
 
-// look finds out what there is on the host: the network namespace of the caller's
+// readHost finds out what there is on the host: the network namespace of the caller's
 // thread. What cannot be looked at is in Unseen; an error says that ctx has ended.
-func look(ctx context.Context, in Input) (*facts, error) {
+func readHost(ctx context.Context, in Input) (*facts, error) {
 	f := &facts{Input: in}
 	for _, name := range []string{"iptables", "nftables"} {
 		if err := try(ctx, name); errors.Is(err, rights.ErrNoNetwork) {
@@ -23,10 +23,10 @@ func look(ctx context.Context, in Input) (*facts, error) {
 			f.Trials = append(f.Trials, trial{name, err})
 		}
 	}
-	f.lookAtOurs(ctx)
-	f.lookAtRules(ctx, f.Status.Saved)
-	f.lookAtKernel(ctx)
-	f.lookAtNetwork()
+	f.readOurs(ctx)
+	f.readRules(ctx, f.Status.Saved)
+	f.readKernel(ctx)
+	f.readNetwork()
 	var err error
 	f.Listeners, err = conns.Listeners()
 	f.miss("the sockets that listen", err)
@@ -36,15 +36,15 @@ func look(ctx context.Context, in Input) (*facts, error) {
 // miss notes that something could not be looked at.
 func (f *facts) miss(what string, err error) {
 	if err != nil {
-		f.Unseen = append(f.Unseen, notSeen{what, err})
+		f.Unread = append(f.Unread, unread{what, err})
 	}
 }
 
 // whatInstalled is said where that could not be looked at.
 const whatInstalled = "what is installed"
 
-// lookAtOurs asks the backend that holds rules, or would hold them.
-func (f *facts) lookAtOurs(ctx context.Context) {
+// readOurs asks the backend that holds rules, or would hold them.
+func (f *facts) readOurs(ctx context.Context) {
 	b, _, err := server.OpenLive(ctx, f.Settings.Backend)
 	if err == nil {
 		f.Status, err = server.New(b, f.Settings).Status(ctx, f.Files, nil)
@@ -65,7 +65,7 @@ func (f *facts) lookAtOurs(ctx context.Context) {
 // Examine looks at the host and returns what it found, worst first. An error says
 // that ctx has ended.
 func Examine(ctx context.Context, in Input) ([]Finding, error) {
-	f, err := look(ctx, in)
+	f, err := readHost(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func Examine(ctx context.Context, in Input) ([]Finding, error) {
 		}
 	}
 	for _, check := range []func(*facts) []Finding{
-		unseen, backends, installed, drift, notInForce, flavours,
+		unreadable, backends, installed, drift, notInForce, flavours,
 		followed(gates), followed(knocks), followed(untracked), conntrack, followed(otherFamily),
 		tableSize, tableFull, reversePaths, clock,
 	} {
@@ -114,16 +114,16 @@ func Shadows(ctx context.Context, in ShadowInput) (certain, possible []server.Re
 		f.Status.Profiles = append(f.Status.Profiles, server.ProfileStatus{Profile: p, State: server.StateInstalled})
 	}
 	f.use(in.Network)
-	f.lookAtRules(ctx, in.Saved)
+	f.readRules(ctx, in.Saved)
 	if in.Anew {
 		f.Host.forgetJumps()
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	heard := knocks(f)
-	heard.counted = true
-	for _, b := range []*book{gates(f), heard, untracked(f)} {
+	knocked := knocks(f)
+	knocked.counted = true
+	for _, b := range []*book{gates(f), knocked, untracked(f)} {
 		for _, e := range b.entries {
 			found := b.say(e)
 			reason := server.Reason{Kind: server.ReasonOthers, Profile: e.profile, Found: found.Found, Why: found.Why, Todo: found.Todo}

@@ -15,17 +15,17 @@ import (
 	"knockkit/protocol"
 )
 
-// door is one way to open a port, and one that is compared with the others.
-type door struct {
+// opener is one way to open a port, and one that is compared with the others.
+type opener struct {
 	name    string
 	program string // that must be there; "": one of ours
-	open    func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*stood, error)
-	bother  func(p *protocol.Profile, to netip.Addr) [][]byte // strangers' packets that the door has to look at
+	open    func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*running, error)
+	strangers  func(p *protocol.Profile, to netip.Addr) [][]byte // strangers' packets that the door has to look at
 }
 
-// stood is a door that stands on a cable.
-type stood struct {
-	*door
+// running is a door that stands on a cable.
+type running struct {
+	*opener
 	*stage.Cable
 	visit  stage.Visit
 	daemon *stage.Daemon // nil: the kernel alone
@@ -34,7 +34,7 @@ type stood struct {
 }
 
 // Close ends the daemon and the hosts.
-func (s *stood) Close() error {
+func (s *running) Close() error {
 	var err error
 	if s.daemon != nil {
 		err = s.daemon.Stop()
@@ -48,31 +48,31 @@ const (
 	fwknop       = "fwknopd"
 )
 
-func doors() []*door {
-	return []*door{
+func openers() []*opener {
+	return []*opener{
 		ours(stage.IPTables, "iptables"),
 		ours(stage.NFTables, "nftables"),
-		{name: debianKnockd, program: stage.Knockd, bother: stage.FirstKnocks,
-			open: func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*stood, error) {
+		{name: debianKnockd, program: stage.Knockd, strangers: stage.FirstKnocks,
+			open: func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*running, error) {
 				d, err := stage.StartKnockd(ctx, c.Host, p)
-				return &stood{daemon: d, visit: stage.Visit{Knocks: stage.Sequence(p)}}, err
+				return &running{daemon: d, visit: stage.Visit{Knocks: stage.Sequence(p)}}, err
 			}},
-		{name: fwknop, program: "fwknopd", bother: notForUs,
-			open: func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*stood, error) {
+		{name: fwknop, program: "fwknopd", strangers: notForUs,
+			open: func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*running, error) {
 				f, err := stage.StartFwknopd(ctx, c.Host, p)
 				if err != nil {
 					return nil, err
 				}
-				return &stood{daemon: f.Daemon, visit: stage.Visit{Knocks: f.Packet}}, nil
+				return &running{daemon: f.Daemon, visit: stage.Visit{Knocks: f.Packet}}, nil
 			}},
 	}
 }
 
-func ours(name, backend string) *door {
-	return &door{name: name, bother: stage.FirstKnocks,
-		open: func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*stood, error) {
+func ours(name, backend string) *opener {
+	return &opener{name: name, strangers: stage.FirstKnocks,
+		open: func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*running, error) {
 			err := stage.ApplyOurs(ctx, c.Host, backend, []*protocol.Profile{p})
-			return &stood{visit: stage.Visit{Knocks: stage.Sequence(p)}}, err
+			return &running{visit: stage.Visit{Knocks: stage.Sequence(p)}}, err
 		}}
 }
 
@@ -91,7 +91,7 @@ func notForUs(_ *protocol.Profile, to netip.Addr) [][]byte {
 }
 
 // missing reports whether the machine lacks the program.
-func (d *door) missing() bool {
+func (d *opener) missing() bool {
 	if d.program == "" {
 		return false
 	}
@@ -104,7 +104,7 @@ const warmUps = 3
 
 // stand puts the door on a cable of its own, for a profile, and sees to it that it
 // opens at all. The caller closes it.
-func (d *door) stand(ctx context.Context, p *protocol.Profile) (s *stood, err error) {
+func (d *opener) stand(ctx context.Context, p *protocol.Profile) (s *running, err error) {
 	c, err := stage.NewCable(d.name, p.Open[0].First)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (d *door) stand(ctx context.Context, p *protocol.Profile) (s *stood, err er
 	if s, err = d.open(ctx, c, p); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", d.name, err), c.Close())
 	}
-	s.door, s.Cable = d, c
+	s.opener, s.Cable = d, c
 	s.visit.Gap, s.visit.Every, s.visit.Within = 10*time.Millisecond, 500*time.Microsecond, 2*time.Second
 	// A daemon that captures packets need not look at them yet.
 	ok := false
@@ -130,7 +130,7 @@ func (d *door) stand(ctx context.Context, p *protocol.Profile) (s *stood, err er
 	return s, nil
 }
 
-func (s *stood) visitOnce(ctx context.Context) (time.Duration, bool, error) {
+func (s *running) visitOnce(ctx context.Context) (time.Duration, bool, error) {
 	v, err := s.Visitor()
 	if err != nil {
 		return 0, false, err

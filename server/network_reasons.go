@@ -51,9 +51,9 @@ func (n Network) named(name string) *Link {
 	return n.link(func(l Link) bool { return l.Name == name })
 }
 
-// Misplaced says why the profile's `interface` or `to` matches no packet that comes in
+// GatesNothing says why the profile's `interface` or `to` matches no packet that comes in
 // now. Nothing that it says is for good: interfaces and addresses come and go.
-func (n Network) Misplaced(p *protocol.Profile) []Reason {
+func (n Network) GatesNothing(p *protocol.Profile) []Reason {
 	var all []Reason
 	if p.Interface != "" {
 		if found, todo := n.wrongInterface(p.Interface); found != "" {

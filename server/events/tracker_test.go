@@ -17,7 +17,7 @@ import (
 // teller's tests run on a clock of their own.
 type played struct {
 	t     *testing.T
-	story *story
+	story *tracker
 	now   Moment
 }
 
@@ -41,13 +41,13 @@ func article() map[string]string {
 }
 
 func play(t *testing.T, files map[string]string) *played {
-	return &played{t, newStory(installed(t, files)), Moment{Wall: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	return &played{t, newTracker(installed(t, files)), Moment{Wall: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}}
 }
 
 func (p *played) pass(d time.Duration) { p.now = Moment{p.now.Wall.Add(d), p.now.Up + d} }
 
 // report plays one report: a prefix as the rules have it, and what came.
-func (p *played) report(prefix, kind string) []Event {
+func (p *played) report(prefix, kind string) []Notice {
 	p.t.Helper()
 	r := report{Packet: packet{Source: netip.MustParseAddr("10.9.0.1"), Kind: kind}}
 	var ok bool
@@ -58,7 +58,7 @@ func (p *played) report(prefix, kind string) []Event {
 }
 
 // expect fails unless the events are these: "kind profile step/steps: detail".
-func (p *played) expect(got []Event, want ...string) {
+func (p *played) expect(got []Notice, want ...string) {
 	p.t.Helper()
 	var texts []string
 	for _, e := range got {
@@ -120,7 +120,7 @@ func TestAStepOfTheMachinesClockEndsNothing(t *testing.T) {
 			p.report("grant mysql", "icmp")
 			p.now.Wall = p.now.Wall.Add(step)
 			p.expect(p.story.tick(p.now))
-			if p.story.wants(p.now) {
+			if p.story.wantsRead(p.now) {
 				t.Error("a lease should be over")
 			}
 			p.pass(11 * time.Second)
@@ -158,11 +158,11 @@ func TestALeasesEndIsTakenFromTheKernel(t *testing.T) {
 	p.pass(time.Minute)
 	p.expect(p.story.sync(p.now, p.now, in, []backend.Source{held})) // renewed: an hour from here
 	p.pass(59*time.Minute + 50*time.Second)
-	if p.story.wants(p.now) {
+	if p.story.wantsRead(p.now) {
 		t.Error("it wants a look before the renewed lease is over")
 	}
 	p.pass(11 * time.Second)
-	if !p.story.wants(p.now) {
+	if !p.story.wantsRead(p.now) {
 		t.Error("it wants no look when the lease should be over")
 	}
 	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease is over")
@@ -194,7 +194,7 @@ func TestWithoutALookALeasesEndIsCounted(t *testing.T) {
 func TestWhatIsNotInstalledIsToldAsFarAsItIsKnown(t *testing.T) {
 	p := play(t, nil)
 	p.expect(p.report("knock mysql 2", "7/tcp"), "knock mysql 2/0: knock 2")
-	if !p.story.wants(p.now) {
+	if !p.story.wantsRead(p.now) {
 		t.Error("it does not want to know")
 	}
 	p.story.sync(p.now, p.now, installed(t, article()), nil)
@@ -214,7 +214,7 @@ func TestAFloodOfSourcesIsForgottenNotRemembered(t *testing.T) {
 	p := play(t, article())
 	for i := range 3 * maxTrails {
 		src := netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)})
-		for _, e := range []backend.Event{backend.EventKnock, backend.EventGrant} {
+		for _, e := range []backend.Report{backend.ReportKnock, backend.ReportGrant} {
 			p.story.report(p.now, report{Event: e, Profile: "mysql", Step: 1, Packet: packet{Source: src, Kind: "icmp"}})
 		}
 	}

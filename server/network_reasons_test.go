@@ -62,7 +62,7 @@ func TestAnInterfaceThatNoPacketComesInByIsNamedWithWhatToWrite(t *testing.T) {
 		"eht0":   "there is no interface eht0 (did you mean eth0?): write eth0 (if eht0 comes later: not there now; the gate works as soon as it is)",
 		"ens160": "there is no interface ens160: write one that others come by: " + ways + " (if ens160 comes later: not there now; the gate works as soon as it is)",
 	} {
-		reasons := host().Misplaced(&protocol.Profile{Name: "mysql", Interface: name})
+		reasons := host().GatesNothing(&protocol.Profile{Name: "mysql", Interface: name})
 		got := ""
 		for _, r := range reasons {
 			got += r.String()
@@ -80,7 +80,7 @@ func TestAnInterfaceThatNoPacketComesInByIsNamedWithWhatToWrite(t *testing.T) {
 }
 
 func TestAHostWithoutInterfacesHasNoneToOffer(t *testing.T) {
-	reasons := Network{}.Misplaced(&protocol.Profile{Name: "mysql", Interface: "eth0"})
+	reasons := Network{}.GatesNothing(&protocol.Profile{Name: "mysql", Interface: "eth0"})
 	const want = "profile mysql gates nothing: there is no interface eth0: write one that others come by: there is none now (if eth0 comes later: not there now; the gate works as soon as it is)"
 	if len(reasons) != 1 || reasons[0].String() != want {
 		t.Errorf("%v", reasons)
@@ -89,7 +89,7 @@ func TestAHostWithoutInterfacesHasNoneToOffer(t *testing.T) {
 
 func TestMastersThatGoInACircleEnd(t *testing.T) {
 	n := Network{Links: []Link{{Name: "a", Master: "b"}, {Name: "b", Master: "a"}}}
-	if found := n.Misplaced(&protocol.Profile{Interface: "a"}); len(found) != 1 {
+	if found := n.GatesNothing(&protocol.Profile{Interface: "a"}); len(found) != 1 {
 		t.Error(found)
 	}
 }
@@ -111,7 +111,7 @@ func TestAPrefixOfToThatIsNobodysIsNamedWithWhatToWrite(t *testing.T) {
 		"2001:db8:1::/48":    `no address of this host lies there: write what others come to: "2001:db8::1/128" (if an address comes later: not there now; the gate works as soon as it is)`,
 	} {
 		p := &protocol.Profile{Name: "mysql", To: []netip.Prefix{netip.MustParsePrefix(to)}}
-		reasons := n.Misplaced(p)
+		reasons := n.GatesNothing(p)
 		got := ""
 		for _, r := range reasons {
 			got += r.String()
@@ -129,12 +129,12 @@ func TestAPrefixOfToThatIsNobodysIsNamedWithWhatToWrite(t *testing.T) {
 		if p.To[0].Addr().Is4() {
 			p.Family = protocol.IPv6
 		}
-		if len(n.Misplaced(p)) > 0 {
+		if len(n.GatesNothing(p)) > 0 {
 			t.Errorf("%s is of no meaning to a profile of %s", to, p.Family)
 		}
 	}
 	p := &protocol.Profile{Name: "mysql", To: []netip.Prefix{netip.MustParsePrefix("198.51.100.9/32"), netip.MustParsePrefix("198.51.100.1/32")}}
-	if len(n.Misplaced(p)) != 1 {
+	if len(n.GatesNothing(p)) != 1 {
 		t.Error("one of two addresses is nobody's, and that is not said")
 	}
 }

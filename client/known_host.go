@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// gate is what a [Dialer] knows of one host: the lease that it believes in, and
+// knownHost is what a [Dialer] knows of one host: the lease that it believes in, and
 // the knock that is under way.
-type gate struct {
+type knownHost struct {
 	target Target
 	wire   wire
 	turn   chan struct{} // holds one value during a knock: sequences must not mix
@@ -48,9 +48,9 @@ type joint struct {
 //
 // While a sequence is on its way, a living lease waits too: in strict mode the
 // SYN of its connection would be an event in the middle of the sequence.
-func (g *gate) need(ctx context.Context, tried int) (l lease, fresh bool, err error) {
+func (g *knownHost) need(ctx context.Context, tried int) (l lease, fresh bool, err error) {
 	g.mu.Lock()
-	if g.joint == nil && g.lease.number > tried && g.lease.alive(time.Now()) {
+	if g.joint == nil && g.lease.number > tried && g.lease.live(time.Now()) {
 		defer g.mu.Unlock()
 		return g.lease, tried > 0, nil
 	}
@@ -67,7 +67,7 @@ func (g *gate) need(ctx context.Context, tried int) (l lease, fresh bool, err er
 	select {
 	case <-j.done:
 	case <-ctx.Done():
-		g.leave(j)
+		g.abandon(j)
 		return lease{}, false, ctx.Err()
 	}
 	if j.err == nil {
@@ -75,15 +75,15 @@ func (g *gate) need(ctx context.Context, tried int) (l lease, fresh bool, err er
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.lease.number > tried && g.lease.alive(time.Now()) { // a renewal failed; the lease still lives
+	if g.lease.number > tried && g.lease.live(time.Now()) { // a renewal failed; the lease still lives
 		return g.lease, false, nil
 	}
 	return lease{}, false, j.err
 }
 
-// leave takes a dial from those that wait. The last one ends the knock, and
+// abandon takes a dial from those that wait. The last one ends the knock, and
 // sees it end: nothing of it outlives the dial.
-func (g *gate) leave(j *joint) {
+func (g *knownHost) abandon(j *joint) {
 	g.mu.Lock()
 	j.waiting--
 	last := j.waiting == 0
@@ -99,7 +99,7 @@ func (g *gate) leave(j *joint) {
 	}
 }
 
-func (g *gate) run(ctx context.Context, j *joint) {
+func (g *knownHost) run(ctx context.Context, j *joint) {
 	defer close(j.done)
 	defer j.cancel()
 	_, j.err = g.alone(ctx, func() (net.Conn, error) {
@@ -120,7 +120,7 @@ func (g *gate) run(ctx context.Context, j *joint) {
 }
 
 // alone calls f while no other sequence goes to the host.
-func (g *gate) alone(ctx context.Context, f func() (net.Conn, error)) (net.Conn, error) {
+func (g *knownHost) alone(ctx context.Context, f func() (net.Conn, error)) (net.Conn, error) {
 	select {
 	case g.turn <- struct{}{}:
 		defer func() { <-g.turn }()
@@ -131,7 +131,7 @@ func (g *gate) alone(ctx context.Context, f func() (net.Conn, error)) (net.Conn,
 }
 
 // obtain knocks.
-func (g *gate) obtain(ctx context.Context) (lease, error) {
+func (g *knownHost) obtain(ctx context.Context) (lease, error) {
 	start := time.Now() // the server's lease cannot have begun before
 	r, err := knockOn(ctx, g.target, g.wire)
 	if err != nil {
@@ -141,13 +141,13 @@ func (g *gate) obtain(ctx context.Context) (lease, error) {
 	defer g.mu.Unlock()
 	g.count++
 	return lease{
-		number: g.count, addrs: r.usable(), checked: r.State() == Open,
+		number: g.count, addrs: r.usable(), checked: r.Outcome() == Open,
 		until: g.end(start), rtt: r.roundTrip(),
 	}, nil
 }
 
 // used notes a connection that was made under the lease.
-func (g *gate) used(l lease) {
+func (g *knownHost) used(l lease) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.target.Profile.Renew && g.lease.number == l.number {
@@ -155,8 +155,8 @@ func (g *gate) used(l lease) {
 	}
 }
 
-// held returns the lease, and a channel that is closed when it is another.
-func (g *gate) held() (lease, <-chan struct{}) {
+// current returns the lease, and a channel that is closed when it is another.
+func (g *knownHost) current() (lease, <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.lease, g.changed
@@ -164,7 +164,7 @@ func (g *gate) held() (lease, <-chan struct{}) {
 
 // end returns until when a lease that began then is believed in: a tenth less
 // than it lasts, at most 10 s less. The zero time is no end.
-func (g *gate) end(start time.Time) time.Time {
+func (g *knownHost) end(start time.Time) time.Time {
 	d := g.target.Profile.Lease
 	if d == 0 {
 		return time.Time{}
@@ -172,20 +172,20 @@ func (g *gate) end(start time.Time) time.Time {
 	return start.Add(d - min(d/10, 10*time.Second))
 }
 
-func (l lease) alive(now time.Time) bool {
+func (l lease) live(now time.Time) bool {
 	return l.number > 0 && (l.until.IsZero() || now.Before(l.until))
 }
 
 // endless reports whether there is nothing to renew: no lease, or one without end.
 func (l lease) endless() bool { return l.until.IsZero() }
 
-// soon sends when the lease should be renewed.
-func (l lease) soon() <-chan time.Time { return time.After(time.Until(l.until)) }
+// due sends when the lease should be renewed.
+func (l lease) due() <-chan time.Time { return time.After(time.Until(l.until)) }
 
 // usable returns the addresses that opened, the fastest first; where none could
 // be checked, those that were knocked on.
 func (r Result) usable() []netip.Addr {
-	good := slices.DeleteFunc(slices.Clone(r.Addrs), func(a AddrResult) bool { return a.State != r.State() })
+	good := slices.DeleteFunc(slices.Clone(r.Addrs), func(a AddrResult) bool { return a.Outcome != r.Outcome() })
 	slices.SortStableFunc(good, func(a, b AddrResult) int { return int(a.Took - b.Took) })
 	var addrs []netip.Addr
 	for _, a := range good {
@@ -205,7 +205,7 @@ func (r Result) roundTrip() time.Duration {
 				shortest = p.After
 			}
 		}
-		if a.State == r.State() && shortest == 0 {
+		if a.Outcome == r.Outcome() && shortest == 0 {
 			return 0
 		}
 		longest = max(longest, shortest)

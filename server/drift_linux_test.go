@@ -41,8 +41,8 @@ func TestWhateverSomebodyDoesToTheRulesIsDriftUntilTheNextInstall(t *testing.T) 
 		{"a rule before the jump", "-I INPUT -p tcp --dport 22 -j ACCEPT",
 			[]string{`ipv4: INPUT jumps to KNOCKD at position 2, after "-p tcp -m tcp --dport 22 -j ACCEPT"`}},
 		{"the jump twice", "-A INPUT -j KNOCKD", []string{"ipv4: INPUT jumps to KNOCKD 2 times"}},
-		{"a rule deleted", "-D KNOCKD-AT-mysql.1 5",
-			[]string{`ipv4: KNOCKD-AT-mysql.1 lacks the rule "-m comment --comment \"mysql 1/3: anything else starts over\" -g KNOCKD-OVER"`}},
+		{"a rule deleted", "-D KNOCKD-NEXT-mysql.1 5",
+			[]string{`ipv4: KNOCKD-NEXT-mysql.1 lacks the rule "-m comment --comment \"mysql 1/3: anything else starts over\" -g KNOCKD-OVER"`}},
 		{"a rule added", "-A KNOCKD-TCP -j ACCEPT", []string{`ipv4: KNOCKD-TCP has a rule more: "-j ACCEPT"`}},
 		{"what a lease holder gets", "-R KNOCKD-OPEN-mysql 2 -j DROP", []string{`ipv4: KNOCKD-OPEN-mysql rule 2 is "-j DROP"`}},
 		{"another verdict", "-R KNOCKD-STRAY-TCP 1 -p tcp --dport 3306 -j ACCEPT",
@@ -97,9 +97,9 @@ func TestStatusCanBeHadWhenAllRulesWereFlushed(t *testing.T) {
 func TestARuleThatIsNotOursIntoOurChainsIsReportedAndLeftAlone(t *testing.T) {
 	eachFlavour(t, func(t *testing.T) {
 		for _, c := range []struct{ name, tool, rule, family string }{
-			{"from INPUT", "iptables", "INPUT -p tcp -m tcp --dport 7 -j KNOCKD-IN-mysql.2", "ipv4"},
-			{"from FORWARD", "iptables", "FORWARD -j KNOCKD-IN-mysql.2", "ipv4"},
-			{"from a chain of others, of IPv6", "ip6tables", "KNOCKDX -g KNOCKD-IN-mysql.2", "ipv6"},
+			{"from INPUT", "iptables", "INPUT -p tcp -m tcp --dport 7 -j KNOCKD-ENTER-mysql.2", "ipv4"},
+			{"from FORWARD", "iptables", "FORWARD -j KNOCKD-ENTER-mysql.2", "ipv4"},
+			{"from a chain of others, of IPv6", "ip6tables", "KNOCKDX -g KNOCKD-ENTER-mysql.2", "ipv6"},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				s := newSite(t, "iptables", strict())
@@ -114,7 +114,7 @@ func TestARuleThatIsNotOursIntoOurChainsIsReportedAndLeftAlone(t *testing.T) {
 				s.do(func() error { _, err := s.srv.Grant(t.Context(), "mysql", single(s.dest(s.host.Addr4)), 0); return err })
 				before := s.saved()
 				err := s.host.Do(func() error { _, err := s.srv.Remove(t.Context(), nil); return err })
-				want := c.family + ": a rule that is not ours needs the chain KNOCKD-IN-mysql.2, so that it cannot go: delete the rule first: \"-A " + c.rule + "\""
+				want := c.family + ": a rule that is not ours needs the chain KNOCKD-ENTER-mysql.2, so that it cannot go: delete the rule first: \"-A " + c.rule + "\""
 				if err == nil || err.Error() != want {
 					t.Errorf("removal says %v", err)
 				}

@@ -144,8 +144,8 @@ open = ["81/tcp", "5000-5010/tcp"]`)
 	want := map[string][]string{
 		"gates":        {"tcp . 80 : goto gate-tcp-80", "tcp . 81 : goto gate-tcp-81"},
 		"gates-ranges": {"tcp . 6000-6010 : goto gate-tcp-6000-6010", "tcp . 5000-5010 : goto gate-tcp-5000-5010"},
-		"starts4":      {"tcp . 7000 : goto in-web.1", "tcp . 7001 : goto in-other.1"},
-		"backs":        {"tcp . 9000 : jump back-tcp-9000"},
+		"starts4":      {"tcp . 7000 : goto enter-web.1", "tcp . 7001 : goto enter-other.1"},
+		"closes":        {"tcp . 9000 : jump close-tcp-9000"},
 	}
 	for name, elements := range want {
 		listed := s.run("nft", "list", "map", "inet", "knockd", name)
@@ -282,7 +282,7 @@ func TestAHoldThatAKillLeftIsTakenAwayByTheNextCommit(t *testing.T) {
 			return err
 		})
 		labtest.MustRun(t, s.host, s.texts([]*protocol.Profile{web, wide})[0].Text, "nft", "-f", "-")
-		if drift := strings.Join(s.installed().Drift, "\n"); !strings.Contains(drift, "chain hold is left of a commit that was interrupted") {
+		if drift := strings.Join(s.installed().Drift, "\n"); !strings.Contains(drift, "chain barrier is left of a commit that was interrupted") {
 			t.Errorf("status says %q", drift)
 		}
 		s.install(next)

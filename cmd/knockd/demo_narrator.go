@@ -95,7 +95,7 @@ func peeks() map[string]peek {
 	return map[string]peek{
 		"iptables": {
 			all:      "iptables -S; ip6tables -S",
-			position: "iptables -S KNOCKD-AT-mysql.2 | sed 's/ --mask [^ ]* --rsource//'", // too long to read
+			position: "iptables -S KNOCKD-NEXT-mysql.2 | sed 's/ --mask [^ ]* --rsource//'", // too long to read
 			leases:   "cat /proc/net/xt_recent/mysql.open.KNOCKD4",
 		},
 		"nftables": {

@@ -56,18 +56,18 @@ func changes(backend string) []change {
 		of := func(name string, do func(s *served)) { all = append(all, change{name + ", " + family.name, do}) }
 		of("a gate lets everybody in", replace("KNOCKD-SHUT-mysql", "mysql: closed", "-j DROP", "-j ACCEPT"))
 		of("a gate lets holders not in", replace("KNOCKD-GATE-mysql", "mysql: a lease", "-j ACCEPT", "-j DROP"))
-		of("a knock leads to the lease", replace("KNOCKD-AT-mysql.1", "right knock: mysql 2/3", "-g KNOCKD-IN-mysql.2", "-g KNOCKD-IN-mysql.3"))
-		of("another port is the right knock", replace("KNOCKD-AT-mysql.1", "right knock: mysql 2/3", "--dport 7 ", "--dport 9 "))
-		of("another port is gated", replace("KNOCKD-TCP", "mysql: closed", "--dport 3306 ", "--dport 3307 "))
+		of("a knock leads to the lease", replace("KNOCKD-NEXT-mysql.1", "right knock: mysql 2/3", "-g KNOCKD-ENTER-mysql.2", "-g KNOCKD-ENTER-mysql.3"))
+		of("another port is the right knock", replace("KNOCKD-NEXT-mysql.1", "right knock: mysql 2/3", "--dport 7 ", "--dport 9 "))
+		of("another port is gated", replace("KNOCKD-TCP", "mysql: no lease", "--dport 3306 ", "--dport 3307 "))
 		of("leases last longer", replace("KNOCKD-GATE-mysql", "mysql: a lease", "--seconds 3600 ", "--seconds 36000 "))
 		of("a rule asks another table", replace("KNOCKD-GATE-mysql", "mysql: a lease", "--name mysql.open.", "--name mysql.1."))
 		of("a rule without a comment", replace("KNOCKD-ICMP", "first knock: mysql 1/3", icmp, icmp+" -s "+map[string]string{"IPv4": "10.9.0.0/16", "IPv6": "2001:db8::/32"}[family.name]))
 		of("a rule at another place", func(s *served) {
-			n, rule := s.ruleOf(family.tool, "KNOCKD-AT-mysql.1", "another packet was faster")
-			s.restore(family.tool, "-D KNOCKD-AT-mysql.1 "+n, "-A KNOCKD-AT-mysql.1 "+rule)
+			n, rule := s.ruleOf(family.tool, "KNOCKD-NEXT-mysql.1", "another packet was faster")
+			s.restore(family.tool, "-D KNOCKD-NEXT-mysql.1 "+n, "-A KNOCKD-NEXT-mysql.1 "+rule)
 		})
 		of("a rule deleted", func(s *served) {
-			n, _ := s.ruleOf(family.tool, "KNOCKD-TCP", "mysql: closed")
+			n, _ := s.ruleOf(family.tool, "KNOCKD-TCP", "mysql: no lease")
 			s.restore(family.tool, "-D KNOCKD-TCP "+n)
 		})
 		of("a rule more", func(s *served) { s.restore(family.tool, "-I KNOCKD-TCP -p tcp -m tcp --dport 3306 -j ACCEPT") })
@@ -90,21 +90,21 @@ func nftChanges() []change {
 		{"a gate lets everybody in", replace("gate-tcp-3306", "meta nfproto ipv4 drop", "drop", "accept")},
 		{"a gate lets holders not in", replace("open-mysql", "mysql: open", "accept", "drop")},
 		{"a gate asks for something else", replace("gate-tcp-3306", "@open4-mysql", "ip saddr @open4-mysql", "ip saddr != @open4-mysql")},
-		{"leases last longer", replace("in-mysql.3", "update @open4-mysql", "timeout 1h", "timeout 10h")},
+		{"leases last longer", replace("enter-mysql.3", "update @open4-mysql", "timeout 1h", "timeout 10h")},
 		{"a position lasts longer", replace("stay-mysql.2", "update @position4", "timeout 10s", "timeout 10m")},
 		{"a knock leads to another position", replace("stay-mysql.1", "update @position6", ": 0:1 }", ": 0:2 }")},
-		{"a rule leads elsewhere", replace("event4", "meta l4proto udp", "goto moving4", "goto first4")},
+		{"a rule leads elsewhere", replace("progress4", "meta l4proto udp", "goto next4", "goto first4")},
 		{"a rule without a comment", replace("other", "goto gate", "goto gate", "accept")},
-		{"a limit", replace("moving4", "report it", "20/second", "1/hour")},
+		{"a limit", replace("next4", "report it", "20/second", "1/hour")},
 		{"a report to another group", replace("fell-mysql.1", "knockd reset mysql 1", "group 7115", "group 7114")},
 		{"a rule at another place", func(s *served) {
 			rule, handle := s.nftRule("input", "not a SYN: no event")
 			s.tool("delete rule inet knockd input handle "+handle+"\nadd rule inet knockd input "+rule+"\n", "nft", "-f", "-")
 		}},
 		{"two rules that look alike change places", func(s *served) {
-			rule, handle := s.nftRule("event4", "meta l4proto tcp")
-			_, other := s.nftRule("event4", "icmp type")
-			s.tool("add rule inet knockd event4 handle "+other+" "+rule+"\ndelete rule inet knockd event4 handle "+handle+"\n", "nft", "-f", "-")
+			rule, handle := s.nftRule("progress4", "meta l4proto tcp")
+			_, other := s.nftRule("progress4", "icmp type")
+			s.tool("add rule inet knockd progress4 handle "+other+" "+rule+"\ndelete rule inet knockd progress4 handle "+handle+"\n", "nft", "-f", "-")
 		}},
 		{"a rule deleted", func(s *served) {
 			_, handle := s.nftRule("gate-tcp-3306", "meta nfproto ipv4 drop")
@@ -114,9 +114,9 @@ func nftChanges() []change {
 		{"an element deleted: a gate", nft("delete element inet knockd gates { tcp . 3306 }")},
 		{"an element deleted: a knock", nft("delete element inet knockd edges4 { 0:1 . tcp . 7 }")},
 		{"an element that leads elsewhere: a gate", nft("delete element inet knockd gates { tcp . 3306 }", "add element inet knockd gates { tcp . 3306 : goto open-mysql }")},
-		{"an element that leads elsewhere: a knock", nft("delete element inet knockd edges4 { 0:1 . tcp . 7 }", "add element inet knockd edges4 { 0:1 . tcp . 7 : goto in-mysql.3 }")},
-		{"an element for another: a knock", nft("delete element inet knockd edges6 { 0:1 . tcp . 7 }", "add element inet knockd edges6 { 0:1 . tcp . 9 : goto in-mysql.2 }")},
-		{"an element more", nft("add element inet knockd starts4 { tcp . 9 : goto in-mysql.3 }")},
+		{"an element that leads elsewhere: a knock", nft("delete element inet knockd edges4 { 0:1 . tcp . 7 }", "add element inet knockd edges4 { 0:1 . tcp . 7 : goto enter-mysql.3 }")},
+		{"an element for another: a knock", nft("delete element inet knockd edges6 { 0:1 . tcp . 7 }", "add element inet knockd edges6 { 0:1 . tcp . 9 : goto enter-mysql.2 }")},
+		{"an element more", nft("add element inet knockd starts4 { tcp . 9 : goto enter-mysql.3 }")},
 		{"the table sleeps", nft("add table inet knockd { flags dormant; }")},
 		{"everything is dropped behind ours", nft("add chain inet knockd input { policy drop; }")},
 		{"an empty chain", nft("flush chain inet knockd gate")},

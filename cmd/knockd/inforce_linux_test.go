@@ -53,7 +53,7 @@ func TestStatusCheckExitsWith0OnlyWhileEveryEnabledProfileIsInForce(t *testing.T
 		{"everything gone", "nftables", do("nft flush ruleset"), nil, 1, notInstalled, []string{"not in force: profile mysql is enabled and not installed: knockd install mysql\n"}},
 		{"the jump gone", "iptables", do("iptables -D INPUT -j KNOCKD"), nil, 1, notInForce, []string{"drift: ipv4: INPUT does not jump to KNOCKD: nothing is gated\n"}},
 		{"a family gone", "iptables", do("ip6tables -F", "ip6tables -X"), nil, 1, notInForce, []string{"drift: ipv6: mysql is not installed there: what it opens is open to all\n"}},
-		{"a rule of others into our chains", "iptables", do("iptables -A FORWARD -j KNOCKD-IN-mysql.2"), nil, 1, notInForce, []string{"not in force: a rule that is not ours leads into our chains: ipv4: -A FORWARD -j KNOCKD-IN-mysql.2: delete it\n"}},
+		{"a rule of others into our chains", "iptables", do("iptables -A FORWARD -j KNOCKD-ENTER-mysql.2"), nil, 1, notInForce, []string{"not in force: a rule that is not ours leads into our chains: ipv4: -A FORWARD -j KNOCKD-ENTER-mysql.2: delete it\n"}},
 		{"published past the gate", "", do("iptables -t nat -A PREROUTING -p tcp --dport 3306 -j DNAT --to-destination 10.9.0.2:3306"), nil, 1, notInForce, []string{"not in force: 3306/tcp of profile mysql goes elsewhere before the gate"}},
 		{"dropped behind the gate", "nftables", do("nft add table inet late", "nft add chain inet late input { type filter hook input priority 10 ; policy drop ; }"), nil, 1, notInForce, []string{"not in force: 3306/tcp of profile mysql is dropped behind the gate"}},
 

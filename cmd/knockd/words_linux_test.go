@@ -118,10 +118,10 @@ func TestStatusCheckExitsWith1WhenTheRulesHaveDrifted(t *testing.T) {
 		s.must("install")
 		s.must("status", "--check")
 		labtest.MustRun(t, s.host, "", "iptables", "-A", "KNOCKD-TCP", "-j", "ACCEPT")
-		labtest.MustRun(t, s.host, "", "iptables", "-A", "FORWARD", "-j", "KNOCKD-IN-mysql.2")
+		labtest.MustRun(t, s.host, "", "iptables", "-A", "FORWARD", "-j", "KNOCKD-ENTER-mysql.2")
 		// The lines are part of the answer; beside JSON they are words.
 		const drift = "drift: ipv4: KNOCKD-TCP has a rule more: \"-j ACCEPT\"\n"
-		const foreign = "not in force: a rule that is not ours leads into our chains: ipv4: -A FORWARD -j KNOCKD-IN-mysql.2: delete it\n" +
+		const foreign = "not in force: a rule that is not ours leads into our chains: ipv4: -A FORWARD -j KNOCKD-ENTER-mysql.2: delete it\n" +
 			"not in force: the rules are not those that were committed: knockd install (every enabled profile); then find the tool, and let it start before knockd\n"
 		for _, c := range []struct {
 			args   []string
@@ -137,10 +137,10 @@ func TestStatusCheckExitsWith1WhenTheRulesHaveDrifted(t *testing.T) {
 			}
 		}
 		out := s.knockd("remove", "--all")
-		if out.Code != 1 || !strings.Contains(out.Stderr, `delete the rule first: "-A FORWARD -j KNOCKD-IN-mysql.2"`) {
+		if out.Code != 1 || !strings.Contains(out.Stderr, `delete the rule first: "-A FORWARD -j KNOCKD-ENTER-mysql.2"`) {
 			t.Errorf("remove: exit %d, %s", out.Code, out.Stderr)
 		}
-		labtest.MustRun(t, s.host, "", "iptables", "-D", "FORWARD", "-j", "KNOCKD-IN-mysql.2")
+		labtest.MustRun(t, s.host, "", "iptables", "-D", "FORWARD", "-j", "KNOCKD-ENTER-mysql.2")
 		s.must("install")
 	})
 }

@@ -40,8 +40,8 @@ func TestLegacyTablesAreNotLoadedByLooking(t *testing.T) {
 func TestARuleOfOthersThatLeadsIntoOurChainsIsFound(t *testing.T) {
 	p := admit(t, "iptables")
 	p.install(mysql(t, ""))
-	p.sh("iptables -A INPUT -p tcp --dport 9999 -j KNOCKD-IN-mysql.2")
-	p.finds(doctor.IDForeignJump, doctor.Broken, "-A INPUT -p tcp -m tcp --dport 9999 -j KNOCKD-IN-mysql.2")
+	p.sh("iptables -A INPUT -p tcp --dport 9999 -j KNOCKD-ENTER-mysql.2")
+	p.finds(doctor.IDForeignJump, doctor.Broken, "-A INPUT -p tcp -m tcp --dport 9999 -j KNOCKD-ENTER-mysql.2")
 }
 
 func TestRulesThatAnotherToolChangedAreFound(t *testing.T) {

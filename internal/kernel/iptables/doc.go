@@ -11,8 +11,9 @@
 //	INPUT -j KNOCKD            one jump, at position 1
 //	KNOCKD                     sorts packets: not an event, in a position, a stranger
 //	KNOCKD-PROGRESS            which state is the source in?
-//	KNOCKD-AT-mysql.1          a source after knock 1 of mysql: what may come next
-//	KNOCKD-IN-mysql.2          the source makes knock 2: note it, answer it
+//	KNOCKD-NEXT-mysql.1        a source after knock 1 of mysql: what may come next
+//	KNOCKD-ENTER-mysql.2       knock 2 of mysql: the source enters the position, and gets its reply
+//	KNOCKD-STAY-mysql.2        the same knock again, where entering grants: no grants
 //	KNOCKD-OVER                anything else: the source starts over
 //	KNOCKD-TCP, KNOCKD-UDP     first knocks and gates, by port (split in four where there are many)
 //	KNOCKD-ICMP                the first knock `icmp`

@@ -12,16 +12,12 @@ var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 // in a position from strangers.
 func (r *renderer) entry() {
 	c := r.out.newChain(chainTop)
-	c.add(loopback, comment("loopback is no event"), "-j RETURN")
-	for _, packet := range established() {
-		if r.anyCut(atInput) {
-			c.add(packet, comment("established: only a gate with cut looks"), goTo+chainCut)
-		} else {
-			c.add(packet, comment("established: no event"), "-j RETURN")
-		}
+	if r.anyCut(atInput) {
+		r.noEvents(c, rule{comment("established: only a gate with cut looks"), goTo + chainCut})
+	} else {
+		r.noEvents(c, established())
 	}
-	r.related(c)
-	c.add(notSYN, comment("not a SYN: no event"), goTo+chainStray)
+	stray(c, chainStray)
 	for _, proto := range protos[1:] { // a SYN to many is nothing that TCP knows
 		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", comment("broadcast or multicast: no event"), goTo+chainStray)
 	}
@@ -106,22 +102,26 @@ const loopback = "-i lo -m addrtype --src-type LOCAL"
 // no ACK to it: a SYN is the same one again.
 const unanswered = "-m conntrack --ctstate ESTABLISHED ! --ctstatus ASSURED"
 
-// established matches the packets of established connections, with one rule each for TCP
-// and for the rest. A SYN is not among them: conntrack keeps the entry of a connection
-// that the client never ended, and takes a new connection from the same port for part of
-// it.
-func established() []string {
-	return []string{
-		notSYN + " -m conntrack --ctstate ESTABLISHED",
-		"! -p tcp -m conntrack --ctstate ESTABLISHED",
+// noEvents adds the rules for packets that are no events: loopback, established connections
+// (for which the caller says what happens), and ICMP errors about connections.
+//
+// A SYN is not taken for established: conntrack keeps the entry of a connection that the client
+// never ended, and counts a new connection from the same port as part of it. Related packets
+// other than errors begin connections that a conntrack helper expects, to any port.
+func (r *renderer) noEvents(c *chain, established ...rule) {
+	c.add(loopback, comment("loopback is no event"), "-j RETURN")
+	for _, e := range established {
+		c.add(rule{notSYN, "-m conntrack --ctstate ESTABLISHED"}.with(e...)...)
+		c.add(rule{"! -p tcp", "-m conntrack --ctstate ESTABLISHED"}.with(e...)...)
 	}
-}
-
-// related lets ICMP errors about connections pass. Other related packets are the first
-// of connections that a conntrack helper was told to expect, for whichever port.
-func (r *renderer) related(c *chain) {
 	c.add(r.proto(protocol.ICMP), "-m conntrack --ctstate RELATED", comment("an error about a connection: no event"), "-j RETURN")
 }
+
+// established lets the packets of established connections pass.
+func established() rule { return rule{comment("established: no event"), "-j RETURN"} }
+
+// stray sends TCP packets that open no connection to the chain of those.
+func stray(c *chain, to string) { c.add(notSYN, comment("not a SYN: no event"), goTo+to) }
 
 // startOver fills KNOCKD-OVER: a source leaves its position by an event that is none
 // of its edges. The event may still be the first knock of a sequence, or go to a gate.

@@ -79,7 +79,7 @@ func (r *renderer) gateRules(profiles []*protocol.Profile, proto protocol.Proto)
 		if p.Closed == protocol.ClosedContinue {
 			verdict = "-j RETURN"
 		}
-		return rule{comment("%s: closed", p.Name), verdict}
+		return rule{comment("%s: no lease", p.Name), verdict}
 	})...)
 }
 
@@ -97,7 +97,7 @@ func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Prot
 		verdict := map[protocol.Closed]string{
 			protocol.ClosedDrop: "-j DROP", protocol.ClosedReject: r.reject(proto), protocol.ClosedContinue: "-j RETURN",
 		}[p.Closed]
-		return rule{comment("%s: closed", p.Name), verdict}
+		return rule{comment("%s: a stray packet", p.Name), verdict}
 	})
 }
 
@@ -206,11 +206,12 @@ func (r *renderer) shut(p *protocol.Profile) {
 	}
 	c := r.out.newChain(chainName(prefixShut, p.Name, 0))
 	c.add(rateLimit, report(backend.ReportDenied, p.Name, 0))
+	closed := comment("%s: closed", p.Name)
 	if p.Closed == protocol.ClosedDrop {
-		c.add(comment("%s: closed", p.Name), "-j DROP")
+		c.add(closed, "-j DROP")
 		return
 	}
 	for _, proto := range protos[:2] {
-		c.add(r.proto(proto), comment("%s: closed", p.Name), r.reject(proto))
+		c.add(r.proto(proto), closed, r.reject(proto))
 	}
 }

@@ -19,19 +19,15 @@ func (r *renderer) preroutingGates() {
 		return
 	}
 	c := r.out.newChain(chainPre)
-	c.add(loopback, comment("loopback is no event"), "-j RETURN")
+	all := []rule{established()}
 	if r.anyCut(beforeNAT) {
-		// What is not translated meets its gate at INPUT, which can answer with a reset.
-		for _, packet := range established() {
-			c.add(packet, "-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", comment("established and translated: only a gate with cut looks"), goTo+chainPreCut)
-		}
+		// A packet that NAT leaves as it is meets its gate at INPUT, which can answer with a reset.
+		cut := rule{"-m conntrack --ctstate DNAT", "-m addrtype --dst-type LOCAL", comment("established and translated: only a gate with cut looks"), goTo + chainPreCut}
+		all = slices.Insert(all, 0, cut)
 	}
-	for _, packet := range established() {
-		c.add(packet, comment("established: no event"), "-j RETURN")
-	}
-	r.related(c)
+	r.noEvents(c, all...)
 	c.add("-m addrtype ! --dst-type LOCAL", comment("not to an address of this host"), "-j RETURN")
-	c.add(notSYN, comment("not a SYN: no event"), goTo+chainPreStray)
+	stray(c, chainPreStray)
 	if ban := r.Policy.Ban; ban != nil {
 		c.add(r.banned().within(ban.For), comment("banned: shut out"), goTo+chainPreBanned)
 	}
@@ -42,12 +38,12 @@ func (r *renderer) preroutingGates() {
 		if beforeNAT(p) {
 			shut := r.out.newChain(chainName(prefixPreShut, p.Name, 0))
 			shut.add(rateLimit, report(backend.ReportDenied, p.Name, 0))
-			shut.add(comment("%s: closed", p.Name), "-j DROP") // the kernel has no REJECT in front of NAT
+			shut.add(comment("%s: closed before NAT", p.Name), "-j DROP") // the kernel has no REJECT in front of NAT
 		}
 	}
-	r.gatesOnly(chainPreStray, beforeNAT, r.drop("closed"))
+	r.gatesOnly(chainPreStray, beforeNAT, r.drop("a stray packet before NAT"))
 	if r.Policy.Ban != nil {
-		r.gatesOnly(chainPreBanned, beforeNAT, r.drop("banned"))
+		r.gatesOnly(chainPreBanned, beforeNAT, r.drop("banned before NAT"))
 	}
 	if r.anyCut(beforeNAT) {
 		r.gatesOnly(chainPreCut, beforeNAT, r.cutRules(func(protocol.Proto) string { return "-j DROP" }))
@@ -86,7 +82,7 @@ func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 		}
 	}
 	return append(rules, r.inScope(profiles, func(p *protocol.Profile) rule {
-		return rule{comment("%s: closed", p.Name), goTo + chainName(prefixPreShut, p.Name, 0)}
+		return rule{comment("%s: no lease before NAT", p.Name), goTo + chainName(prefixPreShut, p.Name, 0)}
 	})...)
 }
 

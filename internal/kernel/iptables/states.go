@@ -22,7 +22,7 @@ func (r *renderer) progressChain() {
 	r.toPorts(c)
 }
 
-// next fills KNOCKD-AT-…: what a source in state i may do next. All but a repeat of the
+// next fills KNOCKD-NEXT-…: what a source in state i may do next. All but a repeat of the
 // knock leaves the state, and one packet only: of two that come in the same moment on
 // two processors, the second finds the position gone. It is no knock, as when a network
 // delivers one twice; at a gate it is a connection like any other.
@@ -58,7 +58,7 @@ func (r *renderer) stepRules(to int) []rule {
 	return rules
 }
 
-// enter fills KNOCKD-IN-…: a source enters state i. It grants, once per entry, and
+// enter fills KNOCKD-ENTER-…: a source enters state i. It grants, once per entry, and
 // then notes the position, which a repeat of the knock does too (KNOCKD-STAY-…
 // where the two differ).
 func (r *renderer) enter(i int) {

@@ -138,7 +138,7 @@ func TestACommitThatIsKilledIsDrift(t *testing.T) {
 			s.nft(text.Text)
 		}
 		drift := strings.Join(s.read(everything).Drift, "\n")
-		if held := strings.Contains(drift, "chain hold is left"); held != (fed < 3) {
+		if held := strings.Contains(drift, "chain barrier is left"); held != (fed < 3) {
 			t.Errorf("after %d texts: %s", fed, drift)
 		}
 		if unknown := strings.Contains(drift, "is not known"); unknown != (fed > 1) {

@@ -17,21 +17,21 @@
 // # Chains of table inet knockd
 //
 //	input                    sorts packets: not an event, in a position, a stranger
-//	event4, event6           is the source in a position? (map position4, position6)
-//	moving4, moving6         it is: what may come next? (map edges4, edges6)
+//	progress4, progress6     is the source in a position? (map position4, position6)
+//	next4, next6             what may come next in its position? (map edges4, edges6)
 //	over                     anything else: the source starts over
 //	first4, first6           is it a first knock? (map starts4, starts6)
-//	in-mysql.2               the source makes knock 2 of mysql: note it, answer it
-//	stay-mysql.2             the same without the grants, for a knock that is repeated
+//	enter-mysql.2            knock 2 of mysql: the source enters the position, and gets its reply
+//	stay-mysql.2             the same knock again: no grants
 //	gate                     is the port gated? (map gates)
 //	gate-mysql               does the source hold a lease? (set open4-mysql, open6-mysql)
 //	open-mysql               the profile's extra rules, then accept
 //	cut, cut-mysql           established connections of profiles with `cut`
-//	prerouting, early-…      gates before destination NAT, of profiles with place = "prerouting"
+//	prerouting, pre-…        gates before destination NAT, of profiles with place = "prerouting"
 //	fall, ban                with the setting `ban`
 //	about                    never reached: what is installed
 //	seal                     never reached: digests of all this
-//	hold, hold-early         ports that are shut while their gates change
+//	barrier, barrier-pre     ports that are shut while their gates change
 //
 // # The scratch register
 //

@@ -56,7 +56,7 @@ func TestWhateverChangesARuleIsDriftUntilTheNextInstall(t *testing.T) {
 			return "delete rule inet knockd " + s.handle("input", "not a SYN") + "\nadd rule inet knockd input tcp flags & (fin | syn | rst | ack) != syn goto gate comment \"not a SYN: no event\""
 		}, []string{"rule 6 of chain input is not ours (the same SYN again: no event)"}},
 		{"two rules without comments change places", func(s *site) string {
-			return "delete rule inet knockd " + s.handle("input", "goto event4") + "\nadd rule inet knockd input meta nfproto ipv4 goto event4"
+			return "delete rule inet knockd " + s.handle("input", "goto progress4") + "\nadd rule inet knockd input meta nfproto ipv4 goto progress4"
 		}, []string{"chain input" + not}},
 		{"a rule deleted", func(s *site) string {
 			return "delete rule inet knockd " + s.handle("gate-tcp-3306", "nfproto ipv6 drop")
@@ -70,16 +70,16 @@ func TestWhateverChangesARuleIsDriftUntilTheNextInstall(t *testing.T) {
 			return "delete element inet knockd gates-ranges { tcp . 6000-6010 }\nadd element inet knockd gates-ranges { tcp . 6001-6010 : goto gate-tcp-6000-6010 }"
 		}, []string{"map gates-ranges" + not}},
 		{"an address within a rule", func(s *site) string {
-			s.nft("delete rule inet knockd " + s.handle("in-ranged.2", "update @open4-ranged")) // and with it the set, whose name is free
-			return `add rule inet knockd in-ranged.2 index 1 ip saddr { 11.0.0.0/8, 192.0.2.0/24 } update @open4-ranged { ip saddr timeout 1h } comment "ranged: opened"`
-		}, []string{"chain in-ranged.2" + not}},
+			s.nft("delete rule inet knockd " + s.handle("enter-ranged.2", "update @open4-ranged")) // and with it the set, whose name is free
+			return `add rule inet knockd enter-ranged.2 index 1 ip saddr { 11.0.0.0/8, 192.0.2.0/24 } update @open4-ranged { ip saddr timeout 1h } comment "ranged: opened"`
+		}, []string{"chain enter-ranged.2" + not}},
 		{"what a profile adds", func(s *site) string {
-			return "replace rule inet knockd " + s.handle("early-open-ranged", "mine") + ` counter quota over 900 mbytes drop comment "mine"`
-		}, []string{"chain early-open-ranged" + not}},
+			return "replace rule inet knockd " + s.handle("pre-open-ranged", "mine") + ` counter quota over 900 mbytes drop comment "mine"`
+		}, []string{"chain pre-open-ranged" + not}},
 		{"a limit", func(s *site) string {
-			return "delete rule inet knockd " + s.handle("in-mysql.1", "first-knock") + "\ndelete rule inet knockd " + s.handle("in-ranged.1", "first-knock") +
+			return "delete rule inet knockd " + s.handle("enter-mysql.1", "first-knock") + "\ndelete rule inet knockd " + s.handle("enter-ranged.1", "first-knock") +
 				"\ndelete limit inet knockd first-knock\nadd limit inet knockd first-knock { rate 1/second burst 5 packets; }"
-		}, []string{"limit first-knock" + not, "chain in-mysql.1 lacks", "chain in-ranged.1 lacks"}},
+		}, []string{"limit first-knock" + not, "chain enter-mysql.1 lacks", "chain enter-ranged.1 lacks"}},
 		{"dormant", func(s *site) string { return "add table inet knockd { flags dormant; }" }, []string{"the table is dormant: nothing is gated"}},
 		{"another policy", func(s *site) string {
 			return "add chain inet knockd input { type filter hook input priority -10; policy drop; }"
@@ -190,7 +190,7 @@ func TestWhatPacketsAndGrantsDoIsNoDrift(t *testing.T) {
 func TestARepairTouchesOnlyWhatHasDrifted(t *testing.T) {
 	s := newSite(t)
 	s.install(mysql(t, ""), ranged(t))
-	s.nft("add rule inet knockd over accept\ndelete element inet knockd backs { tcp . 9001 }")
+	s.nft("add rule inet knockd over accept\ndelete element inet knockd closes { tcp . 9001 }")
 	p, err := s.plan(compiled(t, mysql(t, ""), ranged(t)))
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestARepairTouchesOnlyWhatHasDrifted(t *testing.T) {
 		t.Fatalf("%d texts", len(p.Texts()))
 	}
 	text := p.Texts()[0].Text
-	if strings.Count(text, "\tchain ") != 1 || !strings.Contains(text, "\tchain over {") || strings.Count(text, "\tmap ") != 1 || !strings.Contains(text, "\tmap backs {") {
+	if strings.Count(text, "\tchain ") != 1 || !strings.Contains(text, "\tchain over {") || strings.Count(text, "\tmap ") != 1 || !strings.Contains(text, "\tmap closes {") {
 		t.Errorf("the repair is\n%s", text)
 	}
 }

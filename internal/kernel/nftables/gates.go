@@ -210,7 +210,7 @@ func (r *renderer) closes() {
 		if p.Close == nil {
 			continue
 		}
-		name := fmt.Sprintf("back-%s-%d", p.Close.Proto, p.Close.Port)
+		name := fmt.Sprintf("close-%s-%d", p.Close.Proto, p.Close.Port)
 		if r.byName[name] == nil && p.Close.Proto != protocol.ICMP {
 			elements = append(elements, portKey(*p.Close)+" : jump "+name)
 		}
@@ -226,8 +226,8 @@ func (r *renderer) closes() {
 		}
 	}
 	if len(elements) > 0 {
-		r.verdicts("backs", byPort, elements)
-		other.add("gives a lease back?", byPort, "vmap @backs")
+		r.verdicts("closes", byPort, elements)
+		other.add("gives a lease back?", byPort, "vmap @closes")
 	}
 	other.add("", "goto gate")
 }

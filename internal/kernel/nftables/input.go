@@ -51,7 +51,7 @@ func (r *renderer) events() {
 	if r.any(cuts) {
 		c.noEvents(rule{"goto cut", "established: only a gate with cut looks"})
 	} else {
-		c.noEvents(rule{"return", "established: no event"})
+		c.noEvents(passEstablished())
 	}
 	c.add("not a SYN: no event", notSYN+" goto gate")
 	c.add("the same SYN again: no event", "meta l4proto tcp", unanswered, "goto gate")
@@ -63,25 +63,25 @@ func (r *renderer) events() {
 		}
 	}
 	for _, f := range r.families {
-		c.add("", "meta nfproto", f.String(), "goto event"+digit(f))
+		c.add("", "meta nfproto", f.String(), "goto progress"+digit(f))
 	}
 }
 
 // progress asks for the position of a source, and what may come next there.
 func (r *renderer) progress(f protocol.Family) {
 	a := r.want.Of(f)
-	c := r.chain("event" + digit(f))
-	ask := fmt.Sprintf("%s set %s map @position%s goto moving%s", scratch, saddr(f), digit(f), digit(f))
+	c := r.chain("progress" + digit(f))
+	ask := fmt.Sprintf("%s set %s map @position%s goto next%s", scratch, saddr(f), digit(f), digit(f))
 	if r.want.Policy.Strict {
-		c.add("in a position: what may come next?", "meta l4proto tcp", ask)
-		c.add("in a position: what may come next?", "meta l4proto udp", ask)
-		c.add("in a position: what may come next?", echo(f), ask)
+		for _, match := range []string{"meta l4proto tcp", "meta l4proto udp", echo(f)} {
+			c.add("in a position: what may come next?", match, ask)
+		}
 	} else {
 		r.countedOnly(c, a, ask)
 	}
 	c.add("", "goto first"+digit(f))
 
-	m := r.chain("moving" + digit(f))
+	m := r.chain("next" + digit(f))
 	m.add("the next knock, or the same again", scratch+" . "+byPort, "vmap @edges"+digit(f))
 	m.add("the same for a ping", echo(f), scratch, "vmap @pings"+digit(f))
 	r.resets(a, m)
@@ -215,12 +215,12 @@ func (r *renderer) startOver(c *object, a *protocol.Automaton) {
 		} else if where == "" {
 			continue
 		}
-		c.add("a first knock: "+name(a, e.To), match, where, "goto "+enterChain(a, e.To))
+		c.add("starts over by a first knock: "+name(a, e.To), match, where, "goto "+enterChain(a, e.To))
 		if where != "" {
-			c.add(name(a, e.To)+": only here", match, "goto fall")
+			c.add(name(a, e.To)+": not here", match, "goto fall")
 		}
 	}
-	c.add("a first knock?", "meta nfproto", f.String(), byPort, "vmap @starts"+digit(f))
+	c.add("starts over by a first knock?", "meta nfproto", f.String(), byPort, "vmap @starts"+digit(f))
 }
 
 // fallSet is one of the sets that each hold one fall of a source.

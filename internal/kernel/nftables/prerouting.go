@@ -4,8 +4,8 @@ import "knockkit/protocol"
 
 // What the names of chains of a gate before destination NAT begin with.
 const (
-	prePrefix     = "early-"
-	preOpenPrefix = "early-open-"
+	prePrefix     = "pre-"
+	preOpenPrefix = "pre-open-"
 )
 
 // prerouting fills the chains in front of destination NAT: the gates of profiles with
@@ -17,21 +17,21 @@ func (r *renderer) prerouting() {
 	}
 	c := r.chain("prerouting")
 	c.head = []string{"type filter hook prerouting priority mangle; policy accept;"} // behind conntrack and before destination NAT
-	established := []rule{{"return", "established: no event"}}
+	established := []rule{passEstablished()}
 	cut := func(p *protocol.Profile) bool { return beforeNAT(p) && p.Cut }
 	if r.any(cut) { // what is not translated meets its gate at the input
-		ask := rule{"ct status dnat fib daddr type local goto early-cut", "established and translated: only a gate with cut looks"}
+		ask := rule{"ct status dnat fib daddr type local goto pre-cut", "established and translated: only a gate with cut looks"}
 		established = append([]rule{ask}, established...)
 	}
 	c.noEvents(established...)
 	c.add("not to an address of this host", "fib daddr type != local return")
-	r.portMap(c, "early-gates", r.segments(beforeNAT), func(s gateSegment) string { return r.gate(prePrefix, s) })
+	r.portMap(c, "pre-gates", r.segments(beforeNAT), func(s gateSegment) string { return r.gate(prePrefix, s) })
 	for _, p := range r.profiles() {
 		if beforeNAT(p) {
 			r.open(preOpenPrefix, p, true, "return")
 		}
 	}
 	if r.any(cut) {
-		r.cutChain("early-cut", r.segments(beforeNAT))
+		r.cutChain("pre-cut", r.segments(beforeNAT))
 	}
 }

@@ -176,6 +176,9 @@ func (x *object) noEvents(established ...rule) {
 	}
 }
 
+// passEstablished lets the packets of established connections pass.
+func passEstablished() rule { return rule{"return", "established: no event"} }
+
 // rateLimit matches as often as one rule reports what strangers could cause in bulk.
 var rateLimit = fmt.Sprintf("limit rate %d/second burst %d packets", backend.LogRate, backend.LogBurst)
 

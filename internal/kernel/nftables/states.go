@@ -163,7 +163,7 @@ func keyOf(bits int, f protocol.Family) string {
 // remove takes a packet's key out of a set, whether or not it is there.
 func remove(set, key string) string { return fmt.Sprintf("delete @%s { %s }", set, key) }
 
-func enterChain(a *protocol.Automaton, i int) string { return "in-" + stateLabel(a, i) }
+func enterChain(a *protocol.Automaton, i int) string { return "enter-" + stateLabel(a, i) }
 
 // stayChain is where a repeated knock goes: past the grants. There is one where a
 // source can stay in the state.

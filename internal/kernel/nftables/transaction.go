@@ -138,8 +138,8 @@ type barrier struct{ chain, gates, hook, where string }
 
 // barriers are those in front of the gates of the input, and of those before destination NAT.
 var barriers = [...]barrier{
-	{"hold", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
-	{"hold-early", "early-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
+	{"barrier", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
+	{"barrier-pre", "pre-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
 }
 
 // contested returns the keys of a map of gates, and of that of its ranges, that go and

@@ -63,7 +63,7 @@ func (b *bench) flood(d *opener, r *floodResult) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := d.stand(b, profiles[0])
+	s, err := d.start(b, profiles[0])
 	if err != nil {
 		return err
 	}

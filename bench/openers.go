@@ -102,9 +102,9 @@ func (d *opener) missing() bool {
 // warmUps is how many visits a door gets to open for the first time.
 const warmUps = 3
 
-// stand puts the door on a cable of its own, for a profile, and sees to it that it
+// start puts the door on a cable of its own, for a profile, and sees to it that it
 // opens at all. The caller closes it.
-func (d *opener) stand(ctx context.Context, p *protocol.Profile) (s *running, err error) {
+func (d *opener) start(ctx context.Context, p *protocol.Profile) (s *running, err error) {
 	c, err := stage.NewCable(d.name, p.Open[0].First)
 	if err != nil {
 		return nil, err

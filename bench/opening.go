@@ -21,7 +21,7 @@ type openingTime struct {
 
 	// Seconds of processor time of the daemon for a million packets: to a port that
 	// is nothing to it, and of the kind that it has to look at.
-	Elsewhere, Bothered float64
+	Elsewhere, Strangers float64
 }
 
 // opening measures each door in turn.
@@ -38,7 +38,7 @@ func (b *bench) opening() ([]*openingTime, error) {
 		if t.Missing {
 			continue
 		}
-		s, err := d.stand(b, profiles[0])
+		s, err := d.start(b, profiles[0])
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +100,6 @@ func (b *bench) daemonCost(s *running, profiles []*protocol.Profile, t *openingT
 	if t.Elsewhere, err = cost(stage.Packets(stage.Elsewhere, profiles, to, distinct)); err != nil {
 		return err
 	}
-	t.Bothered, err = cost(s.strangers(profiles[0], to))
+	t.Strangers, err = cost(s.strangers(profiles[0], to))
 	return err
 }

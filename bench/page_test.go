@@ -51,7 +51,7 @@ func measured() *page {
 			p.Floods = append(p.Floods, &floodResult{Name: d.name, Missing: d.program != "", Rate: rate, Sent: float64(rate) / 2, Visits: 40, Opens: 30, MS: stat.Of(7)})
 		}
 	}
-	p.Positions = []*positionsResult{{Name: stage.NFTables, Sources: 65_000, Held: 64_999, Bytes: 4 << 20, Opens: true}}
+	p.Positions = []*positionsResult{{Name: stage.NFTables, Sources: 65_000, Positions: 64_999, Bytes: 4 << 20, Opens: true}}
 	return p
 }
 

@@ -21,7 +21,7 @@ import (
 type positionsResult struct {
 	Name    string
 	Sources int           // made a first knock
-	Held    int           // are in a position afterwards, as status says
+	Positions    int           // are in a position afterwards, as status says
 	Status  time.Duration // that reading it took
 	Bytes   int           // by which what is in use in the general caches grew; others may have made it grow too
 	Opens   bool          // whether the right client opens now
@@ -87,7 +87,7 @@ func (b *bench) measurePositions(r *positionsResult) (err error) {
 	start := time.Now()
 	err = s.Host.Do(func() error {
 		status, err := stage.Ours(name).Status(b, nil, nil)
-		r.Held = knocking(status)
+		r.Positions = knocking(status)
 		return err
 	})
 	if err != nil {

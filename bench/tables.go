@@ -92,7 +92,7 @@ func (p *page) OpeningTable() string {
 			rows = append(rows, []string{o.Name, times(o.MS, "ms"), visits(o.MS.Count, o.MS.Count+o.Failed), "no process", "no process"})
 		default:
 			rows = append(rows, []string{o.Name, times(o.MS, "ms"), visits(o.MS.Count, o.MS.Count+o.Failed),
-				fmt.Sprintf("%.1f s", o.Elsewhere), fmt.Sprintf("%.1f s", o.Bothered)})
+				fmt.Sprintf("%.1f s", o.Elsewhere), fmt.Sprintf("%.1f s", o.Strangers)})
 		}
 	}
 	return markdown([]string{"", "opens after", "opened", "daemon, a million packets to other ports", "daemon, a million that it looks at"}, rows)
@@ -142,7 +142,7 @@ func (p *page) PositionTable() string {
 		if r.Opens {
 			opens = "yes"
 		}
-		rows = append(rows, []string{r.Name, thousands(r.Sources), thousands(r.Held), memory, milliseconds(float64(r.Status.Milliseconds())), opens})
+		rows = append(rows, []string{r.Name, thousands(r.Sources), thousands(r.Positions), memory, milliseconds(float64(r.Status.Milliseconds())), opens})
 	}
 	return markdown([]string{"", "sources that knocked first", "in a position", "memory", "`knockd status` takes", "the right client opens"}, rows)
 }

@@ -193,13 +193,10 @@ func (d *Dialer) destination(ctx context.Context, network, address string) (dest
 	if host == "" {
 		to.host = d.Target.Host
 	}
-	k := protocol.Knock{Proto: proto, Port: to.port}
-	for _, r := range d.Target.Profile.Open {
-		if r.Contains(k) {
-			return to, nil
-		}
+	if k := (protocol.Knock{Proto: proto, Port: to.port}); !d.Target.Profile.Opens(k) {
+		return to, &ProfileError{d.Target.Profile.Name, "does not open " + k.String()}
 	}
-	return to, &ProfileError{d.Target.Profile.Name, "does not open " + k.String()}
+	return to, nil
 }
 
 // dialAny dials the addresses that opened, best first. All but the last try of
@@ -212,7 +209,7 @@ func (d *Dialer) dialAny(ctx context.Context, to destination, l lease, final boo
 		}
 	}
 	if len(addrs) == 0 {
-		return nil, &ProfileError{d.Target.Profile.Name, fmt.Sprintf("did not open over %s on %s", familyName(to.family), to.host)}
+		return nil, &ProfileError{d.Target.Profile.Name, fmt.Sprintf("did not open over %s on %s", to.family.Label(), to.host)}
 	}
 	var conn net.Conn
 	var err error

@@ -63,9 +63,9 @@ func knock(ctx context.Context, t Target, w wire) (Result, error) {
 // shared is what the visits to one host's addresses have in common.
 type shared struct {
 	Target
-	wire   wire
-	sent   func()      // called when an address was sent its first sequence
-	opened atomic.Bool // an address opened
+	wire      wire
+	sent      func()      // called when an address was sent its first sequence
+	opened    atomic.Bool // an address opened
 	observing sync.Mutex  // held during Observe
 }
 

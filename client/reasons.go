@@ -92,7 +92,7 @@ func sourceReasons(p *protocol.Profile, a AddrResult) []string {
 		return nil
 	}
 	if len(from) == 0 {
-		return []string{fmt.Sprintf("the profile's `from` has no %s prefix, so nobody can open it over %s", familyName(a.Family), familyName(a.Family))}
+		return []string{fmt.Sprintf("the profile's `from` has no %s prefix, so nobody can open it over %s", a.Family.Label(), a.Family.Label())}
 	}
 	words := make([]string, len(from))
 	for i, prefix := range from {

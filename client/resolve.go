@@ -23,10 +23,10 @@ func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 	for _, f := range protocol.Families() {
 		first := firstOf(found, f)
 		if first.IsValid() {
-			has = append(has, familyName(f))
+			has = append(has, f.Label())
 		}
 		if t.Profile.In(f) && (t.Family == protocol.Both || t.Family == f) {
-			wanted = append(wanted, familyName(f))
+			wanted = append(wanted, f.Label())
 			if first.IsValid() {
 				addrs = append(addrs, first)
 			}
@@ -34,7 +34,7 @@ func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 	}
 	switch {
 	case len(wanted) == 0:
-		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("has no gate for %s", familyName(t.Family))}
+		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("has no gate for %s", t.Family.Label())}
 	case len(addrs) == 0:
 		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("is knocked on over %s here, but %s has only an %s address",
 			strings.Join(wanted, " and "), t.Host, strings.Join(has, " and "))}

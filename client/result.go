@@ -68,7 +68,7 @@ func (s Outcome) ok() bool { return s == Open || s == Knocked }
 type AddrResult struct {
 	Family   protocol.Family
 	Addr     netip.Addr
-	Outcome    Outcome
+	Outcome  Outcome
 	Attempts int
 	Took     time.Duration // until the state was known
 	Packets  []Packet      // in the order in which they left
@@ -149,11 +149,4 @@ func (a AddrResult) lastCheck() *Packet {
 		}
 	}
 	return nil
-}
-
-func familyName(f protocol.Family) string {
-	if f == protocol.IPv6 {
-		return "IPv6"
-	}
-	return "IPv4"
 }

@@ -12,10 +12,10 @@ import (
 // visit is the knocking on one address.
 type visit struct {
 	*shared
-	addr    netip.Addr
-	start   time.Time
-	flights sync.WaitGroup
-	answered   chan struct{} // closed when a knock was answered
+	addr     netip.Addr
+	start    time.Time
+	flights  sync.WaitGroup
+	answered chan struct{} // closed when a knock was answered
 
 	mu      sync.Mutex // the flights write here when they end
 	packets []Packet

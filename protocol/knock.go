@@ -85,6 +85,12 @@ func (r PortRange) Contains(k Knock) bool {
 	return k.Proto == r.Proto && r.First <= k.Port && k.Port <= r.Last
 }
 
+// Intersect returns the ports that are in both ranges; ok is false where there is none.
+func (r PortRange) Intersect(o PortRange) (both PortRange, ok bool) {
+	both = PortRange{r.Proto, max(r.First, o.First), min(r.Last, o.Last)}
+	return both, r.Proto == o.Proto && both.First <= both.Last
+}
+
 // Family says which address families a profile works on.
 type Family uint8
 
@@ -109,6 +115,17 @@ func (f Family) String() string {
 		return "ipv6"
 	}
 	return fmt.Sprintf("family(%d)", uint8(f))
+}
+
+// Label is the family as people write it: "IPv4", "IPv6"; "IPv4 and IPv6" of Both.
+func (f Family) Label() string {
+	switch f {
+	case IPv4:
+		return "IPv4"
+	case IPv6:
+		return "IPv6"
+	}
+	return "IPv4 and IPv6"
 }
 
 // FamilyOf returns the family of an address; IPv4 in IPv6 form counts as IPv4.

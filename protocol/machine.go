@@ -52,14 +52,14 @@ type Cause uint8
 // The reasons. With Nothing, Uncounted and ShutOut the source stays where it was.
 const (
 	Nothing   Cause = iota // no position, and the event starts none
-	Advance                 // the next knock of the position
-	Repeat                  // the position's last knock again: its time starts again
-	Suffix                  // the next knock after an ending of the position
-	Start                   // the first knock of a sequence
-	StartOver               // anything else: back to no position
-	Uncounted               // not a knock of any sequence, and the policy is not strict
-	Banned                  // the source's events are ignored
-	ShutOut                 // a gate before destination NAT drops it: no event
+	Advance                // the next knock of the position
+	Repeat                 // the position's last knock again: its time starts again
+	Suffix                 // the next knock after an ending of the position
+	Start                  // the first knock of a sequence
+	StartOver              // anything else: back to no position
+	Uncounted              // not a knock of any sequence, and the policy is not strict
+	Banned                 // the source's events are ignored
+	ShutOut                // a gate before destination NAT drops it: no event
 )
 
 // String returns the reason in words.
@@ -76,7 +76,7 @@ type Transition struct {
 	Why     Cause
 
 	Granted []*Profile // leases that start (again)
-	Closed   []*Profile // leases given back by a close knock
+	Closed  []*Profile // leases given back by a close knock
 	Banned  bool       // the ban starts with this event
 }
 

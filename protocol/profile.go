@@ -173,6 +173,16 @@ func (p *Profile) Prefix(f Family) int {
 	return p.PrefixIPv6
 }
 
+// Find returns the profile of that name, or nil.
+func Find(profiles []*Profile, name string) *Profile {
+	for _, p := range profiles {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
 // ByName compares profiles for sorting: as [slices.SortFunc] takes it.
 func ByName(x, y *Profile) int { return strings.Compare(x.Name, y.Name) }
 

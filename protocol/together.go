@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"fmt"
-	"slices"
 )
 
 // CheckTogether returns why the profiles cannot be installed side by side, each
@@ -42,7 +41,7 @@ func CheckTogether(profiles []*Profile) []error {
 func together(p, q *Profile, knocks []Knock) string {
 	for _, k := range knocks {
 		switch {
-		case slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(k) }):
+		case p.Opens(k):
 			return fmt.Sprintf("%s opens %s, and it is a knock of %s", p.Name, k, q.Name)
 		case p.Close != nil && *p.Close == k:
 			return fmt.Sprintf("%s closes %s, and it is a knock of %s", k, p.Name, q.Name)
@@ -54,7 +53,7 @@ func together(p, q *Profile, knocks []Knock) string {
 				r, p.Name, q.Name, q.Name, p.Name)
 		}
 	}
-	if k := q.Close; k != nil && slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(*k) }) {
+	if k := q.Close; k != nil && p.Opens(*k) {
 		return fmt.Sprintf("%s opens %s, which closes %s", p.Name, k, q.Name)
 	}
 	return ""
@@ -64,7 +63,7 @@ func together(p, q *Profile, knocks []Knock) string {
 func commonPorts(p, q *Profile) string {
 	for _, r := range p.Open {
 		for _, o := range q.Open {
-			if both := (PortRange{r.Proto, max(r.First, o.First), min(r.Last, o.Last)}); r.Proto == o.Proto && both.First <= both.Last {
+			if both, ok := r.Intersect(o); ok {
 				return both.String()
 			}
 		}

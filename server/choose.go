@@ -84,8 +84,8 @@ func OpenLive(ctx context.Context, name string) (Backend, string, error) {
 // withRules returns the backends that have something in the kernel.
 func withRules(ctx context.Context) (live []Backend, err error) {
 	for _, b := range both() {
-		holds, failed := b.Live(ctx)
-		if holds {
+		has, failed := b.Live(ctx)
+		if has {
 			live = append(live, b)
 		}
 		err = errors.Join(err, failed)

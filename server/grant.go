@@ -186,7 +186,7 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 	}
 	defer lock.Release()
 	r, err := s.read(ctx, d)
-	if err == nil && d.Profile != "" && !slices.ContainsFunc(r.Profiles, named(d.Profile)) && d.Family != protocol.Both {
+	if err == nil && d.Profile != "" && protocol.Find(r.Profiles, d.Profile) == nil && d.Family != protocol.Both {
 		d.Family = protocol.Both // it may have no gate for this one
 		r, err = s.read(ctx, d)
 	}
@@ -204,11 +204,11 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 
 // find finds an installed profile by its name.
 func find(r *backend.Reading, name string) (*protocol.Profile, error) {
-	i := slices.IndexFunc(r.Profiles, named(name))
-	if i < 0 {
+	p := protocol.Find(r.Profiles, name)
+	if p == nil {
 		return nil, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
 	}
-	return r.Profiles[i], nil
+	return p, nil
 }
 
 // leaseFor returns what a lease of an address or prefix covers: no less than the profile's

@@ -14,15 +14,15 @@ import (
 
 // Change is what an install or a remove did, or would do.
 type Change struct {
-	Added []string // names that were not installed before
-	Updated   []string // names whose rules are written anew
-	Removed   []string
-	From      string         // the backend that held the rules before, "" if this one did
-	Kept      []string       // installed before and untouched by this change
-	Leases    []string       // what became of leases of profiles that are not what they were: sentences
-	Notes     []string       // what the operator should know about the host
-	Texts     []backend.Text // with DryRun: what would be committed
-	Guard     *Guard         // with Try: undoes the change unless it is told to keep it; holds the lock until then
+	Added   []string // names that were not installed before
+	Updated []string // names whose rules are written anew
+	Removed []string
+	From    string         // the backend that held the rules before, "" if this one did
+	Kept    []string       // installed before and untouched by this change
+	Leases  []string       // what became of leases of profiles that are not what they were: sentences
+	Notes   []string       // what the operator should know about the host
+	Texts   []backend.Text // with DryRun: what would be committed
+	Guard   *Guard         // with Try: undoes the change unless it is told to keep it; holds the lock until then
 
 	Saved []backend.Saved // what was read of the host's iptables
 
@@ -143,7 +143,7 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 		return Change{}, err
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(r.Profiles, named(name)) {
+		if protocol.Find(r.Profiles, name) == nil {
 			return Change{}, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
 		}
 	}
@@ -174,16 +174,16 @@ func compare(was, touched, will []*protocol.Profile) Change {
 	var c Change
 	for _, p := range will {
 		switch {
-		case !slices.ContainsFunc(was, named(p.Name)):
+		case protocol.Find(was, p.Name) == nil:
 			c.Added = append(c.Added, p.Name)
-		case slices.ContainsFunc(touched, named(p.Name)):
+		case protocol.Find(touched, p.Name) != nil:
 			c.Updated = append(c.Updated, p.Name)
 		default:
 			c.Kept = append(c.Kept, p.Name)
 		}
 	}
 	for _, p := range was {
-		if !slices.ContainsFunc(will, named(p.Name)) {
+		if protocol.Find(will, p.Name) == nil {
 			c.Removed = append(c.Removed, p.Name)
 		}
 	}
@@ -195,8 +195,7 @@ func compare(was, touched, will []*protocol.Profile) Change {
 func newlyGated(was, profiles []*protocol.Profile) []*protocol.Profile {
 	var all []*protocol.Profile
 	for _, p := range profiles {
-		i := slices.IndexFunc(was, named(p.Name))
-		if i < 0 || !sameGate(was[i], p) {
+		if old := protocol.Find(was, p.Name); old == nil || !sameGate(old, p) {
 			all = append(all, p)
 		}
 	}
@@ -215,10 +214,10 @@ func leaseChanges(was, will []*protocol.Profile, sources []backend.Source) []str
 	type pair struct{ was, will *protocol.Profile }
 	var changed []pair
 	for _, p := range will {
-		i := slices.IndexFunc(was, named(p.Name))
-		ends := func(f protocol.Family) bool { return backend.LeasesEnd(was[i], p, f) != "" }
-		if i >= 0 && (!sameSequence(was[i], p) || slices.ContainsFunc(protocol.Families(), ends)) {
-			changed = append(changed, pair{was[i], p})
+		old := protocol.Find(was, p.Name)
+		ends := func(f protocol.Family) bool { return backend.LeasesEnd(old, p, f) != "" }
+		if old != nil && (!sameSequence(old, p) || slices.ContainsFunc(protocol.Families(), ends)) {
+			changed = append(changed, pair{old, p})
 		}
 	}
 	if len(changed) == 0 {

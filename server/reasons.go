@@ -46,15 +46,15 @@ func (r Reason) String() string {
 // whichever are asked about, and shadows, the rules of others that make gates useless, last.
 func NotInForce(st Status, settings Settings, n Network, shadows []Reason) []Reason {
 	var all []Reason
-	holds := false
+	has := false
 	for _, p := range st.Profiles {
 		if p.Enabled {
 			all = append(all, p.outdated()...)
 			all = append(all, n.GatesNothing(p.Profile)...)
-			holds = holds || p.Live()
+			has = has || p.Live()
 		}
 	}
-	if holds {
+	if has {
 		all = append(all, st.outdated(settings)...)
 	}
 	for _, d := range st.Drift {

@@ -145,7 +145,7 @@ open = ["81/tcp", "5000-5010/tcp"]`)
 		"gates":        {"tcp . 80 : goto gate-tcp-80", "tcp . 81 : goto gate-tcp-81"},
 		"gates-ranges": {"tcp . 6000-6010 : goto gate-tcp-6000-6010", "tcp . 5000-5010 : goto gate-tcp-5000-5010"},
 		"starts4":      {"tcp . 7000 : goto enter-web.1", "tcp . 7001 : goto enter-other.1"},
-		"closes":        {"tcp . 9000 : jump close-tcp-9000"},
+		"closes":       {"tcp . 9000 : jump close-tcp-9000"},
 	}
 	for name, elements := range want {
 		listed := s.run("nft", "list", "map", "inet", "knockd", name)

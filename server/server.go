@@ -164,16 +164,12 @@ func (s *Server) compile(profiles []*protocol.Profile) (backend.Want, error) {
 func merge(installed, added []*protocol.Profile) []*protocol.Profile {
 	all := slices.Clone(added)
 	for _, p := range installed {
-		if !slices.ContainsFunc(added, named(p.Name)) {
+		if protocol.Find(added, p.Name) == nil {
 			all = append(all, p)
 		}
 	}
 	slices.SortFunc(all, protocol.ByName)
 	return all
-}
-
-func named(name string) func(*protocol.Profile) bool {
-	return func(p *protocol.Profile) bool { return p.Name == name }
 }
 
 // Render returns the texts that Install commits for exactly these profiles where nothing is

@@ -36,7 +36,7 @@ func (l Lines) SVG() []byte {
 		all = append(all, s.Values...)
 	}
 	vertical := axisFor(all, l.Log)
-	y := func(v float64) float64 { return lineHeight - bottom - vertical.place(v)*(lineHeight-top-bottom) }
+	y := func(v float64) float64 { return lineHeight - bottom - vertical.at(v)*(lineHeight-top-bottom) }
 
 	c.title(l.Title)
 	for _, v := range vertical.ticks() {
@@ -120,7 +120,7 @@ func (b Bars) SVG() []byte {
 		all = append(all, bar.Value)
 	}
 	horizontal := axisFor(all, b.Log)
-	x := func(v float64) float64 { return barLeft + horizontal.place(v)*(barWidth-barLeft-barRight) }
+	x := func(v float64) float64 { return barLeft + horizontal.at(v)*(barWidth-barLeft-barRight) }
 
 	c.title(b.Title)
 	for _, v := range horizontal.ticks() {

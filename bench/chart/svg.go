@@ -86,7 +86,7 @@ func usable(v float64, log bool) bool {
 	return !math.IsNaN(v) && !math.IsInf(v, 0) && (v > 0 || !log)
 }
 
-func (a axis) place(v float64) float64 {
+func (a axis) at(v float64) float64 {
 	if a.log {
 		return math.Log10(v/a.low) / math.Log10(a.high/a.low)
 	}

@@ -83,8 +83,8 @@ type Burst struct {
 	Limit  time.Duration // the burst ends after this much processor time
 }
 
-// lookEvery is how many packets pass between two looks at the clock.
-const lookEvery = 128
+// readEvery is how many packets pass between two looks at the clock.
+const readEvery = 128
 
 // Inject lets packets come in over the wire, one after the other, and returns the
 // processor time that one took, in nanoseconds: the system call that hands it over,
@@ -108,7 +108,7 @@ func (b Burst) Inject(wire *lab.Wire, packets [][]byte) (ns float64, err error) 
 	}
 	took, done := time.Duration(0), 0
 	for done < len(packets) && took < b.Limit {
-		for end := min(done+lookEvery, len(packets)); done < end; done++ {
+		for end := min(done+readEvery, len(packets)); done < end; done++ {
 			if err := wire.Inject(packets[done]); err != nil {
 				return 0, err
 			}

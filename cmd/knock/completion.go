@@ -11,7 +11,7 @@ import (
 // arguments says what can be typed at a place: a profile, or a shell. profiles lists
 // the profiles of a configuration folder ("": the usual ones), or PROFILE@HOST.
 func arguments(profiles func(dir string, withHosts bool) []string) completion.Arguments {
-	return func(at completion.Place) []string {
+	return func(at completion.Cursor) []string {
 		switch {
 		case at.Rest: // the command that is run
 			return []string{completion.Files}

@@ -10,7 +10,7 @@ import (
 )
 
 // arguments says what can be typed at a place: profiles, files, or a shell.
-func arguments(at completion.Place) []string {
+func arguments(at completion.Cursor) []string {
 	if at.Rest {
 		return nil // knocks
 	}

@@ -126,7 +126,7 @@ func playLease(ctx context.Context, s *stage, tell *narrator) error {
 	}
 	tell.shell("server#", fmt.Sprintf(`sed -i 's/lease = "1h"/lease = "%s"/' mysql.toml && knockd install mysql`, say.Duration(shortLease)), "")
 	for _, f := range protocol.Families() {
-		tell.check(s.falls(ctx, s.laptop, f) == nil, "the laptop is shut out again over %s", map[protocol.Family]string{protocol.IPv4: "IPv4", protocol.IPv6: "IPv6"}[f])
+		tell.check(s.falls(ctx, s.laptop, f) == nil, "the laptop is shut out again over %s", f.Label())
 	}
 	return nil
 }

@@ -128,13 +128,13 @@ func oneLine(err error) error {
 	var broken *config.BrokenError
 	if errors.As(err, &broken) {
 		if first := broken.Diagnostics.Errors(); len(first) > 0 {
-			return &placedError{err, first[0].File, first[0].Line, first[0].Message}
+			return &locatedError{err, first[0].File, first[0].Line, first[0].Message}
 		}
 	}
 	var e *command.Error
 	if errors.As(err, &e) && e.Detail != "" {
 		first, _, _ := strings.Cut(e.Detail, "\n")
-		return &placedError{err: err, message: first}
+		return &locatedError{err: err, message: first}
 	}
 	return err
 }

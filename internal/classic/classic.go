@@ -19,7 +19,7 @@ const maxSections = 256
 type Import struct {
 	Profiles []Profile // in the order of the file
 	Left     []Section // what no profile was made of
-	Remarks    []Remark    // in the order of the file
+	Remarks  []Remark  // in the order of the file
 }
 
 // Profile is the text of a profile's file. [protocol.ParseProfile] reads it without
@@ -68,7 +68,7 @@ func Read(file string, text []byte) (*Import, error) {
 type reader struct {
 	file   string
 	doors  []*draft
-	notes  []Remark             // about the file as a whole
+	notes  []Remark           // about the file as a whole
 	faults format.Diagnostics // why it cannot be read
 }
 

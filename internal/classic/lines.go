@@ -3,7 +3,6 @@ package classic
 import (
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"knockkit/internal/say"
 	"knockkit/internal/tomldoc"
@@ -179,9 +178,7 @@ func (t *trouble) diagnostic(file string) format.Diagnostic {
 		d.Severity = format.SeverityWarning
 	}
 	if p := t.at; p.line > 0 {
-		d.Line, d.Text = p.line, say.Plain(p.text)
-		d.Column = 1 + utf8.RuneCountInString(p.text[:p.start])
-		d.Width = max(1, utf8.RuneCountInString(p.value()))
+		d = d.At(p.line, p.text, p.start, p.end)
 	}
 	return d
 }

@@ -139,7 +139,7 @@ func arrange(app *cli.App, args []string) (*line, error) {
 		}
 	}
 	for _, f := range flags {
-		if err := l.place(f, args); err != nil {
+		if err := l.attach(f, args); err != nil {
 			return nil, err
 		}
 	}
@@ -171,9 +171,9 @@ func (l *line) word(arg string, at int, args []string) error {
 	return nil
 }
 
-// place gives the flag to the innermost command that defines it: the one that
+// attach gives the flag to the innermost command that defines it: the one that
 // runs, or a group around it. A parent that acts keeps its flags to itself.
-func (l *line) place(f given, args []string) error {
+func (l *line) attach(f given, args []string) error {
 	if f.name == "help" || f.name == "h" {
 		l.help = true
 		return nil

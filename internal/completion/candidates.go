@@ -14,8 +14,8 @@ import (
 // Files stands for the names of files among candidates.
 const Files = ":files"
 
-// Place is where on a command line a word is being typed.
-type Place struct {
+// Cursor is where on a command line a word is being typed.
+type Cursor struct {
 	Command []string // names of the commands that were entered: "profile", "show"
 	Args    []string // arguments in front of the word
 	Rest    bool     // the word stands behind "--"
@@ -25,13 +25,13 @@ type Place struct {
 
 // Arguments says what can be at a place where a flag is not being typed: candidates
 // as of [Candidates], also those that do not begin with the word.
-type Arguments func(Place) []string
+type Arguments func(Cursor) []string
 
 // Candidates returns what the last of the words can be completed to, each with
 // a tab and its meaning if there is one.
 func Candidates(app *cli.App, words []string, arguments Arguments) []string {
 	before, current := words[:len(words)-1], words[len(words)-1]
-	at := Place{Word: current}
+	at := Cursor{Word: current}
 	flags, commands := app.Flags, app.VisibleCommands()
 	group := app.UsageText == "" // a program that does something itself says how to call it
 	for i := 0; i < len(before); i++ {

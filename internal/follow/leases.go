@@ -30,7 +30,7 @@ type Ended struct {
 // Leases are those that are followed. They are not safe for concurrent use.
 type Leases struct {
 	limit int
-	byKey  map[Key]lease
+	byKey map[Key]lease
 }
 
 type lease struct {

@@ -21,6 +21,11 @@ func Has(capability uint) bool {
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<capability) != 0
 }
 
+// Running reports whether there is a process of that number.
+func Running(pid int) bool { // no process has a number above 1<<22
+	return pid > 0 && pid <= 1<<22 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}
+
 // Peer is the process at the other end of a Unix socket: for who has connected, the
 // one that listens.
 type Peer struct{ PID, UID int }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 )
@@ -109,12 +108,11 @@ func (d *Document) Errors() int {
 	return n
 }
 
-// Locate says where a span begins: its line and column, counted from 1 in
-// characters, how many characters of the line it covers (at least 1), and the
-// line. The zero span has no line: 0, 0, 0, "".
-func (d *Document) Locate(at Span) (line, column, width int, text string) {
+// Locate returns the line in which a span begins, by its number from 1 and as text, and the
+// bytes of the text that the span covers. The zero span has no line: 0, "", 0, 0.
+func (d *Document) Locate(at Span) (line int, text string, from, to int) {
 	if at == (Span{}) {
-		return 0, 0, 0, ""
+		return 0, "", 0, 0
 	}
 	start := min(at.Start, len(d.data))
 	begin := bytes.LastIndexByte(d.data[:start], '\n') + 1
@@ -123,10 +121,8 @@ func (d *Document) Locate(at Span) (line, column, width int, text string) {
 		end = start + i
 	}
 	stop := max(start, min(at.End, end))
-	line = 1 + bytes.Count(d.data[:begin], []byte("\n"))
-	column = 1 + utf8.RuneCount(d.data[begin:start])
-	width = max(1, utf8.RuneCount(d.data[start:stop]))
-	return line, column, width, string(bytes.TrimSuffix(d.data[begin:end], []byte("\r")))
+	text = string(bytes.TrimSuffix(d.data[begin:end], []byte("\r")))
+	return 1 + bytes.Count(d.data[:begin], []byte("\n")), text, min(start-begin, len(text)), min(stop-begin, len(text))
 }
 
 // Inside returns the place of text[start:end], where text is the value of the

@@ -97,19 +97,19 @@ func TestAKeyThatIsSetTwiceIsRefused(t *testing.T) {
 	}
 }
 
-func TestASpanIsLocatedInCharacters(t *testing.T) {
+func TestASpanIsLocatedInItsLine(t *testing.T) {
 	d := Parse([]byte("a = 1\r\nß = \"東京\"\n"), limit)
 	d.data = []byte("a = 1\r\nß = \"東京\"\n")
 	start := strings.Index(string(d.data), "東")
-	line, column, width, text := d.Locate(Span{start, start + len("東京")})
-	if line != 2 || column != 6 || width != 2 || text != `ß = "東京"` {
-		t.Errorf("line %d, column %d, width %d, %q", line, column, width, text)
+	line, text, from, to := d.Locate(Span{start, start + len("東京")})
+	if line != 2 || text != `ß = "東京"` || text[from:to] != "東京" {
+		t.Errorf("line %d, %q, bytes %d to %d", line, text, from, to)
 	}
-	if line, _, _, text := d.Locate(Span{0, len(d.data)}); line != 1 || text != "a = 1" {
-		t.Errorf("a span of many lines is at line %d, %q", line, text)
+	if line, text, from, to := d.Locate(Span{0, len(d.data)}); line != 1 || text[from:to] != "a = 1" {
+		t.Errorf("a span of many lines is at line %d, %q", line, text[from:to])
 	}
-	if line, column, width, _ := d.Locate(Span{len(d.data), len(d.data) + 9}); line != 3 || column != 1 || width != 1 {
-		t.Errorf("the end of the file is at %d:%d, %d wide", line, column, width)
+	if line, text, from, to := d.Locate(Span{len(d.data), len(d.data) + 9}); line != 3 || text+text[from:to] != "" {
+		t.Errorf("the end of the file is at line %d, %q, bytes %d to %d", line, text, from, to)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"knockkit/internal/say"
 	"knockkit/internal/tomldoc"
@@ -50,7 +51,6 @@ const maxDiagnostics = 100
 // hundred are summed up in the last.
 func Diagnose(file string, doc *tomldoc.Document) Diagnostics {
 	var ds Diagnostics
-	visible := map[int]string{} // line → its text, so that a long line is cleaned once
 	problems := doc.Problems()
 	for i, p := range problems {
 		if i == maxDiagnostics {
@@ -60,14 +60,20 @@ func Diagnose(file string, doc *tomldoc.Document) Diagnostics {
 		if p.Warning {
 			d.Severity = SeverityWarning
 		}
-		line, column, width, text := doc.Locate(p.At)
-		if _, seen := visible[line]; !seen {
-			visible[line] = say.Plain(text)
+		if line, text, from, to := doc.Locate(p.At); line > 0 {
+			d = d.At(line, text, from, to)
 		}
-		d.Line, d.Column, d.Width, d.Text = line, column, width, visible[line]
 		ds = append(ds, d)
 	}
 	return ds
+}
+
+// At returns the diagnostic with its place: bytes from to to of a line, given by its number from 1
+// and its text.
+func (d Diagnostic) At(line int, text string, from, to int) Diagnostic {
+	d.Line, d.Text = line, say.Plain(text)
+	d.Column, d.Width = 1+utf8.RuneCountInString(text[:from]), max(1, utf8.RuneCountInString(text[from:to]))
+	return d
 }
 
 func worst(problems []tomldoc.Problem) Severity {

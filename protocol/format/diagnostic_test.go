@@ -116,3 +116,15 @@ func TestUTF16IsNamed(t *testing.T) {
 		t.Errorf("got %q, want %q", ds.Error(), want)
 	}
 }
+
+func TestAPlaceIsCountedInCharacters(t *testing.T) {
+	text := `ß = "東京"`
+	from := strings.Index(text, "東")
+	d := Diagnostic{}.At(2, text, from, from+len("東京"))
+	if d.Line != 2 || d.Column != 6 || d.Width != 2 || d.Text != text {
+		t.Errorf("%+v", d)
+	}
+	if d := (Diagnostic{}).At(3, "", 0, 0); d.Column != 1 || d.Width != 1 {
+		t.Errorf("the end of the file is at column %d, %d wide", d.Column, d.Width)
+	}
+}

@@ -25,31 +25,22 @@ func (a *parser) opens() {
 			continue
 		}
 		for i, other := range a.p.Open {
-			if other.Proto == r.Proto && r.First <= other.Last && other.First <= r.Last {
+			if both, ok := r.Intersect(other); ok {
 				line, _, _, _ := a.doc.Locate(a.open[i])
-				a.doc.Error(item.At, fmt.Sprintf("%s is opened twice: %s in line %d has it too", common(r, other), other, line), "remove it from one of the two")
+				a.doc.Error(item.At, fmt.Sprintf("%s is opened twice: %s in line %d has it too", both, other, line), "remove it from one of the two")
 				break
 			}
 		}
 		a.p.Open, a.open = append(a.p.Open, r), append(a.open, item.At)
 	}
 	for i, s := range a.p.Sequence {
-		if a.opensPort(s.Knock) {
+		if a.p.Opens(s.Knock) {
 			a.doc.Error(a.step[i], fmt.Sprintf("%s is a knock and also a port that the profile opens", s.Knock), "knock on a port that no profile opens")
 		}
 	}
-	if s := a.p.Signed; s != nil && a.opensPort(s.Carrier) {
+	if s := a.p.Signed; s != nil && a.p.Opens(s.Carrier) {
 		a.doc.Error(a.raw.Signed.Carrier.At, fmt.Sprintf("%s carries the token and is also a port that the profile opens", s.Carrier), "choose a carrier that no profile opens")
 	}
-}
-
-func (a *parser) opensPort(k protocol.Knock) bool {
-	return slices.ContainsFunc(a.p.Open, func(r protocol.PortRange) bool { return r.Contains(k) })
-}
-
-// common returns what two overlapping ranges share.
-func common(x, y protocol.PortRange) protocol.PortRange {
-	return protocol.PortRange{Proto: x.Proto, First: max(x.First, y.First), Last: min(x.Last, y.Last)}
 }
 
 // list returns the items of a list, which must not be empty when it is set.
@@ -111,7 +102,7 @@ func (a *parser) closing() {
 		a.doc.Error(f.At, fmt.Sprintf("%s closes the profile and is also knock %d of its sequence", k, step+1), "close with a knock that is in no sequence")
 	case a.p.Signed != nil && a.p.Signed.Carrier == k:
 		a.doc.Error(f.At, fmt.Sprintf("%s closes the profile and also carries its token", k), "close with another knock")
-	case a.opensPort(k):
+	case a.p.Opens(k):
 		a.doc.Error(f.At, fmt.Sprintf("%s closes the profile and is also a port that it opens", k), "every connection would give the lease back: close with a knock on another port")
 	}
 }

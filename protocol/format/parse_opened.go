@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 
+	"knockkit/internal/kernel/iptables/save"
 	"knockkit/internal/tomldoc"
 )
 
@@ -80,41 +81,13 @@ func errQuote(body string) error {
 	return wrong(body, "", "", "the rule has a quote that is not closed")
 }
 
-// iptablesWords cuts a body as iptables-restore does: blanks divide, double quotes keep
-// together, and in them a backslash takes the next byte as it is. It refuses commands,
-// since the rule's place is not the profile's to choose, and options on which the tool
-// reads no further: with -h or -V it installs nothing and says that all went well.
+// iptablesWords cuts a body as iptables-restore does. It refuses commands, since the profile does
+// not choose where its rule goes, and options after which the tool reads no further: with -h or
+// -V it installs nothing and says that all went well.
 func iptablesWords(body string) ([]string, error) {
 	const hint = `only what follows the chain's name belongs here, as "-j CONNMARK --set-mark 7"`
-	var words []string
-	var word strings.Builder
-	quoted, begun := false, false
-	end := func() {
-		if begun {
-			words = append(words, word.String())
-		}
-		word.Reset()
-		begun = false
-	}
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\' && i+1 < len(body):
-			i++
-			word.WriteByte(body[i])
-		case c == '"':
-			begun = true
-			if quoted = !quoted; !quoted {
-				end()
-			}
-		case !quoted && (c == ' ' || c == '\t'):
-			end()
-		default:
-			begun = true
-			word.WriteByte(c)
-		}
-	}
-	end()
-	if quoted {
+	words, err := save.Args(body)
+	if err != nil {
 		return nil, errQuote(body)
 	}
 	for i, w := range words {

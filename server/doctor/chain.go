@@ -94,7 +94,7 @@ type chain struct {
 	family protocol.Family // Both for nft's inet
 	table  string          // with the family in front for nft: "inet filter"
 	name   string
-	point  hookPoint      // hook noHook: called by rules only
+	point  hookPoint  // hook noHook: called by rules only
 	policy verdict    // of a chain with a hook: accept or drop
 	nat    bool       // it is asked for the first packet of a connection only
 	device *condition // of a chain that is called for some interfaces only; or nil

@@ -27,7 +27,7 @@ func unreadable(f *facts) []Finding {
 // backends says which backend works here. One that is not used may be missing.
 func backends(f *facts) []Finding {
 	used := f.Settings.Backend
-	if f.holds() {
+	if f.anyInstalled() {
 		used = f.Status.Backend
 	}
 	works := 0
@@ -101,7 +101,7 @@ func installed(f *facts) (all []Finding) {
 }
 
 func drift(f *facts) []Finding {
-	if len(f.Status.Drift) > 0 || !f.holds() {
+	if len(f.Status.Drift) > 0 || !f.anyInstalled() {
 		return nil
 	}
 	return []Finding{{ID: IDDrift, Severity: OK, Found: "the rules are those that were committed"}}

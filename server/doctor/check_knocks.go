@@ -94,7 +94,7 @@ func conntrack(f *facts) []Finding {
 	switch {
 	case f.Conntrack:
 		return []Finding{{ID: IDConntrack, Severity: OK, Found: "the kernel tracks connections"}}
-	case !f.holds():
+	case !f.anyInstalled():
 		return nil // it is loaded with the first rules
 	}
 	return []Finding{{IDConntrack, Broken, "the kernel does not track connections: nf_conntrack is not there",

@@ -79,7 +79,7 @@ func (f *facts) profiles() []*protocol.Profile {
 	return files
 }
 
-// holds reports whether the kernel runs any profile.
-func (f *facts) holds() bool {
+// anyInstalled reports whether the kernel runs any profile.
+func (f *facts) anyInstalled() bool {
 	return slices.ContainsFunc(f.Status.Profiles, server.ProfileStatus.Live)
 }

@@ -62,8 +62,8 @@ func savedChains(s backend.Saved) ([]*chain, error) {
 	return all, nil
 }
 
-// holdsRules reports whether there is any rule, or a policy of the host's own.
-func holdsRules(tables []save.Table) bool {
+// hasRules reports whether there is any rule, or a policy of the host's own.
+func hasRules(tables []save.Table) bool {
 	return slices.ContainsFunc(tables, func(t save.Table) bool {
 		return slices.ContainsFunc(t.Chains, func(c *save.Chain) bool { return len(c.Rules) > 0 || c.Policy == "DROP" })
 	})

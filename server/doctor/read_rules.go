@@ -29,7 +29,7 @@ func (f *facts) readRules(ctx context.Context, saved []backend.Saved) {
 		chains, err := savedChains(s)
 		f.missRules(fmt.Sprintf("the %s rules of %s", s.Family, s.Tool), err)
 		f.Host.add(chains...)
-		if holdsRules(s.Tables) && !slices.Contains(f.Flavours, s.Tool) {
+		if hasRules(s.Tables) && !slices.Contains(f.Flavours, s.Tool) {
 			f.Flavours = append(f.Flavours, s.Tool)
 		}
 		for _, t := range s.Tables {
@@ -54,7 +54,7 @@ func (f *facts) readRules(ctx context.Context, saved []backend.Saved) {
 // nftables, and those that an install has made since those of iptables were saved.
 func (f *facts) withoutOurs(tables []string) []string {
 	tables = without(tables, "inet "+nftables.TableName)
-	if f.Us.tool != "iptables-nft" || !f.holds() {
+	if f.Us.tool != "iptables-nft" || !f.anyInstalled() {
 		return tables
 	}
 	for _, p := range f.profiles() {

@@ -7,7 +7,7 @@ import "slices"
 type outcome struct {
 	verdict verdict // accept, drop, divert, untrack or ours
 	chain   *chain
-	rule    *rule // nil: the chain's policy
+	rule    *rule     // nil: the chain's policy
 	point   hookPoint // of the chain that the kernel called
 	terms   terms
 	certain bool

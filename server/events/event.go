@@ -16,7 +16,7 @@ const (
 	Knock  = Kind(backend.ReportKnock)  // a right knock
 	Grant  = Kind(backend.ReportGrant)  // a lease starts
 	Reset  = Kind(backend.ReportReset)  // fell from a position
-	Expire = Kind("expire")            // a position's or a lease's time is over
+	Expire = Kind("expire")             // a position's or a lease's time is over
 	Ban    = Kind(backend.ReportBan)    // a ban starts
 	Denied = Kind(backend.ReportDenied) // a connection without a lease
 )
@@ -47,8 +47,8 @@ func (e Notice) String() string {
 // Item is what watchers get: an event, or the number of events that were lost.
 type Item struct {
 	Notice Notice
-	Lost  uint64 // > 0: there is no Event
-	Where string // with Lost: what was too slow
+	Lost   uint64 // > 0: there is no Event
+	Where  string // with Lost: what was too slow
 }
 
 // lostItem is the JSON form of an item without an event.

@@ -33,7 +33,7 @@ type Feed struct {
 	OnRole func(Role, error)
 
 	refresh chan struct{}
-	offered    chan Snapshot
+	offered chan Snapshot
 	last    Role
 }
 

@@ -42,7 +42,9 @@ func (f *fed) said() string {
 func run(t *testing.T, h *lab.Host, in backend.Installed) *fed {
 	t.Helper()
 	clock := SystemClock()
-	f := &fed{Feed: NewFeed(clock, func(context.Context) (Snapshot, error) { return Snapshot{clock(), &backend.Reading{Installed: in}}, nil })}
+	f := &fed{Feed: NewFeed(clock, func(context.Context) (Snapshot, error) {
+		return Snapshot{clock(), &backend.Reading{Installed: in}}, nil
+	})}
 	f.OnRole = func(r Role, err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -34,12 +34,12 @@ type readResult struct {
 // listener is the process that has the group.
 type listener struct {
 	*Feed
-	tracker  *tracker
-	lastRead Moment // when the last look began
-	reportedAt   time.Duration
-	lost   uint64 // not told yet
+	tracker    *tracker
+	lastRead   Moment // when the last look began
+	reportedAt time.Duration
+	lost       uint64 // not told yet
 
-	unserved     int // how often others could not be served
+	unserved         int // how often others could not be served
 	reportedUnserved bool
 }
 

@@ -32,12 +32,12 @@ func serve(ctx context.Context, h *hub) error {
 	}
 	context.AfterFunc(ctx, func() { l.Close() })
 	go func() {
-		places := make(chan struct{}, maxClients)
+		slots := make(chan struct{}, maxClients)
 		rights.Accept(ctx, l, func(c *net.UnixConn) {
 			select {
-			case places <- struct{}{}:
+			case slots <- struct{}{}:
 				go func() {
-					defer func() { <-places }()
+					defer func() { <-slots }()
 					hand(ctx, h, c)
 				}()
 			default:

@@ -43,7 +43,7 @@ type trail struct {
 	state int           // protocol.Root: no position
 	until time.Duration // when the position's time is over; 0: never
 	why   string        // the source's last fall, in words
-	seen  time.Duration
+	last  time.Duration
 }
 
 // newTracker returns a story about what is installed, in which nobody has knocked yet.
@@ -136,7 +136,7 @@ func (s *tracker) tick(now Moment) []Notice {
 		out := collector{now: now, address: src.String()}
 		s.overdue(&out, s.views[protocol.FamilyOf(src)], t)
 		all = append(all, out.events...)
-		if t.state == protocol.Root && now.Up-t.seen > recall {
+		if t.state == protocol.Root && now.Up-t.last > recall {
 			delete(s.trails, src)
 		}
 	}
@@ -161,7 +161,7 @@ func (s *tracker) trail(now Moment, src netip.Addr) *trail {
 		t = &trail{}
 		s.trails[src] = t
 	}
-	t.seen = now.Up
+	t.last = now.Up
 	return t
 }
 

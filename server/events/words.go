@@ -147,11 +147,4 @@ func (v *view) follows(i, next int) bool {
 }
 
 // profile returns the profile of that name, or nil.
-func (v *view) profile(name string) *protocol.Profile {
-	for _, p := range v.Profiles {
-		if p.Name == name {
-			return p
-		}
-	}
-	return nil
-}
+func (v *view) profile(name string) *protocol.Profile { return protocol.Find(v.Profiles, name) }

@@ -17,9 +17,9 @@ import (
 
 // How often the keeper does what nobody asked for.
 const (
-	leaseCheck   = 5 * time.Second // while somebody holds a lease, or may hold one that no event tells of
-	checkShare   = 100             // … but no more often than makes this part of a processor
-	idleCheck    = time.Minute     // in case a change was not told
+	leaseCheck  = 5 * time.Second // while somebody holds a lease, or may hold one that no event tells of
+	checkShare  = 100             // … but no more often than makes this part of a processor
+	idleCheck   = time.Minute     // in case a change was not told
 	checkGap    = time.Second     // least time between two checks
 	checkRetry  = 2 * time.Second // after a check or a repair that failed
 	reloadRetry = time.Minute     // after an install that failed
@@ -46,7 +46,7 @@ type keeper struct {
 
 	rulesChanged bool            // since the rules of others were read
 	shadows      []server.Reason // what was seen then
-	reported         []server.Reason // why profiles are not in force, as last logged
+	reported     []server.Reason // why profiles are not in force, as last logged
 }
 
 func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: follow.New(maxRemembered)} }
@@ -131,12 +131,9 @@ func (k *keeper) observe(i events.Item) (first bool) {
 	case e.Kind == events.Grant:
 		k.Log.Info("grant", "profile", e.Profile, "address", e.Address, "detail", e.Detail)
 		first = k.memory.Len() == 0
-		if addr, err := netip.ParseAddr(e.Address); err == nil {
-			for _, p := range k.wanted.Profiles {
-				if p.Name == e.Profile {
-					k.memory.Grant(k.clock().Up, p, addr)
-				}
-			}
+		addr, err := netip.ParseAddr(e.Address)
+		if p := protocol.Find(k.wanted.Profiles, e.Profile); p != nil && err == nil {
+			k.memory.Grant(k.clock().Up, p, addr)
 		}
 		k.manager.status("%s", k.summary())
 	case e.Kind == events.Ban:

@@ -39,11 +39,9 @@ func (k *keeper) start(ctx context.Context) error {
 	in := snapshot.Installed
 	for _, b := range w.Broken {
 		k.Log.Error("a file cannot be used", "err", b.Err)
-		for _, p := range in.Profiles {
-			if p.Name == b.Profile {
-				w.Profiles = append(w.Profiles, p)
-				k.Log.Warn("what is installed of it stays", "profile", p.Name)
-			}
+		if p := protocol.Find(in.Profiles, b.Profile); p != nil {
+			w.Profiles = append(w.Profiles, p)
+			k.Log.Warn("what is installed of it stays", "profile", p.Name)
 		}
 	}
 	if w.Files == 0 && len(in.Profiles) > 0 {

@@ -92,12 +92,8 @@ func (k *keeper) lost(sources []backend.Source) []backend.Source {
 // record that can be read does not prove that no table was lost: so other leases are given
 // back, and of `once`, which must not open twice, only what the kernel surely forgot.
 func (k *keeper) usedUp(in backend.Installed, s backend.Source) bool {
-	for _, p := range k.wanted.Profiles {
-		if p.Name == s.Profile {
-			return p.Once && slices.Contains(in.Families, protocol.FamilyOf(s.Address.Addr()))
-		}
-	}
-	return false
+	p := protocol.Find(k.wanted.Profiles, s.Profile)
+	return p != nil && p.Once && slices.Contains(in.Families, protocol.FamilyOf(s.Address.Addr()))
 }
 
 // repair installs what is wanted, with the leases that the kernel has lost, and

@@ -61,14 +61,14 @@ type Config struct {
 // Service looks after the rules of one network namespace.
 type Service struct {
 	Config
-	clock   events.Clock
-	reader  *reader
-	feed    *events.Feed
-	metrics *metrics.Metrics
-	manager manager
-	noEvents    atomic.Bool   // no events come: somebody else has the NFLOG group, or we may not listen
+	clock      events.Clock
+	reader     *reader
+	feed       *events.Feed
+	metrics    *metrics.Metrics
+	manager    manager
+	noEvents   atomic.Bool   // no events come: somebody else has the NFLOG group, or we may not listen
 	noCommands atomic.Bool   // commands cannot ask for a look: somebody else has the name
-	due     chan struct{} // something calls for a look at the kernel; one is enough
+	due        chan struct{} // something calls for a look at the kernel; one is enough
 }
 
 func newService(c Config, clock events.Clock) *Service {

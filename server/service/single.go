@@ -8,8 +8,6 @@ import (
 	"net"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"knockkit/internal/kernel/claim"
 	"knockkit/internal/rights"
 )
@@ -45,7 +43,7 @@ func claimService(ctx context.Context) (*single, error) {
 	for try := 1; ; try++ {
 		one, err := tryClaim()
 		running := new(RunningError)
-		if err == nil || !errors.As(err, &running) || alive(running.Owner.PID) {
+		if err == nil || !errors.As(err, &running) || rights.Running(running.Owner.PID) {
 			return one, err
 		}
 		if try == tries { // whoever has it now
@@ -77,8 +75,6 @@ func tryClaim() (*single, error) {
 	}
 	return &single{c, name}, nil
 }
-
-func alive(pid int) bool { return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
 
 // Close lets another process be the service.
 func (s *single) Close() error {

@@ -35,9 +35,8 @@ func (w Want) Of(f protocol.Family) *protocol.Automaton {
 
 // Once reports whether a lease is for one connection.
 func (w Want) Once(s Source) bool {
-	return slices.ContainsFunc(w.Of(protocol.FamilyOf(s.Address.Addr())).Profiles, func(p *protocol.Profile) bool {
-		return p.Name == s.Profile && p.Once
-	})
+	p := protocol.Find(w.Of(protocol.FamilyOf(s.Address.Addr())).Profiles, s.Profile)
+	return p != nil && p.Once
 }
 
 // Compile makes the automata of both families.

@@ -68,10 +68,8 @@ func opensAll(r protocol.PortRange, others []protocol.PortRange) bool {
 func LeasesStay(was []*protocol.Profile, a *protocol.Automaton) map[string]bool {
 	stay := map[string]bool{}
 	for _, old := range was {
-		for _, p := range a.Profiles {
-			if p.Name == old.Name {
-				stay[p.Name] = LeasesEnd(old, p, a.Family) == ""
-			}
+		if p := protocol.Find(a.Profiles, old.Name); p != nil {
+			stay[p.Name] = LeasesEnd(old, p, a.Family) == ""
 		}
 	}
 	return stay
@@ -80,15 +78,9 @@ func LeasesStay(was []*protocol.Profile, a *protocol.Automaton) map[string]bool 
 // KeepLeases returns the leases among sources that stay leases when other profiles, or other
 // versions of them, are installed than those they were given for.
 func KeepLeases(sources []Source, was, will []*protocol.Profile) []Source {
-	named := func(all []*protocol.Profile, name string) *protocol.Profile {
-		if i := slices.IndexFunc(all, func(p *protocol.Profile) bool { return p.Name == name }); i >= 0 {
-			return all[i]
-		}
-		return nil
-	}
 	var kept []Source
 	for _, s := range sources {
-		old, now := named(was, s.Profile), named(will, s.Profile)
+		old, now := protocol.Find(was, s.Profile), protocol.Find(will, s.Profile)
 		if s.State == Open && old != nil && now != nil && LeasesEnd(old, now, protocol.FamilyOf(s.Address.Addr())) == "" {
 			kept = append(kept, s)
 		}

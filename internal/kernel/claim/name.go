@@ -21,9 +21,9 @@ const (
 
 // NameError says that somebody else has a name.
 type NameError struct {
-	Name   string
-	PID    int // 0: not known
-	UID    int
+	Name    string
+	PID     int // 0: not known
+	UID     int
 	Trusted bool // root or our own user: another knockd
 }
 

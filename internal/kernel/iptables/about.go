@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -63,13 +62,13 @@ const maxRecord = 220
 
 // about is what KNOCKD-ABOUT says about one family.
 type about struct {
-	Profiles []*protocol.Profile // by name
-	Policy   protocol.Policy
-	Positions    map[string]string // the knocks of a position, as text → its table
-	Leases   map[string]string // profile → the table of its leases
-	Shared  map[string]string // profile → the table in which its leases are also noted
-	Grants   []grant
-	Tables   []table // all that the rules name, used or not
+	Profiles  []*protocol.Profile // by name
+	Policy    protocol.Policy
+	Positions map[string]string // the knocks of a position, as text → its table
+	Leases    map[string]string // profile → the table of its leases
+	Shared    map[string]string // profile → the table in which its leases are also noted
+	Grants    []grant
+	Tables    []table // all that the rules name, used or not
 }
 
 // input is what the rules follow from as they are installed.
@@ -78,13 +77,7 @@ func (in *about) input(a *protocol.Automaton) input {
 }
 
 // profile returns an installed profile, or nil.
-func (in *about) profile(name string) *protocol.Profile {
-	i, ok := slices.BinarySearchFunc(in.Profiles, name, func(p *protocol.Profile, name string) int { return strings.Compare(p.Name, name) })
-	if !ok {
-		return nil
-	}
-	return in.Profiles[i]
-}
+func (in *about) profile(name string) *protocol.Profile { return protocol.Find(in.Profiles, name) }
 
 // parsedProfiles are records of profiles and what they say: two families have the same ones.
 type parsedProfiles map[string]*protocol.Profile

@@ -61,8 +61,8 @@ func (r *renderer) inScope(profiles []*protocol.Profile, of func(p *protocol.Pro
 	return rules
 }
 
-// mayHold matches a source that may hold a lease, where a table tells; "" is anybody.
-func (r *renderer) mayHold(p *protocol.Profile) string {
+// preCheck matches a source that may hold a lease, where a table tells; "" is anybody.
+func (r *renderer) preCheck(p *protocol.Profile) string {
 	if tab, ok := r.sharedTable(p); ok && !slices.ContainsFunc(r.Grants, func(g grant) bool { return g.Profile == p.Name }) {
 		return tab.check()
 	}
@@ -72,7 +72,7 @@ func (r *renderer) mayHold(p *protocol.Profile) string {
 // gateRules ask each profile of the port for a lease, and then shut.
 func (r *renderer) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 	asks := r.inScope(profiles, func(p *protocol.Profile) rule {
-		return rule{r.mayHold(p), comment("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)}
+		return rule{r.preCheck(p), comment("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)}
 	})
 	return append(asks, r.inScope(byStrictness(profiles), func(p *protocol.Profile) rule {
 		verdict := goTo + chainName(prefixShut, p.Name, 0)

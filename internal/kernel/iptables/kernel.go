@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"knockkit/internal/kernel/backend"
@@ -106,7 +105,7 @@ func (k *kernel) installed() backend.Installed {
 			in.Policy, in.Families = m.about.Policy, append(in.Families, m.family)
 		}
 	}
-	in.Profiles = slices.SortedFunc(maps.Values(all), func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
+	in.Profiles = slices.SortedFunc(maps.Values(all), protocol.ByName)
 	for _, m := range k.members {
 		if m.unread == nil && m.saved != nil && (m.saved.ours.empty() || len(m.about.Profiles) > 0) {
 			in.Drift = append(in.Drift, m.missing(in.Profiles)...)

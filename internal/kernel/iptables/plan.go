@@ -121,10 +121,8 @@ func carriedOnce(want backend.Want, t *tables) []write {
 		if s.State != backend.Open || !want.Once(s) || protocol.FamilyOf(s.Address.Addr()) != t.d.family {
 			continue
 		}
-		for _, p := range t.automata.Profiles {
-			if p.Name == s.Profile && p.Prefix(t.d.family) == s.Address.Bits() {
-				all = append(all, leaseWrites(t.leases[p.Name], t.shared[p.Name], s.Address.Addr())...)
-			}
+		if p := protocol.Find(t.automata.Profiles, s.Profile); p != nil && p.Prefix(t.d.family) == s.Address.Bits() {
+			all = append(all, leaseWrites(t.leases[p.Name], t.shared[p.Name], s.Address.Addr())...)
 		}
 	}
 	return all

@@ -77,7 +77,7 @@ func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 				if p.Once {
 					lease = lease.with(r.passed(p).set())
 				}
-				rules = append(rules, rule{in, r.mayHold(p)}.with(lease...).with(open))
+				rules = append(rules, rule{in, r.preCheck(p)}.with(lease...).with(open))
 			}
 		}
 	}

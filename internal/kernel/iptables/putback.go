@@ -13,7 +13,7 @@ import (
 // savedFamily is what is saved of one family: the rules, and who holds leases.
 type savedFamily struct {
 	Chains []*chain
-	Leases   map[string][]netip.Addr // by table
+	Leases map[string][]netip.Addr // by table
 }
 
 // Save returns the installed rules of ours, and who holds leases, as one line of JSON.

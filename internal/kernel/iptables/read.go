@@ -144,19 +144,19 @@ func Saved(ctx context.Context, asked protocol.Family) ([]backend.Saved, error) 
 		}
 		for _, tool := range []string{active, other(active)} {
 			s := &saving{Saved: backend.Saved{Tool: tool, Family: f}}
-			holds, denied, err := hasTables(ctx, tool, f)
+			has, denied, err := hasTables(ctx, tool, f)
 			if err != nil {
 				return nil, err
 			}
-			holds = holds || denied && tool == active
+			has = has || denied && tool == active
 			name := command(f, strings.TrimPrefix(tool, "iptables")+"-save")
 			if tool == active {
 				name = command(f, "-save")
 			}
-			if holds {
+			if has {
 				s.process = start(ctx, name)
 			}
-			if holds || tool == active {
+			if has || tool == active {
 				all = append(all, s)
 			}
 		}

@@ -58,7 +58,9 @@ func (c clock) Age(jiffies uint64) time.Duration {
 }
 
 // expired reports whether an entry is older than limit; 0: no entry is.
-func (c clock) expired(e Entry, limit time.Duration) bool { return limit > 0 && c.Age(e.LastSeen) > limit }
+func (c clock) expired(e Entry, limit time.Duration) bool {
+	return limit > 0 && c.Age(e.LastSeen) > limit
+}
 
 // hertz are the tick rates that a Linux kernel can be built with on the
 // architectures that have packet filters (kernel/Kconfig.hz).

@@ -113,8 +113,8 @@ const (
 	chainStray    = "KNOCKD-STRAY"
 	chainLate     = "KNOCKD-LATE"
 	chainCut      = "KNOCKD-CUT"
-	prefixNext      = "KNOCKD-NEXT-"
-	prefixEnter      = "KNOCKD-ENTER-"
+	prefixNext    = "KNOCKD-NEXT-"
+	prefixEnter   = "KNOCKD-ENTER-"
 	prefixStay    = "KNOCKD-STAY-"
 	prefixGate    = "KNOCKD-GATE-"
 	prefixOpen    = "KNOCKD-OPEN-"
@@ -180,8 +180,8 @@ func fit(name string) string {
 type input struct {
 	Automaton *protocol.Automaton
 	Policy    protocol.Policy
-	Positions     map[string]string // names of tables that are in the kernel, as [about] has them; may be nil
-	Shared   map[string]string // likewise
+	Positions map[string]string // names of tables that are in the kernel, as [about] has them; may be nil
+	Shared    map[string]string // likewise
 	Leases    map[string]string // likewise
 	Taken     []string          // names that a new table may not have: others are in the kernel
 	Grants    []grant           // leases given by hand for a time of their own

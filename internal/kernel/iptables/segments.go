@@ -10,7 +10,7 @@ import (
 // portUse is what a range of ports is used for: a first knock, a knock that
 // gives a lease back, or a gate. One of them is set.
 type portUse struct {
-	start      *protocol.Edge
+	start       *protocol.Edge
 	close, gate *protocol.Profile
 }
 
@@ -47,8 +47,8 @@ func (r *renderer) startsOf(proto protocol.Proto) []portRange {
 
 // atInput and early say which profiles have a gate at the input and before
 // destination NAT: all have the first.
-func atInput(*protocol.Profile) bool { return true }
-func beforeNAT(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
+func atInput(*protocol.Profile) bool     { return true }
+func beforeNAT(p *protocol.Profile) bool { return p.Place == protocol.PlacePrerouting }
 
 func (r *renderer) gatesOf(proto protocol.Proto, which func(*protocol.Profile) bool) []portRange {
 	var uses []portRange

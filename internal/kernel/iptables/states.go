@@ -116,7 +116,7 @@ func (r *renderer) reply(c *chain, s *protocol.State) {
 	}
 }
 
-func (r *renderer) nextChain(i int) string { return r.stateChain(prefixNext, i) }
+func (r *renderer) nextChain(i int) string  { return r.stateChain(prefixNext, i) }
 func (r *renderer) enterChain(i int) string { return r.stateChain(prefixEnter, i) }
 
 // stayChain is where a repeated knock goes: to where the first went, unless that grants.

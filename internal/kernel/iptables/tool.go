@@ -85,7 +85,7 @@ func other(flavour string) string {
 // hasTables reports whether the kernel has tables of a flavour. To ask the tool itself for
 // any would make them, or load modules. Those of iptables-legacy the root of a user namespace
 // cannot see: denied.
-func hasTables(ctx context.Context, flavour string, f protocol.Family) (holds, denied bool, err error) {
+func hasTables(ctx context.Context, flavour string, f protocol.Family) (has, denied bool, err error) {
 	if flavour == flavourNFT {
 		tables, err := nftables.Tables(ctx)
 		return slices.ContainsFunc(tables, func(table string) bool { return isOfIptables(f, table) }), false, err

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"knockkit/internal/kernel/backend"
@@ -61,12 +60,7 @@ func (in *about) with(want backend.Want) input {
 	return all
 }
 
-func (in *about) profile(name string) *protocol.Profile {
-	if i := slices.IndexFunc(in.profiles, func(p *protocol.Profile) bool { return p.Name == name }); i >= 0 {
-		return in.profiles[i]
-	}
-	return nil
-}
+func (in *about) profile(name string) *protocol.Profile { return protocol.Find(in.profiles, name) }
 
 // readAbout reads back what a commit wrote. An error means that the table was
 // changed by somebody else; then only the names of sets say anything.

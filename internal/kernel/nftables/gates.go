@@ -38,9 +38,9 @@ func (r *renderer) cutChain(name string, segments []gateSegment) {
 }
 
 // atInput, early and cuts pick profiles: all of them have a gate at the input.
-func atInput(*protocol.Profile) bool { return true }
-func beforeNAT(p *protocol.Profile) bool    { return p.Place == protocol.PlacePrerouting }
-func cuts(p *protocol.Profile) bool     { return p.Cut }
+func atInput(*protocol.Profile) bool     { return true }
+func beforeNAT(p *protocol.Profile) bool { return p.Place == protocol.PlacePrerouting }
+func cuts(p *protocol.Profile) bool      { return p.Cut }
 
 // gateSegment is a range of ports of one protocol that the same profiles open.
 type gateSegment struct {

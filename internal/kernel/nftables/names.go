@@ -72,7 +72,7 @@ func (v versions) rename(name string) string {
 // zero for all others: who has just used a lease, and the like, is nobody's to know.
 type setName struct {
 	what    string // as the name begins
-	key string // of leases; else only the digit of the family
+	key     string // of leases; else only the digit of the family
 	bits    int
 	version int
 }

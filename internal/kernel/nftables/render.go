@@ -82,7 +82,7 @@ func (r *renderer) number(a *protocol.Automaton, i int) number {
 // profiles returns the profiles of any family, by name.
 func (r *renderer) profiles() []*protocol.Profile {
 	all := slices.Concat(r.want.Of(protocol.IPv4).Profiles, r.want.Of(protocol.IPv6).Profiles)
-	slices.SortFunc(all, func(x, y *protocol.Profile) int { return strings.Compare(x.Name, y.Name) })
+	slices.SortFunc(all, protocol.ByName)
 	return slices.CompactFunc(all, func(x, y *protocol.Profile) bool { return x.Name == y.Name })
 }
 

@@ -15,9 +15,9 @@ import (
 // table is what the kernel holds of our table.
 type table struct {
 	exists     bool
-	dormant    bool             // all of its chains are unhooked
-	generation uint32           // counts the transactions that changed any rules of the host
-	objects      map[string]*kernelObject // by kind and name
+	dormant    bool                     // all of its chains are unhooked
+	generation uint32                   // counts the transactions that changed any rules of the host
+	objects    map[string]*kernelObject // by kind and name
 	chains     map[string]*kernelObject // by name
 	sets       map[string]*kernelObject // and maps, by name
 }

@@ -22,7 +22,7 @@ import (
 type Tool struct {
 	Name    string
 	Package string     // Debian's package that has it
-	Inherit    []*os.File // kept open while the tool runs
+	Inherit []*os.File // kept open while the tool runs
 
 	// ParseError finds in what the tool printed what is wrong, and in which line of the text
 	// that it was fed, from 1; 0 is none.

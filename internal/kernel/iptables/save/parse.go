@@ -107,8 +107,10 @@ func first(text string) (arg string, n int, err error) {
 		case quoted && text[n] == '\\' && n+1 < len(text):
 			n++
 			b.WriteByte(text[n])
+		case quoted && text[n] == '"': // the end of a quotation is the end of the argument
+			return b.String(), n + 1, nil
 		case text[n] == '"':
-			quoted = !quoted
+			quoted = true
 		default:
 			b.WriteByte(text[n])
 		}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/rights"
 	"knockkit/internal/say"
 )
 
@@ -64,7 +65,7 @@ func OwnerOf(g Group) (h Owner, found bool, err error) {
 // may have the group when it is gone. 0: it has ended, or is not known.
 func Opener(g Group) int {
 	l, err := listed(g)
-	if err != nil || l.port == 0 || !running(l.port) {
+	if err != nil || l.port == 0 || !rights.Running(int(l.port)) {
 		return 0
 	}
 	return int(l.port)
@@ -102,7 +103,7 @@ func processOf(port uint32) int {
 	if inode == "" {
 		return 0
 	}
-	if running(port) {
+	if rights.Running(int(port)) {
 		if has, err := hasSocket(int(port), inode); has || errors.Is(err, fs.ErrPermission) {
 			return int(port)
 		}
@@ -124,10 +125,6 @@ func processOf(port uint32) int {
 		}
 	}
 	return 0
-}
-
-func running(port uint32) bool {
-	return port <= 1<<22 && !errors.Is(unix.Kill(int(port), 0), unix.ESRCH) // no process has a higher number
 }
 
 // inodeOf finds a socket in the list: address, protocol, port, …, inode at the end.

@@ -91,7 +91,7 @@ func (s *shared) observe(e Progress) {
 
 // err is what the result means for a caller who looks no further.
 func (r Result) err(ctx context.Context) error {
-	if r.Outcome().ok() {
+	if r.Outcome().OK() {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {

@@ -43,7 +43,7 @@ func planFor(p *protocol.Profile, attempt int, rtt time.Duration, verified bool)
 	}
 	// At most half the time the server allows: when the first copy of one knock
 	// and the last copy of the next are lost or delayed, it is still in time.
-	if limit := shortestWithin(p); limit > 0 {
+	if limit := p.ShortestWithin(); limit > 0 {
 		pl.wait = min(pl.wait, limit/2)
 		pl.settle = min(pl.settle, pl.wait)
 	}
@@ -66,15 +66,4 @@ func window(rtt time.Duration) time.Duration {
 		return lifetime
 	}
 	return min(max(3*rtt+200*time.Millisecond, 300*time.Millisecond), lifetime)
-}
-
-// shortestWithin returns the tightest limit of the sequence, 0 for none.
-func shortestWithin(p *protocol.Profile) time.Duration {
-	var shortest time.Duration
-	for _, s := range p.Sequence {
-		if s.Within > 0 && (shortest == 0 || s.Within < shortest) {
-			shortest = s.Within
-		}
-	}
-	return shortest
 }

@@ -45,13 +45,14 @@ func (r Result) Outcome() Outcome {
 // Addr returns the address to connect to: of those in the best state the one
 // that got there first. It is the zero Addr when none is open or knocked.
 func (r Result) Addr() netip.Addr {
-	if best := r.best(); best != nil && best.Outcome.ok() {
+	if best := r.Best(); best != nil && best.Outcome.OK() {
 		return best.Addr
 	}
 	return netip.Addr{}
 }
 
-func (r Result) best() *AddrResult {
+// Best returns the address that [Result.Addr] is about, whatever its outcome; nil: none was tried.
+func (r Result) Best() *AddrResult {
 	var best *AddrResult
 	for i := range r.Addrs {
 		a := &r.Addrs[i]
@@ -62,7 +63,8 @@ func (r Result) best() *AddrResult {
 	return best
 }
 
-func (s Outcome) ok() bool { return s == Open || s == Knocked }
+// OK reports whether the port is open, as far as anybody can tell: Open or Knocked.
+func (s Outcome) OK() bool { return s == Open || s == Knocked }
 
 // AddrResult is what one address made of a knock.
 type AddrResult struct {
@@ -98,7 +100,7 @@ const (
 )
 
 // NotOpenError says that a host was knocked on but did not open. Its Result
-// has what was seen; [Reasons] puts that into words.
+// has what was seen.
 type NotOpenError struct{ Result Result }
 
 func (e *NotOpenError) Error() string {
@@ -134,7 +136,7 @@ func (r Result) summary() string {
 		text := fmt.Sprintf("%s %s", a.Addr, a.Outcome)
 		if a.Err != nil {
 			text = a.Err.Error()
-		} else if last := a.lastCheck(); last != nil {
+		} else if last := a.LastCheck(); last != nil {
 			text = fmt.Sprintf("%s of %s: %s", last.Knock, a.Addr, last.Reply)
 		}
 		parts = append(parts, text)
@@ -142,7 +144,8 @@ func (r Result) summary() string {
 	return strings.Join(parts, "; ")
 }
 
-func (a AddrResult) lastCheck() *Packet {
+// LastCheck returns the last connection to the opened port; nil: there was none.
+func (a AddrResult) LastCheck() *Packet {
 	for i := len(a.Packets) - 1; i >= 0; i-- {
 		if a.Packets[i].Check {
 			return &a.Packets[i]

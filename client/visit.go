@@ -41,7 +41,7 @@ func (v *visit) run(ctx context.Context) AddrResult {
 			break
 		}
 	}
-	if a.Outcome == "" || ctx.Err() != nil && !a.Outcome.ok() {
+	if a.Outcome == "" || ctx.Err() != nil && !a.Outcome.OK() {
 		a.Outcome, a.Err = Broken, ctx.Err()
 	}
 	a.Took, a.Packets = time.Since(v.start), v.packets

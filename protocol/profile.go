@@ -165,6 +165,17 @@ func (p *Profile) Knocks() []Knock {
 	return all
 }
 
+// ShortestWithin returns the shortest limit of the sequence's times; 0: no knock has one.
+func (p *Profile) ShortestWithin() time.Duration {
+	var shortest time.Duration
+	for _, s := range p.Sequence {
+		if s.Within > 0 && (shortest == 0 || s.Within < shortest) {
+			shortest = s.Within
+		}
+	}
+	return shortest
+}
+
 // Prefix returns how many bits of a source a lease covers in the family.
 func (p *Profile) Prefix(f Family) int {
 	if f == IPv4 {

@@ -177,8 +177,7 @@ func explain(o outcome) error {
 	var profile *client.ProfileError
 	switch err := o.err; {
 	case errors.As(err, &notOpen):
-		reasons := client.Reasons(o.target.Profile, notOpen.Result)
-		return &command.Error{Code: command.NotOpen, Err: err, Hint: strings.Join(reasons, "\n")}
+		return &command.Error{Code: command.NotOpen, Err: err, Hint: strings.Join(reasons(o.target.Profile, notOpen.Result), "\n")}
 	case errors.As(err, &privilege):
 		return &command.Error{Code: command.Privilege, Err: err, Hint: "allow it with: " + strings.Join(privilege.Commands, "\nor: ")}
 	case errors.As(err, &profile):

@@ -1,38 +1,39 @@
-package client
+package main
 
 import (
 	"fmt"
 	"strings"
 	"time"
 
+	"knockkit/client"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 )
 
-// Reasons says why a host likely did not open, the likeliest first, one line
+// reasons says why a host likely did not open, the likeliest first, one line
 // each, from what came back and from the profile. It returns nil for a result
 // that is Open or Knocked.
-func Reasons(p *protocol.Profile, r Result) []string {
-	best := r.best()
-	if best == nil || best.Outcome.ok() {
+func reasons(p *protocol.Profile, r client.Result) []string {
+	best := r.Best()
+	if best == nil || best.Outcome.OK() {
 		return nil
 	}
 	switch best.Outcome {
-	case Unreachable:
+	case client.Unreachable:
 		if best.Err != nil {
 			return []string{fmt.Sprintf("this machine has no route to %s", best.Addr)}
 		}
 		return []string{fmt.Sprintf("nobody on this network has the address %s, or a router or a firewall said that it cannot be reached", best.Addr)}
-	case Refused:
+	case client.Refused:
 		return refusedReasons(p, *best)
-	case Filtered:
+	case client.Filtered:
 		return filteredReasons(p, *best)
 	}
 	return nil
 }
 
-func refusedReasons(p *protocol.Profile, a AddrResult) []string {
-	k := a.lastCheck().Knock
+func refusedReasons(p *protocol.Profile, a client.AddrResult) []string {
+	k := a.LastCheck().Knock
 	listens := fmt.Sprintf("it opened, but nothing listens on %s there", k)
 	rejects := "the knock was not understood, and the gate rejects"
 	switch p.Closed {
@@ -44,8 +45,8 @@ func refusedReasons(p *protocol.Profile, a AddrResult) []string {
 	return []string{listens, rejects + ", or the profile is not installed"}
 }
 
-func filteredReasons(p *protocol.Profile, a AddrResult) []string {
-	knocks, answered, rtt := a.replies()
+func filteredReasons(p *protocol.Profile, a client.AddrResult) []string {
+	knocks, answered, rtt := replies(a)
 	var first string
 	switch {
 	case answered == 0:
@@ -55,16 +56,16 @@ func filteredReasons(p *protocol.Profile, a AddrResult) []string {
 	default:
 		first = fmt.Sprintf("the host is there (it answered every knock, the first after %s)", say.Latency(rtt))
 	}
-	reasons := append([]string{first, otherwise(p, a)}, sourceReasons(p, a)...)
+	all := append([]string{first, otherwise(p, a)}, sourceReasons(p, a)...)
 	if ban := banReason(p, a, answered > 0); ban != "" {
-		reasons = append(reasons, ban)
+		all = append(all, ban)
 	}
-	return reasons
+	return all
 }
 
 // banReason doubts that the server listens to this address any more: several attempts may
 // have been as many falls. A gate drops whom it has banned, also one that rejects others.
-func banReason(p *protocol.Profile, a AddrResult, answered bool) string {
+func banReason(p *protocol.Profile, a client.AddrResult, answered bool) string {
 	const lift = "this address for wrong knocks (there: knockd status, knockd unban ADDR)"
 	switch {
 	case a.Attempts < 2:
@@ -76,17 +77,17 @@ func banReason(p *protocol.Profile, a AddrResult, answered bool) string {
 }
 
 // otherwise lists what can differ when packets do arrive.
-func otherwise(p *protocol.Profile, a AddrResult) string {
+func otherwise(p *protocol.Profile, a client.AddrResult) string {
 	doubts := []string{"the server's profile is another version", "another client behind the same address knocked in between"}
-	if limit := shortestWithin(p); limit > 0 && limit <= 2*a.longestPause() {
+	if limit := p.ShortestWithin(); limit > 0 && limit <= 2*longestPause(a) {
 		doubts = append([]string{fmt.Sprintf("the knocks took too long (up to %s apart, allowed are %s)",
-			say.Latency(a.longestPause()), say.Duration(limit))}, doubts...)
+			say.Latency(longestPause(a)), say.Duration(limit))}, doubts...)
 	}
 	return "perhaps " + strings.Join(doubts, ", or ")
 }
 
 // sourceReasons doubts that the server takes knocks from here.
-func sourceReasons(p *protocol.Profile, a AddrResult) []string {
+func sourceReasons(p *protocol.Profile, a client.AddrResult) []string {
 	from := protocol.PrefixesIn(p.From, a.Family)
 	if len(p.From) == 0 {
 		return nil
@@ -103,13 +104,13 @@ func sourceReasons(p *protocol.Profile, a AddrResult) []string {
 
 // replies counts the knocks that were sent and answered in the last attempt,
 // and returns when the first answer came.
-func (a AddrResult) replies() (knocks, answered int, first time.Duration) {
+func replies(a client.AddrResult) (knocks, answered int, first time.Duration) {
 	replied := map[protocol.Knock]bool{}
 	for _, p := range a.Packets {
 		if p.Check || p.Attempt != a.Attempts {
 			continue
 		}
-		came := p.Reply != NoReply
+		came := p.Reply != client.NoReply
 		if came && first == 0 {
 			first = p.After
 		}
@@ -125,7 +126,7 @@ func (a AddrResult) replies() (knocks, answered int, first time.Duration) {
 }
 
 // longestPause returns the longest time between two knocks of an attempt.
-func (a AddrResult) longestPause() time.Duration {
+func longestPause(a client.AddrResult) time.Duration {
 	var longest time.Duration
 	for i, p := range a.Packets {
 		if i > 0 && !p.Check && p.Attempt == a.Packets[i-1].Attempt {

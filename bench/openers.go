@@ -17,10 +17,10 @@ import (
 
 // opener is one way to open a port, and one that is compared with the others.
 type opener struct {
-	name    string
-	program string // that must be there; "": one of ours
-	open    func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*running, error)
-	strangers  func(p *protocol.Profile, to netip.Addr) [][]byte // strangers' packets that the door has to look at
+	name      string
+	program   string // that must be there; "": one of ours
+	open      func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*running, error)
+	strangers func(p *protocol.Profile, to netip.Addr) [][]byte // strangers' packets that the door has to look at
 }
 
 // running is a door that stands on a cable.

@@ -12,19 +12,18 @@ import (
 	"time"
 
 	"knockkit/bench/stage"
-	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/server"
 )
 
 // positionsResult says what becomes of many sources in a position at once.
 type positionsResult struct {
-	Name    string
-	Sources int           // made a first knock
-	Positions    int           // are in a position afterwards, as status says
-	Status  time.Duration // that reading it took
-	Bytes   int           // by which what is in use in the general caches grew; others may have made it grow too
-	Opens   bool          // whether the right client opens now
+	Name      string
+	Sources   int           // made a first knock
+	Positions int           // are in a position afterwards, as status says
+	Status    time.Duration // that reading it took
+	Bytes     int           // by which what is in use in the general caches grew; others may have made it grow too
+	Opens     bool          // whether the right client opens now
 }
 
 func sources() []int { return []int{100, 10_000, 65_000} }
@@ -110,7 +109,7 @@ func knock(s *stage.Site, from netip.Addr, fromPort, port uint16) []byte {
 func knocking(s server.Status) int {
 	n := 0
 	for _, source := range s.Sources {
-		if source.State == backend.Knocking {
+		if source.State == server.Knocking {
 			n++
 		}
 	}

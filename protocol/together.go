@@ -36,6 +36,18 @@ func CheckTogether(profiles []*Profile) []error {
 	return conflicts
 }
 
+// Check returns all reasons why the profiles cannot be installed side by side: those of
+// [CheckTogether], and those of [Compile] for the first family that has any.
+func Check(profiles []*Profile) []error {
+	problems := CheckTogether(profiles)
+	for _, f := range Families() {
+		if _, err := Compile(profiles, f); err != nil {
+			return append(problems, err)
+		}
+	}
+	return problems
+}
+
 // together returns what the ports or the close knock of p have against q and
 // its knocks.
 func together(p, q *Profile, knocks []Knock) string {

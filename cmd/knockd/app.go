@@ -13,7 +13,6 @@ import (
 	"knockkit/internal/completion"
 	"knockkit/internal/config"
 	"knockkit/internal/docs"
-	"knockkit/internal/kernel/claim"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
@@ -115,7 +114,7 @@ func (h *host) with(b server.Backend, why string, err error) (*server.Server, er
 	}
 	h.why = why
 	s := server.New(b, h.settings)
-	s.Waiting = func(other claim.Owner) { h.words.Note("waiting for knockd (%s)", other) }
+	s.Waiting = func(other server.Owner) { h.words.Note("waiting for knockd (%s)", other) }
 	return s, nil
 }
 

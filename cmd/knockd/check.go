@@ -8,7 +8,6 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
-	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 )
 
@@ -40,10 +39,7 @@ func checkProfiles(h *host) error {
 		}
 	}
 	misplaced := h.warnMisplaced(all...)
-	problems := protocol.CheckTogether(good)
-	if _, err := backend.Compile(good, h.settings.Policy); err != nil {
-		problems = append(problems, err)
-	}
+	problems := protocol.Check(good)
 	for _, p := range problems {
 		h.words.Error(p)
 	}

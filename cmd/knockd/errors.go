@@ -9,7 +9,6 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/files"
-	"knockkit/internal/kernel/backend"
 	"knockkit/protocol/format"
 	"knockkit/server"
 )
@@ -53,10 +52,10 @@ func explainError(err error) error {
 		check   *server.CheckError
 		lockout *server.LockoutError
 		address *server.AddressError
-		tool    *backend.ToolError
+		tool    *server.ToolError
 	)
 	switch {
-	case errors.Is(err, backend.ErrPrivilege), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, server.ErrPrivilege), errors.Is(err, fs.ErrPermission):
 		e.Code = command.Privilege
 		e.Hint = asRoot()
 	case errors.As(err, &lockout):
@@ -64,7 +63,7 @@ func explainError(err error) error {
 		e.Hint = "add --try 30s to have the old rules back unless you confirm, or --allow-lockout if you are sure"
 	case errors.As(err, &check), errors.As(err, &address):
 		e.Code = command.Usage
-	case errors.Is(err, backend.ErrNotInstalled):
+	case errors.Is(err, server.ErrNotInstalled):
 		e.Code = command.Usage
 		e.Hint = "see: knockd status"
 	case errors.As(err, &tool) && strings.HasPrefix(tool.Line, "-A KNOCKD-OPEN-"), errors.As(err, &tool) && strings.HasPrefix(tool.Line, "-A KNOCKD-PRE-OPEN-"):

@@ -14,7 +14,6 @@ import (
 	"knockkit/internal/classic"
 	"knockkit/internal/command"
 	"knockkit/internal/files"
-	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -117,11 +116,7 @@ func (h *host) fits(im *classic.Import) error {
 		}
 		all = append(all, p.Parsed)
 	}
-	problems := protocol.CheckTogether(all)
-	if _, err := backend.Compile(all, h.settings.Policy); err != nil {
-		problems = append(problems, err)
-	}
-	if len(problems) > 0 {
+	if problems := protocol.Check(all); len(problems) > 0 {
 		return command.Usagef("change one of the two; --config DIR imports into another folder", "%w; nothing was written", errors.Join(problems...))
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
-	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
@@ -71,7 +70,7 @@ func familyFlag(c *cli.Context) (protocol.Family, error) {
 }
 
 // printTexts writes each text below a line that says what it is for.
-func printTexts(c *cli.Context, texts []backend.Text, only protocol.Family) error {
+func printTexts(c *cli.Context, texts []server.Text, only protocol.Family) error {
 	for _, t := range texts {
 		if only != protocol.Both && t.Family != protocol.Both && t.Family != only {
 			continue

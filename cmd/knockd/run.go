@@ -14,7 +14,6 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
-	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/doctor"
@@ -61,7 +60,7 @@ func runService(c *cli.Context) error {
 		Folder: h.folders.Dirs[0],
 		Load:   func() (service.Wanted, error) { return loadWanted(c) },
 		Open:   h.openHost,
-		Shadows: func(ctx context.Context, r *backend.Reading, n server.Network, profiles []*protocol.Profile) []server.Reason {
+		Shadows: func(ctx context.Context, r *server.Reading, n server.Network, profiles []*protocol.Profile) []server.Reason {
 			certain, _, _ := doctor.Shadows(ctx, doctor.ShadowInput{Backend: h.runs, Profiles: profiles, Network: n, Saved: r.Saved})
 			return certain
 		},

@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
-	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
@@ -139,7 +138,7 @@ func printReasons(to io.Writer, reasons []server.Reason) {
 func unlisted(st server.Status) string {
 	listed := map[netip.Prefix]bool{}
 	for _, s := range st.Sources {
-		if s.State == backend.Knocking {
+		if s.State == server.Knocking {
 			listed[s.Address] = true
 		}
 	}
@@ -152,7 +151,7 @@ func unlisted(st server.Status) string {
 	return ""
 }
 
-func sourceLines(sources []backend.Source) []sourceLine {
+func sourceLines(sources []server.Source) []sourceLine {
 	lines := []sourceLine{}
 	for _, s := range sources {
 		l := sourceLine{Profile: s.Profile, Address: protocol.PrefixText(s.Address), State: string(s.State), Step: s.Step, Steps: s.Steps}
@@ -211,7 +210,7 @@ func lease(d time.Duration) string {
 func count(st server.Status, profile string) string {
 	open, read := 0, 0
 	for _, s := range st.Sources {
-		if s.Profile == profile && s.State == backend.Open {
+		if s.Profile == profile && s.State == server.Open {
 			open++
 		}
 	}
@@ -226,11 +225,11 @@ func count(st server.Status, profile string) string {
 }
 
 // dots shows how far a source is: ●●○.
-func dots(s backend.Source) string {
+func dots(s server.Source) string {
 	return strings.Repeat("●", s.Step) + strings.Repeat("○", max(s.Steps-s.Step, 0))
 }
 
-func timeLeft(s backend.Source) string {
+func timeLeft(s server.Source) string {
 	if s.Unlimited {
 		return "no end"
 	}

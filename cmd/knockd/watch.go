@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"knockkit/internal/command"
-	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/server"
 	"knockkit/server/events"
@@ -99,7 +98,7 @@ func (h *host) follow(feed *events.Feed, show func(events.Item) error) error {
 		return nil
 	})
 	err := group.Wait()
-	if errors.Is(err, backend.ErrPrivilege) {
+	if errors.Is(err, server.ErrPrivilege) {
 		return explainError(err)
 	}
 	return err
@@ -137,7 +136,7 @@ type screen struct {
 	read tea.Cmd
 
 	width, height int
-	sources       []backend.Source // as of looked
+	sources       []server.Source // as of looked
 	readAt        time.Time
 	drift         []string
 	events        []events.Item // newest last
@@ -211,7 +210,7 @@ func (s *screen) readNow() tea.Cmd {
 }
 
 // left is how long a source still has, or false when its time is over.
-func (s *screen) left(src backend.Source) (time.Duration, bool) {
+func (s *screen) left(src server.Source) (time.Duration, bool) {
 	if src.Unlimited {
 		return 0, true
 	}

@@ -11,9 +11,9 @@ import (
 	"charm.land/lipgloss/v2"
 	"golang.org/x/sync/errgroup"
 
-	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/server"
 	"knockkit/server/events"
 )
 
@@ -28,7 +28,7 @@ type (
 		err  error
 	}
 	readMsg struct {
-		sources []backend.Source
+		sources []server.Source
 		drift   []string
 		at      time.Time
 		err     error
@@ -60,7 +60,7 @@ func (h *host) liveView(feed *events.Feed, read events.ReadFunc) error {
 		err = nil // told to stop
 	}
 	err = errors.Join(err, group.Wait())
-	if errors.Is(err, backend.ErrPrivilege) {
+	if errors.Is(err, server.ErrPrivilege) {
 		return explainError(err)
 	}
 	return err
@@ -159,7 +159,7 @@ func (s *screen) drawSources(add func(lipgloss.Style, string), st styles) {
 		if !src.Unlimited {
 			end = say.Duration(left)
 		}
-		style := map[backend.SourceState]lipgloss.Style{backend.Open: st.good, backend.Knocking: st.way, backend.Banned: st.bad}[src.State]
+		style := map[server.SourceState]lipgloss.Style{server.Open: st.good, server.Knocking: st.way, server.Banned: st.bad}[src.State]
 		add(style, fmt.Sprintf("%-24s %-20s %-8s %-16s %s", protocol.PrefixText(src.Address), src.Profile, src.State, dots(src), end))
 	}
 	if shown == 0 {

@@ -10,7 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
-	"knockkit/internal/kernel/backend"
+	"knockkit/server"
 	"knockkit/server/events"
 )
 
@@ -34,10 +34,10 @@ func newTestScreen() (*screen, time.Time) {
 func TestTheLiveViewShowsDotsForStepsAndTheLeasesTimeRunningDown(t *testing.T) {
 	s, now := newTestScreen()
 	s.Update(roleMsg{role: events.Listener})
-	s.Update(readMsg{at: now, sources: []backend.Source{
-		{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.1/32"), State: backend.Open, Step: 3, Steps: 3, Left: time.Hour},
-		{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.2/32"), State: backend.Knocking, Step: 2, Steps: 3, Left: 8 * time.Second},
-		{Profile: "web", Address: netip.MustParsePrefix("2001:db8:9::/64"), State: backend.Open, Step: 2, Steps: 2, Unlimited: true},
+	s.Update(readMsg{at: now, sources: []server.Source{
+		{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.1/32"), State: server.Open, Step: 3, Steps: 3, Left: time.Hour},
+		{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.2/32"), State: server.Knocking, Step: 2, Steps: 3, Left: 8 * time.Second},
+		{Profile: "web", Address: netip.MustParsePrefix("2001:db8:9::/64"), State: server.Open, Step: 2, Steps: 2, Unlimited: true},
 	}})
 	s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Reset, Profile: "mysql", Address: "10.9.0.3", Step: 1, Steps: 3,
 		Detail: "after knock 1 of 3 came 8000/tcp, expected 7/tcp: starts over"}}))
@@ -68,9 +68,9 @@ listens to the kernel · q: quit  c: clear`
 
 func TestTheLiveViewNeverOutgrowsItsWindow(t *testing.T) {
 	s, now := newTestScreen()
-	var many []backend.Source
+	var many []server.Source
 	for i := range 100 {
-		many = append(many, backend.Source{Profile: "mysql", Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), 32), State: backend.Open, Left: time.Hour})
+		many = append(many, server.Source{Profile: "mysql", Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i)}), 32), State: server.Open, Left: time.Hour})
 	}
 	s.Update(readMsg{at: now, sources: many, drift: []string{"INPUT does not jump to KNOCKD"}})
 	for range 3 * screenEvents {

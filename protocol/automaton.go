@@ -59,8 +59,8 @@ type Scope struct {
 	To        []netip.Prefix // of the automaton's family; empty: any address of the host
 }
 
-// Equal reports whether two scopes hold for the same packets.
-func (s Scope) Equal(o Scope) bool {
+// equal reports whether two scopes hold for the same packets.
+func (s Scope) equal(o Scope) bool {
 	return s.Interface == o.Interface && slices.Equal(s.To, o.To)
 }
 
@@ -112,7 +112,7 @@ func (a *Automaton) Alphabet() []Letter {
 			continue
 		}
 		l := Letter{a.States[i].Last(), a.States[i].Scope}
-		if !slices.ContainsFunc(letters, func(o Letter) bool { return o.Knock == l.Knock && o.Scope.Equal(l.Scope) }) {
+		if !slices.ContainsFunc(letters, func(o Letter) bool { return o.Knock == l.Knock && o.Scope.equal(l.Scope) }) {
 			letters = append(letters, l)
 		}
 	}

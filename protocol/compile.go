@@ -106,7 +106,7 @@ func (b *builder) firstContinuing(s *State) Use {
 
 func (b *builder) checkShared(s *State, p *Profile, scope Scope) {
 	other := s.Users[0].Profile
-	if !s.Scope.Equal(scope) {
+	if !s.Scope.equal(scope) {
 		b.conflict(other.Name, p.Name, fmt.Sprintf("they share the first %s but not `interface` and `to`", knocks(len(s.Path))))
 	}
 	if s.Reply != p.Reply {
@@ -221,7 +221,7 @@ func (b *builder) checkSuffix(s, suffix *State) {
 		b.conflict(one.Profile.Name, other.Profile.Name, fmt.Sprintf("%s, but then one waits %s and the other %s",
 			alike, seconds(s.Within), seconds(suffix.Within)))
 	}
-	if !s.Scope.Equal(suffix.Scope) {
+	if !s.Scope.equal(suffix.Scope) {
 		b.conflict(one.Profile.Name, other.Profile.Name, alike+", but not on the same `interface` and `to`")
 	}
 }

@@ -3,7 +3,6 @@ package protocol
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,12 +40,6 @@ func (a *Automaton) StateName(i int) string {
 		names[j] = u.String()
 	}
 	return strings.Join(names, ", ")
-}
-
-// Find returns the state whose path is the given knocks, or Root.
-func (a *Automaton) Find(path []Knock) int {
-	i := slices.IndexFunc(a.States, func(s State) bool { return slices.Equal(s.Path, path) })
-	return max(i, Root)
 }
 
 // A lease, a ban and a destination are of an address or of a prefix. Both are a

@@ -30,8 +30,8 @@ func Backends() []string { return []string{"auto", "iptables", "nftables"} }
 // MaxSettingsSize is how many bytes of knockd.toml are read: far more than it needs.
 const MaxSettingsSize = 64 << 10
 
-// MaxBan is the longest time of a ban, for the reason of the longest lease.
-const MaxBan = protocol.MaxLease
+// maxBan is the longest time of a ban, for the reason of the longest lease.
+const maxBan = protocol.MaxLease
 
 // ParseSettings reads knockd.toml. All its problems are reported in one run;
 // the settings are those of an empty file when any is an error.
@@ -92,8 +92,8 @@ func readBan(doc *tomldoc.Document, t *tomldoc.Table) *protocol.Ban {
 		switch {
 		case err != nil:
 			doc.Error(length.At, err.Error(), `for example "10m"`)
-		case d < time.Second || d > MaxBan || d%time.Second != 0:
-			doc.Error(length.At, fmt.Sprintf("a ban lasts whole seconds, from 1s to %dd", MaxBan/(24*time.Hour)), "")
+		case d < time.Second || d > maxBan || d%time.Second != 0:
+			doc.Error(length.At, fmt.Sprintf("a ban lasts whole seconds, from 1s to %dd", maxBan/(24*time.Hour)), "")
 		}
 		ban.For = d
 	} else if !t.Has("for") {

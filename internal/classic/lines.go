@@ -170,8 +170,6 @@ type trouble struct {
 	mild    bool // the section is carried over all the same
 }
 
-func (t *trouble) Error() string { return t.message }
-
 func (t *trouble) diagnostic(file string) format.Diagnostic {
 	d := format.Diagnostic{File: file, Message: say.Plain(t.message), Hint: say.Plain(t.hint)}
 	if t.mild {

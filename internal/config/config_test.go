@@ -161,7 +161,7 @@ func TestOtherFilesAreFoundOrWouldBeInTheFirstFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := Folders{Dirs: []string{a, b}}
-	if got := f.File("knockd.toml"); got != filepath.Join(b, "knockd.toml") {
+	if got := f.file("knockd.toml"); got != filepath.Join(b, "knockd.toml") {
 		t.Errorf("got %s, want the one that exists", got)
 	}
 	if got := f.ProfileFile("new"); got != filepath.Join(a, "profiles", "new.toml") {

@@ -3,5 +3,5 @@
 //
 // It knows folders and file names. What is inside a profile is the business of
 // package protocol, and the server's own settings are read by the server from
-// [Folders.File].
+// [Folders.file].
 package config

@@ -63,9 +63,9 @@ func folders(flag, env, variable string, defaults []string) (f Folders, isNamed 
 	return Folders{Dirs: []string{named}}, true, nil
 }
 
-// File returns the path of a file of the given name in the first folder that
+// file returns the path of a file of the given name in the first folder that
 // has it, else where it would be in the first folder.
-func (f Folders) File(name string) string {
+func (f Folders) file(name string) string {
 	for _, dir := range f.Dirs {
 		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err == nil {
@@ -75,10 +75,10 @@ func (f Folders) File(name string) string {
 	return filepath.Join(f.Dirs[0], name)
 }
 
-// Read returns what is in a file of the folders: [Folders.File] says which. The error is
+// Read returns what is in a file of the folders: [Folders.file] says which. The error is
 // an [*files.ExposedError] where others can write it.
 func (f Folders) Read(name string, limit int) (path string, text []byte, err error) {
-	path = f.File(name)
+	path = f.file(name)
 	if _, err := files.Check(path); err != nil && !f.Lax {
 		return path, nil, err
 	}
@@ -98,7 +98,7 @@ func (f Folders) Check() error {
 
 // ProfileFile is where the profile of that name is, or would be made.
 func (f Folders) ProfileFile(name string) string {
-	return f.File(filepath.Join("profiles", name+".toml"))
+	return f.file(filepath.Join("profiles", name+".toml"))
 }
 
 // String names the folders for a person: "~" is not used, paths can be pasted.

@@ -1,6 +1,6 @@
 // Package docs makes the pages of commands from the definitions that the programs themselves
 // run by: docs/commands.md as Markdown, for the packages as manual pages. The flow is
-// cli.App → [Read] → Program → Markdown or roff, and nothing but [Command], which the programs
+// cli.App → [read] → Program → Markdown or roff, and nothing but [Command], which the programs
 // carry hidden, prints.
 //
 // urfave/cli has such writers too. They leave out what a command's description says,

@@ -7,16 +7,16 @@ import (
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 )
 
-// Man returns a manual page in roff. It has no date: the same program makes the
+// man returns a manual page in roff. It has no date: the same program makes the
 // same page. seeAlso is as "knock(1)".
-func (p Program) Man(section, version, seeAlso string) []byte {
+func (p program) man(section, version, seeAlso string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%% %q %q \"\" %q\n\n", strings.ToUpper(p.Path), section, p.Path+" "+version)
 	fmt.Fprintf(&b, "# NAME\n\n%s - %s\n\n# SYNOPSIS\n\n", p.Path, p.Usage)
 	manForms(&b, p.Forms)
 	b.WriteString("# DESCRIPTION\n\n")
 	manText(&b, p.Text)
-	manFlags(&b, "# OPTIONS\n\n", append(p.Flags, Flag{"--help, -h", "say what there is; after a command, what it takes"}))
+	manFlags(&b, "# OPTIONS\n\n", append(p.Flags, option{"--help, -h", "say what there is; after a command, what it takes"}))
 	b.WriteString("# COMMANDS\n\n")
 	for _, c := range p.Commands {
 		if c.Groups {
@@ -41,7 +41,7 @@ func manForms(b *strings.Builder, forms []string) {
 	b.WriteString("\n\n")
 }
 
-func manText(b *strings.Builder, text []Part) {
+func manText(b *strings.Builder, text []part) {
 	for _, p := range text {
 		if p.Typed != "" {
 			fmt.Fprintf(b, "```\n%s```\n\n", p.Typed)
@@ -51,7 +51,7 @@ func manText(b *strings.Builder, text []Part) {
 	}
 }
 
-func manFlags(b *strings.Builder, heading string, flags []Flag) {
+func manFlags(b *strings.Builder, heading string, flags []option) {
 	if len(flags) > 0 {
 		b.WriteString(heading)
 	}
@@ -60,12 +60,12 @@ func manFlags(b *strings.Builder, heading string, flags []Flag) {
 	}
 }
 
-// Markdown returns a chapter: a list of the commands, and a heading for each. Lines
+// markdown returns a chapter: a list of the commands, and a heading for each. Lines
 // to type are blocks of "sh example".
-func (p Program) Markdown() string {
+func (p program) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n", p.Path)
-	p.Entry.markdown(&b)
+	p.entry.markdown(&b)
 	b.WriteString("| command | |\n|---|---|\n")
 	for _, c := range p.Commands {
 		fmt.Fprintf(&b, "| [`%s`](#%s) | %s |\n", c.Path, strings.ReplaceAll(c.Path, " ", "-"), cell(c.Usage))
@@ -78,7 +78,7 @@ func (p Program) Markdown() string {
 	return b.String()
 }
 
-func (e Entry) markdown(b *strings.Builder) {
+func (e entry) markdown(b *strings.Builder) {
 	fmt.Fprintf(b, "%s.\n\n```text\n%s\n```\n\n", sentence(e.Usage), strings.Join(e.Forms, "\n"))
 	for _, p := range e.Text {
 		if p.Typed != "" {

@@ -10,37 +10,37 @@ import (
 	"knockkit/internal/say"
 )
 
-// Program is a program and its commands, as a person reads of them.
-type Program struct {
-	Entry            // the program without a command
-	Commands []Entry // in the order of their definition; hidden ones are left out
+// program is a program and its commands, as a person reads of them.
+type program struct {
+	entry            // the program without a command
+	Commands []entry // in the order of their definition; hidden ones are left out
 }
 
-// Entry is one command.
-type Entry struct {
+// entry is one command.
+type entry struct {
 	Path   string // "knockd profile new"
 	Usage  string // what it does, in a line
 	Forms  []string
-	Text   []Part
-	Flags  []Flag
+	Text   []part
+	Flags  []option
 	Groups bool // it has subcommands, and does nothing without one
 }
 
-// Part is prose, or lines to type.
-type Part struct {
+// part is prose, or lines to type.
+type part struct {
 	Prose string // paragraphs
 	Typed string // set in place of Prose: lines that end with a newline, the first not indented
 }
 
-// Flag is one flag as help shows it.
-type Flag struct {
+// option is one flag as help shows it.
+type option struct {
 	Names string // "--quiet, -q", "--try TIME"
 	Usage string
 }
 
-// Read returns what app defines. It changes nothing in app.
-func Read(app *cli.App) Program {
-	p := Program{Entry: Entry{
+// read returns what app defines. It changes nothing in app.
+func readProgram(app *cli.App) program {
+	p := program{entry: entry{
 		Path: app.Name, Usage: app.Usage, Text: parts(app.Description), Flags: flags(app.Flags),
 		Forms: forms(app.Name, app.UsageText, app.ArgsUsage, true),
 	}}
@@ -48,13 +48,13 @@ func Read(app *cli.App) Program {
 	return p
 }
 
-func (p *Program) add(path string, commands []*cli.Command) {
+func (p *program) add(path string, commands []*cli.Command) {
 	for _, c := range commands {
 		if c.Hidden {
 			continue
 		}
 		path := path + " " + c.Name
-		p.Commands = append(p.Commands, Entry{
+		p.Commands = append(p.Commands, entry{
 			Path: path, Usage: c.Usage, Text: parts(c.Description), Flags: flags(c.Flags), Groups: len(c.Subcommands) > 0,
 			Forms: forms(path, c.UsageText, c.ArgsUsage, c.Action == nil),
 		})
@@ -75,8 +75,8 @@ func forms(path, text, args string, group bool) []string {
 }
 
 // flags returns what help says of flags, --help itself aside.
-func flags(all []cli.Flag) []Flag {
-	var said []Flag
+func flags(all []cli.Flag) []option {
+	var said []option
 	for _, f := range all {
 		if v, ok := f.(cli.VisibleFlag); ok && !v.IsVisible() || slices.Contains(f.Names(), "help") {
 			continue
@@ -84,14 +84,14 @@ func flags(all []cli.Flag) []Flag {
 		names, usage, _ := strings.Cut(f.String(), "\t")
 		names, _, _ = strings.Cut(names, " [ ") // one that repeats has its form twice
 		// A time of nothing is no default: the flag was not given.
-		said = append(said, Flag{names, strings.TrimSuffix(usage, " (default: 0s)")})
+		said = append(said, option{names, strings.TrimSuffix(usage, " (default: 0s)")})
 	}
 	return said
 }
 
 // parts takes a description apart: indented lines are to be typed.
-func parts(text string) []Part {
-	var all []Part
+func parts(text string) []part {
+	var all []part
 	for line := range strings.Lines(text) {
 		typed := strings.HasPrefix(line, " ")
 		last := len(all) - 1
@@ -99,7 +99,7 @@ func parts(text string) []Part {
 		case strings.TrimSpace(line) == "": // belongs to what is before it
 			typed = last >= 0 && all[last].Typed != ""
 		case last < 0 || typed != (all[last].Typed != ""):
-			all = append(all, Part{})
+			all = append(all, part{})
 			last++
 		}
 		switch {
@@ -111,7 +111,7 @@ func parts(text string) []Part {
 		}
 	}
 	for i, p := range all {
-		all[i] = Part{Prose: strings.TrimRight(p.Prose, "\n"), Typed: unindent(p.Typed)}
+		all[i] = part{Prose: strings.TrimRight(p.Prose, "\n"), Typed: unindent(p.Typed)}
 	}
 	return all
 }
@@ -137,12 +137,12 @@ func Command(section, seeAlso string) *cli.Command {
 		Usage:  "print the commands as markdown or man (used when packages are built)",
 		Hidden: true,
 		Action: func(c *cli.Context) error {
-			p := Read(c.App)
-			text := p.Markdown()
+			p := readProgram(c.App)
+			text := p.markdown()
 			switch c.Args().First() {
 			case "markdown":
 			case "man":
-				text = string(p.Man(section, c.App.Version, seeAlso))
+				text = string(p.man(section, c.App.Version, seeAlso))
 			default:
 				return command.Help(c)
 			}

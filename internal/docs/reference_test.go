@@ -29,32 +29,32 @@ func testApp() *cli.App {
 }
 
 func TestAProgramIsReadAsItIsDefined(t *testing.T) {
-	want := Program{
-		Entry: Entry{Path: "gate", Usage: "a gate", Forms: []string{"gate COMMAND"}, Text: []Part{
+	want := program{
+		entry: entry{Path: "gate", Usage: "a gate", Forms: []string{"gate COMMAND"}, Text: []part{
 			{Prose: "Prose\nof two lines."}, {Typed: "gate open a\n  indented\n"}, {Prose: "More."},
 		}},
-		Commands: []Entry{
+		Commands: []entry{
 			{Path: "gate door", Usage: "a door | a window", Forms: []string{"gate door COMMAND"}, Groups: true},
 			{
 				Path: "gate door open", Usage: "open it", Forms: []string{"gate door open NAME"},
-				Text:  []Part{{Prose: "Slowly.\n\nExample:"}, {Typed: "gate door open a\n"}},
-				Flags: []Flag{{"--try TIME", "for TIME"}, {"--jobs value, -j value", "at once (default: 16)"}, {"--host HOST", "at HOST"}},
+				Text:  []part{{Prose: "Slowly.\n\nExample:"}, {Typed: "gate door open a\n"}},
+				Flags: []option{{"--try TIME", "for TIME"}, {"--jobs value, -j value", "at once (default: 16)"}, {"--host HOST", "at HOST"}},
 			},
 		},
 	}
-	if diff := cmp.Diff(want, Read(testApp())); diff != "" {
+	if diff := cmp.Diff(want, readProgram(testApp()), cmp.AllowUnexported(program{})); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestMarkdownKeepsABarInsideOfItsCell(t *testing.T) {
-	if text := Read(testApp()).Markdown(); !strings.Contains(text, "\n| [`gate door`](#gate-door) | a door \\| a window |\n") {
+	if text := readProgram(testApp()).markdown(); !strings.Contains(text, "\n| [`gate door`](#gate-door) | a door \\| a window |\n") {
 		t.Error(text)
 	}
 }
 
 func TestAManualPageHasEveryCommandThatDoesSomething(t *testing.T) {
-	page := string(Read(testApp()).Man("8", "1.2", "knock(1)"))
+	page := string(readProgram(testApp()).man("8", "1.2", "knock(1)"))
 	for _, want := range []string{".TH \"GATE\" \"8\"", `gate \- a gate`, ".SS gate door open\n", "gate door open a\n", "--try TIME"} {
 		if !strings.Contains(strings.ReplaceAll(page, `\-\-`, "--"), want) {
 			t.Errorf("%q is not in\n%s", want, page)

@@ -42,7 +42,7 @@ func TestTheExamplesOfTheReferenceAreRight(t *testing.T) {
 			t.Errorf("%s: %v", k.Name, diagnostics)
 		}
 		key, inner := k.Name, ""
-		if table := k.Table(); table != "" {
+		if table := k.table(); table != "" {
 			key, inner = table, strings.TrimPrefix(k.Name, table+".")
 		}
 		if !strings.HasPrefix(k.Example, key+" = ") || !strings.Contains(k.Example, inner) {
@@ -58,7 +58,7 @@ func TestTheDefaultsOfTheReferenceAreThoseOfTheParser(t *testing.T) {
 			continue
 		}
 		line := k.Name + " = " + k.Default
-		if table := k.Table(); table != "" {
+		if table := k.table(); table != "" {
 			line = table + " = { " + strings.TrimPrefix(k.Name, table+".") + " = " + k.Default + " }"
 		}
 		written, diagnostics := ParseProfile("example.toml", []byte(withLine(line)))
@@ -68,4 +68,13 @@ func TestTheDefaultsOfTheReferenceAreThoseOfTheParser(t *testing.T) {
 			t.Errorf("%s: its default %s is not what it is unset:\n%s", k.Name, k.Default, diff)
 		}
 	}
+}
+
+// table returns the key's table, "" for a key of the file itself.
+func (k Key) table() string {
+	table, _, found := strings.Cut(k.Name, ".")
+	if !found {
+		return ""
+	}
+	return table
 }

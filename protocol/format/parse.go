@@ -122,8 +122,8 @@ func choose[T fmt.Stringer](a *parser, key string, f *tomldoc.Field[string], amo
 
 // Limits of the client's timing.
 const (
-	MaxGap      = 10 * time.Second
-	MaxAttempts = 10
+	maxGap      = 10 * time.Second
+	maxAttempts = 10
 )
 
 // general reads what a profile is called and which host it is for.
@@ -172,7 +172,7 @@ func (a *parser) client() {
 	if raw == nil {
 		return
 	}
-	a.p.Client.Attempts = a.between(raw.Attempts, 1, MaxAttempts, protocol.DefaultAttempts)
+	a.p.Client.Attempts = a.between(raw.Attempts, 1, maxAttempts, protocol.DefaultAttempts)
 	a.p.Client.Verify = or(raw.Verify, true)
 	if raw.Gap == nil {
 		return
@@ -185,8 +185,8 @@ func (a *parser) client() {
 		a.doc.Error(raw.Gap.At, "knocks without a gap overtake each other", fmt.Sprintf("the default is %q", protocol.FormatDuration(protocol.DefaultGap)))
 	case gap%time.Millisecond != 0:
 		a.doc.Error(raw.Gap.At, "the gap is in whole milliseconds", didYouMean(protocol.FormatDuration(gap.Truncate(time.Millisecond)+time.Millisecond)))
-	case gap > MaxGap:
-		a.doc.Error(raw.Gap.At, fmt.Sprintf("the gap is longer than %s", protocol.FormatDuration(MaxGap)), fmt.Sprintf("the default is %q", protocol.FormatDuration(protocol.DefaultGap)))
+	case gap > maxGap:
+		a.doc.Error(raw.Gap.At, fmt.Sprintf("the gap is longer than %s", protocol.FormatDuration(maxGap)), fmt.Sprintf("the default is %q", protocol.FormatDuration(protocol.DefaultGap)))
 	}
 	a.p.Client.Gap = gap
 }

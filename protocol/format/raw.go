@@ -2,7 +2,6 @@ package format
 
 import (
 	"slices"
-	"strings"
 
 	"knockkit/internal/tomldoc"
 )
@@ -142,15 +141,6 @@ type Key struct {
 	Default string // as it would be written; "" where there is none
 	Example string // a line of TOML
 	Meaning string // a phrase, or several
-}
-
-// Table returns the key's table, "" for a key of the file itself.
-func (k Key) Table() string {
-	table, _, found := strings.Cut(k.Name, ".")
-	if !found {
-		return ""
-	}
-	return table
 }
 
 // Keys lists what a profile's file may say, in the order in which files are written.

@@ -99,9 +99,6 @@ type Fill struct {
 	Entries int
 }
 
-// Full reports whether the next address finds no room, or takes another's place.
-func (f Fill) Full() bool { return f.Limit > 0 && f.Entries >= f.Limit }
-
 // NearlyFull reports whether nine tenths of the room are taken.
 func (f Fill) NearlyFull() bool { return f.Limit > 0 && 10*f.Entries >= 9*f.Limit }
 

@@ -67,7 +67,7 @@ func (b Backend) Commit(ctx context.Context, of backend.Plan, inherit ...*os.Fil
 		return nil, fmt.Errorf("iptables: a plan of another backend: %T", of)
 	}
 	if p.rules {
-		LoadModule(ctx) // or the first rule would bring it in, with small tables
+		loadModule(ctx) // or the first rule would bring it in, with small tables
 	}
 	if p.drops {
 		for _, t := range p.texts {

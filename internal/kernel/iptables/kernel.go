@@ -17,7 +17,7 @@ type kernel struct {
 	now     time.Time
 	clock   clock              // HZ is 0 where no table holds anybody whose age counts
 	limit   int                // addresses a recency table; 0: not known
-	recency map[string][]Entry // the tables that were read, empty ones too
+	recency map[string][]entry // the tables that were read, empty ones too
 	members []*member
 	saved   []backend.Saved
 }

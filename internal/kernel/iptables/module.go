@@ -33,18 +33,18 @@ const moduleAlias = "ipt_recent"
 // sizeOption is how modprobe prints and takes ip_list_tot.
 var sizeOption = regexp.MustCompile(`\bip_list_tot=(\S+)`)
 
-// ModuleLoaded reports whether the kernel has xt_recent at the moment.
-func ModuleLoaded() bool {
+// moduleLoaded reports whether the kernel has xt_recent at the moment.
+func moduleLoaded() bool {
 	_, err := os.Stat(moduleDir)
 	return err == nil
 }
 
-// LoadModule loads xt_recent with room for [TableSize] addresses a table, or for as
+// loadModule loads xt_recent with room for [TableSize] addresses a table, or for as
 // many as modprobe's configuration says: the operator's word, or that of the package's
 // file, is the last. Where the process may not load modules the kernel does, with that
 // configuration alone, when a rule first needs it. The caller looks whether it helped.
-func LoadModule(ctx context.Context) {
-	if ModuleLoaded() || !rights.MayLoadModules() {
+func loadModule(ctx context.Context) {
+	if moduleLoaded() || !rights.MayLoadModules() {
 		return
 	}
 	args := []string{"-q", moduleAlias}

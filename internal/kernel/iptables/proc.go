@@ -38,7 +38,7 @@ func tableNames(f protocol.Family) ([]string, error) {
 }
 
 // readTable returns the entries of a table. Error: [fs.ErrNotExist].
-func readTable(name string) ([]Entry, error) {
+func readTable(name string) ([]entry, error) {
 	text, err := os.ReadFile(filepath.Join(procDir, name))
 	if errors.Is(err, unix.EIO) { // it went after it was opened
 		err = fs.ErrNotExist
@@ -110,7 +110,7 @@ func (t *ticker) tick() (uint64, time.Time, error) {
 	name := clockOf(t.family)
 	err := write{name, "+", probe}.do()
 	now := time.Now()
-	var entries []Entry
+	var entries []entry
 	if err == nil {
 		entries, err = readTable(name)
 	}
@@ -152,7 +152,7 @@ func (p *plan) watch(ctx context.Context) (*watch, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		has := slices.ContainsFunc(entries, func(e Entry) bool { return e.Addr == w.addr })
+		has := slices.ContainsFunc(entries, func(e entry) bool { return e.Addr == w.addr })
 		full[w.table] = full[w.table] || len(entries) >= p.kernel.limit && !has
 	}
 	w := &watch{kernel: kernel{now: p.kernel.now}}
@@ -175,7 +175,7 @@ func (p *plan) watch(ctx context.Context) (*watch, error) {
 
 // leases lists who holds a lease now, by the clock of when the watch began.
 func (w *watch) leases() ([]backend.Source, error) {
-	w.kernel.recency = map[string][]Entry{}
+	w.kernel.recency = map[string][]entry{}
 	for _, x := range w.watched {
 		for _, name := range []string{x.m.about.Leases[x.p.Name], x.m.about.Shared[x.p.Name]} {
 			if _, done := w.kernel.recency[name]; done || name == "" {

@@ -32,7 +32,7 @@ func readsAll(d backend.Depth) bool { return d.Leases && (d.Profile == "" || d.P
 // the tables with them, meanwhile.
 func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, error) {
 	rules := d.Rules && d.Profile == ""
-	k := &kernel{depth: d, now: now(), recency: map[string][]Entry{}}
+	k := &kernel{depth: d, now: now(), recency: map[string][]entry{}}
 	var err error
 	if k.limit, err = TableLimit(); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		return nil, err // not the machine's own root may look
@@ -65,7 +65,7 @@ func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, 
 	}
 	if rules && d.Positions == 0 && errors.Is(err, backend.ErrPrivilege) {
 		// The root of a user namespace: rules can be installed, and how old entries are is not known.
-		k.recency, err = map[string][]Entry{}, nil
+		k.recency, err = map[string][]entry{}, nil
 	}
 	return k, err
 }
@@ -138,7 +138,7 @@ func Saved(ctx context.Context, asked protocol.Family) ([]backend.Saved, error) 
 	var all []*saving
 	var failed error
 	for _, f := range families(asked) {
-		active, err := Flavour(ctx, f)
+		active, err := flavour(ctx, f)
 		if err != nil {
 			return nil, err
 		}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Entry is an address in a recency table.
-type Entry struct {
+// entry is an address in a recency table.
+type entry struct {
 	Addr     netip.Addr
 	LastSeen uint64 // jiffies
 }
@@ -20,8 +20,8 @@ type Entry struct {
 //	src=198.51.100.2 ttl: 64 last_seen: 4295012345 oldest_pkt: 1 4295012345
 //
 // (recent_seq_show in net/netfilter/xt_recent.c).
-func ParseRecent(text string) ([]Entry, error) {
-	var entries []Entry
+func ParseRecent(text string) ([]entry, error) {
+	var entries []entry
 	for n, line := range strings.Split(text, "\n") {
 		if line == "" {
 			continue
@@ -34,7 +34,7 @@ func ParseRecent(text string) ([]Entry, error) {
 		if err = cmp.Or(err, errAt); err != nil || !ok {
 			return nil, fmt.Errorf("line %d is not one of a recency table: %q (%v)", n+1, line, err)
 		}
-		entries = append(entries, Entry{addr, at})
+		entries = append(entries, entry{addr, at})
 	}
 	return entries, nil
 }
@@ -58,7 +58,7 @@ func (c clock) Age(jiffies uint64) time.Duration {
 }
 
 // expired reports whether an entry is older than limit; 0: no entry is.
-func (c clock) expired(e Entry, limit time.Duration) bool {
+func (c clock) expired(e entry, limit time.Duration) bool {
 	return limit > 0 && c.Age(e.LastSeen) > limit
 }
 

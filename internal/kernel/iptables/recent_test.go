@@ -14,17 +14,17 @@ func TestATableOfTheKernelIsReadLineByLine(t *testing.T) {
 	addr := netip.MustParseAddr
 	for _, c := range []struct {
 		name, text string
-		want       []Entry
+		want       []entry
 	}{
 		{"empty", "", nil},
 		{"one", "src=198.51.100.2 ttl: 64 last_seen: 4295012345 oldest_pkt: 1 4295012345\n",
-			[]Entry{{addr("198.51.100.2"), 4295012345}}},
+			[]entry{{addr("198.51.100.2"), 4295012345}}},
 		{"IPv6, written in full", "src=2001:0db8:0000:0000:0000:0000:0000:0007 ttl: 0 last_seen: 12 oldest_pkt: 2 10, 12\n",
-			[]Entry{{addr("2001:db8::7"), 12}}},
+			[]entry{{addr("2001:db8::7"), 12}}},
 		// oldest_pkt is an index into a ring, so the stamps need not be in order.
 		{"several stamps", "src=10.9.0.1 ttl: 1 last_seen: 30 oldest_pkt: 3 40, 20, 30\nsrc=10.9.0.2 ttl: 1 last_seen: 5 oldest_pkt: 1 5\n",
-			[]Entry{{addr("10.9.0.1"), 30}, {addr("10.9.0.2"), 5}}},
-		{"32 bits", "src=10.9.0.1 ttl: 1 last_seen: 4294967295 oldest_pkt: 1 4294967295\n", []Entry{{addr("10.9.0.1"), 1<<32 - 1}}},
+			[]entry{{addr("10.9.0.1"), 30}, {addr("10.9.0.2"), 5}}},
+		{"32 bits", "src=10.9.0.1 ttl: 1 last_seen: 4294967295 oldest_pkt: 1 4294967295\n", []entry{{addr("10.9.0.1"), 1<<32 - 1}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := ParseRecent(c.text)

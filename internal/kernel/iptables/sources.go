@@ -93,7 +93,7 @@ func (k *kernel) unexpired(table string, limit time.Duration, bits int, like bac
 	return all
 }
 
-func (k *kernel) sourceOf(e Entry, limit time.Duration, bits int, like backend.Source) backend.Source {
+func (k *kernel) sourceOf(e entry, limit time.Duration, bits int, like backend.Source) backend.Source {
 	like.Address, like.Unlimited = netip.PrefixFrom(e.Addr, bits), limit == 0
 	if limit > 0 {
 		like.Left = limit - k.clock.Age(e.LastSeen)
@@ -127,7 +127,7 @@ func (k *kernel) fill() []backend.Fill {
 	}
 	var fills []backend.Fill
 	for _, m := range k.members {
-		var counts func(table string, e Entry) bool
+		var counts func(table string, e entry) bool
 		for _, name := range slices.Sorted(maps.Keys(k.recency)) {
 			entries := k.recency[name]
 			if len(entries) == 0 || !strings.HasSuffix(name, suffix(m.family)) || name == clockOf(m.family) {
@@ -149,9 +149,9 @@ func (k *kernel) fill() []backend.Fill {
 }
 
 // counting returns what tells whether an entry of a family's tables still counts.
-func (k *kernel) counting(m *member) func(table string, e Entry) bool {
+func (k *kernel) counting(m *member) func(table string, e entry) bool {
 	if m.automaton == nil {
-		return func(string, Entry) bool { return true } // whose the tables are is not known
+		return func(string, entry) bool { return true } // whose the tables are is not known
 	}
 	t := newTables(m.about.input(m.automaton))
 	limits := t.limits(m.about.Policy)
@@ -175,7 +175,7 @@ func (k *kernel) counting(m *member) func(table string, e Entry) bool {
 			}
 		}
 	}
-	return func(table string, e Entry) bool {
+	return func(table string, e entry) bool {
 		if shared := leases[table]; shared != nil {
 			return shared[e.Addr]
 		}
@@ -185,10 +185,10 @@ func (k *kernel) counting(m *member) func(table string, e Entry) bool {
 
 // expired counts the entries that are over and older than any that is not: the kernel
 // forgets the oldest first.
-func (k *kernel) expired(table string, counts func(string, Entry) bool) int {
+func (k *kernel) expired(table string, counts func(string, entry) bool) int {
 	oldest := slices.Clone(k.recency[table])
-	slices.SortFunc(oldest, func(x, y Entry) int { return cmp.Compare(k.clock.Age(y.LastSeen), k.clock.Age(x.LastSeen)) })
-	if n := slices.IndexFunc(oldest, func(e Entry) bool { return counts(table, e) }); n >= 0 {
+	slices.SortFunc(oldest, func(x, y entry) int { return cmp.Compare(k.clock.Age(y.LastSeen), k.clock.Age(x.LastSeen)) })
+	if n := slices.IndexFunc(oldest, func(e entry) bool { return counts(table, e) }); n >= 0 {
 		return n
 	}
 	return len(oldest)

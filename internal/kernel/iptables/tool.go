@@ -53,9 +53,9 @@ const (
 	flavourLegacy = "iptables-legacy"
 )
 
-// Flavour returns which iptables the host's commands of a family are: "iptables-nft" or
+// flavour returns which iptables the host's commands of a family are: "iptables-nft" or
 // "iptables-legacy".
-func Flavour(ctx context.Context, f protocol.Family) (string, error) {
+func flavour(ctx context.Context, f protocol.Family) (string, error) {
 	name := command(f, "-save")
 	if path, err := exec.LookPath(name); err == nil {
 		program, err := filepath.EvalSymlinks(path)
@@ -115,7 +115,7 @@ const chainTry = "KNOCKD-TRY"
 // iptables-nft leaves an empty one.
 // Errors: those of the context, [backend.ErrPrivilege], why there can be no such rule.
 func Try(ctx context.Context, inherit ...*os.File) error {
-	LoadModule(ctx)
+	loadModule(ctx)
 	rule := table{protocol.IPv4, chainTry, protocol.IPv4.Bits()}.check()
 	text := fmt.Sprintf("*filter\n:%[1]s - [0:0]\n-A %[1]s %[2]s\nCOMMIT\n*filter\n-F %[1]s\n-X %[1]s\nCOMMIT\n", chainTry, rule)
 	return restore(ctx, protocol.IPv4, text, inherit)

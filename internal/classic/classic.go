@@ -97,7 +97,7 @@ func (r *reader) result() *Import {
 	for _, d := range r.doors {
 		d.compose(r.file)
 	}
-	leaveConflicts(r.doors)
+	skipConflicts(r.doors)
 	im := &Import{Remarks: r.notes}
 	for _, d := range r.doors {
 		at := Section{Title: d.title, Line: d.head.line}

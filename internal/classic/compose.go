@@ -116,8 +116,8 @@ func quoted[T fmt.Stringer](values []T) string {
 	return strings.Join(all, ", ")
 }
 
-// leaveConflicts leaves the doors whose profiles cannot be installed together.
-func leaveConflicts(doors []*draft) {
+// skipConflicts leaves the doors whose profiles cannot be installed together.
+func skipConflicts(doors []*draft) {
 	var profiles []*protocol.Profile
 	byName := map[string]*draft{}
 	for _, d := range doors {

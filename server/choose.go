@@ -15,12 +15,13 @@ import (
 	"knockkit/protocol"
 )
 
-// both are the backends, in the order in which "auto" takes them.
+// both returns the backends in the order in which "auto" prefers them.
 func both() []Backend { return []Backend{iptables.New(), nftables.New()} }
 
-// OpenBackend returns the backend of that name, and in words which one "auto" took and why:
-// the one that holds rules, whoever asks, else iptables where a rule of its can be
-// committed, else nftables.
+// OpenBackend returns the backend of that name. For "auto" or "" it takes the one that has rules in
+// the kernel, else iptables where a rule with `-m recent` can be committed, else nftables; why says
+// in words which, and why. Errors: [ErrUnsupported] where none works, the context's, an unknown
+// name.
 func OpenBackend(ctx context.Context, name string) (b Backend, why string, err error) {
 	if name != "auto" && name != "" {
 		i := slices.IndexFunc(both(), func(b Backend) bool { return b.Name() == name })
@@ -31,7 +32,7 @@ func OpenBackend(ctx context.Context, name string) (b Backend, why string, err e
 	}
 	live, err := withRules(ctx)
 	switch {
-	case errors.Is(err, backend.ErrPrivilege): // who may not look can still be shown rules
+	case errors.Is(err, ErrPrivilege): // rules can be shown without a privilege
 		return iptables.New(), "backend iptables, as far as can be told without root", nil
 	case err != nil:
 		return nil, "", err
@@ -44,7 +45,7 @@ func OpenBackend(ctx context.Context, name string) (b Backend, why string, err e
 		return nil, "", ctx.Err()
 	case lacks == nil:
 		return iptables.New(), "backend iptables: a rule with `-m recent` can be committed", nil
-	case errors.Is(lacks, backend.ErrPrivilege):
+	case errors.Is(lacks, ErrPrivilege):
 		return iptables.New(), "backend iptables, as far as can be told without root", nil
 	}
 	if _, err := exec.LookPath("nft"); err != nil {
@@ -53,8 +54,8 @@ func OpenBackend(ctx context.Context, name string) (b Backend, why string, err e
 	return nftables.New(), fmt.Sprintf("backend nftables: %v", lacks), nil
 }
 
-// tryIptables says why no rule with `-m recent` can be committed; nil: it can. It is tried
-// where nobody notices, or where no such place can be made, on the host itself.
+// tryIptables commits a rule with `-m recent`, and returns why that failed; nil: it did not. It does
+// so in a network namespace of its own, or where none can be made, on the host.
 func tryIptables(ctx context.Context) error {
 	try := func() error { return iptables.Try(ctx) }
 	err := rights.InEmptyNetwork(try)
@@ -64,19 +65,19 @@ func tryIptables(ctx context.Context) error {
 	return err
 }
 
-// OpenLive returns the backend that holds rules: the one that was named if it does, else the
-// other, else the one that was named.
+// OpenLive returns the backend that has rules in the kernel. It is the named one if both have rules,
+// or none has. Errors: those of [OpenBackend].
 func OpenLive(ctx context.Context, name string) (Backend, string, error) {
 	live, err := withRules(ctx)
 	switch {
-	case err != nil && !errors.Is(err, backend.ErrPrivilege):
+	case err != nil && !errors.Is(err, ErrPrivilege):
 		return nil, "", err
 	case slices.ContainsFunc(live, func(b Backend) bool { return b.Name() == name }):
 		return OpenBackend(ctx, name)
 	case len(live) > 0:
 		return live[0], "backend " + live[0].Name() + ": it is the one that holds rules", nil
 	case name == "auto", name == "":
-		return iptables.New(), "", nil // there is nothing to find, with either
+		return iptables.New(), "", nil // nothing is installed, with either
 	}
 	return OpenBackend(ctx, name)
 }
@@ -99,7 +100,7 @@ func withRules(ctx context.Context) (live []Backend, err error) {
 // elsewhere is what the other backend has installed when this one takes over.
 type elsewhere struct {
 	backend Backend // nil: nothing
-	reading *backend.Reading
+	reading *Reading
 }
 
 // elsewhere reads what the other backend has installed.
@@ -130,15 +131,15 @@ func (o elsewhere) profiles() []*protocol.Profile {
 	return o.reading.Profiles
 }
 
-func (o elsewhere) leases() []backend.Source {
+func (o elsewhere) leases() []Source {
 	if o.backend == nil {
 		return nil
 	}
-	return slices.DeleteFunc(backend.LongestLeases(o.reading.Sources), func(s backend.Source) bool { return s.State != backend.Open })
+	return slices.DeleteFunc(backend.LongestLeases(o.reading.Sources), func(s Source) bool { return s.State != Open })
 }
 
-// handOver removes what the other backend has, once this one's gates are closed
-// to strangers and open to the holders of its leases.
+// handOver removes the other backend's rules. By then the gates of this one are shut to strangers
+// and open to the holders of its leases.
 func (o elsewhere) handOver(ctx context.Context, inherit ...*os.File) error {
 	if o.backend == nil {
 		return nil
@@ -148,6 +149,6 @@ func (o elsewhere) handOver(ctx context.Context, inherit ...*os.File) error {
 		return err
 	}
 	s := New(o.backend, Settings{})
-	_, err = s.commit(ctx, o.reading, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.Plan(nothing) }, inherit...)
+	_, err = s.commit(ctx, o.reading, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(nothing) }, inherit...)
 	return err
 }

@@ -1,6 +1,7 @@
-// Package server brings profiles into the kernel and reads back what is there:
-// plan, install, status, grant.
+// Package server brings profiles into the kernel and reads back what is there: install, remove,
+// status, grant, revoke, a trial with a guard.
 //
-// It knows no rules: a [Backend] does. Nothing is kept outside the kernel: what is
-// installed, and who holds a lease, is read from there every time.
+// It writes no rules itself: a [Backend] does. It keeps nothing outside the kernel: each call reads
+// what is installed, and who holds a lease, from there. A profile for it comes from
+// knockkit/protocol/format, or from another [Reading].
 package server

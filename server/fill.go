@@ -10,7 +10,8 @@ import (
 	"knockkit/protocol"
 )
 
-// SmallTables is about recency tables that hold fewer addresses than knockd asks for.
+// SmallTables is the reason for recency tables that hold fewer addresses than knockd asks for; ok is
+// false where they do not.
 func SmallTables(m iptables.Module) (Reason, bool) {
 	return Reason{
 		ReasonRoom, "",
@@ -22,7 +23,7 @@ func SmallTables(m iptables.Module) (Reason, bool) {
 
 // FullTables is about the tables of a backend that are full or nearly so. m is only
 // asked with iptables.
-func FullTables(backendName string, fills []backend.Fill, m iptables.Module) (Reason, bool) {
+func FullTables(backendName string, fills []Fill, m iptables.Module) (Reason, bool) {
 	var all []string
 	for _, f := range fills {
 		if f.NearlyFull() {
@@ -43,7 +44,7 @@ func FullTables(backendName string, fills []backend.Fill, m iptables.Module) (Re
 }
 
 // tableAdvice says what is wrong with how much the kernel's tables hold, or are full of.
-func (s *Server) tableAdvice(ctx context.Context, fills []backend.Fill) ([]Reason, error) {
+func (s *Server) tableAdvice(ctx context.Context, fills []Fill) ([]Reason, error) {
 	var m iptables.Module
 	if s.backend.Name() == "iptables" {
 		var err error
@@ -61,7 +62,7 @@ func (s *Server) tableAdvice(ctx context.Context, fills []backend.Fill) ([]Reaso
 }
 
 // roomNotes is the advice after an install.
-func (s *Server) roomNotes(ctx context.Context, fills []backend.Fill) []string {
+func (s *Server) roomNotes(ctx context.Context, fills []Fill) []string {
 	all, err := s.tableAdvice(ctx, fills)
 	if err != nil {
 		return []string{fmt.Sprintf("how much the kernel's tables hold could not be read: %v", err)}
@@ -74,7 +75,7 @@ func (s *Server) roomNotes(ctx context.Context, fills []backend.Fill) []string {
 }
 
 // pushedOut is about leases that a full recency table forgot for one that was given.
-func pushedOut(ctx context.Context, lost []backend.Source) Reason {
+func pushedOut(ctx context.Context, lost []Source) Reason {
 	var who []string
 	for _, s := range lost {
 		who = append(who, fmt.Sprintf("%s (%s)", protocol.PrefixText(s.Address), s.Profile))

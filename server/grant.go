@@ -23,22 +23,22 @@ func (e *AddressError) Error() string { return protocol.PrefixText(e.Address) + 
 
 // Granted is what a grant has given.
 type Granted struct {
-	Covers netip.Prefix   // at least the profile's own prefix
-	Only   []netip.Prefix // of which only these may come, by the profile's `from`; nil: all
+	Covers netip.Prefix   // what the lease covers: at least the profile's own prefix
+	Only   []netip.Prefix // the part of Covers that the profile's `from` lets in; nil: all of it
 	Once   bool           // for one connection
-	Lifted []netip.Addr   // whose bans are lifted: a banned source gets in nowhere
-	Drift  []string       // where the rules are not ours any more, so that the lease may be worth nothing
-	Advice []Reason       // who has lost a lease for this one
+	Lifted []netip.Addr   // addresses whose bans were lifted: a gate drops who is banned
+	Drift  []string       // where the rules have drifted: the lease may open nothing
+	Advice []Reason       // whose leases a full table has forgotten for this one
 }
 
 // Grant gives an address, or a prefix, a lease of an installed profile: for d, whole
 // seconds, or for the profile's own time when d is 0.
-// Errors: [backend.ErrNotInstalled], an [*AddressError], those of the backend.
+// Errors: [ErrNotInstalled], an [*AddressError], those of the backend.
 func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d time.Duration) (Granted, error) {
 	who = protocol.UnmapPrefix(who)
 	depth := backend.Depth{Rules: true, Leases: true, Profile: name, Family: protocol.FamilyOf(who.Addr())}
 	var g Granted
-	lost, err := s.changeLeases(ctx, depth, func(r *backend.Reading) (give, end []backend.Source, err error) {
+	lost, err := s.changeLeases(ctx, depth, func(r *Reading) (give, end []Source, err error) {
 		p, err := find(r, name)
 		if err != nil {
 			return nil, nil, err
@@ -50,8 +50,8 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 		lifted, falls := bans(r, g.Covers)
 		g.Lifted = lifted
 		lasts, steps := cmp.Or(d, p.Lease), len(p.Sequence)
-		lease := backend.Source{Profile: p.Name, Address: g.Covers, State: backend.Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0}
-		return []backend.Source{lease}, falls, nil
+		lease := Source{Profile: p.Name, Address: g.Covers, State: Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0}
+		return []Source{lease}, falls, nil
 	})
 	if err != nil || len(lost) == 0 {
 		return g, err
@@ -81,14 +81,15 @@ func grantOf(p *protocol.Profile, who netip.Prefix) (Granted, error) {
 	return g, nil
 }
 
-// bans returns who is banned inside a prefix, and all that has to end for that to be over.
-func bans(r *backend.Reading, who netip.Prefix) (banned []netip.Addr, end []backend.Source) {
+// bans returns the banned addresses inside a prefix, and the bans and falls that have to end so that
+// they are not banned any more.
+func bans(r *Reading, who netip.Prefix) (banned []netip.Addr, end []Source) {
 	for _, src := range r.Sources {
-		if src.State != backend.Banned && src.State != backend.Fallen || !who.Contains(src.Address.Addr()) {
+		if src.State != Banned && src.State != backend.Fallen || !who.Contains(src.Address.Addr()) {
 			continue
 		}
 		end = append(end, src)
-		if src.State == backend.Banned {
+		if src.State == Banned {
 			banned = append(banned, src.Address.Addr())
 		}
 	}
@@ -97,14 +98,15 @@ func bans(r *backend.Reading, who netip.Prefix) (banned []netip.Addr, end []back
 
 // Revoked is what a revocation has ended.
 type Revoked struct {
-	Ended       []netip.Prefix // whose leases are over
-	Wider       []netip.Prefix // whose leases go on, and let in whom the revocation was about
-	Connections int            // that were ended; with cut only
+	Ended       []netip.Prefix // addresses and prefixes whose leases are over
+	Wider       []netip.Prefix // wider prefixes whose leases go on, and still let the address in
+	Connections int            // how many were ended; 0 without cut
 }
 
-// Revoke ends the leases of a profile: that of an address, those inside a prefix, or all
-// for the zero Prefix. With cut the connections end too that were made through the gate
-// from there.
+// Revoke ends leases of an installed profile: the one of an address, those inside a prefix, or all
+// for the zero Prefix. With cut it also ends the connections that those holders made through the
+// gate. Errors: [ErrNotInstalled], an [*AddressError], those of the backend; after leases were
+// ended, why connections could not be.
 func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut bool) (Revoked, error) {
 	depth := backend.Depth{Leases: true, Profile: name}
 	if who = protocol.UnmapPrefix(who); who.IsValid() {
@@ -113,7 +115,7 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 	var r Revoked
 	var p *protocol.Profile
 	var from []netip.Prefix
-	_, err := s.changeLeases(ctx, depth, func(is *backend.Reading) (give, end []backend.Source, err error) {
+	_, err := s.changeLeases(ctx, depth, func(is *Reading) (give, end []Source, err error) {
 		if p, err = find(is, name); err != nil {
 			return nil, nil, err
 		}
@@ -128,7 +130,7 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 		r = Revoked{}
 		for _, src := range backend.LongestLeases(is.Sources) {
 			switch {
-			case src.Profile != name || src.State != backend.Open:
+			case src.Profile != name || src.State != Open:
 			case backend.Inside(src.Address, from):
 				r.Ended = append(r.Ended, src.Address)
 				end = append(end, src)
@@ -159,14 +161,15 @@ func everybody() []netip.Prefix {
 	return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 }
 
-// Unban lifts the ban of an address, those inside a prefix, or all for the zero Prefix,
-// and forgets the falls counted so far. It returns who was banned.
+// Unban lifts the ban of an address, those inside a prefix, or all for the zero Prefix, and forgets
+// the falls that were counted. It returns the addresses that were banned. Errors: those of the
+// backend.
 func (s *Server) Unban(ctx context.Context, who netip.Prefix) (lifted []netip.Addr, err error) {
 	which := everybody()
 	if who = protocol.UnmapPrefix(who); who.IsValid() {
 		which = []netip.Prefix{who}
 	}
-	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, func(r *backend.Reading) (give, end []backend.Source, err error) {
+	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, func(r *Reading) (give, end []Source, err error) {
 		lifted = nil
 		for _, p := range which {
 			banned, falls := bans(r, p)
@@ -177,9 +180,9 @@ func (s *Server) Unban(ctx context.Context, who netip.Prefix) (lifted []netip.Ad
 	return lifted, err
 }
 
-// changeLeases gives and ends leases, bans and falls. It returns the leases that the kernel
-// pushed out for those that were given.
-func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(*backend.Reading) (give, end []backend.Source, err error)) ([]backend.Source, error) {
+// changeLeases gives and ends leases, bans and falls. It returns the leases that a full table of the
+// kernel has forgotten for the new ones.
+func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(*Reading) (give, end []Source, err error)) ([]Source, error) {
 	lock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -193,7 +196,7 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 	if err != nil {
 		return nil, err
 	}
-	return s.commit(ctx, r, d, func(r *backend.Reading) (backend.Plan, error) {
+	return s.commit(ctx, r, d, func(r *Reading) (backend.Plan, error) {
 		give, end, err := change(r)
 		if err != nil {
 			return nil, err
@@ -203,16 +206,15 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 }
 
 // find finds an installed profile by its name.
-func find(r *backend.Reading, name string) (*protocol.Profile, error) {
+func find(r *Reading, name string) (*protocol.Profile, error) {
 	p := protocol.Find(r.Profiles, name)
 	if p == nil {
-		return nil, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
+		return nil, fmt.Errorf("profile %s: %w", name, ErrNotInstalled)
 	}
 	return p, nil
 }
 
-// leaseFor returns what a lease of an address or prefix covers: no less than the profile's
-// own prefix.
+// leaseFor returns what a lease for an address or prefix covers: at least the profile's own prefix.
 func leaseFor(p *protocol.Profile, who netip.Prefix) (netip.Prefix, error) {
 	family := protocol.FamilyOf(who.Addr())
 	if !p.In(family) {

@@ -26,15 +26,15 @@ type order struct {
 	Patience time.Duration // counted from `committed`
 }
 
-// What the guard is told after that. The end of its orders means `undo`.
+// The orders after that. Their end means `undo`.
 const (
 	committed = "committed\n"
 	keep      = "keep\n"
 	undo      = "undo\n"
 )
 
-// What it answers: that it will do what it was told, and what it did. Any other answer is
-// why it could not.
+// The guard's answers: that it is ready, and what it did. Any other answer is the error that kept
+// it from putting the old rules back.
 const (
 	ready     = "ready\n"
 	wasKept   = "kept"
@@ -47,8 +47,9 @@ const (
 	guardAnswers = 4
 )
 
-// RunGuard is the guard's own process. It returns what it could not tell the process that
-// started it, as that is gone: told says that the old rules are back, the error why not.
+// RunGuard runs the guard's own process. Where the process that started it is gone and cannot be
+// told, it returns what happened: untold says that the old rules are back, the error why they are
+// not.
 func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Backend, error)) (untold bool, err error) {
 	lock, answers := os.NewFile(guardLock, "lock"), os.NewFile(guardAnswers, "answers")
 	unix.CloseOnExec(guardLock)
@@ -59,7 +60,7 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 		return false, err
 	}
 	if _, err := io.WriteString(answers, ready); err != nil {
-		return false, nil // whoever started us went away before anything was changed
+		return false, nil // the process that started us is gone, and has changed nothing
 	}
 	if keeps(in, o.Patience, claim.Inherited(claim.Lock, lock)) {
 		_, _ = io.WriteString(answers, wasKept) // it was asked for: nothing else happens
@@ -89,9 +90,9 @@ func takeOrder(in *bufio.Reader, open func(name string) (Backend, error)) (*Serv
 	return New(b, Settings{}), o, err
 }
 
-// keeps waits for the end of the trial, and reports whether the new rules are to stay. The
-// clock begins when they are in the kernel. Orders end when nobody is left who could
-// commit them: the process that gave them, and its tools.
+// keeps waits for the end of the trial, and reports whether the new rules stay. The time of the
+// trial begins when they are in the kernel. The end of the orders says that the process that gave
+// them and its tools are gone, so that nothing more is committed.
 func keeps(in *bufio.Reader, patience time.Duration, lock *claim.Claim) bool {
 	words := make(chan string)
 	go func() {
@@ -112,7 +113,7 @@ func keeps(in *bufio.Reader, patience time.Duration, lock *claim.Claim) bool {
 				return word == keep
 			}
 			over = time.After(patience)
-			_ = lock.EndsAt(time.Now().Add(patience)) // who waits is told less
+			_ = lock.EndsAt(time.Now().Add(patience)) // else the commands that wait cannot say how long
 		case <-over:
 			return false
 		}

@@ -17,16 +17,16 @@ type Change struct {
 	Added   []string // names that were not installed before
 	Updated []string // names whose rules are written anew
 	Removed []string
-	From    string         // the backend that held the rules before, "" if this one did
-	Kept    []string       // installed before and untouched by this change
-	Leases  []string       // what became of leases of profiles that are not what they were: sentences
-	Notes   []string       // what the operator should know about the host
-	Texts   []backend.Text // with DryRun: what would be committed
-	Guard   *Guard         // with Try: undoes the change unless it is told to keep it; holds the lock until then
+	From    string   // the backend that held the rules before, "" if this one did
+	Kept    []string // installed before and untouched by this change
+	Leases  []string // what happened to leases of profiles that were changed: a sentence each
+	Notes   []string // what the operator should know about the host
+	Texts   []Text   // with DryRun: what would be committed
+	Guard   *Guard   // with Try: undoes the change unless it is told to keep it; has the lock until then
 
-	Saved []backend.Saved // what was read of the host's iptables
+	Saved []Saved // what was read of the host's iptables
 
-	added []*protocol.Profile // that may close a port which was open
+	added []*protocol.Profile // profiles that may close a port which was open
 }
 
 // InstallOptions says how to install.
@@ -35,13 +35,12 @@ type InstallOptions struct {
 	DryRun  bool                                  // change nothing; fill Change.Texts
 	Guard   func(newly []*protocol.Profile) error // may refuse, before anything is changed
 	Try     time.Duration                         // > 0: a [Guard] undoes the change when the kernel has had it for this long
-	Carried []backend.Source                      // leases of these profiles that the kernel has lost: they go into the same transaction
+	Carried []Source                              // leases of these profiles that the kernel has lost: they go into the same transaction
 }
 
-// Install commits the given profiles beside those that are installed: all of it or
-// nothing. Positions and leases are kept, unless a lease would let its holder in where it
-// was not given for.
-// Errors: a [*CheckError], a [*LockError], those of the backend.
+// Install commits the given profiles beside those that are installed: all of them, or nothing.
+// Positions and leases stay, except leases that would open more than they were given for. Errors: a
+// [*CheckError], a [*LockError], those of the backend.
 func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o InstallOptions) (Change, error) {
 	lock, err := s.lock(ctx)
 	if err != nil {
@@ -60,7 +59,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
-	plan := func(r *backend.Reading) (backend.Plan, error) { return r.Plan(want) }
+	plan := func(r *Reading) (backend.Plan, error) { return r.Plan(want) }
 	if o.DryRun {
 		p, err := plan(r)
 		if err == nil {
@@ -96,7 +95,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 }
 
 // prepare says what an install would change, and what it wants in the kernel.
-func (s *Server) prepare(r *backend.Reading, other elsewhere, profiles []*protocol.Profile, o InstallOptions) (Change, backend.Want, error) {
+func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profile, o InstallOptions) (Change, backend.Want, error) {
 	if !o.Exactly && r.Unread != nil {
 		return Change{}, backend.Want{}, fmt.Errorf("what is installed beside this cannot be read and would be lost; name no profile, to install all: %w", r.Unread)
 	}
@@ -130,7 +129,7 @@ func (s *Server) prepare(r *backend.Reading, other elsewhere, profiles []*protoc
 }
 
 // Remove takes the named profiles out of the kernel; none named: all, and with
-// them every trace. A name that is not installed is [backend.ErrNotInstalled], and
+// them every trace. A name that is not installed is [ErrNotInstalled], and
 // nothing is changed.
 func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 	lock, err := s.lock(ctx)
@@ -144,7 +143,7 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 	}
 	for _, name := range names {
 		if protocol.Find(r.Profiles, name) == nil {
-			return Change{}, fmt.Errorf("profile %s: %w", name, backend.ErrNotInstalled)
+			return Change{}, fmt.Errorf("profile %s: %w", name, ErrNotInstalled)
 		}
 	}
 	var left []*protocol.Profile
@@ -157,12 +156,11 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	_, err = s.commit(ctx, r, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.Plan(want) }, lock.file())
+	_, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.file())
 	return compare(r.Profiles, nil, left), err
 }
 
-// policyOf keeps the installed policy where profiles stay: only an install brings
-// new settings in.
+// policyOf returns the installed policy where profiles stay: only an install brings new settings in.
 func (s *Server) policyOf(is backend.Installed) protocol.Policy {
 	if len(is.Profiles) > 0 {
 		return is.Policy
@@ -208,9 +206,9 @@ func sameGate(x, y *protocol.Profile) bool {
 		x.Place == y.Place && x.Closed == y.Closed && x.Cut == y.Cut && slices.Equal(x.From, y.From)
 }
 
-// leaseChanges says what an install makes of the leases that profiles have whose meaning it
-// changes: a sentence for each of them, none where there is nothing to say.
-func leaseChanges(was, will []*protocol.Profile, sources []backend.Source) []string {
+// leaseChanges says what an install does to the leases of the profiles that it changes: a sentence
+// for each, none where nothing happens to them.
+func leaseChanges(was, will []*protocol.Profile, sources []Source) []string {
 	type pair struct{ was, will *protocol.Profile }
 	var changed []pair
 	for _, p := range will {
@@ -229,7 +227,7 @@ func leaseChanges(was, will []*protocol.Profile, sources []backend.Source) []str
 	for _, c := range changed {
 		over, on, why := 0, 0, ""
 		for _, l := range sources {
-			if l.Profile != c.will.Name || l.State != backend.Open {
+			if l.Profile != c.will.Name || l.State != Open {
 				continue
 			}
 			if beyond := backend.LeasesEnd(c.was, c.will, protocol.FamilyOf(l.Address.Addr())); beyond != "" {

@@ -11,11 +11,11 @@ import (
 	"knockkit/internal/kernel/claim"
 )
 
-// lockPatience is how long another knockd may be at work.
+// lockPatience is how long a command waits for the lock.
 const lockPatience = 30 * time.Second
 
-// How often the lock is asked for again, from the first time to later ones, and how long
-// it is waited for without a word.
+// The pauses between two attempts to take the lock, the first and the longest, and how long a
+// command waits for it before it says so.
 const (
 	lockSoon  = 5 * time.Millisecond
 	lockLate  = 100 * time.Millisecond
@@ -30,7 +30,7 @@ type Lock struct {
 }
 
 // LockError says who holds the lock.
-type LockError struct{ Owner claim.Owner }
+type LockError struct{ Owner Owner }
 
 func (e *LockError) Error() string {
 	return fmt.Sprintf("another knockd (%s) is changing the rules", e.Owner)
@@ -44,11 +44,11 @@ func (s *Server) lock(ctx context.Context) (*Lock, error) {
 }
 
 // TakeLock waits for the lock until the context ends. Errors: a [*LockError] at its
-// deadline, its error when it is cancelled, [backend.ErrPrivilege].
+// deadline, its error when it is cancelled, [ErrPrivilege].
 func TakeLock(ctx context.Context) (*Lock, error) { return takeLock(ctx, nil) }
 
-// takeLock tells waiting, which may be nil, for whom it waits.
-func takeLock(ctx context.Context, waiting func(claim.Owner)) (*Lock, error) {
+// takeLock calls waiting, which may be nil, once it has waited for a while.
+func takeLock(ctx context.Context, waiting func(Owner)) (*Lock, error) {
 	l := &Lock{}
 	began, told := time.Now(), false
 	for pause := lockSoon; ; pause = min(2*pause, lockLate) {
@@ -66,7 +66,7 @@ func takeLock(ctx context.Context, waiting func(claim.Owner)) (*Lock, error) {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			err := ctx.Err() // we were told to end
+			err := ctx.Err()
 			if errors.Is(err, context.DeadlineExceeded) {
 				err = &LockError{l.owner()}
 			}
@@ -76,9 +76,9 @@ func takeLock(ctx context.Context, waiting func(claim.Owner)) (*Lock, error) {
 	}
 }
 
-// take takes what can be had of the lock, and reports whether that is all. Who has the
-// claim and finds the name with root waits for an older knockd. A stranger who has the
-// name is passed over: anybody can take it.
+// take takes the claim, then the name by which older versions lock, and reports whether both are
+// settled. If root or our own user has the name, an older knockd is at work and is waited for.
+// Another user's hold on the name means nothing: anybody can take it.
 func (l *Lock) take() (done bool, err error) {
 	if l.claim == nil {
 		l.claim, err = claim.Take(claim.Lock)
@@ -96,9 +96,9 @@ func (l *Lock) take() (done bool, err error) {
 	return true, nil // where a name cannot be had at all, no older knockd works
 }
 
-// owner is who keeps the lock from us, as far as can be seen.
-func (l *Lock) owner() claim.Owner {
-	var h claim.Owner // what is not known is not said
+// owner returns the process that has the lock, as far as can be seen.
+func (l *Lock) owner() Owner {
+	var h Owner // what is not known is not said
 	if l.claim != nil {
 		h, _ = claim.Older(claim.LockName)
 	} else {
@@ -107,10 +107,10 @@ func (l *Lock) owner() claim.Owner {
 	return h
 }
 
-// file is for the tools.
+// file is inherited by the tools.
 func (l *Lock) file() *os.File { return l.claim.File() }
 
-// Release gives the lock up. A nil lock is none.
+// Release gives the lock up. It does nothing for a nil lock.
 func (l *Lock) Release() {
 	if l == nil {
 		return

@@ -18,7 +18,7 @@ type Session struct {
 	Port   uint16 // of the server
 }
 
-// LockoutError says that a change would close the door behind the one who makes it.
+// LockoutError says that a change would close the port of the SSH session that makes it.
 type LockoutError struct {
 	Profile string
 	Session Session

@@ -9,8 +9,7 @@ import (
 	"knockkit/protocol"
 )
 
-// Network is what a host's interfaces are: their names, who belongs to whom, and which
-// addresses are the host's.
+// Network is the interfaces of a host, and the addresses that are its own.
 type Network struct {
 	Links  []Link
 	Routed []netip.Prefix // prefixes of some `to` that are local by a route alone
@@ -28,7 +27,7 @@ type Link struct {
 	Addrs    []netip.Addr
 }
 
-// reached returns the addresses that others come to: not loopback, nor link-local.
+// reached returns the addresses that other hosts use: neither loopback nor link-local.
 func (l Link) reached() []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(l.Addrs), func(a netip.Addr) bool { return a.IsLoopback() || a.IsLinkLocalUnicast() })
 }
@@ -51,8 +50,8 @@ func (n Network) named(name string) *Link {
 	return n.link(func(l Link) bool { return l.Name == name })
 }
 
-// GatesNothing says why the profile's `interface` or `to` matches no packet that comes in
-// now. Nothing that it says is for good: interfaces and addresses come and go.
+// GatesNothing says why the profile's `interface` or `to` matches no packet that comes in now. That
+// may change: interfaces and addresses come and go.
 func (n Network) GatesNothing(p *protocol.Profile) []Reason {
 	var all []Reason
 	if p.Interface != "" {
@@ -73,12 +72,12 @@ func (n Network) GatesNothing(p *protocol.Profile) []Reason {
 	return all
 }
 
-// later is said of what may come: an interface of a dialled connection, an address that
-// moves between hosts.
+// later is added where something may come up later: an interface of a dialled connection, an address
+// that moves between hosts.
 const later = "not there now; the gate works as soon as it is"
 
-// wrongInterface says what is wrong with an interface's name, and what to write; "" is
-// nothing.
+// wrongInterface says what is wrong with an interface's name, and what to write instead; "" means
+// that nothing is wrong.
 func (n Network) wrongInterface(name string) (found, todo string) {
 	l := n.named(name)
 	if l == nil {
@@ -98,7 +97,7 @@ func (n Network) wrongInterface(name string) (found, todo string) {
 		l = m
 	}
 	switch child := n.above(l); {
-	case l.Kind == "openvswitch": // packets arrive on internal ports, of which there may be many
+	case l.Kind == "openvswitch": // packets arrive on its internal ports, and there may be many
 		return found, "write the internal port that has the host's address, as `ovs-vsctl show` and `ip address` show it"
 	case l.Loopback:
 		return join(found, l.Name, "loopback, which is never gated"), "leave `interface` out, or write one that others come by: " + n.ways()
@@ -112,7 +111,7 @@ func (n Network) wrongInterface(name string) (found, todo string) {
 	return "", ""
 }
 
-// join adds what an interface is to what was found before it.
+// join adds what an interface is to what was said before it.
 func join(found, name, is string) string {
 	if found == "" {
 		return name + " is " + is
@@ -128,8 +127,8 @@ func belongs(m *Link) string {
 	return what + " of " + m.Name
 }
 
-// above returns the interface whose packets come by l and are not l's: where l has no
-// address, and one that sits on it has.
+// above returns the interface on top of l that has an address, where l itself has none: the packets
+// that come in by l are that one's.
 func (n Network) above(l *Link) *Link {
 	if len(l.reached()) > 0 {
 		return nil
@@ -170,8 +169,8 @@ func (n Network) ways() string {
 	return "there is none now"
 }
 
-// wrongTo says why no packet to a prefix is one to this host, and what to write; "" is
-// nothing.
+// wrongTo says why no packet to a prefix is for this host, and what to write instead; "" means that
+// nothing is wrong.
 func (n Network) wrongTo(to netip.Prefix) (found, todo string) {
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	if to.Addr().Is6() {
@@ -188,7 +187,7 @@ func (n Network) wrongTo(to netip.Prefix) (found, todo string) {
 	return "no address of this host lies there", fmt.Sprintf("%s (if an address comes later: %s)", n.addresses(protocol.FamilyOf(to.Addr())), later)
 }
 
-// addresses says what others come to in a family, as `to` takes it.
+// addresses lists the addresses of a family that other hosts use, in the form that `to` takes.
 func (n Network) addresses(f protocol.Family) string {
 	var all []string
 	for _, l := range n.Links {

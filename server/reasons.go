@@ -40,10 +40,10 @@ func (r Reason) String() string {
 	return r.Found + ": " + r.Todo
 }
 
-// NotInForce says why profiles that are enabled are not in force: none, if all are. st is of
-// the profiles that are asked about; a profile whose file cannot be used counts as enabled, since
-// what was meant is not known. What is wrong with rules that all profiles share is said
-// whichever are asked about, and shadows, the rules of others that make gates useless, last.
+// NotInForce returns why enabled profiles are not in force; none if all are. st has the profiles
+// that are asked about. A profile whose file has errors counts as enabled. Faults of rules that all
+// profiles share are always among the reasons. shadows, the rules of others that make gates useless,
+// come last.
 func NotInForce(st Status, settings Settings, n Network, shadows []Reason) []Reason {
 	var all []Reason
 	has := false
@@ -91,7 +91,7 @@ func (p ProfileStatus) outdated() []Reason {
 	return []Reason{{ReasonInstalled, name, found, why, todo}}
 }
 
-// Leftover says that the kernel runs a profile which no file enables.
+// Leftover returns the reason for a profile that the kernel runs and no file enables.
 func (p ProfileStatus) Leftover() (r Reason, is bool) {
 	name := p.Profile.Name
 	switch {
@@ -120,7 +120,7 @@ func (s Status) outdated(settings Settings) []Reason {
 	return all
 }
 
-// About reports whether a reason is one for the profile.
+// About reports whether a reason concerns the profile.
 func (p ProfileStatus) About(r Reason) bool {
 	return r.Profile == p.Profile.Name || r.Profile == "" && p.Live()
 }

@@ -10,42 +10,41 @@ import (
 	"time"
 
 	"knockkit/internal/kernel/backend"
-	"knockkit/internal/kernel/claim"
 	"knockkit/protocol"
 )
 
-// Backend executes automata in the kernel. It has no state: whoever uses one may do so from
-// several goroutines, and who changes something holds the host's lock meanwhile.
+// Backend executes automata in the kernel. It has no state, so several goroutines may use one. A
+// caller of Commit has the host's lock.
 type Backend interface {
 	Name() string
 
 	// Live reports whether the kernel holds anything of ours. No tool is run.
 	Live(ctx context.Context) (bool, error)
 
-	// Read reads the kernel. Errors: [backend.ErrStale], [backend.ErrPrivilege].
-	Read(ctx context.Context, d backend.Depth) (*backend.Reading, error)
+	// Read reads the kernel. Errors: [backend.ErrStale], [ErrPrivilege].
+	Read(ctx context.Context, d backend.Depth) (*Reading, error)
 
 	// Clean is the reading of a host where nothing is installed.
-	Clean() *backend.Reading
+	Clean() *Reading
 
 	// Commit does what a plan of one of its readings says: all or nothing. Its tools keep the
 	// given files open. It returns the leases that the kernel has pushed out of a full table
 	// for those that were given. Errors: [backend.ErrStale]; those of the tools.
-	Commit(ctx context.Context, p backend.Plan, inherit ...*os.File) (pushedOut []backend.Source, err error)
+	Commit(ctx context.Context, p backend.Plan, inherit ...*os.File) (pushedOut []Source, err error)
 }
 
-// How deep the commands look.
+// What the commands read.
 var (
-	// depthOfStatus is all that there is to know.
+	// depthOfStatus is everything.
 	depthOfStatus = backend.Depth{Rules: true, Leases: true, Positions: 1000}
 
-	// depthOfInstall is what the next commit follows from.
+	// depthOfInstall is all that a commit depends on.
 	depthOfInstall = backend.Depth{Rules: true, Leases: true}
 )
 
 // Server changes and reads one host: the network namespace of the caller.
 type Server struct {
-	Waiting func(claim.Owner) // is told of another knockd that is waited for; nil: nobody is
+	Waiting func(Owner) // called with the knockd that is waited for; nil: nobody is told
 
 	backend  Backend
 	settings Settings
@@ -57,18 +56,19 @@ func New(b Backend, s Settings) *Server { return &Server{backend: b, settings: s
 // Backend returns the backend that the server uses.
 func (s *Server) Backend() Backend { return s.backend }
 
-// Read reads what is installed, who holds what, and whether the rules are as they were
-// committed: of the sources in a position the newest, at most so many.
-func (s *Server) Read(ctx context.Context, positions int) (*backend.Reading, error) {
+// Read reads what is installed, who holds what, and whether the rules have drifted. Of the sources
+// in a position it lists the newest, at most so many. Errors: those of the backend, the context's.
+func (s *Server) Read(ctx context.Context, positions int) (*Reading, error) {
 	return s.settled(ctx, backend.Depth{Rules: true, Leases: true, Positions: positions})
 }
 
-// settleTime is how long a reading that shows drift waits for another knockd: a commit is
-// several transactions, and between them the rules are not those of the record.
+// settleTime is how long a reading that shows drift waits for another knockd: a commit is several
+// transactions, and between them the rules are not those of the record.
 const settleTime = 2 * time.Second
 
-// settled reads what no knockd is about to change, or does not within [settleTime].
-func (s *Server) settled(ctx context.Context, d backend.Depth) (*backend.Reading, error) {
+// settled reads the kernel. Where it sees drift it reads again under the lock, unless another knockd
+// keeps the lock for longer than [settleTime].
+func (s *Server) settled(ctx context.Context, d backend.Depth) (*Reading, error) {
 	r, err := s.read(ctx, d)
 	if err != nil || len(r.Drift) == 0 {
 		return r, err
@@ -83,11 +83,11 @@ func (s *Server) settled(ctx context.Context, d backend.Depth) (*backend.Reading
 	return s.read(ctx, d)
 }
 
-// staleTries is how often the kernel is read, and a change planned, when others change it
-// meanwhile.
+// staleTries is how often the kernel is read, and a change planned from that, because others change
+// the kernel meanwhile.
 const staleTries = 5
 
-func (s *Server) read(ctx context.Context, d backend.Depth) (r *backend.Reading, err error) {
+func (s *Server) read(ctx context.Context, d backend.Depth) (r *Reading, err error) {
 	for range staleTries {
 		if r, err = s.backend.Read(ctx, d); !errors.Is(err, backend.ErrStale) {
 			break
@@ -96,9 +96,9 @@ func (s *Server) read(ctx context.Context, d backend.Depth) (r *backend.Reading,
 	return r, err
 }
 
-// commit plans a change from a reading of that depth, and commits it. Where the kernel is not
-// any more what was read, it reads and plans again.
-func (s *Server) commit(ctx context.Context, r *backend.Reading, d backend.Depth, plan func(*backend.Reading) (backend.Plan, error), inherit ...*os.File) ([]backend.Source, error) {
+// commit plans a change from a reading of that depth, and commits it. Where the kernel has changed
+// since the reading, it reads and plans again.
+func (s *Server) commit(ctx context.Context, r *Reading, d backend.Depth, plan func(*Reading) (backend.Plan, error), inherit ...*os.File) ([]Source, error) {
 	for try := 1; ; try++ {
 		p, err := plan(r)
 		if err != nil {
@@ -130,7 +130,8 @@ func (e *CheckError) Error() string {
 // List returns the problems one by one.
 func (e *CheckError) List() []error { return e.Problems }
 
-// compile compiles profiles for both families, and refuses what cannot be.
+// compile compiles profiles for both families. It fails with a [*CheckError] for profiles that
+// cannot be installed, alone or together.
 func (s *Server) compile(profiles []*protocol.Profile) (backend.Want, error) {
 	var problems []error
 	for _, p := range profiles {
@@ -174,7 +175,7 @@ func merge(installed, added []*protocol.Profile) []*protocol.Profile {
 
 // Render returns the texts that Install commits for exactly these profiles where nothing is
 // installed. It reads nothing: what Install commits now is in [Change.Texts] of a dry run.
-func (s *Server) Render(profiles []*protocol.Profile) ([]backend.Text, error) {
+func (s *Server) Render(profiles []*protocol.Profile) ([]Text, error) {
 	want, err := s.compile(profiles)
 	if err != nil {
 		return nil, err

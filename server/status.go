@@ -10,7 +10,7 @@ import (
 	"knockkit/protocol/format"
 )
 
-// ProfileState says how a profile's file and the kernel stand to each other.
+// ProfileState compares a profile's file with the kernel.
 type ProfileState string
 
 // The states of a profile.
@@ -40,15 +40,15 @@ type Status struct {
 	Backend  string
 	Policy   protocol.Policy // as installed
 	Profiles []ProfileStatus // by name
-	Sources  []backend.Source
+	Sources  []Source
 	Drift    []string
 	Foreign  []string
-	Fill     []backend.Fill
+	Fill     []Fill
 	Advice   []Reason // of [ReasonRoom]: about how full the tables are, and how much they hold
 
-	Knocking  map[string]int  // sources in a position by profile, as far as they were read
-	Positions int             // sources in a position, listed in Sources or not; -1: not known
-	Saved     []backend.Saved // what the reading of it has of the host's iptables
+	Knocking  map[string]int // number of sources in a position, by profile, as far as they were read
+	Positions int            // sources in a position, listed in Sources or not; -1: not known
+	Saved     []Saved        // the host's iptables, as the reading has them
 }
 
 // Status reads the host. files are the profiles of the configuration folder;
@@ -66,8 +66,8 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 	return st, err
 }
 
-// StatusOf is what a reading of the kernel says of the files.
-func StatusOf(r *backend.Reading, files []*protocol.Profile, names []string) Status {
+// StatusOf compares a reading of the kernel with the files.
+func StatusOf(r *Reading, files []*protocol.Profile, names []string) Status {
 	asked := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
 	st := Status{Policy: r.Policy, Drift: r.Drift, Foreign: r.Foreign, Fill: r.Fill, Positions: r.Positions, Knocking: r.Knocking, Saved: r.Saved}
 	byName := map[string]*protocol.Profile{}

@@ -28,7 +28,7 @@ type Guard struct {
 	cmd     *exec.Cmd
 	orders  *os.File
 	done    chan struct{} // closed when the guard has ended
-	answer  string        // its last word, once it has; "": none
+	answer  string        // its last word; "": none
 	ended   error         // how it ended
 	lock    *Lock
 	putBack func() error // does the guard's work in this process
@@ -36,7 +36,7 @@ type Guard struct {
 
 // startGuard starts the guard with the rules that were read, before the change. It takes over
 // the lock.
-func (s *Server) startGuard(ctx context.Context, r *backend.Reading, lock *Lock, patience time.Duration) (*Guard, error) {
+func (s *Server) startGuard(ctx context.Context, r *Reading, lock *Lock, patience time.Duration) (*Guard, error) {
 	saved, err := r.Save()
 	if err != nil {
 		return nil, err
@@ -57,11 +57,11 @@ func (s *Server) startGuard(ctx context.Context, r *backend.Reading, lock *Lock,
 	g.cmd.ExtraFiles = []*os.File{lock.file(), replies}
 	err = g.cmd.Start()
 	theirs.Close()
-	replies.Close() // both are the guard's now: its end is seen
+	replies.Close() // only the guard has them now, so that its end is seen
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the guard: %w", err), orders.Close(), answers.Close())
 	}
-	_ = g.tell(order{s.backend.Name(), saved, patience}.line()) // that it is not ready says more
+	_ = g.tell(order{s.backend.Name(), saved, patience}.line()) // a guard that is gone is not ready
 	in := bufio.NewReader(answers)
 	if word, _ := in.ReadString('\n'); word != ready {
 		return nil, errors.Join(orders.Close(), answers.Close(), fmt.Errorf("the guard does not start: %w", cmp.Or(g.cmd.Wait(), io.EOF)))
@@ -69,20 +69,20 @@ func (s *Server) startGuard(ctx context.Context, r *backend.Reading, lock *Lock,
 	go func() {
 		defer close(g.done)
 		defer answers.Close()
-		word, _ := io.ReadAll(in) // what it could not say is not known
+		word, _ := io.ReadAll(in) // nothing, if the guard was killed
 		g.answer = strings.TrimSuffix(string(word), "\n")
 		g.ended = g.cmd.Wait()
 	}()
 	return g, nil
 }
 
-// putBack makes what was saved what is installed.
+// putBack installs what was saved.
 func (s *Server) putBack(ctx context.Context, saved string, inherit ...*os.File) error {
 	r, err := s.read(ctx, depthOfInstall)
 	if err != nil {
 		return err
 	}
-	_, err = s.commit(ctx, r, depthOfInstall, func(r *backend.Reading) (backend.Plan, error) { return r.PutBack(saved) }, inherit...)
+	_, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.PutBack(saved) }, inherit...)
 	return err
 }
 
@@ -110,8 +110,8 @@ func (g *Guard) tell(word string) error {
 	return err
 }
 
-// committed starts the guard's clock. Where there is no guard any more, the old rules are put
-// back, and the error says so.
+// committed starts the guard's clock. Where the guard is gone, the old rules are put back, and the
+// error says so.
 func (g *Guard) committed() error {
 	if g.tell(committed) == nil {
 		return nil
@@ -136,8 +136,7 @@ func (g *Guard) Undo() error {
 	return err
 }
 
-// Lost says, after the end of a trial, how the guard ended without a word; nil: it has
-// said what it did.
+// Lost returns, after a trial, how the guard ended if it did not say what it did; else nil.
 func (g *Guard) Lost() error {
 	if g.answer != "" {
 		return nil
@@ -145,11 +144,11 @@ func (g *Guard) Lost() error {
 	return fmt.Errorf("the guard of this trial was ended (%w)", cmp.Or(g.ended, io.EOF))
 }
 
-// end ends the trial, and the lock with it. It returns what the guard did; where the guard
-// has not said that, the old rules are put back here, so that it is known.
+// end ends the trial and gives the lock up. It returns what the guard did. Where the guard did not
+// say, the old rules are put back here.
 func (g *Guard) end(word string) (kept bool, err error) {
 	defer g.lock.Release()
-	_ = g.tell(word) // who is gone has said what it did, or nothing
+	_ = g.tell(word) // a guard that is gone has answered, or never will
 	g.orders.Close()
 	<-g.done
 	switch g.answer {

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"log"
 	"net"
-	"os"
 
 	"github.com/go-sql-driver/mysql"
 
 	"knockkit/client"
-	"knockkit/protocol/format"
 )
 
 // shopDatabase returns a database behind a gate. Nothing is sent yet: whenever
@@ -32,13 +30,9 @@ func shopDatabase(d *client.Dialer, user, password, address string) (*sql.DB, er
 
 // A program's connections to MySQL, each behind a knock when one is needed.
 func ExampleDialer() {
-	text, err := os.ReadFile("/etc/knock/profiles/mysql.toml")
+	profile, err := client.ReadProfile("/etc/knock/profiles/mysql.toml")
 	if err != nil {
 		log.Fatal(err)
-	}
-	profile, problems := format.ParseProfile("mysql.toml", text)
-	if problems.HasErrors() {
-		log.Fatal(problems)
 	}
 	db, err := shopDatabase(&client.Dialer{Target: client.Target{Profile: profile}}, "shop", "secret", "db1.example.com:3306")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // Target says what to knock on.
@@ -38,6 +39,10 @@ type Progress struct {
 	Step int // index in the sequence; the sequence's length for the check
 	Packet
 }
+
+// ReadProfile reads a profile's file, of which the name is the profile's. The error is that of
+// the file system, or has all mistakes of the file, each with its line.
+func ReadProfile(file string) (*protocol.Profile, error) { return format.ReadProfile(file) }
 
 // verified reports whether a TCP connection can tell that the profile opened.
 // For a profile with `once`, the check would use the lease up.

@@ -3,6 +3,8 @@ package server
 import (
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/kernel/claim"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // What the functions of this package take and return. These types are declared where the
@@ -33,6 +35,10 @@ type (
 	// Owner is the process that has a lock, as far as this one may see it.
 	Owner = claim.Owner
 )
+
+// ReadProfile reads a profile's file, of which the name is the profile's. The error is that of
+// the file system, or has all mistakes of the file, each with its line.
+func ReadProfile(file string) (*protocol.Profile, error) { return format.ReadProfile(file) }
 
 // The states of a source.
 const (

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"knockkit/internal/kernel/backend"
 	"knockkit/internal/kernel/iptables"
 	"knockkit/protocol"
 )

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"knockkit/internal/files"
 	"knockkit/internal/tomldoc"
 	"knockkit/protocol"
 )
@@ -189,4 +190,15 @@ func (a *parser) client() {
 		a.doc.Error(raw.Gap.At, fmt.Sprintf("the gap is longer than %s", protocol.FormatDuration(maxGap)), fmt.Sprintf("the default is %q", protocol.FormatDuration(protocol.DefaultGap)))
 	}
 	a.p.Client.Gap = gap
+}
+
+// ReadProfile reads a profile's file, of which the name is the profile's. The error is that of
+// the file system, or [Diagnostics]: all mistakes, each with its line. Warnings are left out.
+func ReadProfile(file string) (*protocol.Profile, error) {
+	text, err := files.Read(file, protocol.MaxProfileSize)
+	if err != nil {
+		return nil, err
+	}
+	p, problems := ParseProfile(file, text)
+	return p, problems.Err()
 }

@@ -13,10 +13,10 @@ import (
 	"knockkit/protocol/format"
 )
 
-// about fills KNOCKD-ABOUT, which no packet reaches. It says in comments what is
-// installed, so that the kernel is the only place that knows, with all tables. Those that
-// packets ask most are matched, so that the kernel makes them first and finds them fastest;
-// a match of the many others would cost an install of 1,000 profiles a tenth of its time.
+// about fills KNOCKD-ABOUT, which no packet reaches. Its comments are the record: the settings, the
+// profiles, the leases given by hand, and all tables. The rules for tables that packets ask most
+// also match them, so that the kernel makes these tables first and finds them fastest. A match of
+// each of the others would cost an install of 1,000 profiles a tenth of its time.
 func (r *renderer) about() {
 	c := r.out.newChain(chainAbout)
 	for _, u := range r.out.uses {
@@ -35,7 +35,7 @@ func (r *renderer) about() {
 	}
 }
 
-// What the comments of KNOCKD-ABOUT begin with.
+// The words that begin the comments of KNOCKD-ABOUT.
 const (
 	aboutTable    = "table"
 	aboutSettings = "settings"
@@ -43,11 +43,11 @@ const (
 	aboutGrant    = "given" // a lease given by hand
 )
 
-// What the comment of a table says it holds, before it says of what.
+// The words behind a table's name in its comment.
 const (
 	positionMeaning = "position "
 	leaseMeaning    = "lease "
-	firstAsked      = ", first asked in " // a shared table, without its suffix
+	firstAsked      = ", first asked in " // then the shared table's name, without its suffix
 )
 
 // record writes a text of any length as comments.
@@ -60,18 +60,18 @@ func (c *chain) record(kind, text string) {
 // maxRecord is how much of a record goes into one comment.
 const maxRecord = 220
 
-// about is what KNOCKD-ABOUT says about one family.
+// about is the record of one family.
 type about struct {
 	Profiles  []*protocol.Profile // by name
 	Policy    protocol.Policy
 	Positions map[string]string // the knocks of a position, as text → its table
 	Leases    map[string]string // profile → the table of its leases
-	Shared    map[string]string // profile → the table in which its leases are also noted
+	Shared    map[string]string // profile → the shared table that its gate asks first
 	Grants    []grant
-	Tables    []table // all that the rules name, used or not
+	Tables    []table // all recency tables, whether packets ask them or not
 }
 
-// input is what the rules follow from as they are installed.
+// input returns what the installed rules were made from.
 func (in *about) input(a *protocol.Automaton) input {
 	return input{Automaton: a, Policy: in.Policy, Positions: in.Positions, Shared: in.Shared, Leases: in.Leases, Grants: in.Grants, Spare: in.Tables}
 }
@@ -79,7 +79,7 @@ func (in *about) input(a *protocol.Automaton) input {
 // profile returns an installed profile, or nil.
 func (in *about) profile(name string) *protocol.Profile { return protocol.Find(in.Profiles, name) }
 
-// parsedProfiles are records of profiles and what they say: two families have the same ones.
+// parsedProfiles keeps profiles by their record: both families have the same records.
 type parsedProfiles map[string]*protocol.Profile
 
 func (all parsedProfiles) parse(record string) (*protocol.Profile, error) {
@@ -93,8 +93,8 @@ func (all parsedProfiles) parse(record string) (*protocol.Profile, error) {
 	return all[record], nil
 }
 
-// readAbout reads the rules of KNOCKD-ABOUT back. An error means that somebody else has
-// changed the chain; what is returned is then as much of it as can be read.
+// readAbout reads the rules of KNOCKD-ABOUT back. An error means that somebody else has changed the
+// chain; then the result is what could still be read.
 func readAbout(f protocol.Family, rules []string, parsed parsedProfiles) (*about, error) {
 	in := &about{Leases: map[string]string{}, Shared: map[string]string{}}
 	positions := map[string]string{} // "mysql 1/3" → table
@@ -119,7 +119,7 @@ func readAbout(f protocol.Family, rules []string, parsed parsedProfiles) (*about
 	return in, failed
 }
 
-// table notes what a table is for: "mysql.open.KNOCKD4/32: lease mysql".
+// table reads the comment of a table: "mysql.open.KNOCKD4/32: lease mysql".
 func (in *about) table(f protocol.Family, record string, positions map[string]string) error {
 	named, meaning, _ := strings.Cut(record, ": ")
 	name, length, _ := strings.Cut(named, "/")

@@ -67,11 +67,11 @@ func (b Backend) Commit(ctx context.Context, of backend.Plan, inherit ...*os.Fil
 		return nil, fmt.Errorf("iptables: a plan of another backend: %T", of)
 	}
 	if p.rules {
-		loadModule(ctx) // or the first rule would bring it in, with small tables
+		loadModule(ctx) // else the first rule loads it, with small tables
 	}
 	if p.drops {
 		for _, t := range p.texts {
-			if err := restore(ctx, t.Family, t.Text, inherit, "--test"); err != nil { // the kernel is not asked
+			if err := restore(ctx, t.Family, t.Text, inherit, "--test"); err != nil { // the kernel does not see it
 				return nil, err
 			}
 		}
@@ -96,7 +96,7 @@ func (b Backend) Commit(ctx context.Context, of backend.Plan, inherit ...*os.Fil
 	return watch.lost()
 }
 
-// restoreAll runs the transactions: all of them, or none.
+// restoreAll runs all transactions. Where one fails, those before it are undone.
 func (p *plan) restoreAll(ctx context.Context, inherit []*os.File) error {
 	changed := map[protocol.Family]bool{}
 	for _, t := range p.texts {
@@ -105,7 +105,7 @@ func (p *plan) restoreAll(ctx context.Context, inherit []*os.File) error {
 			changed[t.Family] = true
 			continue
 		}
-		if strings.Count(t.Text, endOfTable) > 1 { // the first of them may be done
+		if strings.Count(t.Text, endOfTable) > 1 { // the first transaction of several may be done
 			changed[t.Family] = true
 		}
 		for f := range changed {
@@ -118,14 +118,14 @@ func (p *plan) restoreAll(ctx context.Context, inherit []*os.File) error {
 	return nil
 }
 
-// restore runs the transactions of a text. Of each, all is done or nothing.
+// restore runs the transactions of a text, each of which is done whole or not at all.
 func restore(ctx context.Context, f protocol.Family, text string, inherit []*os.File, more ...string) error {
 	args := append(restoreCommand(f), more...)
 	_, err := host(args[0], inherit...).Run(ctx, text, args[1:]...)
 	return err
 }
 
-// putBack makes rules of before what a family has again.
+// putBack restores the rules that a family had.
 func putBack(ctx context.Context, was *ruleset, inherit []*os.File) error {
 	tables, err := start(ctx, command(was.Family, "-save")).tables()
 	if err != nil {

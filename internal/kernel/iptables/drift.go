@@ -10,7 +10,7 @@ import (
 	"knockkit/protocol/format"
 )
 
-// drift says where the rules of a family are not those that its record stands for.
+// drift says where the rules of a family differ from those that the record stands for.
 func (m *member) drift() []string {
 	s := m.saved
 	if s.ours.empty() && s.calls[0].n == 0 && s.calls[1].n == 0 {
@@ -43,7 +43,7 @@ func (m *member) says(format string, args ...any) string {
 	return fmt.Sprintf("%s: ", m.family) + fmt.Sprintf(format, args...)
 }
 
-// strayCalls says where the kernel's chains do not call ours once, at the top.
+// strayCalls says where the kernel's chains do not jump to ours exactly once, at the top.
 func (m *member) strayCalls() []string {
 	var found []string
 	early := slices.ContainsFunc(m.about.Profiles, func(p *protocol.Profile) bool { return p.In(m.family) && beforeNAT(p) })
@@ -89,9 +89,9 @@ func difference(want, is *chain) string {
 	return ""
 }
 
-// sameRule compares two rules without regard to the order of a match's options, which
-// differs between versions of iptables-save. Of a profile's own rule, which the tool may
-// print otherwise, it compares the verdict and the comment.
+// sameRule compares two rules without regard to the order of a match's options, which differs
+// between versions of iptables-save. The tool may print a profile's own rule (body) otherwise than
+// it was written: of that, only the verdict and the comment are compared.
 func sameRule(x, y string, body bool) bool {
 	if x == y {
 		return true
@@ -107,8 +107,8 @@ func sameRule(x, y string, body bool) bool {
 	return slices.EqualFunc(options(xs), options(ys), slices.Equal)
 }
 
-// options divides the arguments of a rule into the packet's own, each match's and the
-// target's, and sorts the options of each, with their values and what negates them.
+// options divides the arguments of a rule into those of the packet, of each match and of the target,
+// and sorts each part. An option keeps its values, and the "!" before it.
 func options(args []string) [][]string {
 	parts := [][]string{nil}
 	option := ""
@@ -135,8 +135,8 @@ func options(args []string) [][]string {
 	return parts
 }
 
-// missing says what a family lacks of what is installed: an install that was killed
-// between the two families leaves that.
+// missing says which of the installed profiles a family lacks. An install that was killed between
+// the two families leaves that.
 func (m *member) missing(profiles []*protocol.Profile) []string {
 	var found []string
 	for _, p := range profiles {

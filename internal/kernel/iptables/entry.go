@@ -8,8 +8,8 @@ import (
 // protos lists the protocols in the order in which KNOCKD asks for them.
 var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 
-// entry fills KNOCKD: it tells events from other packets (DESIGN 4.1) and sources
-// in a position from strangers.
+// entry fills KNOCKD: it tells events from other packets (DESIGN 4.1), and sources in a position
+// from strangers.
 func (r *renderer) entry() {
 	c := r.out.newChain(chainTop)
 	if r.anyCut(atInput) {
@@ -18,7 +18,7 @@ func (r *renderer) entry() {
 		r.noEvents(c, established())
 	}
 	stray(c, chainStray)
-	for _, proto := range protos[1:] { // a SYN to many is nothing that TCP knows
+	for _, proto := range protos[1:] { // TCP knows no SYN to many
 		c.add(r.proto(proto), "-m addrtype ! --dst-type LOCAL", comment("broadcast or multicast: no event"), goTo+chainStray)
 	}
 	if ban := r.Policy.Ban; ban != nil {
@@ -35,8 +35,8 @@ func (r *renderer) entry() {
 	r.toPorts(c)
 }
 
-// inProgress matches a source in a position. An entry older than the longest
-// time of any position says nothing any more.
+// inProgress matches a source in a position. An entry that is older than the longest time of any
+// position means nothing.
 func (r *renderer) inProgress() string { return r.progress().within(r.Automaton.Longest()) }
 
 // anyOf matches every event of a protocol.
@@ -94,12 +94,12 @@ func (r *renderer) countedOnly(entry *chain) {
 // notSYN matches TCP packets that open no connection.
 const notSYN = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
 
-// loopback matches what this host says to itself. A proxy of handshakes (SYNPROXY) in front
-// of us sends the strangers' SYNs by the same way, with their own addresses.
+// loopback matches what this host sends to itself. A SYNPROXY in front of our rules sends the SYNs
+// of strangers over loopback too, but with their own source addresses.
 const loopback = "-i lo -m addrtype --src-type LOCAL"
 
-// unanswered matches the packets of a connection for which conntrack has seen an answer and
-// no ACK to it: a SYN is the same one again.
+// unanswered matches the packets of a connection that conntrack has seen answered, but without an
+// ACK to the answer: a SYN is the first one, sent again.
 const unanswered = "-m conntrack --ctstate ESTABLISHED ! --ctstatus ASSURED"
 
 // noEvents adds the rules for packets that are no events: loopback, established connections
@@ -123,8 +123,8 @@ func established() rule { return rule{comment("established: no event"), "-j RETU
 // stray sends TCP packets that open no connection to the chain of those.
 func stray(c *chain, to string) { c.add(notSYN, comment("not a SYN: no event"), goTo+to) }
 
-// startOver fills KNOCKD-OVER: a source leaves its position by an event that is none
-// of its edges. The event may still be the first knock of a sequence, or go to a gate.
+// startOver fills KNOCKD-OVER: a source leaves its position by an event that none of its edges has.
+// The event may still be the first knock of a sequence, or go to a gate.
 func (r *renderer) startOver() {
 	c := r.out.newChain(chainOver)
 	c.add(r.progress().remove(), comment("start over"))
@@ -157,7 +157,8 @@ func (r *renderer) startRules(proto protocol.Proto) []portRules {
 	return all
 }
 
-// fall counts a fall to the root; the one too many bans the source (DESIGN 4.3).
+// fall fills KNOCKD-FALL and KNOCKD-BAN: it counts falls, and bans the source at the one that is too
+// many (DESIGN 4.3).
 func (r *renderer) fall() {
 	ban := r.Policy.Ban
 	c := r.out.newChain(chainFall)

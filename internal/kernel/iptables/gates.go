@@ -7,8 +7,8 @@ import (
 	"knockkit/protocol"
 )
 
-// portChains fills KNOCKD-TCP, -UDP and -ICMP, where strangers' events and those
-// that ended a position go: is it a first knock, or a connection to a gate?
+// portChains fills KNOCKD-TCP, -UDP and -ICMP. Events of strangers go there, and events that made a
+// source start over: is it a first knock, or a connection to a gate?
 func (r *renderer) portChains() {
 	for _, proto := range protos[:2] {
 		c := r.out.newChain(portChain(proto))
@@ -43,14 +43,14 @@ func (r *renderer) portChains() {
 	}
 }
 
-// closeRules ends the lease of the source: its close knock came.
+// closeRules take the lease of the source away: the packet is the profile's close knock.
 func (r *renderer) closeRules(p *protocol.Profile) []rule {
 	return r.inScope([]*protocol.Profile{p}, func(p *protocol.Profile) rule {
 		return rule{r.lease(p).remove(), comment("%s: lease given back", p.Name)}
 	})
 }
 
-// inScope returns a rule of each profile for each of the places where its packets come in.
+// inScope returns rules for each profile, one for each prefix of its `to`.
 func (r *renderer) inScope(profiles []*protocol.Profile, of func(p *protocol.Profile) rule) []rule {
 	var rules []rule
 	for _, p := range profiles {
@@ -61,7 +61,9 @@ func (r *renderer) inScope(profiles []*protocol.Profile, of func(p *protocol.Pro
 	return rules
 }
 
-// preCheck matches a source that may hold a lease, where a table tells; "" is anybody.
+// preCheck matches a source that may have a lease, by the shared table. It is "", which matches any
+// source, where the shared table does not tell: for a profile that has none, or has leases given by
+// hand.
 func (r *renderer) preCheck(p *protocol.Profile) string {
 	if tab, ok := r.sharedTable(p); ok && !slices.ContainsFunc(r.Grants, func(g grant) bool { return g.Profile == p.Name }) {
 		return tab.check()
@@ -69,7 +71,7 @@ func (r *renderer) preCheck(p *protocol.Profile) string {
 	return ""
 }
 
-// gateRules ask each profile of the port for a lease, and then shut.
+// gateRules ask each profile that opens the port for a lease, and then shut.
 func (r *renderer) gateRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 	asks := r.inScope(profiles, func(p *protocol.Profile) rule {
 		return rule{r.preCheck(p), comment("%s: a lease?", p.Name), jump + chainName(prefixGate, p.Name, 0)}
@@ -91,7 +93,7 @@ func byStrictness(profiles []*protocol.Profile) []*protocol.Profile {
 	return sorted
 }
 
-// closedRules say what a packet gets that is no event.
+// closedRules say what a stray packet gets.
 func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 	return r.inScope(byStrictness(profiles), func(p *protocol.Profile) rule {
 		verdict := map[protocol.Closed]string{
@@ -101,8 +103,7 @@ func (r *renderer) closedRules(profiles []*protocol.Profile, proto protocol.Prot
 	})
 }
 
-// gates fills the chains that belong to one profile each, and those for packets
-// that are no events.
+// gates fills the chains of each profile, and those for packets that are no events.
 func (r *renderer) gates() {
 	for _, p := range r.Automaton.Profiles {
 		r.gate(p)
@@ -118,7 +119,7 @@ func (r *renderer) gates() {
 	}
 }
 
-// gate fills KNOCKD-GATE-…: a holder of a lease goes on, others return.
+// gate fills KNOCKD-GATE-…: packets of a lease holder go on, others return.
 func (r *renderer) gate(p *protocol.Profile) {
 	c := r.out.newChain(chainName(prefixGate, p.Name, 0))
 	open := r.opened(p, protocol.PlaceInput, prefixOpen, "-j ACCEPT")
@@ -177,8 +178,9 @@ func (r *renderer) leaseRules(p *protocol.Profile) []rule {
 	return rules
 }
 
-// opened returns the verdict on a connection that a lease lets in. Where the profile has rules
-// of its own for the gate at this place, that is KNOCKD-OPEN-…: those rules, then the verdict.
+// opened returns the verdict on a connection that a lease lets in. Where the profile has rules of
+// its own for the gate at this place, that is a jump to KNOCKD-OPEN-…, which has those rules and
+// then the verdict.
 func (r *renderer) opened(p *protocol.Profile, at protocol.Place, prefix, verdict string) string {
 	bodies := p.Opened.IPTables
 	if r.family == protocol.IPv6 {
@@ -198,8 +200,7 @@ func (r *renderer) opened(p *protocol.Profile, at protocol.Place, prefix, verdic
 	return goTo + name
 }
 
-// shut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets
-// what `closed` says.
+// shut fills KNOCKD-SHUT-…: a connection without a lease is reported, and gets what `closed` says.
 func (r *renderer) shut(p *protocol.Profile) {
 	if p.Closed == protocol.ClosedContinue {
 		return

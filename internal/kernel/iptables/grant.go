@@ -11,25 +11,24 @@ import (
 	"knockkit/protocol"
 )
 
-// grant is a lease given by hand until a time of its own, or to a prefix: an entry of a
-// recency table cannot be dated, nor cover more than the others, so it is a rule in the
-// profile's gate.
+// grant is a lease given by hand that ends at a time of its own, or is for a prefix. It is a rule in
+// the profile's gate: an entry of a recency table has no end of its own, and covers as much as the
+// others.
 type grant struct {
 	Profile string
 	Holder  netip.Prefix
-	Until   time.Time // whole seconds: the first moment after it; zero: no end
+	Until   time.Time // whole seconds, the first after the lease; zero: no end
 }
 
-// dateForm is how the time match writes a second, in UTC. The one of --datestop
-// still matches.
+// dateForm is how the time match writes a second, in UTC. The second of --datestop still matches.
 const dateForm = "2006-01-02T15:04:05"
 
-// byHand ends the comment of such a rule. Behind it stands the holder where that is not
-// what a lease of the profile covers, as the rule's own match may be narrower.
+// byHand ends the comment of such a rule. The holder follows where a lease of the profile covers
+// less or more: the rule's own match may be narrower.
 const byHand = ": granted by hand"
 
-// match returns the rules for who may come: the holder, or of a holder that is a prefix
-// what lies in one of the profile's sources.
+// match returns the rules for the sources that may come: the holder, or where `from` is narrower,
+// the prefixes of `from` in it.
 func (g grant) match(p *protocol.Profile) []rule {
 	who := slices.DeleteFunc(slices.Clone(p.From), func(s netip.Prefix) bool { return !s.Overlaps(g.Holder) })
 	if len(p.From) == 0 || backend.Inside(g.Holder, who) {
@@ -71,7 +70,7 @@ func parseGrant(record string) (g grant, err error) {
 	return g, err
 }
 
-// to reports whether it is the profile's to that holder.
+// to reports whether it is the lease of that holder of the profile.
 func (g grant) to(profile string, holder netip.Prefix) bool {
 	return g.Profile == profile && g.Holder == holder
 }
@@ -81,8 +80,8 @@ func current(grants []grant, now time.Time) []grant {
 	return slices.DeleteFunc(slices.Clone(grants), func(g grant) bool { return !g.Until.IsZero() && !g.Until.After(now) })
 }
 
-// fitting returns the grants that are leases of the automaton's profiles as these are now:
-// one for less than the profile's prefix, or for a source that may not come any more, is none.
+// fitting returns the grants that the automaton's profiles still allow: not for less than the
+// profile's prefix, and not for sources outside `from`.
 func fitting(grants []grant, a *protocol.Automaton) []grant {
 	return slices.DeleteFunc(grants, func(g grant) bool {
 		return !slices.ContainsFunc(a.Profiles, func(p *protocol.Profile) bool {
@@ -96,13 +95,13 @@ func fitting(grants []grant, a *protocol.Automaton) []grant {
 type changes struct {
 	m      *member
 	grants []grant
-	before []write // what is given
-	after  []write // what ends
+	before []write // leases that begin
+	after  []write // leases that end
 }
 
-// Change gives leases and ends leases, bans and falls. What is in tables only needs no text; a
-// lease given by hand is a rule.
-// Errors: why the record cannot be read, [backend.ErrNotInstalled], [backend.ErrUnsupported].
+// Change gives leases and ends leases, bans and falls. Entries of tables are written without a text;
+// a lease given by hand is a rule. Errors: why the record cannot be read, [backend.ErrNotInstalled],
+// [backend.ErrUnsupported].
 func (k *kernel) Change(give, end []backend.Source) (backend.Plan, error) {
 	all := map[*member]*changes{}
 	for _, m := range k.members {
@@ -138,8 +137,8 @@ func (k *kernel) Change(give, end []backend.Source) (backend.Plan, error) {
 	return p, nil
 }
 
-// give notes a lease of the profile's own time in its tables, and any other among those given
-// by hand. What the holder had before goes.
+// give writes a lease of the profile's own time into its tables, and any other among those given by
+// hand. The holder's lease before that goes.
 func (k *kernel) give(c *changes, s backend.Source) error {
 	var p *protocol.Profile
 	if c != nil {
@@ -162,14 +161,15 @@ func (k *kernel) give(c *changes, s backend.Source) error {
 		return backend.Unsupported("%s is for one connection: such a lease has no time of its own with iptables", p.Name)
 	default:
 		c.grants = append(c.grants, k.granted(s))
-		if !wide { // or a lease of the profile's own time would outlast it
+		if !wide { // else a lease of the profile's own time would outlast it
 			c.after = append(c.after, write{lease, "-", s.Address.Addr()})
 		}
 	}
 	return nil
 }
 
-// end takes a lease from the hands and the tables, or a ban with the falls that led to it.
+// end takes a lease out of the rules and the tables, or a ban together with the falls that led to
+// it.
 func (k *kernel) end(c *changes, s backend.Source) []write {
 	t := tables{d: dialect{c.m.family}}
 	switch s.State {
@@ -186,8 +186,9 @@ func (k *kernel) end(c *changes, s backend.Source) []write {
 	return append(k.endUnlisted(c.m, p), write{lease, "-", s.Address.Addr()})
 }
 
-// endUnlisted ends the leases of a profile whose holders were pushed out of the shared table: they
-// are listed nowhere, and would count again when another profile lets the holder in.
+// endUnlisted ends the leases of a profile whose holders were pushed out of the shared table: no
+// command lists them, and they would count again when another profile puts the holder into the
+// shared table.
 func (k *kernel) endUnlisted(m *member, p *protocol.Profile) []write {
 	if !m.asksShared(p.Name) {
 		return nil
@@ -205,8 +206,8 @@ func (k *kernel) endUnlisted(m *member, p *protocol.Profile) []write {
 	return gone
 }
 
-// text returns the transaction that changes the leases given by hand, and what the rules are
-// before, as far as is known. All other rules stay as they are, also where they have drifted.
+// text returns the transaction that changes the leases given by hand, and the rules before it, as
+// the record has them. All other rules stay as they are, drifted or not.
 func (c *changes) text() (text string, was *ruleset, err error) {
 	a := c.m.automaton
 	if a == nil {
@@ -220,7 +221,7 @@ func (c *changes) text() (text string, was *ruleset, err error) {
 	s := &saved{ours: was, guessed: true}
 	for n, at := range bases {
 		if len(at.chains(was)) > 0 {
-			s.calls[n] = calls{first: 1, n: 1} // nothing is done about them
+			s.calls[n] = calls{first: 1, n: 1} // so that they are left alone
 		}
 	}
 	return transaction(s, render(in)), was, nil

@@ -11,11 +11,11 @@ import (
 	"knockkit/protocol"
 )
 
-// kernel is a moment of the kernel, as deep as was asked for. What follows from it is pure.
+// kernel is a moment of the kernel, as deep as was asked for. All that follows from it is pure.
 type kernel struct {
 	depth   backend.Depth
 	now     time.Time
-	clock   clock              // HZ is 0 where no table holds anybody whose age counts
+	clock   clock              // HZ is 0 where no table has an entry whose age counts
 	limit   int                // addresses a recency table; 0: not known
 	recency map[string][]entry // the tables that were read, empty ones too
 	members []*member
@@ -33,8 +33,8 @@ type member struct {
 	mixed     error // the other flavour of iptables holds rules of ours
 }
 
-// newMember derives what follows from the rules of KNOCKD-ABOUT, and from all where they
-// were read.
+// newMember reads the record, from the rules of KNOCKD-ABOUT, and compares all rules with it where
+// they were read.
 func newMember(f protocol.Family, d backend.Depth, rules []string, s *saved, parsed parsedProfiles) *member {
 	m := &member{family: f, saved: s}
 	if m.about, m.unread = readAbout(f, rules, parsed); m.unread != nil {
@@ -43,7 +43,7 @@ func newMember(f protocol.Family, d backend.Depth, rules []string, s *saved, par
 		return m
 	}
 	if s != nil || readsAll(d) {
-		// Profiles that do not go together were put there by somebody else: drift says so.
+		// Profiles that do not compile were put there by somebody else: drift says so.
 		m.automaton, _ = protocol.Compile(m.about.Profiles, f)
 	}
 	if s != nil {
@@ -61,7 +61,7 @@ func (k *kernel) member(p netip.Prefix) *member {
 	return k.members[i]
 }
 
-// reading says what there is to know.
+// reading returns what the commands are told.
 func (k *kernel) reading() *backend.Reading {
 	r := &backend.Reading{Installed: k.installed(), Saved: k.saved, Positions: -1, Planner: k}
 	if !k.depth.Leases {

@@ -26,8 +26,8 @@ const TableSize = 1000
 // moduleDir is there when xt_recent is loaded, or built into the kernel.
 const moduleDir = "/sys/module/xt_recent"
 
-// moduleAlias is the name by which the kernel itself asks for xt_recent. So an
-// operator's options apply by whichever name they are written, and a blacklist too.
+// moduleAlias is the name by which the kernel itself asks for xt_recent. So an operator's options
+// apply by whichever name they are written, and so does a blacklist.
 const moduleAlias = "ipt_recent"
 
 // sizeOption is how modprobe prints and takes ip_list_tot.
@@ -39,10 +39,10 @@ func moduleLoaded() bool {
 	return err == nil
 }
 
-// loadModule loads xt_recent with room for [TableSize] addresses a table, or for as
-// many as modprobe's configuration says: the operator's word, or that of the package's
-// file, is the last. Where the process may not load modules the kernel does, with that
-// configuration alone, when a rule first needs it. The caller looks whether it helped.
+// loadModule loads xt_recent with room for [TableSize] addresses a table, or for as many as
+// modprobe's configuration says: the operator's file, or the package's, decides. A process that may
+// not load modules leaves that to the kernel, which loads it by that configuration when a rule first
+// needs it. The caller checks whether it is there.
 func loadModule(ctx context.Context) {
 	if moduleLoaded() || !rights.MayLoadModules() {
 		return
@@ -54,8 +54,8 @@ func loadModule(ctx context.Context) {
 	_ = exec.CommandContext(ctx, "modprobe", args...).Run()
 }
 
-// configuredSize returns the ip_list_tot that modprobe would load xt_recent with, as it
-// is written; "": its configuration says none. Of several the kernel takes the last.
+// configuredSize returns the ip_list_tot with which modprobe would load xt_recent, as written; "":
+// none is configured. Where there are several, the kernel takes the last.
 func configuredSize(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "modprobe", "--show-depends", moduleAlias).Output()
 	if err != nil {
@@ -78,15 +78,14 @@ func TableLimit() (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
-// Module is what the kernel has of xt_recent.
+// Module describes xt_recent in the kernel.
 type Module struct {
 	Limit   int  // addresses a table; 0: it is not loaded
 	BuiltIn bool // part of the kernel's image
 	Next    int  // the Limit that modprobe's configuration gives it when it is loaded again; 0: not said, or not known
 }
 
-// ReadModule looks at the kernel, and where its tables are small at modprobe's
-// configuration.
+// ReadModule asks the kernel, and modprobe where the tables are small.
 func ReadModule(ctx context.Context) (Module, error) {
 	limit, err := TableLimit()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -115,7 +114,7 @@ func ReadModule(ctx context.Context) (Module, error) {
 // Small reports whether the tables hold fewer addresses than knockd asks for.
 func (m Module) Small() bool { return m.Limit > 0 && m.Limit < TableSize }
 
-// Raise says how this host gets larger tables.
+// Raise says how to get larger tables on this host.
 func (m Module) Raise() string {
 	do := fmt.Sprintf("write `options xt_recent ip_list_tot=%d` into /etc/modprobe.d/knockd.conf and reboot, as the module is loaded", TableSize)
 	switch {

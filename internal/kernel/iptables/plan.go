@@ -16,9 +16,9 @@ type plan struct {
 	before []write // before the texts
 	texts  []backend.Text
 	after  []write
-	was    map[protocol.Family]*ruleset // what a text that fails is undone to
-	rules  bool                         // there will be rules of ours
-	drops  bool                         // a recency table goes: rules could be put back, but not what was in it
+	was    map[protocol.Family]*ruleset // the rules that a text that fails is undone to
+	rules  bool                         // rules of ours are there afterwards
+	drops  bool                         // a recency table goes: its entries could not be put back
 }
 
 // Texts returns what the host's tools are fed with.
@@ -30,8 +30,9 @@ type write struct {
 	addr      netip.Addr
 }
 
-// Plan makes want what is installed: one transaction a family, after those that make many
-// tables in their order. Names of tables and hand-given leases that stay are kept.
+// Plan makes the wanted profiles the installed ones: one transaction for each family, after those
+// that make many tables in their order. Names of tables and leases given by hand are kept where the
+// leases stay.
 func (k *kernel) Plan(want backend.Want) (backend.Plan, error) {
 	target := map[protocol.Family]*ruleset{}
 	for _, m := range k.members {
@@ -55,10 +56,10 @@ func (k *kernel) Plan(want backend.Want) (backend.Plan, error) {
 	return p, nil
 }
 
-// wanted returns what the rules of a family are to follow from.
+// wanted returns what the rules of a family are made from.
 func (k *kernel) wanted(m *member, want backend.Want) input {
 	is := m.about
-	if m.unread != nil { // which table held which position is lost, and what leases were for
+	if m.unread != nil { // nobody knows which table had which position, and what leases were for
 		is = &about{Tables: m.about.Tables}
 	}
 	a := want.Of(m.family)
@@ -77,9 +78,9 @@ func (k *kernel) wanted(m *member, want backend.Want) input {
 	return in
 }
 
-// taken lists the names that no new table may have: those of tables that our rules may write,
-// and where there are no such rules, those that hold somebody: a rule of somebody else's keeps
-// a table after ours are gone. A chain KNOCKD-ABOUT alone has written nothing ([primed]).
+// taken lists the names that no new table may have: those of all tables that our rules may write,
+// and where none of our rules is there, those of tables with an entry, which a rule of somebody
+// else's keeps. A chain KNOCKD-ABOUT alone has written nothing ([primed]).
 func (k *kernel) taken(m *member) []string {
 	writes := m.saved != nil && slices.ContainsFunc(m.saved.ours.Chains, func(c *chain) bool { return c.Name != chainAbout })
 	var names []string
@@ -91,9 +92,9 @@ func (k *kernel) taken(m *member) []string {
 	return names
 }
 
-// carried returns the leases that another backend has granted, as given by hand: an entry
-// of a recency table cannot be dated. Those of `once` are not among them: such a rule lets
-// in more than one connection. [carriedOnce] writes them.
+// carried returns the leases of another backend as leases given by hand: an entry of a recency table
+// has no end of its own. Leases of `once` are left to [carriedOnce]: such a rule lets in more than
+// one connection.
 func (k *kernel) carried(want backend.Want) []grant {
 	var grants []grant
 	for _, s := range want.Carried {
@@ -113,8 +114,8 @@ func (k *kernel) granted(s backend.Source) grant {
 	return g
 }
 
-// carriedOnce writes the leases of `once` that another backend has granted into their
-// tables, for the profile's own time.
+// carriedOnce writes the leases of `once` of another backend into their tables, for the profile's
+// own time.
 func carriedOnce(want backend.Want, t *tables) []write {
 	var all []write
 	for _, s := range want.Carried {
@@ -128,8 +129,8 @@ func carriedOnce(want backend.Want, t *tables) []write {
 	return all
 }
 
-// leaseWrites writes a lease of the profile's own time, first where the gate looks first.
-// shared is "" where the profile has no such table.
+// leaseWrites write a lease of the profile's own time, first into the table that the gate asks
+// first. shared is "" where the profile has no such table.
 func leaseWrites(lease, shared string, addr netip.Addr) []write {
 	own := write{lease, "+", addr}
 	if shared == "" {
@@ -168,7 +169,7 @@ func (p *plan) add(f protocol.Family, text string) {
 	}
 }
 
-// dropsTable reports whether a recency table has no rule any more that names it.
+// dropsTable reports whether a recency table will have no rule that names it.
 func dropsTable(was *about, will *ruleset) bool {
 	stays := map[string]bool{}
 	for _, u := range will.uses {
@@ -177,14 +178,14 @@ func dropsTable(was *about, will *ruleset) bool {
 	return slices.ContainsFunc(was.Tables, func(t table) bool { return !stays[t.name] })
 }
 
-// fewTables is how many recency tables a family may have before their order is worth
-// transactions of its own: a packet finds the last of forty in some 0.3 µs.
+// fewTables is how many recency tables a family may have before it is worth transactions of their
+// own to make them in order: a packet finds the last of forty in some 0.3 µs.
 const fewTables = 40
 
-// primed reports whether the tables that packets ask most are to be made first, of both
-// families, before an install of many profiles. IPv6's would all stand behind IPv4's on the
-// kernel's list, and what a stranger's packet costs over IPv6 would grow with the profiles:
-// 4.5 times as much at a gate with 100 as with one.
+// primed reports whether an install of many profiles makes the tables that packets ask most before
+// all others, of both families. IPv6's would else be behind IPv4's on the kernel's list, and a
+// stranger's packet over IPv6 would cost more with each profile: 4.5 times as much at a gate with
+// 100 as with one.
 func primed(was, target map[protocol.Family]*ruleset) bool {
 	for _, f := range protocol.Families() {
 		if was[f] == nil || !was[f].empty() || len(target[f].uses) < fewTables {
@@ -194,9 +195,9 @@ func primed(was, target map[protocol.Family]*ruleset) bool {
 	return true
 }
 
-// primer returns the transaction that makes the tables that are at least so hot. No packet
-// reaches the chain that names them, and the family's own transaction replaces it. Whoever
-// is killed before that leaves the chain: status asks to install again, which takes it up.
+// primer returns the transaction that makes the tables that are at least so hot. No packet reaches
+// the chain that names them, and the family's own transaction replaces it. An install that is killed
+// in between leaves that chain: status asks to install again, which removes it.
 func (r *ruleset) primer(h heat) string {
 	n := slices.IndexFunc(r.uses, func(u tableUse) bool { return u.heat > h })
 	var b strings.Builder

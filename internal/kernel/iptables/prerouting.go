@@ -8,12 +8,12 @@ import (
 	"knockkit/protocol"
 )
 
-// preroutingGates fills the chains in front of destination NAT, in the table mangle:
-// the gates of profiles with place = "prerouting". They shut out, and let nobody in:
-// what passes goes on to where NAT sends it, and to the gate at INPUT if that is here.
+// preroutingGates fills the chains in front of destination NAT, in the table mangle: the gates of
+// profiles with place = "prerouting". They shut out and let nobody in: a packet that passes goes
+// where NAT sends it, and to the gate at INPUT if that is this host.
 //
-// A chain that is come to by goto returns to PREROUTING at its end, so that the
-// host's own rules there see a lease holder's packets like any others.
+// A chain reached by goto returns to PREROUTING at its end, so that the host's own rules there see a
+// lease holder's packets like any others.
 func (r *renderer) preroutingGates() {
 	if !slices.ContainsFunc(r.Automaton.Profiles, beforeNAT) {
 		return
@@ -64,7 +64,7 @@ func (r *renderer) preroutingPorts(entry *chain, proto protocol.Proto) {
 	r.out.split(c, c.Name, proto, all, "")
 }
 
-// preroutingRules ask each profile of the port for a lease, and then shut.
+// preroutingRules ask each profile that opens the port for a lease, and then shut.
 func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 	var rules []rule
 	for _, p := range profiles {
@@ -86,5 +86,5 @@ func (r *renderer) preroutingRules(profiles []*protocol.Profile) []rule {
 	})...)
 }
 
-// passedFor is the longest that a packet takes from the one gate to the other.
+// passedFor is more than a packet takes from one gate to the other.
 const passedFor = time.Second

@@ -22,8 +22,8 @@ import (
 // that of the calling thread, which need not be the process's.
 const procDir = "/proc/thread-self/net/xt_recent"
 
-// tableNames lists the recency tables of a family, ours by their names. They are there as
-// long as a rule names them.
+// tableNames lists the recency tables of a family that are ours by their names. A table exists as
+// long as a rule names it.
 func tableNames(f protocol.Family) ([]string, error) {
 	dir, err := os.Open(procDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -53,7 +53,7 @@ func readTable(name string) ([]entry, error) {
 	return entries, nil
 }
 
-// do writes into a table. Only the machine's own root may: not that of a user namespace.
+// do writes into a table. Only the machine's own root may, not the root of a user namespace.
 func (w write) do() error {
 	err := os.WriteFile(filepath.Join(procDir, w.table), []byte(w.op+w.addr.String()+"\n"), 0)
 	switch {
@@ -65,12 +65,12 @@ func (w write) do() error {
 	return err
 }
 
-// clockGap is the time between the two readings that tell the tick rate: 300 and
-// 250 ticks a second differ by 4 in it, a reading is wrong by 1 at most.
+// clockGap is the time between the two readings from which the tick rate is told: 300 and 250 ticks
+// a second differ by 4 ticks in it, and a reading is wrong by 1 at most.
 const clockGap = 80 * time.Millisecond
 
-// ticker learns the kernel's time from an entry that it writes into a table of
-// our own, twice: no file says the tick rate on every kernel.
+// ticker learns the kernel's time from an entry that it writes into a table of ours, twice: no file
+// says the tick rate on every kernel.
 type ticker struct {
 	family protocol.Family
 	first  uint64 // jiffies
@@ -101,7 +101,7 @@ func (t *ticker) clock(ctx context.Context) (clock, error) {
 	return clock{Now: second, HZ: rate(second-t.first, later.Sub(t.at))}, nil
 }
 
-// tick returns the kernel's jiffies, and when that was.
+// tick returns the kernel's jiffies, and the time when that was.
 func (t *ticker) tick() (uint64, time.Time, error) {
 	probe := netip.IPv6Loopback()
 	if t.family == protocol.IPv4 {
@@ -128,8 +128,8 @@ func (t *ticker) tick() (uint64, time.Time, error) {
 	return 0, time.Time{}, fmt.Errorf("%s: the kernel lost our own entry", name)
 }
 
-// watch is what a plan's leases may push out of full recency tables, which forget their
-// oldest address without a word.
+// watch compares leases before and after a commit: a full recency table forgets its oldest address
+// without a word.
 type watch struct {
 	kernel  kernel // with the clock
 	watched []watched
@@ -141,7 +141,7 @@ type watched struct {
 	p *protocol.Profile
 }
 
-// watch reads who holds a lease that is noted in a table which is full and gets another address.
+// watch reads the leases of those profiles whose tables are full and get another address.
 func (p *plan) watch(ctx context.Context) (*watch, error) {
 	full := map[string]bool{}
 	for _, w := range slices.Concat(p.before, p.after) {
@@ -173,7 +173,7 @@ func (p *plan) watch(ctx context.Context) (*watch, error) {
 	return w, err
 }
 
-// leases lists who holds a lease now, by the clock of when the watch began.
+// leases lists the leases now, by the clock of when the watch began.
 func (w *watch) leases() ([]backend.Source, error) {
 	w.kernel.recency = map[string][]entry{}
 	for _, x := range w.watched {
@@ -199,7 +199,7 @@ func (w *watch) leases() ([]backend.Source, error) {
 	return all, nil
 }
 
-// lost lists the leases that are gone since.
+// lost lists the leases that are gone since the watch began.
 func (w *watch) lost() ([]backend.Source, error) {
 	if len(w.before) == 0 {
 		return nil, nil

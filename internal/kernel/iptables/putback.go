@@ -10,13 +10,13 @@ import (
 	"knockkit/protocol"
 )
 
-// savedFamily is what is saved of one family: the rules, and who holds leases.
+// savedFamily is what is saved of one family: its rules, and the holders of leases.
 type savedFamily struct {
 	Chains []*chain
 	Leases map[string][]netip.Addr // by table
 }
 
-// Save returns the installed rules of ours, and who holds leases, as one line of JSON.
+// Save returns our installed rules, and the holders of leases, as one line of JSON.
 func (k *kernel) Save() (string, error) {
 	all := map[string]savedFamily{}
 	for _, m := range k.members {
@@ -31,8 +31,8 @@ func (k *kernel) Save() (string, error) {
 	return backend.JSON(all), nil
 }
 
-// PutBack makes the rules of an earlier Save what is installed. Leases that were given
-// since, for less than these rules open, end before.
+// PutBack installs the rules of an earlier Save. Leases that were given since, and that cover less
+// than these rules open, end before.
 func (k *kernel) PutBack(text string) (backend.Plan, error) {
 	var all map[string]savedFamily
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
@@ -57,8 +57,8 @@ func (k *kernel) PutBack(text string) (backend.Plan, error) {
 	return p, nil
 }
 
-// since ends the leases that nobody held when the rules were saved, in tables that both
-// have though the leases are none by the saved rules.
+// since ends the leases that were given after the Save, in tables that both rulesets have although
+// the leases do not cover what the saved rules open.
 func (k *kernel) since(m *member, then savedFamily, rules *ruleset) []write {
 	was, err := readAbout(m.family, rules.record(), parsedProfiles{})
 	if err != nil {

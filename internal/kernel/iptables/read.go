@@ -15,8 +15,8 @@ import (
 	"knockkit/protocol"
 )
 
-// families returns those of the asked ones that the kernel has: a host without IPv6 has
-// nothing to gate there.
+// families returns those of the asked families that the kernel has: a host without IPv6 has nothing
+// to gate there.
 func families(asked protocol.Family) []protocol.Family {
 	return slices.DeleteFunc(protocol.Families(), func(f protocol.Family) bool {
 		_, err := os.Stat("/proc/thread-self/net/if_inet6")
@@ -24,8 +24,8 @@ func families(asked protocol.Family) []protocol.Family {
 	})
 }
 
-// readsAll reports whether a reading has all recency tables, and not only those of the
-// leases of one profile.
+// readsAll reports whether a reading has all recency tables, and not only those of one profile's
+// leases.
 func readsAll(d backend.Depth) bool { return d.Leases && (d.Profile == "" || d.Positions > 0) }
 
 // read reads the kernel. Error: [backend.ErrStale] where somebody has flushed the rules, and
@@ -35,9 +35,9 @@ func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, 
 	k := &kernel{depth: d, now: now(), recency: map[string][]entry{}}
 	var err error
 	if k.limit, err = TableLimit(); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-		return nil, err // not the machine's own root may look
+		return nil, err // the root of a user namespace may not read it
 	}
-	live := map[protocol.Family][]string{} // families in which rules of ours may be → tables
+	live := map[protocol.Family][]string{} // by family: the recency tables that are there
 	var ticks *ticker
 	for _, f := range families(d.Family) {
 		if live[f], err = tableNames(f); err != nil {
@@ -64,7 +64,7 @@ func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, 
 		k.clock, err = ticks.clock(ctx)
 	}
 	if rules && d.Positions == 0 && errors.Is(err, backend.ErrPrivilege) {
-		// The root of a user namespace: rules can be installed, and how old entries are is not known.
+		// The root of a user namespace can install rules, and cannot tell how old entries are.
 		k.recency, err = map[string][]entry{}, nil
 	}
 	return k, err
@@ -76,7 +76,7 @@ func (k *kernel) readTables(m *member, there []string) error {
 	for _, t := range m.about.Tables {
 		names = append(names, t.name)
 	}
-	if readsAll(k.depth) { // others may hold somebody too
+	if readsAll(k.depth) { // tables that no rule names any more may have entries too
 		names = append(names, there...)
 	} else if t := (&tables{d: dialect{m.family}}); k.depth.Leases {
 		mine := []string{m.about.Leases[k.depth.Profile], m.about.Shared[k.depth.Profile], t.banned().name, t.fallen().name, t.clock().name}
@@ -94,7 +94,7 @@ func (k *kernel) readTables(m *member, there []string) error {
 			k.recency[name] = entries
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
-		case name == clockOf(m.family): // KNOCKD-ABOUT held it
+		case name == clockOf(m.family): // a rule of KNOCKD-ABOUT names it
 			return backend.ErrStale
 		}
 	}
@@ -111,14 +111,14 @@ func (k *kernel) ages() bool {
 	return false
 }
 
-// process is a tool that runs.
+// process is a tool that was started.
 type process struct {
 	wait func() (string, error)
 	name string
 }
 
-// start calls a tool that only reads. A goroutine of its own would be in another network
-// namespace, perhaps.
+// start starts a tool that only reads. It is started on this thread: a goroutine of its own could be
+// in another network namespace.
 func start(ctx context.Context, name string, args ...string) process {
 	wait, err := host(name).Start(ctx, "", args...)
 	if err != nil {
@@ -127,9 +127,9 @@ func start(ctx context.Context, name string, args ...string) process {
 	return process{wait, name}
 }
 
-// Saved returns what iptables-save prints of each family and flavour that the kernel has
-// tables of, that of the host's commands first, which is there without tables too. They run side
-// by side. Beside an error is what could be read.
+// Saved returns what iptables-save prints of each family and flavour of which the kernel has tables,
+// the flavour of the host's commands first; that one is in the result without tables too. The tools
+// run side by side. Beside an error is what could be read.
 func Saved(ctx context.Context, asked protocol.Family) ([]backend.Saved, error) {
 	type saving struct {
 		backend.Saved
@@ -204,8 +204,8 @@ func (p process) tables() ([]save.Table, error) {
 	return tables, err
 }
 
-// mixed returns an error where the other flavour of iptables has rules of ours: both
-// would work on the same recency tables, each with its own half of the truth.
+// mixed returns an error where the other flavour of iptables has rules of ours too: both would use
+// the same recency tables, and neither would know of the other.
 func mixed(flavour, other string, tables []save.Table) error {
 	for _, t := range tables {
 		if t.Chain(chainTop) != nil {
@@ -216,8 +216,8 @@ func mixed(flavour, other string, tables []save.Table) error {
 	return nil
 }
 
-// readRecords reads KNOCKD-ABOUT of the families that may have one, and of the rules, where they
-// are asked for, what is quick: whether INPUT leads to us.
+// readRecords reads KNOCKD-ABOUT of the families that may have one. Where rules are asked for it
+// reads of them what is quick: whether INPUT leads to KNOCKD.
 func (k *kernel) readRecords(ctx context.Context, live map[protocol.Family][]string) error {
 	type listing struct{ about, input process }
 	list := func(f protocol.Family, chain string) process {
@@ -251,7 +251,7 @@ func (k *kernel) readRecords(ctx context.Context, live map[protocol.Family][]str
 	}
 	for _, m := range k.members {
 		for _, other := range k.members {
-			// Its rules may be there, and let holders in of whom nothing is known.
+			// Its rules may be there, and let in holders that nobody knows.
 			if p := other.about.profile(k.depth.Profile); p != nil && p.In(m.family) && m.about.profile(p.Name) == nil && m.unread == nil {
 				m.unread = fmt.Errorf("%s: %s does not say any more what is installed of %s: install it again", m.family, chainAbout, p.Name)
 			}

@@ -57,7 +57,7 @@ func (c clock) Age(jiffies uint64) time.Duration {
 	return time.Duration(float64(ticks) / float64(c.HZ) * float64(time.Second))
 }
 
-// expired reports whether an entry is older than limit; 0: no entry is.
+// expired reports whether an entry is older than limit; with limit 0 none is.
 func (c clock) expired(e entry, limit time.Duration) bool {
 	return limit > 0 && c.Age(e.LastSeen) > limit
 }
@@ -66,8 +66,8 @@ func (c clock) expired(e entry, limit time.Duration) bool {
 // architectures that have packet filters (kernel/Kconfig.hz).
 var hertz = [...]int{100, 250, 300, 1000}
 
-// rate tells the kernel's tick rate from two readings of its clock: the one that
-// ticks over the time between them come closest to, by ratio.
+// rate tells the kernel's tick rate from two readings of its clock: the rate that the ticks between
+// them come closest to, by ratio.
 func rate(ticks uint64, elapsed time.Duration) int {
 	measured := float64(ticks) / elapsed.Seconds()
 	best, distance := 0, 0.0

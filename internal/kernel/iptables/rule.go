@@ -50,8 +50,7 @@ func (d dialect) proto(p protocol.Proto) string {
 	return "-p " + p.String()
 }
 
-// knock matches a packet of kind k. That a TCP packet is a SYN has been seen
-// to in KNOCKD already.
+// knock matches a packet of kind k. KNOCKD has checked already that a TCP packet is a SYN.
 func (d dialect) knock(k protocol.Knock) string {
 	switch {
 	case k.Proto != protocol.ICMP:
@@ -98,8 +97,8 @@ func (d dialect) sources(p *protocol.Profile) []string {
 	return all
 }
 
-// prefix matches an address or prefix as iptables-save prints it: 0.0.0.0/0 and
-// ::/0, which match everything, not at all.
+// prefix matches an address or prefix as iptables-save prints it: nothing for 0.0.0.0/0 and ::/0,
+// which match everything.
 func prefix(flag string, p netip.Prefix) string {
 	if p.Bits() == 0 {
 		return ""
@@ -111,7 +110,7 @@ func prefix(flag string, p netip.Prefix) string {
 type table struct {
 	family protocol.Family
 	name   string
-	bits   int // of an address that count
+	bits   int // how many bits of an address count
 }
 
 func (t table) match(op string) string {
@@ -122,16 +121,16 @@ func (t table) set() string    { return t.match("--set") }
 func (t table) remove() string { return t.match("--remove") }
 func (t table) check() string  { return t.match("--rcheck") }
 
-// left takes the source out of the table, and matches if it was not in it.
+// left takes the source out of the table, and matches where it was not in it.
 func (t table) left() string { return t.match("! --remove") }
 
 // within matches a source whose entry is at most d old; d = 0: of any age.
 func (t table) within(d time.Duration) string { return t.match("--rcheck" + secondsFlag(d)) }
 
-// renew is within, and makes the entry new where it matches.
+// renew matches like within, and makes the entry new.
 func (t table) renew(d time.Duration) string { return t.match("--update" + secondsFlag(d)) }
 
-// often matches a source noted at least n times in the last d.
+// often matches a source that was written at least n times in the last d.
 func (t table) often(n int, d time.Duration) string {
 	return t.match(fmt.Sprintf("--rcheck%s --hitcount %d", secondsFlag(d), n))
 }
@@ -154,7 +153,7 @@ func (d dialect) reject(p protocol.Proto) string {
 	return "-j REJECT --reject-with icmp-port-unreachable"
 }
 
-// jump sends every packet of a knock's protocol to a chain.
+// The verdicts that lead to a chain.
 const (
 	jump = "-j "
 	goTo = "-g "
@@ -183,11 +182,11 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`).Replace(s) + `"`
 }
 
-// rateLimit matches as often as is reported what strangers could cause in bulk.
+// rateLimit matches as many packets as are reported of what strangers can cause in bulk.
 var rateLimit = fmt.Sprintf("-m limit --limit %d/sec --limit-burst %d", backend.LogRate, backend.LogBurst)
 
-// report tells whoever listens to our NFLOG group what happens to the packet, and
-// goes on. Nobody has to listen.
+// report tells the listener of our NFLOG group what happens to the packet, and goes on. There need
+// not be a listener.
 func report(e backend.Report, profile string, step int) string {
 	return fmt.Sprintf("-j NFLOG --nflog-prefix %s --nflog-group %d --nflog-size %d",
 		quote(backend.LogPrefix(e, profile, step)), backend.LogGroup, backend.LogSnap)

@@ -20,8 +20,7 @@ type chain struct {
 // add appends a rule made of the given parts.
 func (c *chain) add(parts ...string) { c.Rules = append(c.Rules, rule(parts).String()) }
 
-// ruleset is everything that is installed in one family, in the order in which
-// the kernel gets to see it.
+// ruleset is all that is installed in one family, in the order in which it is committed.
 type ruleset struct {
 	Family protocol.Family
 	Chains []*chain
@@ -69,18 +68,18 @@ type portRules struct {
 	rules       []rule // without the port match
 }
 
-// leafSize is how many ranges one chain asks for one after the other. A rule
-// that does not match costs some 20 ns, a jump somewhat more.
+// leafSize is how many ranges one chain asks for, one after the other. A rule that does not match
+// costs some 20 ns, a jump somewhat more.
 const leafSize = 8
 
-// ways is in how many parts many ranges are divided. More parts are fewer chains to go
-// through, and more rules in each. With four, a gate among 100 costs 1.24 times what it
-// does alone, with two 1.30, with three 1.26.
+// ways is into how many parts a long list of ranges is divided. More parts are fewer chains for a
+// packet, and more rules in each. With four, a gate among 100 costs 1.24 times what it does alone,
+// with two 1.30, with three 1.26.
 const ways = 4
 
-// split fills a chain with the rules for its ports. Many ranges are divided again and
-// again, so that a packet passes few rules however many there are.
-// What matches none goes on to otherwise, "" = back to the host's rules.
+// split fills a chain with the rules for its ports. Many ranges are divided again and again, so that
+// a packet passes few rules however many there are. A packet that matches none goes on to otherwise;
+// "" is back to the host's rules.
 func (r *ruleset) split(c *chain, prefix string, proto protocol.Proto, ranges []portRules, otherwise string) {
 	if len(ranges) > leafSize {
 		for part := range slices.Chunk(ranges, (len(ranges)+ways-1)/ways) {
@@ -129,13 +128,13 @@ const (
 	prefixPreShut  = "KNOCKD-PRE-SHUT-"
 )
 
-// base is a chain of the kernel's own, and ours that it jumps to first.
+// base is a chain of the kernel's own, and our chain that it jumps to first.
 type base struct {
 	table, chain, ours string
 }
 
-// bases are where our chains are called, in the order in which they are committed:
-// the tables of the leases are made in filter, those that packets ask most first.
+// bases are the chains that jump to ours, in the order in which they are committed: the rules in
+// filter make the tables of the leases, those that packets ask most first.
 var bases = [...]base{{"filter", "INPUT", chainTop}, {"mangle", "PREROUTING", chainPre}}
 
 // chains returns the chains of a ruleset that are in the base's table.
@@ -157,8 +156,8 @@ func Ours(chain string) bool {
 	return chain == chainTop || strings.HasPrefix(chain, chainTop+"-")
 }
 
-// chainName puts a profile's name, and for a state its step, behind a prefix.
-// What does not fit is cut, and a digest keeps it apart from its like.
+// chainName puts a profile's name, and for a state its step, behind a prefix. A name that is too
+// long is cut, and ends in a digest of the whole.
 func chainName(prefix, profile string, step int) string {
 	name := prefix + profile
 	if step > 0 {
@@ -176,16 +175,16 @@ func fit(name string) string {
 	return name[:maxChainName-len(tail)] + tail
 }
 
-// input is what the rules of one family follow from.
+// input is what the rules of one family are made from.
 type input struct {
 	Automaton *protocol.Automaton
 	Policy    protocol.Policy
 	Positions map[string]string // names of tables that are in the kernel, as [about] has them; may be nil
 	Shared    map[string]string // likewise
 	Leases    map[string]string // likewise
-	Taken     []string          // names that a new table may not have: others are in the kernel
+	Taken     []string          // names that a new table may not have: the kernel has tables of these names
 	Grants    []grant           // leases given by hand for a time of their own
-	Spare     []table           // that are to live on, used or not
+	Spare     []table           // tables that are kept, whether packets ask them or not
 }
 
 // renderer is one run of render.

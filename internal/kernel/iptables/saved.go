@@ -9,15 +9,15 @@ import (
 	"knockkit/protocol"
 )
 
-// saved is what the tables of one family hold that concerns us.
+// saved is what concerns us in the tables of one family.
 type saved struct {
 	ours    *ruleset
 	calls   [2]calls // of each of the bases
 	foreign []string // other people's rules that jump into our chains, as "-A …" lines
-	guessed bool     // what is not in KNOCKD-ABOUT was not read: it is what the record stands for
+	guessed bool     // only KNOCKD-ABOUT was read; the other chains are those that the record stands for
 }
 
-// calls says how a chain of the kernel's own calls ours.
+// calls says how a chain of the kernel's own jumps to ours.
 type calls struct {
 	first int      // position of the first jump to us, from 1; 0: there is none
 	n     int      // how many such jumps there are
@@ -38,8 +38,8 @@ func readCalls(ours string, rules []string) calls {
 	return c
 }
 
-// readSaved finds in the tables of a family what concerns us. Tables that hold nothing of
-// ours are only searched for foreign rules.
+// readSaved finds what concerns us in the tables of a family. Other tables are only searched for
+// foreign rules.
 func readSaved(f protocol.Family, tables []save.Table) *saved {
 	s := &saved{ours: &ruleset{Family: f}}
 	for _, t := range tables {
@@ -86,9 +86,8 @@ func jumpOf(args []string) string {
 	return args[i+1]
 }
 
-// refuseForeign fails when somebody else's rule needs a chain that is to go: the
-// kernel would refuse it too, but perhaps after the other family's tables, and all
-// leases in them, are gone.
+// refuseForeign fails where somebody else's rule needs a chain that is to go. The kernel would
+// refuse that too, but perhaps after the other family's tables are gone, and all leases in them.
 func (s *saved) refuseForeign(want *ruleset) error {
 	for _, line := range s.foreign {
 		chain := targetOf(line)

@@ -7,8 +7,8 @@ import (
 	"knockkit/protocol"
 )
 
-// gatesOnly fills a chain that asks only for gates: what comes to one gets the rules,
-// what does not goes on to the host's own.
+// gatesOnly fills a chain that asks only for gates: a packet to a gated port gets the rules, any
+// other goes on to the host's own.
 func (r *renderer) gatesOnly(name string, which func(*protocol.Profile) bool, rulesOf func([]*protocol.Profile, protocol.Proto) []rule) {
 	top := r.out.newChain(name)
 	for _, proto := range protos[:2] {
@@ -34,8 +34,8 @@ func (r *renderer) drop(why string) func([]*protocol.Profile, protocol.Proto) []
 	}
 }
 
-// cutRules end an established connection whose lease is over. A port that some
-// profile opens without `cut` is left alone: the connection may be one of its own.
+// cutRules end an established connection whose lease is over. A port that some profile opens without
+// `cut` is left alone: the connection may be one of that profile's.
 func (r *renderer) cutRules(verdict func(protocol.Proto) string) func([]*protocol.Profile, protocol.Proto) []rule {
 	return func(profiles []*protocol.Profile, proto protocol.Proto) []rule {
 		return r.cut(profiles, proto, verdict(proto))

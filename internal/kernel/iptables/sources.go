@@ -12,8 +12,8 @@ import (
 	"knockkit/protocol"
 )
 
-// sources lists who holds a lease, is banned or has fallen. Where a record cannot be read
-// nobody knows whose the tables are.
+// sources lists leases, bans and falls. Where a record cannot be read, nobody knows whose the tables
+// are.
 func (k *kernel) sources() []backend.Source {
 	var all []backend.Source
 	for _, m := range k.members {
@@ -40,7 +40,7 @@ func (k *kernel) asks(p *protocol.Profile) bool {
 	return k.depth.Profile == "" || k.depth.Profile == p.Name
 }
 
-// inShared lists who is in each of the shared tables.
+// inShared lists the addresses in each of the shared tables.
 func (k *kernel) inShared(m *member) map[string]map[netip.Addr]bool {
 	shared := map[string]map[netip.Addr]bool{}
 	for _, table := range m.about.Shared {
@@ -54,7 +54,7 @@ func (k *kernel) inShared(m *member) map[string]map[netip.Addr]bool {
 	return shared
 }
 
-// leases lists who holds a lease of a profile. The gate asks the shared table first: who was
+// leases lists the leases of a profile. The gate asks the shared table first: an address that was
 // pushed out of that one is not let in.
 func (k *kernel) leases(m *member, p *protocol.Profile, shared map[string]map[netip.Addr]bool) []backend.Source {
 	steps := len(p.Sequence)
@@ -82,7 +82,7 @@ func (m *member) asksShared(profile string) bool {
 	return m.about.Shared[profile] != "" && !byHand
 }
 
-// unexpired returns like once for each entry of a table that is at most limit old (0: of any age).
+// unexpired returns like, once for each entry of a table that is at most limit old (0: of any age).
 func (k *kernel) unexpired(table string, limit time.Duration, bits int, like backend.Source) []backend.Source {
 	var all []backend.Source
 	for _, e := range k.recency[table] {
@@ -120,7 +120,7 @@ func (k *kernel) knocking() []backend.Position {
 	return all
 }
 
-// fill says how full each table is that holds anybody.
+// fill says how full each table is that has an entry.
 func (k *kernel) fill() []backend.Fill {
 	if k.limit == 0 {
 		return nil
@@ -148,10 +148,10 @@ func (k *kernel) fill() []backend.Fill {
 	return fills
 }
 
-// counting returns what tells whether an entry of a family's tables still counts.
+// counting returns a function that tells whether an entry of a family's tables still counts.
 func (k *kernel) counting(m *member) func(table string, e entry) bool {
 	if m.automaton == nil {
-		return func(string, entry) bool { return true } // whose the tables are is not known
+		return func(string, entry) bool { return true } // nobody knows whose the tables are
 	}
 	t := newTables(m.about.input(m.automaton))
 	limits := t.limits(m.about.Policy)
@@ -159,7 +159,7 @@ func (k *kernel) counting(m *member) func(table string, e entry) bool {
 	if ban := m.about.Policy.Ban; ban != nil {
 		limits[t.fallen().name] = ban.For
 	}
-	leases := map[string]map[netip.Addr]bool{} // by shared table: who has a lease that is noted there
+	leases := map[string]map[netip.Addr]bool{} // by shared table: the holders of the leases that it is for
 	for _, p := range m.automaton.Profiles {
 		limits[t.passed(p).name], limits[t.used(p).name] = passedFor, backend.HandshakeTime
 		shared, ok := t.sharedTable(p)
@@ -183,7 +183,7 @@ func (k *kernel) counting(m *member) func(table string, e entry) bool {
 	}
 }
 
-// expired counts the entries that are over and older than any that is not: the kernel
+// expired counts the entries that have expired and are older than any that has not: the kernel
 // forgets the oldest first.
 func (k *kernel) expired(table string, counts func(string, entry) bool) int {
 	oldest := slices.Clone(k.recency[table])
@@ -194,9 +194,9 @@ func (k *kernel) expired(table string, counts func(string, entry) bool) int {
 	return len(oldest)
 }
 
-// ended lists what has ended by the limits that are installed in a family, of tables whose
-// wanted limits are longer. An entry has no end of its own, and would count again: a lease
-// that was over for weeks would open.
+// ended lists the entries that have expired by the installed limits, in tables that get a longer
+// limit. An entry has no end of its own and would count again: a lease that was over for weeks would
+// open.
 func (k *kernel) ended(m *member, will map[string]time.Duration) []write {
 	if m.automaton == nil {
 		return nil // nobody knows what the entries mean; status says so

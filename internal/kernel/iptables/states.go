@@ -7,8 +7,8 @@ import (
 	"knockkit/protocol"
 )
 
-// progressChain fills KNOCKD-PROGRESS: which position is the source in? A source
-// is in one at most, unless its time there is over.
+// progressChain fills KNOCKD-PROGRESS: which position is the source in? It is in one at most, apart
+// from those whose time is over.
 func (r *renderer) progressChain() {
 	c := r.out.newChain(chainProgress)
 	r.eachState(func(i int) {
@@ -22,10 +22,10 @@ func (r *renderer) progressChain() {
 	r.toPorts(c)
 }
 
-// next fills KNOCKD-NEXT-…: what a source in state i may do next. All but a repeat of the
-// knock leaves the state, and one packet only: of two that come in the same moment on
-// two processors, the second finds the position gone. It is no knock, as when a network
-// delivers one twice; at a gate it is a connection like any other.
+// next fills KNOCKD-NEXT-…: what may come next in state i. Every event but a repeat of the knock
+// leaves the state, and one packet only: of two that come in the same moment on two processors, the
+// second finds the position gone. It is no knock, as if the network had delivered one twice; at a
+// gate it is a connection like any other.
 func (r *renderer) next(i int) {
 	s := &r.Automaton.States[i]
 	c := r.out.newChain(r.nextChain(i))
@@ -43,7 +43,7 @@ func (r *renderer) next(i int) {
 	c.add(comment("%s: anything else starts over", r.Automaton.StateName(i)), goTo+chainOver)
 }
 
-// step sends a first knock to its state.
+// step adds the rules that send a first knock to its state.
 func (r *renderer) step(c *chain, match string, to int) {
 	for _, ru := range r.stepRules(to) {
 		c.add(append(rule{match}, ru...)...)
@@ -58,9 +58,8 @@ func (r *renderer) stepRules(to int) []rule {
 	return rules
 }
 
-// enter fills KNOCKD-ENTER-…: a source enters state i. It grants, once per entry, and
-// then notes the position, which a repeat of the knock does too (KNOCKD-STAY-…
-// where the two differ).
+// enter fills KNOCKD-ENTER-…: a source enters state i. It grants, once per entry, and then writes
+// the position. A repeat of the knock writes the position too (KNOCKD-STAY-… where entering grants).
 func (r *renderer) enter(i int) {
 	s := &r.Automaton.States[i]
 	c := r.out.newChain(r.enterChain(i))
@@ -83,7 +82,7 @@ func (r *renderer) enter(i int) {
 	r.reply(c, s)
 }
 
-// grant notes the source as the holder of a lease.
+// grant writes the source into the tables of the profile's leases.
 func (r *renderer) grant(c *chain, p *protocol.Profile) {
 	for _, from := range r.sources(p) {
 		c.add(from, report(backend.ReportGrant, p.Name, 0))
@@ -94,9 +93,8 @@ func (r *renderer) grant(c *chain, p *protocol.Profile) {
 	}
 }
 
-// reply is the reply to a right knock. ReplyContinue leaves our chains, since
-// every step since KNOCKD was a goto: the host's rules treat the packet like any
-// other.
+// reply answers a right knock. ReplyContinue leaves our chains, since every step since KNOCKD was a
+// goto: the host's rules treat the packet like any other.
 func (r *renderer) reply(c *chain, s *protocol.State) {
 	verdict := ""
 	switch s.Reply {
@@ -119,7 +117,7 @@ func (r *renderer) reply(c *chain, s *protocol.State) {
 func (r *renderer) nextChain(i int) string  { return r.stateChain(prefixNext, i) }
 func (r *renderer) enterChain(i int) string { return r.stateChain(prefixEnter, i) }
 
-// stayChain is where a repeated knock goes: to where the first went, unless that grants.
+// stayChain is where a repeated knock goes: to the chain of the first one, unless that grants.
 func (r *renderer) stayChain(i int) string {
 	if len(r.Automaton.States[i].Grants) == 0 {
 		return r.enterChain(i)

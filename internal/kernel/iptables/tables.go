@@ -12,22 +12,19 @@ import (
 
 // tables names the recency tables of one family.
 //
-// A table's entries outlive a commit as long as its name does, so a name must
-// keep its meaning: a position is named after the profile and the step where it
-// first came up, and keeps that name while its knocks are the same (known), also
-// when another profile comes to share it. A name whose knocks have changed is
-// left behind for a new one. So is that of a profile's leases when they are none of it
-// any more ([backend.LeasesEnd]): what the rules of before still write, and what they have
-// written, is in a table that the rules from now on do not ask.
+// A table keeps its entries over a commit as long as it keeps its name, so a name keeps its meaning.
+// A position is named after the profile and step where it first came up, and keeps that name as long
+// as its knocks are the same, also when another profile shares it. A position with other knocks gets
+// a new name. So does the table of a profile's leases when they end ([backend.LeasesEnd]): the old
+// rules may write it until they are gone, and the new rules do not ask it.
 //
-// The part that differs comes first: the kernel finds a table by comparing names
-// along a list, and a shared beginning doubles the cost (measured: 7 ns a table
-// instead of 15).
+// The part that differs comes first: the kernel finds a table by comparing names along a list, and a
+// shared beginning doubles the cost (measured: 7 ns a table instead of 15).
 type tables struct {
 	d        dialect
 	states   []string          // state → name
 	leases   map[string]string // profile → name
-	shared   map[string]string // profile → name of the table in which its leases are also noted
+	shared   map[string]string // profile → name of its shared table
 	automata *protocol.Automaton
 }
 
@@ -107,25 +104,23 @@ func (t *tables) lease(p *protocol.Profile) table {
 	return table{t.d.family, t.leases[p.Name], p.Prefix(t.d.family)}
 }
 
-// passed holds the sources whose connection has used up a lease of `once` at the gate
-// before destination NAT, and has yet to come to the one at the input.
+// passed has the sources whose connection has used up a lease of `once` at the gate before
+// destination NAT, and has not come to the gate at the input yet.
 func (t *tables) passed(p *protocol.Profile) table { return t.plain(p.Name + ".passed") }
 
-// used holds the sources that have just used up a lease of `once`.
+// used has the sources that have just used up a lease of `once`.
 func (t *tables) used(p *protocol.Profile) table { return t.plain(p.Name + ".used") }
 
-// sharedTables is how many tables the profiles share to tell a lease holder from
-// a stranger before the profile's own lease table is asked.
+// sharedTables is how many tables the profiles share to tell a lease holder from a stranger before
+// the profile's own lease table is asked.
 //
-// One shared table would hold `ip_list_tot` addresses over all profiles, and one
-// crowded profile would shut the others' users out. A gate that asks only its own
-// table costs a stranger 1.5 to 1.9 times as much with 100 profiles as with 1,
-// since the table is far down the kernel's list. Eight are small on the list, and up
-// to eight profiles share none.
+// One shared table would hold `ip_list_tot` addresses over all profiles, and one crowded profile
+// would shut out the users of the others. A gate that asks only its own table costs a stranger 1.5
+// to 1.9 times as much with 100 profiles as with 1, since the table is far down the kernel's list.
+// Eight tables are few on the list, and up to eight profiles share none.
 const sharedTables = 8
 
-// share gives each profile its shared table: the one it has, or the one that the
-// fewest have.
+// share gives each profile its shared table: the one it has, or the one with the fewest profiles.
 func (t *tables) share(had map[string]string) {
 	t.shared = map[string]string{}
 	var users [sharedTables]int
@@ -155,9 +150,8 @@ func (t *tables) share(had map[string]string) {
 	}
 }
 
-// sharedTable is the shared table that a lease of the profile is also noted in. Its
-// entries have no time: the profile's own table decides. A profile whose leases
-// cover more than an address has none.
+// sharedTable is the table in which a lease of the profile is written too. Its entries have no time:
+// the profile's own table decides. A profile whose leases cover more than an address has none.
 func (t *tables) sharedTable(p *protocol.Profile) (table, bool) {
 	name, ok := t.shared[p.Name]
 	return t.single(name), ok
@@ -169,8 +163,8 @@ type heat int
 const (
 	hot  heat = iota // any that may be an event
 	warm             // a first knock
-	cold             // those of sources in a position, or with a lease
-	kept             // none: but for KNOCKD-ABOUT, no rule would name it
+	cold             // packets of sources in a position, or with a lease
+	kept             // none: only KNOCKD-ABOUT names it
 )
 
 // tableUse says what a table is for.
@@ -180,9 +174,9 @@ type tableUse struct {
 	meaning string
 }
 
-// spareMeaning is what KNOCKD-ABOUT says of a table that lives on although no packet asks
-// it: during a trial, after which the old rules may come back and need its entries. The
-// kernel drops a table with the last rule that names it.
+// spareMeaning is the comment of a table that no packet asks and that is kept during a trial: the
+// old rules may come back and need its entries. The kernel drops a table with the last rule that
+// names it.
 const spareMeaning = "kept for a trial"
 
 // hottest lists all tables in the order in which they should stand on the
@@ -244,7 +238,7 @@ func (t *tables) eachState(f func(i int)) {
 	}
 }
 
-// limits says how long an entry of each table means something, by name; 0: without end.
+// limits says how old an entry of each table may be before it means nothing, by name; 0: any age.
 func (t *tables) limits(policy protocol.Policy) map[string]time.Duration {
 	limits := map[string]time.Duration{}
 	t.eachState(func(i int) { limits[t.states[i]] = t.automata.States[i].Within })

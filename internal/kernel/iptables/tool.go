@@ -39,10 +39,11 @@ func host(name string, inherit ...*os.File) hosttool.Tool {
 
 var lineNumber = regexp.MustCompile(`line:? (\d+)`)
 
-// toolError finds the line in "iptables-restore: line 12 failed".
+// toolError reads "iptables-restore: line 12 failed": the message, and the line of our text that it
+// names.
 func toolError(stderr string) (what string, line int) {
 	if m := lineNumber.FindStringSubmatch(stderr); m != nil {
-		line, _ = strconv.Atoi(m[1]) // digits; none too large is a line
+		line, _ = strconv.Atoi(m[1]) // a number that is too large is no line
 	}
 	return stderr, line
 }
@@ -82,9 +83,9 @@ func other(flavour string) string {
 	return flavourNFT
 }
 
-// hasTables reports whether the kernel has tables of a flavour. To ask the tool itself for
-// any would make them, or load modules. Those of iptables-legacy the root of a user namespace
-// cannot see: denied.
+// hasTables reports whether the kernel has tables of a flavour. The tool is not asked: that would
+// make them, or load modules. denied says that the root of a user namespace may not see those of
+// iptables-legacy.
 func hasTables(ctx context.Context, flavour string, f protocol.Family) (has, denied bool, err error) {
 	if flavour == flavourNFT {
 		tables, err := nftables.Tables(ctx)
@@ -110,10 +111,9 @@ func isOfIptables(f protocol.Family, table string) bool {
 // chainTry holds a rule that [Try] commits. Nothing jumps to it.
 const chainTry = "KNOCKD-TRY"
 
-// Try reports whether the kernel takes a rule with `-m recent`: one is committed and taken
-// away again, in two transactions of one text. Of a kernel that has no table `filter` yet,
-// iptables-nft leaves an empty one.
-// Errors: those of the context, [backend.ErrPrivilege], why there can be no such rule.
+// Try commits a rule with `-m recent` and takes it away again, in two transactions of one text, and
+// returns why that failed; nil: it did not. On a kernel without a table `filter`, iptables-nft
+// leaves an empty one. Errors: the context's, [backend.ErrPrivilege], those of the tool.
 func Try(ctx context.Context, inherit ...*os.File) error {
 	loadModule(ctx)
 	rule := table{protocol.IPv4, chainTry, protocol.IPv4.Bits()}.check()

@@ -6,15 +6,14 @@ import (
 	"strings"
 )
 
-// transaction returns the text for `iptables-restore --noflush` that replaces what
-// is there by want: our chains only, and one jump at the top of each chain that
-// calls them. Chains that stay are changed in the same transaction, so that the recency
-// tables they name, and all entries, live on; those that are as they should be are not
-// mentioned. An empty want removes everything. The text is "" when there is nothing to do.
+// transaction returns the text for `iptables-restore --noflush` that makes want of what is there:
+// our chains only, and one jump at the top of each chain that leads to them. Chains that stay are
+// changed in the same transaction, so that the recency tables that they name live on with their
+// entries; chains that are right already are not mentioned. An empty want removes everything. The
+// text is "" when there is nothing to do.
 //
-// It is one transaction, and a second one for the table mangle where a profile has
-// its gate there. A removal begins with that one: who is killed in between leaves a
-// record behind of what is still there.
+// It is one transaction, and a second one for the table mangle where a profile has its gate there. A
+// removal begins with mangle: if it is killed in between, the record of what is still there remains.
 func transaction(was *saved, want *ruleset) string {
 	order := []int{0, 1}
 	if want.empty() {
@@ -77,8 +76,8 @@ func (b base) replace(text *strings.Builder, was *saved, is calls, want *ruleset
 	text.WriteString(endOfTable)
 }
 
-// call returns the commands after which the kernel's chain calls ours once, at the top, or
-// not at all.
+// call returns the commands after which the kernel's chain jumps to ours once, at the top, or not at
+// all.
 func (b base) call(is calls, wanted bool) []string {
 	if wanted && is.first == 1 && is.n == 1 {
 		return nil
@@ -91,12 +90,12 @@ func (b base) call(is calls, wanted bool) []string {
 	return lines
 }
 
-// longChain is how many rules a chain has at least that is edited, not filled anew: the
-// record, and the list of all positions.
+// longChain is from how many rules on a chain is edited and not filled anew: the record, and the
+// list of all positions.
 const longChain = 64
 
-// edit returns the commands that turn the rules of a long chain into others, by their
-// numbers. ok is false where filling it anew takes no more.
+// edit returns the commands that turn the rules of a long chain into others, by their numbers. ok is
+// false where filling the chain anew takes no more commands.
 func edit(name string, is, want []string) (commands []string, ok bool) {
 	if len(want) < longChain {
 		return nil, false

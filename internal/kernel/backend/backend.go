@@ -10,18 +10,18 @@ import (
 	"knockkit/protocol"
 )
 
-// Want is what is to be in the kernel: the automata of both families and the
-// settings that their meaning depends on.
+// Want is what a commit is to bring about: the automata of both families, and the settings that
+// their meaning depends on.
 type Want struct {
 	IPv4, IPv6 *protocol.Automaton
 	Policy     protocol.Policy
 
-	// Trial says that what is there may come back: nothing that it would need is
-	// thrown away before the next commit.
+	// Trial says that the rules of before may come back: what they would need is kept until
+	// the next commit.
 	Trial bool
 
-	// Carried are leases that another backend has granted: they go into the same
-	// transaction, for the time that they have left.
+	// Carried are leases of another backend. They go into the same transaction, for the time
+	// that they have left.
 	Carried []Source
 }
 
@@ -49,24 +49,24 @@ func Compile(profiles []*protocol.Profile, policy protocol.Policy) (Want, error)
 	return Want{IPv4: v4, IPv6: v6, Policy: policy}, err6
 }
 
-// Text is what a tool of the host is fed with.
+// Text is what a tool of the host reads.
 type Text struct {
 	Family protocol.Family // Both where one text is for both
 	Tool   string          // "iptables-restore --noflush --wait"
 	Text   string          // "": nothing to do
 }
 
-// Installed is what the kernel says about itself.
+// Installed is what is installed, by the record in the kernel.
 type Installed struct {
 	Profiles []*protocol.Profile // by name
 	Policy   protocol.Policy
-	Families []protocol.Family // those whose record of it can be read
-	Unread   error             // why the record of one cannot: somebody has changed it
+	Families []protocol.Family // families whose record can be read
+	Unread   error             // why a record cannot be read: somebody has changed it; nil: all can
 	Drift    []string          // where the rules are not those that were committed; a sentence each
 	Foreign  []string          // rules of others that jump into our chains
 }
 
-// SourceState says what a source is, as `status` words it.
+// SourceState says what a source has, in the words of `status`.
 type SourceState string
 
 // The states of a source.
@@ -77,7 +77,7 @@ const (
 	Fallen   SourceState = "fallen" // has fallen from a position, which counts towards a ban
 )
 
-// Source is one line of `status`: an address and a position, a lease or a ban.
+// Source is one line of `status`: an address with a position, a lease or a ban.
 type Source struct {
 	Profile   string       // "" for a ban
 	Address   netip.Prefix // a single address unless the profile has a `prefix`
@@ -93,9 +93,9 @@ type Fill struct {
 	Table string // its name in the kernel
 	Limit int    // addresses that it holds at most
 
-	// Entries counts the addresses that it holds. An entry of a recency table stays when
-	// its time is over: of a table that is nearly full, those that are over and would be
-	// forgotten before any that is not are left out.
+	// Entries counts the addresses in it. An entry of a recency table stays when its time is over.
+	// Of a table that is nearly full, entries are left out that are over and would be forgotten
+	// before any that is not.
 	Entries int
 }
 
@@ -107,8 +107,8 @@ func Sort(sources []Source) {
 	slices.SortStableFunc(sources, func(x, y Source) int { return x.Address.Addr().Compare(y.Address.Addr()) })
 }
 
-// LongestLeases leaves, of two leases of a profile that an address has, one given by hand and
-// one from a knock, the one that lasts longer. The sources must be sorted.
+// LongestLeases keeps one of two leases of a profile that an address has, one given by hand and one
+// from a knock: the one that lasts longer. The sources must be sorted.
 func LongestLeases(sources []Source) []Source {
 	var all []Source
 next:
@@ -128,8 +128,8 @@ next:
 
 // What a caller branches on.
 var (
-	// ErrStale says that the kernel is not any more what a plan was made for, and that nothing
-	// was changed: to be read and planned again.
+	// ErrStale says that the kernel has changed since a plan was made, and that the plan has changed
+	// nothing: it has to be read and planned again.
 	ErrStale = errors.New("the kernel has changed meanwhile")
 
 	ErrPrivilege    = errors.New("this needs root (or CAP_NET_ADMIN)")
@@ -137,8 +137,7 @@ var (
 	ErrUnsupported  = errors.New("this backend cannot do it")
 )
 
-// Unsupported returns an [ErrUnsupported] that says in words of its own what is
-// lacking, or cannot be.
+// Unsupported returns an [ErrUnsupported] that says in words of its own what is missing.
 func Unsupported(format string, args ...any) error { return unsupported{fmt.Errorf(format, args...)} }
 
 type unsupported struct{ error }

@@ -1,4 +1,3 @@
-// Package backend holds what the server and its backends say to each other: what
-// is wanted in the kernel, what is there, and who holds what. It has no code that
-// touches the kernel.
+// Package backend has the types that the server and its backends share: what is wanted in the
+// kernel, what a reading has found there, and what a plan commits. It does not touch the kernel.
 package backend

@@ -11,16 +11,15 @@ import (
 	"knockkit/protocol"
 )
 
-// HandshakeTime is how long the SYN that used up a lease of `once` may come again: after
-// 1, 3, 7 and 15 s. Not for ever: who never sends the ACK, or something else in its
-// place, keeps conntrack's entry as it is, and would have connections in store.
+// HandshakeTime is how long the SYN that used up a lease of `once` may come again: it is sent again
+// after 1, 3, 7 and 15 s. Not for ever: a client that never sends the ACK keeps conntrack's entry as
+// it is, and would have connections in store.
 const HandshakeTime = 16 * time.Second
 
-// LeasesEnd says why the leases of one version of a profile are none of another: a phrase
-// such as "not given for 22/tcp", or "" where they stay. A lease is for what it was given for. So
-// it ends where it would open a port more, to more destinations or interfaces, or to more
-// connections. Who may come by a lease (the sequence, `from`) and for how long is asked
-// elsewhere.
+// LeasesEnd says why leases of one version of a profile are no leases of another: a phrase such as
+// "not given for 22/tcp", or "" where they stay. A lease is for what it was given for, so it ends
+// where it would open another port, more destinations or interfaces, or more connections.
+// `sequence`, `from` and `lease` do not end leases.
 func LeasesEnd(was, will *protocol.Profile, f protocol.Family) string {
 	var more []string // ports
 	for _, o := range will.Open {
@@ -63,8 +62,8 @@ func opensAll(r protocol.PortRange, others []protocol.PortRange) bool {
 	return true
 }
 
-// LeasesStay returns which profiles of the automaton keep the leases that they have: those
-// that have a namesake among the profiles that are installed, and open no more than it.
+// LeasesStay returns which profiles of the automaton keep their leases: those that are installed,
+// and open no more than the installed version.
 func LeasesStay(was []*protocol.Profile, a *protocol.Automaton) map[string]bool {
 	stay := map[string]bool{}
 	for _, old := range was {
@@ -75,8 +74,8 @@ func LeasesStay(was []*protocol.Profile, a *protocol.Automaton) map[string]bool 
 	return stay
 }
 
-// KeepLeases returns the leases among sources that stay leases when other profiles, or other
-// versions of them, are installed than those they were given for.
+// KeepLeases returns the leases among sources that stay leases when the profiles that they were
+// given for are replaced by others.
 func KeepLeases(sources []Source, was, will []*protocol.Profile) []Source {
 	var kept []Source
 	for _, s := range sources {
@@ -97,7 +96,7 @@ type Position struct {
 }
 
 // ListPositions lists the newest of the positions as sources, and counts those of each profile. A
-// sequence that ends in a state is a lease, not a position.
+// state at the end of a profile's sequence is no position of that profile.
 func ListPositions(all []Position, newest int) (list []Source, byProfile map[string]int) {
 	byProfile = map[string]int{}
 	slices.SortStableFunc(all, func(x, y Position) int { return cmp.Compare(x.Age, y.Age) })

@@ -8,13 +8,13 @@ import (
 // LogGroup is the NFLOG group to which the rules report what happens.
 const LogGroup = 7115
 
-// LogSnap is how much of a packet is reported: its headers.
+// LogSnap is how many bytes of a packet are reported: its headers.
 const LogSnap = 128
 
-// Report is what a rule reports.
+// Report is what a rule tells the NFLOG group.
 type Report string
 
-// The events that rules report. Expiry is no packet: whoever watches has to count.
+// The reports. That a time is over is no packet, and no report.
 const (
 	ReportKnock  Report = "knock"  // a right knock: profile and step
 	ReportReset  Report = "reset"  // fell from a position: profile and step
@@ -23,7 +23,7 @@ const (
 	ReportDenied Report = "denied" // a connection without a lease: profile
 )
 
-// logProgram begins every prefix of ours.
+// logProgram begins each prefix of ours.
 const logProgram = "knockd"
 
 // LogPrefix is the text that a rule's report carries: "knockd knock mysql 2". The
@@ -40,7 +40,7 @@ func LogPrefix(e Report, profile string, step int) string {
 	return text
 }
 
-// ParseLogPrefix reads what [LogPrefix] writes. ok is false for anybody else's.
+// ParseLogPrefix reads what [LogPrefix] writes. ok is false for prefixes of other programs.
 func ParseLogPrefix(text string) (e Report, profile string, step int, ok bool) {
 	words := strings.Fields(text)
 	if len(words) < 2 || len(words) > 4 || words[0] != logProgram {

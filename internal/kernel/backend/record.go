@@ -10,9 +10,8 @@ import (
 	"knockkit/protocol"
 )
 
-// What is installed is kept in the kernel, in comments of rules that no packet
-// reaches: a comment holds little, so that a text is cut into pieces, each as
-// "KIND 1/3 TEXT".
+// The record is kept in the kernel, in comments of rules that no packet reaches. A comment is short,
+// so a text is cut into pieces, each as "KIND 1/3 TEXT".
 
 // Record cuts a text into comments of at most size bytes.
 func Record(kind, text string, size int) []string {
@@ -25,8 +24,9 @@ func Record(kind, text string, size int) []string {
 	return comments
 }
 
-// ReadRecords puts the pieces in comments together again, and hands each whole record to each, by its
-// kind. It goes on after an error, and returns the first: of each, or of what is not a piece of a record.
+// ReadRecords puts the pieces in comments together again, and calls each for every whole record,
+// with its kind. After an error it goes on, and returns the first one: of each, or for a comment
+// that is no piece of a record.
 func ReadRecords(comments []string, each func(kind, text string) error) (first error) {
 	begun := map[string][]string{} // pieces by kind
 	for _, comment := range comments {
@@ -52,8 +52,9 @@ func ReadRecords(comments []string, each func(kind, text string) error) (first e
 	return first
 }
 
-// ByKnocks maps the knocks of positions, as text, to what stands for them in the kernel, which is
-// named there by the first of its users ("mysql 2/3").
+// ByKnocks turns names of positions in the kernel into knocks. named has what stands for a position
+// in the kernel, by the position's first profile and step ("mysql 2/3"); the result has it by the
+// position's knocks, as text.
 func ByKnocks[T any](profiles []*protocol.Profile, named map[string]T) map[string]T {
 	known := map[string]T{}
 	for _, p := range profiles {
@@ -66,8 +67,7 @@ func ByKnocks[T any](profiles []*protocol.Profile, named map[string]T) map[strin
 	return known
 }
 
-// PolicyRecord is the settings that the rules follow from, as one line of JSON has
-// them.
+// PolicyRecord is the policy in the form of the record.
 type PolicyRecord struct {
 	Strict    bool  `json:"strict"`
 	BanAfter  int   `json:"ban_after,omitempty"`

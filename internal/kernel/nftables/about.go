@@ -11,11 +11,11 @@ import (
 	"knockkit/protocol/format"
 )
 
-// maxComment is what a rule's comment holds, with a margin.
+// maxComment is how much of a comment is used: less than a rule can hold.
 const maxComment = 120
 
-// about fills the chain that no packet reaches. It says in comments what is
-// installed, so that the kernel is the only place that knows.
+// about fills the chain that no packet reaches. Its comments are the record: the profiles and
+// settings that the rules are made from.
 func (r *renderer) about() {
 	c := r.chain(aboutChain)
 	c.record(aboutSettings, backend.JSON(settings{backend.RecordPolicy(r.want.Policy), r.next}))
@@ -24,7 +24,7 @@ func (r *renderer) about() {
 	}
 }
 
-// The chain of the record, and what its comments begin with.
+// The chain of the record, and the words that begin its comments.
 const (
 	aboutChain    = "about"
 	aboutSettings = "settings"
@@ -40,20 +40,20 @@ func (x *object) record(kind, text string) {
 	}
 }
 
-// settings is what the table follows from besides the profiles.
+// settings is what the rules are made from besides the profiles.
 type settings struct {
 	backend.PolicyRecord
 	Next number `json:"next"` // the first number of a position that was never used
 }
 
-// about is what the table says about itself, and follows from.
+// about is the record, and what else the rules are made from.
 type about struct {
 	profiles []*protocol.Profile
 	policy   protocol.Policy
 	input    // but for want
 }
 
-// with returns what the table follows from as it is installed. want is its automata.
+// with returns what the installed rules were made from; want is the automata of the record.
 func (in *about) with(want backend.Want) input {
 	all := in.input
 	all.want = want
@@ -62,8 +62,8 @@ func (in *about) with(want backend.Want) input {
 
 func (in *about) profile(name string) *protocol.Profile { return protocol.Find(in.profiles, name) }
 
-// readAbout reads back what a commit wrote. An error means that the table was
-// changed by somebody else; then only the names of sets say anything.
+// readAbout reads back what a commit wrote. An error means that somebody else has changed the table;
+// then only the names of sets are read.
 func readAbout(t *table) (*about, error) {
 	sets := input{versions: versions{}, given: map[string]bool{}}
 	for name, s := range t.sets {
@@ -104,8 +104,8 @@ func readAbout(t *table) (*about, error) {
 	return in, nil
 }
 
-// positions reads the numbers of positions from the comments of the rules that
-// note them: "now at 0:2 mysql 2/3".
+// positions reads the numbers of positions from the comments of the rules that write them: "now at
+// 0:2 mysql 2/3".
 func (t *table) positions() map[string]number {
 	positions := map[string]number{}
 	for name, c := range t.chains {

@@ -12,7 +12,7 @@ import (
 	"knockkit/protocol"
 )
 
-// Backend is the nftables of the host: of the network namespace of whoever calls.
+// Backend is the nftables of the host, in the network namespace of the caller.
 type Backend struct{}
 
 // New returns the backend.
@@ -54,25 +54,25 @@ func (Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, err
 	return is, nil
 }
 
-// read reads the table. marks are in the place of its seal, unless they are nil.
+// read reads the table. marks replace those of its seal, unless they are nil.
 func read(ctx context.Context, d backend.Depth, marks seal) (*reading, error) {
-	rules := d.Rules || d.Positions > 0 // which say what a position's number means
+	rules := d.Rules || d.Positions > 0 // rules say what a position's number means
 	t, err := readTable(ctx, extent{rules: rules, chains: []string{aboutChain, sealChain}, depth: d})
 	if err != nil {
 		return nil, err
 	}
 	r := newReading(t, d.Rules, marks)
 	if d.Rules && t.exists && r.about.next == 0 {
-		// Which number means which position is not known: none may be used again that a source may be in.
+		// Nobody knows which number means which position: no number may be used again that a source may have.
 		r.about.next, err = highest(ctx, t)
 		r.about.next++
 	}
 	return r, err
 }
 
-// mostPositions is how many elements of a map of positions are read at most. For each 32 KB of
-// them the kernel goes through the map from its beginning: 12 s for the 524,288 that it has room
-// for, and a tenth of a second for these.
+// mostPositions is how many elements of a map of positions are read at most. For each 32 KB of them
+// the kernel goes through the map from its beginning: a tenth of a second for these, 12 s for the
+// 524,288 that fit.
 const mostPositions = 1 << 16
 
 // readPositions counts the sources in a position, and lists the newest of those that it reads.
@@ -99,7 +99,7 @@ func (r *reading) readPositions(ctx context.Context, d backend.Depth, is *backen
 			if err != nil {
 				return err
 			}
-			if whole { // the kernel's count has elements that it has yet to sweep
+			if whole { // the kernel's count includes elements that are over and not swept yet
 				count = len(all) - before
 			}
 		}
@@ -116,7 +116,7 @@ func (r *reading) readPositions(ctx context.Context, d backend.Depth, is *backen
 	return nil
 }
 
-// highest returns the highest number of a position that any source is in, or any rule names.
+// highest returns the highest number of a position that a source has, or a rule names.
 func highest(ctx context.Context, t *table) (number, error) {
 	top := number(0)
 	for _, n := range t.positions() {
@@ -134,15 +134,15 @@ func highest(ctx context.Context, t *table) (number, error) {
 }
 
 // commitTries is how often rules are committed because somebody else changes rules in the same
-// moment, whichever: it cannot be told then what the kernel has of ours.
+// moment, any rules: then nobody can tell what the kernel has of ours.
 const commitTries = 3
 
-// Commit does what a plan says, and seals the rules: what the kernel has made of them is read
-// back, and a mark of it is put beside them. Another's change in between is not sealed: all is
-// committed once more then, and in the end without a seal, which is drift.
+// Commit does what a plan says, and seals the rules: it reads back what the kernel has made of them,
+// and puts marks of that beside them. Where somebody else has changed rules in between, it commits
+// once more; after the last try the rules stay without a seal, which is drift.
 //
-// Errors: [backend.ErrStale] where the kernel refuses because it is not what the plan was
-// made for, [backend.ErrUnsupported], a [*backend.ToolError]. Nothing has changed then.
+// Errors: [backend.ErrStale] where the kernel refuses because it has changed since the plan was
+// made, [backend.ErrUnsupported], a [*backend.ToolError]. Then nothing has changed.
 func (Backend) Commit(ctx context.Context, planned backend.Plan, inherit ...*os.File) (pushedOut []backend.Source, err error) {
 	for try := 1; ; try++ {
 		p, ok := planned.(*plan)
@@ -158,8 +158,8 @@ func (Backend) Commit(ctx context.Context, planned backend.Plan, inherit ...*os.
 		if err != nil || sealed || try == commitTries {
 			return nil, err
 		}
-		// What the commit has not written is known by the marks that it had before. The rest is written
-		// once more: the rules are in, and what follows puts them right.
+		// Parts that this commit did not write keep their marks. All others are written once more: the
+		// rules are in, and the next commit puts them right.
 		ctx = context.WithoutCancel(ctx)
 		r, err := read(ctx, backend.Depth{Rules: true, Leases: true}, p.marks)
 		if err != nil {
@@ -171,10 +171,10 @@ func (Backend) Commit(ctx context.Context, planned backend.Plan, inherit ...*os.
 	}
 }
 
-// commit feeds the texts. When main fails, behind undoes what before did. sealed reports
-// whether all is done.
+// commit runs the texts. Where main fails, behind undoes what before did. sealed reports whether all
+// is done.
 func (p *plan) commit(ctx context.Context, inherit []*os.File) (sealed bool, err error) {
-	generation := p.generation // that the kernel has if nobody else changes rules
+	generation := p.generation // the kernel's count, if nobody else changes rules
 	for _, text := range append(slices.Clone(p.before), p.main) {
 		if err := runNft(ctx, text, inherit); err != nil {
 			err = stale(ctx, err, generation)
@@ -190,13 +190,13 @@ func (p *plan) commit(ctx context.Context, inherit []*os.File) (sealed bool, err
 	}
 	seal := ""
 	if t, err := readTable(ctx, p.sealed); err == nil && t.generation == generation {
-		seal = p.seal(t) // else there is none, and status says so
+		seal = p.seal(t) // else there is no seal, and status says so
 	}
 	return seal != "", runNft(ctx, p.behind+seal, inherit)
 }
 
-// stale says whether the kernel refuses a text because it is not what the plan was made for:
-// somebody has changed rules.
+// stale says whether the kernel refused a text because somebody has changed rules since the plan was
+// made.
 func stale(ctx context.Context, err error, generation uint32) error {
 	if _, ok := errors.AsType[*backend.ToolError](err); !ok {
 		return err

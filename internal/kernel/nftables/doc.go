@@ -2,42 +2,41 @@
 // are a map from source to state, all edges are one verdict map, all gates another.
 // A packet costs the same few hash look-ups with one profile or a thousand.
 //
-// One reading, one plan, one commit: [Backend.Read] asks the kernel over netlink
-// (netlink.go, read.go); what follows from that is pure, up to the plan, whose texts
-// [Backend.Commit] feeds to `nft -f` (backend.go, tool.go). The automata of both families
-// become a ruleset (render.go), and a plan is what differs between that and the ruleset that
-// is known to be in the kernel (transaction.go).
+// One reading, one plan, one commit: [Backend.Read] asks the kernel over netlink (netlink.go,
+// read.go). From the reading to the plan all is pure. [Backend.Commit] runs the plan's texts with
+// `nft -f` (backend.go, tool.go). The automata of both families
+// become a ruleset (render.go), and a plan is what differs between that and the ruleset
+// in the kernel (transaction.go).
 //
 // # The seal
 //
-// After a commit, what the kernel has made of each chain, map and limit is read back, and a
-// digest of that is kept beside the rules (drift.go). What has another digest later
-// has been changed, which is drift. The first transaction of a commit takes the seal away.
+// After a commit, each chain, map and limit is read back from the kernel, and a digest of it is kept
+// beside the rules (drift.go). A part that has another digest later has been changed, which is drift.
+// The first transaction of a commit takes the seal away.
 //
 // # Chains of table inet knockd
 //
-//	input                    sorts packets: not an event, in a position, a stranger
+//	input                    is the packet an event?
 //	progress4, progress6     is the source in a position? (map position4, position6)
 //	next4, next6             what may come next in its position? (map edges4, edges6)
-//	over                     anything else: the source starts over
+//	over                     the source starts over
 //	first4, first6           is it a first knock? (map starts4, starts6)
 //	enter-mysql.2            knock 2 of mysql: the source enters the position, and gets its reply
 //	stay-mysql.2             the same knock again: no grants
 //	gate                     is the port gated? (map gates)
-//	gate-mysql               does the source hold a lease? (set open4-mysql, open6-mysql)
+//	gate-tcp-3306            does the source hold a lease? (sets open4-mysql, open6-mysql)
 //	open-mysql               the profile's extra rules, then accept
 //	cut, cut-mysql           established connections of profiles with `cut`
 //	prerouting, pre-…        gates before destination NAT, of profiles with place = "prerouting"
 //	fall, ban                with the setting `ban`
-//	about                    never reached: what is installed
-//	seal                     never reached: digests of all this
+//	about                    never reached: the record
+//	seal                     never reached: the digests
 //	barrier, barrier-pre     ports that are shut while their gates change
 //
 // # The scratch register
 //
-// The state of a source has to be in some register before it can be part of a key.
-// nft's text has two kinds that a rule may write: fields of the packet and of its
-// connection. The packet mark and the connection mark are the operator's. The
-// packet's priority has no use behind the input hook; it is written for sources in
-// a position only, and none again afterwards.
+// The state of a source has to be in a register before it can be part of a key. A rule can write
+// fields of the packet, or of its connection. The packet mark and the connection mark are the
+// operator's. The packet's priority has no use behind the input hook: it is written for sources in a
+// position only, and reset afterwards.
 package nftables

@@ -11,9 +11,9 @@ import (
 	"knockkit/internal/kernel/backend"
 )
 
-// drift says where the table is not the one that its record stands for: a part of it is
-// gone, or has not the mark that the seal has for it. What has is known to be in the kernel.
-// marks is the seal, nil where there is none.
+// drift says where the table differs from the one that its record stands for: a part is gone, or its
+// mark is not the one in the seal. known has the marks of the parts that are as they were committed.
+// marks is the seal; nil where there is none.
 func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	if t.dormant {
@@ -54,14 +54,13 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 	return found, known
 }
 
-// ownBodies reports whether a chain is for a profile's extra rules, which may have
-// comments of their own.
+// ownBodies reports whether a chain has a profile's own rules, which may have comments of their own.
 func ownBodies(chain string) bool {
 	return strings.HasPrefix(chain, openPrefix) || strings.HasPrefix(chain, preOpenPrefix)
 }
 
-// difference says where a chain has another rule than it should, by the rules' comments, or that
-// a set has another number of elements; "" where those are the same.
+// difference says where a chain has another rule than it should, by the rules' comments, or that a
+// set has another number of elements; "" where it sees no difference.
 func difference(want *object, is *kernelObject) string {
 	if !want.dynamic && len(want.elements) != len(is.raw) {
 		return fmt.Sprintf("%s has %d elements, not %d", want, len(is.raw), len(want.elements))
@@ -88,13 +87,13 @@ func difference(want *object, is *kernelObject) string {
 	return ""
 }
 
-// framed begins a part of an object: what it is, and its length.
+// framed begins a part of an object in the digest: its kind, and its length.
 func framed(b []byte, kind uint16, value []byte) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(b, kind), uint32(len(value)))
 }
 
-// digest is a checksum: what it has to notice are changes, by whoever may change anything. It is
-// taken of all rules by each command, and a cryptographic one takes a tenth of that time.
+// digest is a checksum: whoever can change rules could change a mark too. Each command takes it of
+// all rules; a cryptographic one would take a tenth of the command's time.
 type digest uint32
 
 func (d digest) with(b []byte) digest { return digest(crc32.Update(uint32(d), crc32.IEEETable, b)) }
@@ -102,14 +101,14 @@ func (d digest) with(b []byte) digest { return digest(crc32.Update(uint32(d), cr
 // markSize is how many digits a mark has.
 const markSize = 8
 
-// mark is the digest of our text of a thing that the kernel has, and of what the kernel made of
-// that. So another version of the renderer is noticed too.
+// mark is the digest of our text of an object and of the object in the kernel, so that another
+// version of the renderer is noticed too.
 func (t *table) mark(x *object, is *kernelObject) string {
 	return fmt.Sprintf("%0*x", markSize, t.sum(digest(0).with([]byte(x.text())), is))
 }
 
-// sum adds a part, with the sets in its rules, and the elements of a fixed set in whichever
-// order the kernel lists them.
+// sum adds a part of the kernel with the sets in its rules, and the elements of a fixed set in any
+// order.
 func (t *table) sum(d digest, p *kernelObject) digest {
 	d = d.with(binary.BigEndian.AppendUint32(nil, uint32(p.digest)))
 	for _, name := range p.inRules {
@@ -123,17 +122,17 @@ func (t *table) sum(d digest, p *kernelObject) digest {
 	return d
 }
 
-// seal holds the marks of things that were committed, by kind and name. In the kernel it is a
-// chain that no packet reaches, with the marks in its comments, in the order of the things.
+// seal has the marks of the objects that were committed, by kind and name. In the kernel it is a
+// chain that no packet reaches, with the marks in its comments, in the order of the objects.
 type seal map[string]string
 
-// The chain of the seal, and what its comments begin with.
+// The chain of the seal, and the word that begins its comments.
 const (
 	sealChain = "seal"
 	sealKind  = "seal"
 )
 
-// sealed returns the marks of things that are in the kernel.
+// sealed returns the marks of those objects that are in the kernel.
 func (t *table) sealed(rules ruleset) seal {
 	s := seal{}
 	for _, x := range rules {
@@ -144,7 +143,7 @@ func (t *table) sealed(rules ruleset) seal {
 	return s
 }
 
-// text is the chain, as nft reads it; "" where a thing has no mark.
+// text is the chain as nft reads it; "" where an object has no mark.
 func (s seal) text(rules ruleset) string {
 	var marks strings.Builder
 	for _, x := range rules {
@@ -158,7 +157,7 @@ func (s seal) text(rules ruleset) string {
 	return ruleset{c}.text()
 }
 
-// parseSeal reads the chain back; nil where it is not there, or of other things.
+// parseSeal reads the chain back; nil where it is missing, or is for other objects.
 func parseSeal(t *table, rules ruleset) seal {
 	c, marks := t.chains[sealChain], ""
 	if c == nil || len(rules) == 0 {
@@ -175,8 +174,8 @@ func parseSeal(t *table, rules ruleset) seal {
 	return s
 }
 
-// of returns the part of a ruleset that the seal has marks of. It is empty where that would not
-// help: what refers to a limit, or to a set that packets fill, would have to go with it.
+// of returns the objects that the seal has marks of. It is empty where a limit, or a set that
+// packets fill, has no mark: all that refers to it would have to be written anew too.
 func (s seal) of(rules ruleset) (marked ruleset) {
 	for _, x := range rules {
 		switch {

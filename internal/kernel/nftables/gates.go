@@ -48,11 +48,11 @@ type gateSegment struct {
 	proto protocol.Proto
 }
 
-// name is that of the chains for the segment. It names the ports, not the profiles: so
-// an element that leads there stays when another profile comes to open the port.
+// name is that of the chains for the segment. It names the ports, not the profiles: so an element
+// that leads there stays when another profile opens the port too.
 func (s gateSegment) name() string { return s.proto.String() + "-" + s.ports() }
 
-// ports is how a key of a map names them.
+// ports is the segment in the key of a map.
 func (s gateSegment) ports() string {
 	if s.First == s.Last {
 		return strconv.Itoa(int(s.First))
@@ -79,9 +79,8 @@ func (r *renderer) segments(which func(*protocol.Profile) bool) []gateSegment {
 	return all
 }
 
-// portMap sends packets to the segments' chains. Single ports are in a hash map;
-// ranges are in a map of intervals, which costs more to ask, and is there only
-// where there are ranges.
+// portMap sends packets to the segments' chains. Single ports are in a hash map. Ranges are in a map
+// of intervals, which costs a packet more, and is there only where there are ranges.
 func (r *renderer) portMap(c *object, mapName string, segments []gateSegment, chainOf func(gateSegment) string) {
 	var single, ranges []string
 	for _, s := range segments {
@@ -103,8 +102,8 @@ func (r *renderer) portMap(c *object, mapName string, segments []gateSegment, ch
 // rangesSuffix ends the name of the map beside that of the single ports.
 const rangesSuffix = "-ranges"
 
-// gate fills the chain of the profiles that open a port: a holder of a lease goes
-// on, others are shut out. The prefix says at which of a profile's gates.
+// gate fills the chain of the profiles that open a port: packets of a lease holder go on, others are
+// shut out. The prefix says which of the two gates it is.
 func (r *renderer) gate(prefix string, s gateSegment) string {
 	c := r.chain(prefix + s.name())
 	if len(c.rules) > 0 {
@@ -133,8 +132,8 @@ func (r *renderer) gate(prefix string, s gateSegment) string {
 	return c.name
 }
 
-// leaseRules let a holder's packet go on, if it is one that begins a connection:
-// what is no event is at a gate like a connection without a lease.
+// leaseRules let a holder's packet go on if it begins a connection: a gate treats what is no event
+// as a connection without a lease.
 func (r *renderer) leaseRules(c *object, p *protocol.Profile, f protocol.Family, proto protocol.Proto, pre bool) {
 	match, ok := from(p, f)
 	if !ok {
@@ -146,18 +145,18 @@ func (r *renderer) leaseRules(c *object, p *protocol.Profile, f protocol.Family,
 		begins = isSYN
 	}
 	switch {
-	case pre && p.Once: // noted for the gate at the input
+	case pre && p.Once: // the gate at the input asks for that
 		open = fmt.Sprintf("update @%s { %s%s } goto %s", passedSet(p, f), saddr(f), timeout(time.Second), preOpenPrefix+p.Name)
 	case pre:
 		open = "goto " + preOpenPrefix + p.Name
 	case p.Once && beforeNAT(p):
-		// It has just used up a lease at the early gate. What NAT sends here may have met no gate on its way.
+		// It has just used up a lease at the gate before NAT. A packet that NAT sends here may have met no gate on its way.
 		c.add(p.Name+": passed the gate before NAT", where, begins, saddr(f), "@"+passedSet(p, f), remove(passedSet(p, f), saddr(f)), open)
 	}
 	if p.Once && p.Closed != protocol.ClosedContinue {
-		// Until it is answered, a connection's packets are all new. The first one
-		// used the lease up; the flow it belongs to is known since. What comes over
-		// loopback is known before it comes.
+		// All packets of a connection are new until it is answered. The first one has used the lease
+		// up, and since then conntrack has the flow confirmed. Packets over loopback are confirmed
+		// before they come in.
 		c.add(p.Name+": the connection that used the lease", where, "meta nfproto", f.String(), `iif != "lo" ct state new,related ct status confirmed`, begins, open)
 	}
 	for _, bits := range r.hand[leaseKey(p, f)] {
@@ -179,9 +178,9 @@ func (r *renderer) leaseRules(c *object, p *protocol.Profile, f protocol.Family,
 	}
 }
 
-// takeOnce lets one of the packets go on that find a lease of `once` in the same moment,
-// on several processors: a deletion does not say whether there was something to delete.
-// The moment is short, as a lease given by hand may follow at once; a knock ends it.
+// takeOnce lets one of several packets go on that find a lease of `once` in the same moment, on
+// several processors: a deletion does not say whether there was something to delete. The limit lasts
+// a second, as a lease given by hand may follow at once; a knock ends it.
 func takeOnce(p *protocol.Profile, f protocol.Family) string {
 	return fmt.Sprintf("add @%s { %s%s limit rate 100/second burst 1 packets }", takenSet(p, f), key(p, f), timeout(time.Second))
 }
@@ -189,8 +188,8 @@ func takeOnce(p *protocol.Profile, f protocol.Family) string {
 // openPrefix begins the names of the chains with a profile's extra rules.
 const openPrefix = "open-"
 
-// open lets a connection in, or on to the next gate: own says that the profile's own rules are
-// asked first. Of a gate before destination NAT they are there.
+// open fills the chain that lets a connection in, or on to the next gate. own says that the
+// profile's own rules are run first, which is done at one of its gates.
 func (r *renderer) open(prefix string, p *protocol.Profile, own bool, verdict string) {
 	c := r.chain(prefix + p.Name)
 	if own {
@@ -201,8 +200,8 @@ func (r *renderer) open(prefix string, p *protocol.Profile, own bool, verdict st
 	c.add(p.Name+": open", verdict)
 }
 
-// closes fills the map of the knocks that give a lease back, and the chain for what
-// is neither a first knock nor ends a position.
+// closes fills the map of the close knocks, and the chain for packets that are no first knock and
+// make nobody start over.
 func (r *renderer) closes() {
 	other := r.chain("other")
 	var elements []string
@@ -217,7 +216,7 @@ func (r *renderer) closes() {
 		c := r.chain(name)
 		for _, f := range r.gated([]*protocol.Profile{p}) {
 			c.add(p.Name+": lease given back", where(p, f), remove(r.versions.lease(p, f), key(p, f)))
-			if slices.Contains(r.hand[leaseKey(p, f)], p.Prefix(f)) { // of a wider prefix others are holders too
+			if slices.Contains(r.hand[leaseKey(p, f)], p.Prefix(f)) { // the lease of a wider prefix has other holders too
 				c.add(p.Name+": lease given back", where(p, f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
 			}
 			if p.Close.Proto == protocol.ICMP {
@@ -270,7 +269,7 @@ func (r *renderer) gated(profiles []*protocol.Profile) iter.Seq2[*protocol.Profi
 	}
 }
 
-// where matches where a profile's packets come in.
+// where matches the packets of a profile's scope.
 func where(p *protocol.Profile, f protocol.Family) string { return scope(p.ScopeIn(f), f) }
 
 func (r *renderer) any(which func(*protocol.Profile) bool) bool {

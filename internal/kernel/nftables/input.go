@@ -12,8 +12,8 @@ import (
 // byPort is the key of the maps that are asked for a packet's protocol and port.
 const byPort = "meta l4proto . th dport"
 
-// scratch is the register that holds a source's state while it is part of a key:
-// see the package's documentation.
+// scratch is the register that has a source's state while it is part of a key: see the package's
+// documentation.
 const scratch = "meta priority"
 
 // sets makes the sets and maps that packets fill.
@@ -55,7 +55,7 @@ func (r *renderer) events() {
 	}
 	c.add("not a SYN: no event", notSYN+" goto gate")
 	c.add("the same SYN again: no event", "meta l4proto tcp", unanswered, "goto gate")
-	// A SYN to many is nothing that TCP knows, and the look-up costs something.
+	// TCP knows no SYN to many, and the look-up costs something.
 	c.add("broadcast or multicast: no event", "meta l4proto != tcp fib daddr type != local goto gate")
 	for _, f := range r.families {
 		if r.want.Policy.Ban != nil {
@@ -67,7 +67,7 @@ func (r *renderer) events() {
 	}
 }
 
-// progress asks for the position of a source, and what may come next there.
+// progress fills the chains that ask for the position of a source, and for what may come next there.
 func (r *renderer) progress(f protocol.Family) {
 	a := r.want.Of(f)
 	c := r.chain("progress" + digit(f))
@@ -94,8 +94,7 @@ func (r *renderer) progress(f protocol.Family) {
 	s.add("", "goto other")
 }
 
-// resets report that a source falls from its position, which is in the scratch
-// register still.
+// resets report that a source falls from its position, which is still in the scratch register.
 func (r *renderer) resets(a *protocol.Automaton, c *object) {
 	var elements []string
 	for _, i := range stays(a) {
@@ -167,8 +166,8 @@ func (r *renderer) starts(a *protocol.Automaton, c *object) {
 	r.verdicts("starts"+digit(a.Family), byPort, starts)
 }
 
-// scoped returns the chain to go to for state i: right where it is entered
-// anywhere, else one that asks where the packet came in, and otherwise goes on.
+// scoped returns the chain to go to for state i: the state's own where its scope is anywhere, else
+// one that asks for the scope, and leads to otherwise for packets outside it.
 func (r *renderer) scoped(a *protocol.Automaton, i int, prefix, chain, otherwise string) string {
 	where := scope(a.States[i].Scope, a.Family)
 	if where == "" {
@@ -182,8 +181,8 @@ func (r *renderer) scoped(a *protocol.Automaton, i int, prefix, chain, otherwise
 	return c.name
 }
 
-// over takes a source back to no position: the event is none of its edges. It may
-// still be a first knock, or go to a gate.
+// over takes a source back to no position: none of its edges has the event. The event may still be a
+// first knock, or go to a gate.
 func (r *renderer) over() {
 	c := r.chain("over")
 	for _, f := range r.families {
@@ -203,9 +202,9 @@ func (r *renderer) over() {
 	}
 }
 
-// startOver asks a source that has left its position for a first knock. One that came in
-// elsewhere than it should is a fall too, so what is asked for that is not left to the map
-// of first knocks, behind which strangers go on.
+// startOver asks for a first knock of a source that has left its position. A first knock outside its
+// scope is a fall too. So scopes are asked for here, and not by the map of first knocks, which leads
+// strangers on.
 func (r *renderer) startOver(c *object, a *protocol.Automaton) {
 	f := a.Family
 	for _, e := range a.Starts() {
@@ -223,13 +222,12 @@ func (r *renderer) startOver(c *object, a *protocol.Automaton) {
 	c.add("starts over by a first knock?", "meta nfproto", f.String(), byPort, "vmap @starts"+digit(f))
 }
 
-// fallSet is one of the sets that each hold one fall of a source.
+// fallSet is one of the sets that each have one fall of a source.
 func fallSet(f protocol.Family, i int) string { return fmt.Sprintf("%s%s.%d", fallPrefix, digit(f), i) }
 
-// fall counts a fall to the root (DESIGN 4.3). Each fall takes the first set that
-// does not hold the source, and leaves it after the ban's time; the fall that
-// finds it in all is one too many. So falls are counted over exactly that time.
-// Sets that others have filled count nothing.
+// fall counts a fall to the root (DESIGN 4.3). Each fall adds the source to the first set that does
+// not have it, for the ban's time; a fall that finds the source in all of them is one too many. So
+// falls are counted over exactly that time. Of sets without room nothing is counted.
 func (r *renderer) fall() {
 	ban := r.want.Policy.Ban
 	c := r.chain("fall")

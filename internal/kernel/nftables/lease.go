@@ -11,10 +11,10 @@ import (
 	"knockkit/protocol"
 )
 
-// rewriteLeases returns the commands that are needed because a profile's lease has changed: a
-// running lease gets the new length, counted from when it was granted. One that was given by hand
-// for a time of its own has another length, and keeps it. So does one of `once`: used up in the
-// moment of the commit, it would come back.
+// rewriteLeases returns the commands for profiles whose `lease` has changed: a running lease gets
+// the new length, counted from when it was granted. A lease that was given by hand for a time of its
+// own has another length, and keeps it. So does a lease of `once`: used up in the moment of the
+// commit, it would come back.
 func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 	for _, f := range protocol.Families() {
 		for _, p := range want.Of(f).Profiles {
@@ -30,7 +30,7 @@ func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 				// To delete what is not there is refused, and an element may end meanwhile.
 				addr := e.Address.String()
 				all = append(all, elementCommand("add", name, addr), elementCommand("delete", name, addr))
-				left := p.Lease // when a lease without end was granted is not known: it begins now
+				left := p.Lease // nobody knows when a lease without end was granted: it begins now
 				if old.Lease > 0 && p.Lease > 0 {
 					left -= old.Lease - e.Expires
 				}
@@ -43,8 +43,8 @@ func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 	return all
 }
 
-// versions returns those of the wanted profiles: the ones that are there, and for profiles
-// whose leases do not stay one that nothing in the kernel has.
+// versions returns those of the wanted profiles: the installed ones where leases stay, else one that
+// nothing in the kernel has.
 func (r *reading) versions(want backend.Want) versions {
 	v, taken := versions{}, map[setName]bool{}
 	for _, s := range r.table.sets {
@@ -64,8 +64,8 @@ func (r *reading) versions(want backend.Want) versions {
 	return v
 }
 
-// carried returns the elements of leases that another backend has granted, and the sets
-// that those need which are for a prefix, or have more left than the profile's own time.
+// carried returns the commands for leases of another backend, and the sets that they need: those for
+// a prefix, or with more time left than the profile gives.
 func carried(want backend.Want, v versions) (lines []string, given map[string]bool) {
 	given = map[string]bool{}
 	for _, s := range want.Carried {
@@ -92,10 +92,9 @@ func carried(want backend.Want, v versions) (lines []string, given map[string]bo
 
 // Change gives leases and ends leases, bans and falls.
 //
-// A lease for a time of its own, or for a wider prefix than the profile's, is in a set of
-// its own: the next knock would change its end. Where there is no such set yet, the rules
-// that ask for leases of the profile are changed too.
-// Errors: [backend.ErrNotInstalled].
+// A lease for a time of its own, or for a wider prefix than the profile's, is in a set of its own,
+// since the next knock would change its end. Where that set is not there yet, the rules that ask for
+// leases of the profile are changed too. Errors: [backend.ErrNotInstalled].
 func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 	gone, come, missing := map[string][]string{}, map[string][]string{}, map[string]bool{} // by set
 	for _, s := range end {
@@ -142,7 +141,7 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 			return nil, err
 		}
 	}
-	for _, set := range slices.Sorted(maps.Keys(gone)) { // added first: they may not be there
+	for _, set := range slices.Sorted(maps.Keys(gone)) { // added first, since they may not be there
 		addrs := slices.Compact(slices.Sorted(slices.Values(gone[set])))
 		pl.main += lines([]string{elementCommand("add", set, addrs...), elementCommand("delete", set, addrs...)})
 	}
@@ -152,7 +151,7 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 	return pl, nil
 }
 
-// setsOf returns the sets that hold what is to end, or may.
+// setsOf returns the sets that may have the element that is to end.
 func (r *reading) setsOf(s backend.Source) (sets []string) {
 	f := digit(protocol.FamilyOf(s.Address.Addr()))
 	for name, set := range r.table.sets {
@@ -167,9 +166,8 @@ func (r *reading) setsOf(s backend.Source) (sets []string) {
 	return sets
 }
 
-// addSets plans sets of leases given by hand that are not there yet, and the chains that
-// ask them. All other rules stay as they are, with their marks in the seal: what of them has
-// drifted still has.
+// addSets plans sets of leases given by hand, and the chains that ask them. All other rules stay as
+// they are, with their marks in the seal: what has drifted of them still has.
 func (r *reading) addSets(p *plan, missing map[string]bool) error {
 	want, err := backend.Compile(r.about.profiles, r.about.policy)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"knockkit/protocol"
 )
 
-// number stands for a position in the kernel: in the map of positions and in the
-// edges. It keeps its meaning as long as anything is installed, so that positions
-// outlive a commit; numbers of positions that are gone are not used again.
+// number stands for a position in the kernel: in the map of positions and in the edges. It keeps its
+// meaning as long as anything is installed, so that positions outlive a commit. A number whose
+// position is gone is not used again.
 type number uint32
 
 // String writes the number in the form of a packet's priority, "major:minor" in
@@ -25,27 +25,27 @@ func parseNumber(s string) (number, error) {
 	return number(major)<<16 | number(minor), err
 }
 
-// leaseKey names a profile in a family: what the names of its sets of leases have in common.
+// leaseKey names a profile in a family: the names of its sets of leases have this in common.
 func leaseKey(p *protocol.Profile, f protocol.Family) string { return digit(f) + "-" + p.Name }
 
-// versions says which of its sets of leases a profile has in a family, by [leaseKey]; 0 and
-// 1 are the first. It gets another where its leases are none any more ([backend.LeasesEnd]):
-// what the rules of before still write is then in a set that the rules from now on do not ask.
+// versions says which of its sets of leases a profile has in a family, by [leaseKey]; 0 and 1 are
+// the first. A profile gets another version when its leases end ([backend.LeasesEnd]): the old rules
+// may write the old set until they are gone, and the new rules do not ask it.
 type versions map[string]int
 
-// lease is the set of the holders of a lease. The prefix length is in its name where a
-// lease covers more than an address: elements of another length would never match.
+// lease is the set of the profile's lease holders. The prefix length is in its name where a lease
+// covers more than an address: elements of another length would never match.
 func (v versions) lease(p *protocol.Profile, f protocol.Family) string {
 	return v.set(opened, p, f, p.Prefix(f))
 }
 
-// given is the set of those who were given a lease by hand for a time of its own, or to a
-// prefix of that many bits. Knocks leave it alone. It is there as long as somebody has one.
+// given is the set of leases given by hand, for a time of their own or to a prefix of that many
+// bits. Knocks do not change it. It is there as long as it has an element.
 func (v versions) given(p *protocol.Profile, f protocol.Family, bits int) string {
 	return v.set(given, p, f, bits)
 }
 
-// What the names of sets that packets fill begin with. A digit for the family follows.
+// The words that begin the names of sets that packets fill. A digit for the family follows.
 const (
 	opened         = "open"
 	given          = "given"
@@ -58,7 +58,7 @@ func (v versions) set(what string, p *protocol.Profile, f protocol.Family, bits 
 	return setName{what, leaseKey(p, f), bits, v[leaseKey(p, f)]}.String()
 }
 
-// rename returns the name that a set of leases has in these versions; another's stays.
+// rename returns the name of a set of leases in these versions. The name of any other set stays.
 func (v versions) rename(name string) string {
 	s := parseSetName(name)
 	if !s.leases() {
@@ -68,11 +68,11 @@ func (v versions) rename(name string) string {
 	return s.String()
 }
 
-// setName is what the name of a set says that holds leases, bans, falls or positions. It is
-// zero for all others: who has just used a lease, and the like, is nobody's to know.
+// setName is the parsed name of a set of leases, bans, falls or positions. It is zero for all other
+// sets: nobody reads those that say who has just used a lease.
 type setName struct {
-	what    string // as the name begins
-	key     string // of leases; else only the digit of the family
+	what    string // the word that the name begins with
+	key     string // of leases: see leaseKey; else the digit of the family
 	bits    int
 	version int
 }
@@ -80,7 +80,7 @@ type setName struct {
 // leases reports whether it is a set of leases.
 func (s setName) leases() bool { return s.what == opened || s.what == given }
 
-// String returns the name of a set of leases. What is usual is not in it.
+// String returns the name of a set of leases. The usual length and version are left out.
 func (s setName) String() string {
 	name := s.what + s.key
 	if s.bits != addressBits[s.key[:1]] {
@@ -114,15 +114,16 @@ func parseSetName(name string) setName {
 	return s
 }
 
-// takenSet is the set of the sources that are taking a lease of a profile with `once`.
+// takenSet is the set of the sources that are taking a lease of a profile with `once` in this
+// moment.
 func takenSet(p *protocol.Profile, f protocol.Family) string { return "taken" + leaseKey(p, f) }
 
 // usedSet is the set of the sources that have just used up a lease of a profile with `once`.
 func usedSet(p *protocol.Profile, f protocol.Family) string { return "used" + leaseKey(p, f) }
 
-// passedSet is the set of the sources whose connection is between the two gates of a
-// profile with `once`.
+// passedSet is the set of the sources whose connection is between the two gates of a profile with
+// `once`.
 func passedSet(p *protocol.Profile, f protocol.Family) string { return "passed" + leaseKey(p, f) }
 
-// digit ends the names of what belongs to one family.
+// digit ends the names that belong to one family.
 func digit(f protocol.Family) string { return strings.TrimPrefix(f.String(), "ipv") }

@@ -13,8 +13,8 @@ import (
 	"knockkit/internal/kernel/backend"
 )
 
-// socket is a netlink socket on which nf_tables answers. That of package nl takes new memory for
-// each datagram, which is a tenth of the time of reading 500 profiles.
+// socket is a netlink socket of nf_tables. The one of package nl takes new memory for each datagram,
+// which is a tenth of the time of reading 500 profiles.
 type socket struct {
 	fd     int
 	buffer []byte
@@ -31,7 +31,8 @@ type request struct {
 	attributes []byte
 }
 
-// errChanged says that the rules were changed while they were read: to be read again.
+// errChanged says that the rules were changed while they were read, so that they have to be read
+// again.
 var errChanged = errors.New("the rules change while they are read")
 
 // errAbsent says that the kernel has no nf_tables.
@@ -50,12 +51,12 @@ func dial() (*socket, error) {
 
 func (s *socket) close() { unix.Close(s.fd) }
 
-// ask sends a request and calls each for the objects of the answer, datagram by datagram,
-// with their family and attributes, which are valid until each returns. After an error of
-// each the socket is of no use any more.
+// ask sends a request and calls each for the objects of the answer, datagram by datagram. The family
+// and attributes that each is given are valid until it returns. After an error of each the socket
+// cannot be used any more.
 //
-// Errors: those of the context, [backend.ErrPrivilege], errChanged, what the kernel says
-// (a unix.Errno), that of each.
+// Errors: the context's, [backend.ErrPrivilege], errChanged, the kernel's (a unix.Errno), that of
+// each.
 func (s *socket) ask(ctx context.Context, r request, each func(family byte, attributes []byte) error) error {
 	flags := 0
 	if r.dump {
@@ -112,7 +113,7 @@ func (s *socket) receive() ([]syscall.NetlinkMessage, error) {
 	}
 }
 
-// answered returns the error in the answer that ends others; 0 is none.
+// answered returns the error in the message that ends an answer; nil for 0.
 func answered(m syscall.NetlinkMessage) error {
 	if len(m.Data) < 4 {
 		return nil

@@ -13,25 +13,25 @@ import (
 	"knockkit/protocol/format"
 )
 
-// plan is what a commit does: texts for nft in their order, of which those before and behind
-// shut ports while their gates change, where that has to be. It is pure.
+// plan is what a commit does: texts for nft in their order. Those before and behind shut ports while
+// their gates change, where that has to be. It is pure.
 type plan struct {
 	before       []string
 	main, behind string
 
-	generation uint32       // of the reading that it is made from
-	marks      seal         // of what that knows to be in the kernel
-	needs      backend.Want // what the kernel has to be able to do
+	generation uint32       // the kernel's count in the reading that it is made from
+	marks      seal         // the marks of the objects that are as they were committed
+	needs      backend.Want // the automata, for what the kernel has to be able to do
 
-	// seal returns the text that seals the rules once the kernel has them, "" where they cannot be. It is
-	// given a reading of what sealed says. nil: the plan changes elements only, or leaves no rules.
+	// seal returns the text that seals the rules, given a reading of the extent sealed after the commit; ""
+	// where they cannot be sealed. nil: the plan changes elements only, or leaves no rules.
 	seal   func(t *table) string
 	sealed extent
 
-	again func(r *reading) (backend.Plan, error) // makes the plan from another reading
+	again func(r *reading) (backend.Plan, error) // makes the same plan from another reading
 }
 
-// Texts returns what nft is fed with, but for the seal.
+// Texts returns the texts for nft, without the seal.
 func (p *plan) Texts() []backend.Text {
 	var texts []backend.Text
 	for _, text := range append(slices.Clone(p.before), p.main, p.behind) {
@@ -42,7 +42,7 @@ func (p *plan) Texts() []backend.Text {
 	return texts
 }
 
-// Plan makes want what is installed.
+// Plan makes the wanted profiles the installed ones.
 func (r *reading) Plan(want backend.Want) (backend.Plan, error) {
 	v := r.versions(want)
 	leases, given := carried(want, v)
@@ -52,7 +52,7 @@ func (r *reading) Plan(want backend.Want) (backend.Plan, error) {
 	return p, nil
 }
 
-// replace plans a table in the place of the one that is there, and more commands for elements.
+// replace plans a table in the place of the installed one, and more commands for elements.
 func (r *reading) replace(in input, more []string) *plan {
 	rules := render(in)
 	p := &plan{generation: r.table.generation, marks: r.marks, needs: in.want, sealed: extent{rules: true}}
@@ -64,7 +64,7 @@ func (r *reading) replace(in input, more []string) *plan {
 	return p
 }
 
-// givenInUse returns the sets of leases given by hand that hold anybody.
+// givenInUse returns the sets of leases given by hand that have an element.
 func (r *reading) givenInUse() map[string]bool {
 	some := map[string]bool{}
 	for name := range r.about.given {
@@ -87,8 +87,8 @@ func lines(all []string) string {
 	return strings.Join(all, "\n") + "\n"
 }
 
-// saved is what can be put back: the record, and who holds what. Positions stay in the
-// kernel as long as any profile of their family does.
+// saved is what can be put back: the record, and the elements of leases, bans and falls. Positions
+// stay in the kernel as long as any profile of their family does.
 type saved struct {
 	Profiles []string // in their canonical form
 	Settings settings
@@ -97,8 +97,8 @@ type saved struct {
 	Elements map[string][]element // of sets of leases, bans and falls
 }
 
-// Save returns what is installed, and who holds what, as one line of JSON.
-// Errors: why the record cannot be read.
+// Save returns the record and the elements as one line of JSON. Errors: why the record cannot be
+// read.
 func (r *reading) Save() (string, error) {
 	if r.unread != nil {
 		return "", fmt.Errorf("what is installed could not be put back: %w", r.unread)
@@ -115,10 +115,9 @@ func (r *reading) Save() (string, error) {
 	return backend.JSON(s), nil
 }
 
-// PutBack makes the profiles and settings of an earlier Save what is installed, by a
-// commit like any other: gates that both have stay shut meanwhile, positions and leases
-// are kept. Leases that came to an end with a profile that was taken away since, or with
-// a shorter lease, come back as they were then.
+// PutBack installs the profiles and settings of an earlier Save, by a commit like any other: gates
+// that both have stay shut meanwhile, positions and leases are kept. Leases that have ended since,
+// with a profile that was removed or a shorter `lease`, come back as they were.
 func (r *reading) PutBack(text string) (backend.Plan, error) {
 	var then saved
 	if err := json.Unmarshal([]byte(text), &then); err != nil {
@@ -136,7 +135,7 @@ func (r *reading) PutBack(text string) (backend.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]number{} // no number has meant two positions
+	known := map[string]number{} // both: no number has meant two positions
 	maps.Copy(known, then.Known)
 	maps.Copy(known, r.about.known)
 	v := r.versions(want)
@@ -151,14 +150,13 @@ func (r *reading) PutBack(text string) (backend.Plan, error) {
 	return p, nil
 }
 
-// ended returns the commands that bring back the saved elements that are not there any more:
-// of sets that have gone, and of leases whose time was changed, or that were none of the
-// profile meanwhile.
+// ended returns the commands that bring back saved elements which are not there any more: those of
+// sets that are gone, and of leases whose time was changed or that were not the profile's meanwhile.
 func (r *reading) ended(then saved, profiles []*protocol.Profile, v versions) []string {
 	changed := map[string]bool{}
 	for _, p := range profiles {
 		now := r.about.profile(p.Name)
-		if (now == nil || now.Lease != p.Lease) && !p.Once { // what was used up stays so
+		if (now == nil || now.Lease != p.Lease) && !p.Once { // a lease that was used up stays so
 			changed[then.Versions.lease(p, protocol.IPv4)], changed[then.Versions.lease(p, protocol.IPv6)] = true, true
 		}
 	}

@@ -2,15 +2,15 @@ package nftables
 
 import "knockkit/protocol"
 
-// What the names of chains of a gate before destination NAT begin with.
+// The words that begin the names of chains of a gate before destination NAT.
 const (
 	prePrefix     = "pre-"
 	preOpenPrefix = "pre-open-"
 )
 
-// prerouting fills the chains in front of destination NAT: the gates of profiles with
-// place = "prerouting". They shut out, and let nobody in: what passes goes on to
-// where NAT sends it, and to the gate at the input if that is here.
+// prerouting fills the chains in front of destination NAT: the gates of profiles with place =
+// "prerouting". They shut out and let nobody in: a packet that passes goes where NAT sends it, and
+// to the gate at the input if that is this host.
 func (r *renderer) prerouting() {
 	if !r.any(beforeNAT) {
 		return
@@ -19,7 +19,7 @@ func (r *renderer) prerouting() {
 	c.head = []string{"type filter hook prerouting priority mangle; policy accept;"} // behind conntrack and before destination NAT
 	established := []rule{passEstablished()}
 	cut := func(p *protocol.Profile) bool { return beforeNAT(p) && p.Cut }
-	if r.any(cut) { // what is not translated meets its gate at the input
+	if r.any(cut) { // a packet that NAT leaves as it is meets its gate at the input
 		ask := rule{"ct status dnat fib daddr type local goto pre-cut", "established and translated: only a gate with cut looks"}
 		established = append([]rule{ask}, established...)
 	}

@@ -12,21 +12,20 @@ import (
 	"knockkit/internal/kernel/backend"
 )
 
-// extent says what of the table is read, beside the names of what is in it.
+// extent says what is read of the table, beside the names of its objects.
 type extent struct {
 	rules  bool          // all rules, limits, and elements that are part of the rules
 	chains []string      // the rules of these chains
 	depth  backend.Depth // the elements of sets that packets fill
 }
 
-// readTries is how often a reading begins again because somebody changes rules meanwhile,
-// whichever: the kernel does not say whose.
+// readTries is how often a reading begins again because somebody changes rules meanwhile. The kernel
+// does not say whose rules.
 const readTries = 20
 
-// readTable reads what is asked for, all of it from between two changes of rules. Where the
-// kernel has no nf_tables there is no table. Elements come and go meanwhile.
-//
-// Errors: those of the context, [backend.ErrPrivilege].
+// readTable reads what is asked for, all of it between two changes of rules; elements may come and
+// go. On a kernel without nf_tables there is no table. Errors: the context's,
+// [backend.ErrPrivilege].
 func readTable(ctx context.Context, what extent) (t *table, err error) {
 	err = untilQuiet(func(s *socket) (err error) {
 		t = newTable()
@@ -59,7 +58,7 @@ func untilQuiet(read func(s *socket) error) error {
 	}
 	defer s.close()
 	for range readTries {
-		if err = read(s); errors.Is(err, unix.ENOENT) { // something went before it was asked for
+		if err = read(s); errors.Is(err, unix.ENOENT) { // an object went after it was listed
 			err = errChanged
 		}
 		if !errors.Is(err, errChanged) {
@@ -69,7 +68,7 @@ func untilQuiet(read func(s *socket) error) error {
 	return err
 }
 
-// generation asks how often rules have been changed.
+// generation asks the kernel how many transactions have changed rules.
 func (s *socket) generation(ctx context.Context) (generation uint32, err error) {
 	err = s.ask(ctx, request{kind: unix.NFT_MSG_GETGEN}, func(_ byte, attrs []byte) error {
 		generation = uint32(numberOf(valueOf(attrs, unix.NFTA_GEN_ID)))
@@ -84,7 +83,7 @@ func (s *socket) generation(ctx context.Context) (generation uint32, err error) 
 // nftaTable is NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, …: the same in all of them.
 const nftaTable = unix.NFTA_TABLE_NAME
 
-// ours asks for what is in our table. Older kernels answer with that of others too.
+// ours is a request for objects of our table. Older kernels answer with those of other tables too.
 func ours(kind int, more ...[]byte) request {
 	return request{kind, unix.NFPROTO_INET, true, append(attribute(nftaTable, TableName), slices.Concat(more...)...)}
 }
@@ -149,10 +148,10 @@ func (t *table) needs(anonymous string) bool {
 // errEnough ends a dump.
 var errEnough = errors.New("enough")
 
-// stream calls each for the elements of a set, as they are read, until it returns false.
-// whole says that all were read. That others change rules meanwhile does not matter.
+// stream calls each for the elements of a set, as they are read, until it returns false. whole says
+// that all were read. It does not matter here that others change rules meanwhile.
 func stream(ctx context.Context, name string, each func(element) bool) (whole bool, err error) {
-	s, err := dial() // a dump that was not read to its end leaves a socket of no use
+	s, err := dial() // a socket cannot be used after a dump that was not read to its end
 	if err != nil {
 		return false, err
 	}
@@ -191,9 +190,9 @@ func Tables(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(found)), err
 }
 
-// Devices lists the interfaces of chains that are called for some only, by family, table and
-// chain, as "netdev filter ingress". Older nft (1.0.6) prints them in no JSON.
-// Errors: those of the context, [backend.ErrPrivilege].
+// Devices lists the interfaces of chains that are hooked to some interfaces only, by family, table
+// and chain, as "netdev filter ingress". Older nft (1.0.6) does not print them in JSON. Errors: the
+// context's, [backend.ErrPrivilege].
 func Devices(ctx context.Context) (map[string][]string, error) {
 	all := map[string][]string{}
 	err := dumpAll(ctx, unix.NFT_MSG_GETCHAIN, func(family string, attrs []byte) {
@@ -210,7 +209,7 @@ const (
 	nftaDevicePrefix = 2 // NFTA_DEVICE_PREFIX, of Linux 6.16
 )
 
-// hookDevices reads one interface, or a list of them, as kernels before 5.5 and since say it.
+// hookDevices reads one interface (kernels before 5.5), or a list of them.
 func hookDevices(hook []byte) (devices []string) {
 	for kind, value := range attributes(valueOf(hook, nftaHookDevs)) {
 		switch kind {
@@ -237,7 +236,7 @@ func dumpAll(ctx context.Context, kind int, each func(family string, attrs []byt
 	}))
 }
 
-// orNone is nil for an error that says that there is no such thing, or no nf_tables.
+// orNone returns nil for an error that says that there is no such object, or no nf_tables.
 func orNone(err error) error {
 	for _, none := range []error{errAbsent, unix.ENOENT, unix.EAFNOSUPPORT, unix.EINVAL, unix.EOPNOTSUPP} {
 		if errors.Is(err, none) {

@@ -13,7 +13,7 @@ import (
 	"knockkit/protocol"
 )
 
-// reading is a moment of the table, and what follows from it. It is pure.
+// reading is a moment of the table. It is pure.
 type reading struct {
 	table  *table
 	about  *about
@@ -21,12 +21,12 @@ type reading struct {
 
 	// Of a reading with rules:
 	drift []string
-	marks seal    // of what the kernel has as it was committed
-	known ruleset // the same of what the record stands for
+	marks seal    // of the objects that are as they were committed
+	known ruleset // those objects, as the record has them
 }
 
-// newReading reads the record. With rules it compares what the record stands for with what the
-// kernel has, by marks, or where those are nil by the table's seal.
+// newReading reads the record. With rules it compares the objects that the record stands for with
+// those in the kernel, by marks, or where those are nil by the table's seal.
 func newReading(t *table, rules bool, marks seal) *reading {
 	r := &reading{table: t}
 	r.about, r.unread = readAbout(t)
@@ -51,7 +51,7 @@ func newReading(t *table, rules bool, marks seal) *reading {
 	return r
 }
 
-// readsElements reports whether the elements of a set are part of a reading of that depth.
+// readsElements reports whether a reading of that depth has the elements of a set.
 func readsElements(s setName, d backend.Depth) bool {
 	if s.what == "" || s.what == positionPrefix || !d.Leases || d.Family != protocol.Both && s.key[:1] != digit(d.Family) {
 		return false
@@ -59,7 +59,7 @@ func readsElements(s setName, d backend.Depth) bool {
 	return !s.leases() || d.Profile == "" || s.key[1:] == "-"+d.Profile
 }
 
-// sources lists who holds a lease, is banned or has fallen, of the elements that were read.
+// sources lists leases, bans and falls, of the elements that were read.
 func (r *reading) sources() []backend.Source {
 	var all []backend.Source
 	fallen := map[netip.Addr]backend.Source{}
@@ -95,7 +95,7 @@ func (r *reading) sources() []backend.Source {
 	return all
 }
 
-// users returns whose positions of a family the numbers mean.
+// users returns which profiles' positions the numbers of a family mean.
 func (r *reading) users(f protocol.Family) (map[number][]protocol.Use, error) {
 	a, err := protocol.Compile(r.about.profiles, f)
 	if err != nil {
@@ -110,7 +110,7 @@ func (r *reading) users(f protocol.Family) (map[number][]protocol.Use, error) {
 	return users, nil
 }
 
-// fill says how full each set is that holds anybody.
+// fill says how full each set is that has an element.
 func (t *table) fill() []backend.Fill {
 	var fills []backend.Fill
 	for _, name := range slices.Sorted(maps.Keys(t.sets)) {

@@ -12,12 +12,12 @@ import (
 	"knockkit/protocol"
 )
 
-// input is what the table follows from.
+// input is what the rules are made from.
 type input struct {
 	want     backend.Want
 	known    map[string]number // numbers of positions in the kernel, by their knocks
 	next     number            // the first number that was never used; 0 is 1
-	given    map[string]bool   // sets of leases given by hand that are to be there
+	given    map[string]bool   // sets of leases given by hand that are wanted
 	versions versions
 }
 
@@ -28,7 +28,7 @@ type renderer struct {
 	byName         map[string]*object // chains
 
 	families []protocol.Family // that have profiles
-	hand     map[string][]int  // lengths of the prefixes that leases were given to by hand, by holders
+	hand     map[string][]int  // prefix lengths of leases given by hand, by leaseKey
 }
 
 // render returns the table for the automata of both families. It is pure: the
@@ -51,7 +51,7 @@ func render(in input) ruleset {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.given)) {
-		if s := parseSetName(name); s.version == max(in.versions[s.key], 1) { // one of another version is to go
+		if s := parseSetName(name); s.version == max(in.versions[s.key], 1) { // a set of another version goes
 			r.hand[s.key] = append(r.hand[s.key], s.bits)
 		}
 	}
@@ -69,7 +69,7 @@ func render(in input) ruleset {
 	return append(r.others, r.chains...)
 }
 
-// number returns that of a position, which keeps the one that it has.
+// number returns the number of a position: the one that it has, else a new one.
 func (r *renderer) number(a *protocol.Automaton, i int) number {
 	path := protocol.PathText(a.States[i].Path)
 	if _, ok := r.known[path]; !ok {
@@ -86,7 +86,7 @@ func (r *renderer) profiles() []*protocol.Profile {
 	return slices.CompactFunc(all, func(x, y *protocol.Profile) bool { return x.Name == y.Name })
 }
 
-// field is one of a packet's IP header: a source is a key as `ip saddr`.
+// field is a field of a packet's IP header; "ip saddr" is a source as a key.
 func field(name string, f protocol.Family) string {
 	return map[protocol.Family]string{protocol.IPv4: "ip ", protocol.IPv6: "ip6 "}[f] + name
 }
@@ -98,7 +98,7 @@ func echo(f protocol.Family) string {
 	return map[protocol.Family]string{protocol.IPv4: "icmp", protocol.IPv6: "icmpv6"}[f] + " type echo-request"
 }
 
-// scope matches where a packet must come in; "" is anywhere.
+// scope matches the packets of a scope; "" matches all.
 func scope(s protocol.Scope, f protocol.Family) string {
 	var parts []string
 	if s.Interface != "" {
@@ -111,7 +111,7 @@ func scope(s protocol.Scope, f protocol.Family) string {
 	return strings.Join(parts, " ")
 }
 
-// from matches a source that may open the profile. ok is false where none can.
+// from matches a source that may open the profile. ok is false where no source of the family may.
 func from(p *protocol.Profile, f protocol.Family) (match string, ok bool) {
 	if len(p.From) == 0 {
 		return "", true
@@ -120,7 +120,7 @@ func from(p *protocol.Profile, f protocol.Family) (match string, ok bool) {
 	return saddr(f) + all, ok
 }
 
-// prefixes is a set of those that are of a family; ok is false where none is.
+// prefixes is a set of the prefixes of a family; ok is false where there is none.
 func prefixes(all []netip.Prefix, f protocol.Family) (set string, ok bool) {
 	var texts []string
 	for _, p := range protocol.PrefixesIn(all, f) {
@@ -129,7 +129,7 @@ func prefixes(all []netip.Prefix, f protocol.Family) (set string, ok bool) {
 	return " { " + strings.Join(texts, ", ") + " }", len(texts) > 0
 }
 
-// times is how long an element lives in all, and has left; "" is for ever.
+// times is the time of an element in all, and how much of it is left; "" is no end.
 func times(whole, left time.Duration) string {
 	if whole == 0 {
 		return ""
@@ -137,7 +137,7 @@ func times(whole, left time.Duration) string {
 	return timeout(whole) + " expires " + protocol.FormatDuration(left)
 }
 
-// timeout is how long an element lives; "" is for ever.
+// timeout is how long an element lives; "" is no end.
 func timeout(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -151,26 +151,25 @@ const (
 	notSYN = "tcp flags & (fin | syn | rst | ack) != syn"
 )
 
-// loopback matches what this host says to itself. A proxy of handshakes (synproxy) in front
-// of us sends the strangers' SYNs by the same way, with their own addresses.
+// loopback matches what this host sends to itself. A synproxy in front of our rules sends the SYNs
+// of strangers over loopback too, but with their own source addresses.
 const loopback = `iif "lo" fib saddr type local`
 
-// unanswered matches the packets of a connection for which conntrack has seen an answer and
-// no ACK to it: a SYN is the same one again.
+// unanswered matches the packets of a connection that conntrack has seen answered, but without an
+// ACK to the answer: a SYN is the first one, sent again.
 const unanswered = "ct state established ct status & assured == 0"
 
-// noEvents are the rules for what is no event: loopback, packets of established connections,
-// for which rules say what comes of them, and ICMP errors about connections.
+// noEvents adds the rules for packets that are no events: loopback, established connections (for
+// which the caller says what happens), and ICMP errors about connections.
 func (x *object) noEvents(established ...rule) {
 	x.add("loopback is no event", loopback, "return")
 	for _, e := range established {
-		// One rule each for TCP and for the rest. A SYN is not among them: conntrack keeps the entry of a
-		// connection that the client never ended, and takes a new one from the same port for part of it.
+		// A SYN is not taken for established: conntrack keeps the entry of a connection that the client
+		// never ended, and counts a new connection from the same port as part of it.
 		x.add(e.comment, notSYN+" ct state established", e.text)
 		x.add(e.comment, "meta l4proto != tcp ct state established", e.text)
 	}
-	// Other related packets are the first of connections that a conntrack helper was told to expect,
-	// for whichever port.
+	// Related packets other than errors begin connections that a conntrack helper expects, to any port.
 	for _, proto := range []string{"icmp", "ipv6-icmp"} { // each costs a packet less than a set of both
 		x.add("an error about a connection: no event", "meta l4proto", proto, "ct state related return")
 	}
@@ -179,7 +178,7 @@ func (x *object) noEvents(established ...rule) {
 // passEstablished lets the packets of established connections pass.
 func passEstablished() rule { return rule{"return", "established: no event"} }
 
-// rateLimit matches as often as one rule reports what strangers could cause in bulk.
+// rateLimit matches as many packets as one rule reports of what strangers can cause in bulk.
 var rateLimit = fmt.Sprintf("limit rate %d/second burst %d packets", backend.LogRate, backend.LogBurst)
 
 // The limits of what a stranger's packet can cause at every profile. A limit in
@@ -196,11 +195,11 @@ func sharedLimit(name string) *object {
 	return &object{kind: limitKind, name: name, head: []string{rate}}
 }
 
-// match lets through what is within a limit.
+// match lets packets within a limit through.
 func (x *object) match() string { return fmt.Sprintf("limit name %q", x.name) }
 
-// report tells whoever listens to our NFLOG group what happens to the packet, and
-// goes on. Nobody has to listen.
+// report tells the listener of our NFLOG group what happens to the packet, and goes on. There need
+// not be a listener.
 func report(e backend.Report, profile string, step int) string {
 	return fmt.Sprintf("log prefix \"%s\" group %d snaplen %d", backend.LogPrefix(e, profile, step), backend.LogGroup, backend.LogSnap)
 }

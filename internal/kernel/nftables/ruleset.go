@@ -15,10 +15,10 @@ type object struct {
 	head       []string // the hook of a base chain, the type and the like of a set, the rate of a limit
 	rules      []rule   // of a chain
 	elements   []string // of a set
-	dynamic    bool     // the elements belong to the packets: a commit leaves them alone
+	dynamic    bool     // packets fill it: a commit leaves its elements alone
 }
 
-// The kinds of things.
+// The kinds of objects.
 const (
 	chainKind = "chain"
 	setKind   = "set"
@@ -26,7 +26,7 @@ const (
 	limitKind = "limit"
 )
 
-// rule is one rule of a chain: its statements, and the comment that says where it comes from.
+// rule is one rule of a chain: its statements, and the comment that is its origin.
 type rule struct{ text, comment string }
 
 // add appends a rule made of the parts that are not empty.
@@ -35,15 +35,15 @@ func (x *object) add(comment string, parts ...string) {
 	x.rules = append(x.rules, rule{strings.Join(parts, " "), comment})
 }
 
-// String names the thing in the table.
+// String names the object in the table.
 func (x *object) String() string { return x.kind + " " + x.name }
 
-// equal reports whether two things of a kind and name are the same.
+// equal reports whether two objects of a kind and name are the same.
 func (x *object) equal(y *object) bool {
 	return slices.Equal(x.head, y.head) && slices.Equal(x.rules, y.rules) && slices.Equal(x.elements, y.elements)
 }
 
-// text returns the thing as nft reads it, and much as it prints it.
+// text returns the object as nft reads it, and much as it prints it.
 func (x *object) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\t%s {\n", x)
@@ -78,7 +78,7 @@ func (all ruleset) text() string {
 	return b.String()
 }
 
-// byName returns the things by kind and name.
+// byName returns the objects by kind and name.
 func (all ruleset) byName() map[string]*object {
 	named := map[string]*object{}
 	for _, x := range all {
@@ -96,8 +96,8 @@ func (r *renderer) chain(name string) *object {
 	return r.byName[name]
 }
 
-// dynamic makes a set or map that packets fill. size is how many elements it holds; 0: setSize,
-// without room kept for them.
+// dynamic makes a set or map that packets fill. size is how many elements it can have; 0: setSize,
+// without memory taken for them at once.
 func (r *renderer) dynamic(name, typ string, size int) {
 	x := &object{kind: setKind, name: name, head: []string{"typeof " + typ}, dynamic: true}
 	if strings.Contains(typ, " : ") {
@@ -116,12 +116,12 @@ func (r *renderer) verdicts(name, key string, elements []string, flags ...string
 	r.others = append(r.others, &object{kind: mapKind, name: name, head: head, elements: elements})
 }
 
-// positionsSize is how many sources can be in a position. When the map is full, the
-// kernel refuses new ones: a flood of forged first knocks costs memory up to this
-// bound (some 64 bytes each), and at 50,000 a second fills it in ten. A set that
-// states its size gets room for its table at once, which was 11 s and 2 GB for the
-// leases of 1,000 profiles.
+// positionsSize is how many sources can be in a position. The kernel refuses new ones when the map
+// is full: a flood of forged first knocks costs memory up to this bound (some 64 bytes each), and at
+// 50,000 a second fills it in ten. A set with a stated size gets memory for its table at once, which
+// was 11 s and 2 GB for the leases of 1,000 profiles.
 const positionsSize = 1 << 19
 
-// setSize is how many sources any other set holds: what the kernel says where nobody does.
+// setSize is how many elements any other set can have: the kernel's own limit for a set without a
+// size.
 const setSize = 65535

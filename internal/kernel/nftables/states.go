@@ -10,11 +10,11 @@ import (
 	"knockkit/protocol"
 )
 
-// states fills the chains that a right knock leads to. A chain serves both
-// families: its rules ask for the source, which is of one.
+// states fills the chains that a right knock leads to. A chain serves both families: its rules ask
+// for the source, which is of one.
 func (r *renderer) states() {
 	r.eachState(r.enter)
-	// What both families do is said once, behind what each does.
+	// The rules that both families share come once, behind those of each.
 	done := map[string]bool{}
 	r.eachState(func(a *protocol.Automaton, i int) {
 		if !done[enterChain(a, i)] {
@@ -47,7 +47,7 @@ func stays(a *protocol.Automaton) (all []int) {
 	return all
 }
 
-// enter grants, once per entry, and notes the new position.
+// enter grants, once per entry, and writes the new position.
 func (r *renderer) enter(a *protocol.Automaton, i int) {
 	s := &a.States[i]
 	c := r.chain(enterChain(a, i))
@@ -71,12 +71,11 @@ func (r *renderer) enter(a *protocol.Automaton, i int) {
 	r.setPosition(c, a, i)
 }
 
-// setPosition writes the position into the map. An update alone would renew the time and
-// keep the old state, so the old one is deleted first.
+// setPosition writes the position into the map. An update alone would renew the time and keep the
+// old state, so the old element is deleted first.
 //
-// A repeated knock only renews the time: the kernel marks a deleted element as dead,
-// sweeps the dead away once a second, and until then takes some dozens for one
-// source at most.
+// A repeated knock only renews the time: the kernel marks a deleted element as dead, sweeps the dead
+// away once a second, and until then takes some dozens for one source at most.
 func (r *renderer) setPosition(c *object, a *protocol.Automaton, i int) {
 	f, keep := a.Family, a.States[i].Keep
 	forget := fmt.Sprintf("delete @position%s { %s : none }", digit(f), saddr(f))
@@ -95,9 +94,8 @@ func (r *renderer) setPosition(c *object, a *protocol.Automaton, i int) {
 	r.chain(stayChain(a, i)).add(comment, update)
 }
 
-// stay is how long a source stays in a position. Where the profile sets no limit it is a
-// day: all positions are in one map, and a flood of sources that never leave would fill it
-// for ever.
+// stay is how long a source stays in a position. Where the profile sets no limit it is a day: all
+// positions are in one map, and sources that never leave would fill it for ever.
 func stay(s *protocol.State) time.Duration {
 	if s.Within == 0 {
 		return protocol.MaxWithin
@@ -108,8 +106,8 @@ func stay(s *protocol.State) time.Duration {
 // positionComment begins the comment from which a position's number is read back.
 const positionComment = "now at "
 
-// finish gives the scratch register back. A source may stay in the state in one
-// family only; then the other passes through the chain for that too.
+// finish resets the scratch register. A source may stay in the state in one family only; packets of
+// the other family pass through that chain for this too.
 func (r *renderer) finish(a *protocol.Automaton, i int) {
 	if last := r.last(a, i); last.name != enterChain(a, i) {
 		r.chain(enterChain(a, i)).add("", "goto "+last.name)
@@ -117,7 +115,7 @@ func (r *renderer) finish(a *protocol.Automaton, i int) {
 	r.last(a, i).add("", scratch+" set none")
 }
 
-// last is the chain that a right knock comes to in the end.
+// last is the chain in which a right knock ends.
 func (r *renderer) last(a *protocol.Automaton, i int) *object {
 	if stay := r.byName[stayChain(a, i)]; stay != nil {
 		return stay
@@ -149,10 +147,10 @@ func reject(proto protocol.Proto) string {
 	return "reject with icmpx type port-unreachable"
 }
 
-// key is the source as it stands in the profile's lease sets.
+// key is the source as the profile's lease sets have it.
 func key(p *protocol.Profile, f protocol.Family) string { return keyOf(p.Prefix(f), f) }
 
-// keyOf is as much of the source.
+// keyOf is the first bits of the source.
 func keyOf(bits int, f protocol.Family) string {
 	if bits == f.Bits() {
 		return saddr(f)
@@ -160,16 +158,16 @@ func keyOf(bits int, f protocol.Family) string {
 	return saddr(f) + " & " + f.Netmask(bits)
 }
 
-// remove takes a packet's key out of a set, whether or not it is there.
+// remove takes a packet's key out of a set, whether it is there or not.
 func remove(set, key string) string { return fmt.Sprintf("delete @%s { %s }", set, key) }
 
 func enterChain(a *protocol.Automaton, i int) string { return "enter-" + stateLabel(a, i) }
 
-// stayChain is where a repeated knock goes: past the grants. There is one where a
-// source can stay in the state.
+// stayChain is where a repeated knock goes: behind the grants. It is there where a source can stay
+// in the state.
 func stayChain(a *protocol.Automaton, i int) string { return "stay-" + stateLabel(a, i) }
 
-// stateLabel names a state after the first profile that passes it, whatever the family.
+// stateLabel names a state after the first profile whose sequence passes it, in either family.
 func stateLabel(a *protocol.Automaton, i int) string {
 	u := a.States[i].Users[0]
 	return fmt.Sprintf("%s.%d", u.Profile.Name, u.Step)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// table is what the kernel holds of our table.
+// table is our table in the kernel.
 type table struct {
 	exists     bool
 	dormant    bool                     // all of its chains are unhooked
@@ -26,27 +26,27 @@ func newTable() *table {
 	return &table{objects: map[string]*kernelObject{}, chains: map[string]*kernelObject{}, sets: map[string]*kernelObject{}}
 }
 
-// kernelObject is a thing in the kernel. Comments and the digest are of the rules that were read.
+// kernelObject is an object in the kernel. Comments and the digest are of the rules that were read.
 type kernelObject struct {
 	kind, name string
 	digest     digest
-	head       [6]byte // of the attribute that is added to the digest
+	head       [6]byte // a buffer for the head of an attribute that is added to the digest
 
 	// Of a chain:
 	hooked   bool
 	comments []string
-	inRules  []string // sets that belong to one rule each, in the order of the rules
+	inRules  []string // anonymous sets, each of one rule, in the order of the rules
 
 	// Of a set or map:
 	is        setName
 	fixed     bool // its elements are part of the rules, not put there by packets
 	anonymous bool // it belongs to one rule
-	count     int  // how many elements it has, with some that are over; -1: the kernel does not say
+	count     int  // elements, some of which may be over; -1: the kernel does not say
 	elements  []element
-	raw       []string // of a fixed set the elements as the kernel has them, where they were read
+	raw       []string // of a fixed set: its elements in the kernel's form, where they were read
 }
 
-// add reads a part. Its digest is over the attributes of some kinds.
+// add reads an object. Its digest is over the attributes of the given kinds.
 func (t *table) add(kind string, attrs []byte, name uint16, digested ...uint16) *kernelObject {
 	p := &kernelObject{kind: kind, name: stringOf(valueOf(attrs, name)), count: -1}
 	for kind, value := range attributes(attrs) {
@@ -70,7 +70,7 @@ type element struct {
 	Timeout, Expires time.Duration // the whole time and what is left of it; 0: no end
 }
 
-// What package unix does not have of linux/netfilter/nf_tables.h.
+// Numbers of linux/netfilter/nf_tables.h that package unix does not have.
 const (
 	nftaChainFlags    = 10
 	nftaSetCount      = 20
@@ -85,7 +85,7 @@ func (t *table) addChain(attrs []byte) {
 	t.chains[c.name] = c
 }
 
-// addRule reads a rule. Those of one chain come in their order.
+// addRule reads a rule. The rules of a chain come in their order.
 func (t *table) addRule(attrs []byte) {
 	c := t.chains[stringOf(valueOf(attrs, unix.NFTA_RULE_CHAIN))]
 	if c == nil {
@@ -99,8 +99,8 @@ func (t *table) addRule(attrs []byte) {
 	}
 }
 
-// commentOf finds a rule's comment among its user data: each has a byte that says what it
-// is, one for its length, and its value.
+// commentOf finds a rule's comment in its user data. Each item there is a byte for its kind, one for
+// its length, and its value.
 func commentOf(userdata []byte) string {
 	for len(userdata) >= 2 && len(userdata) >= 2+int(userdata[1]) {
 		value := userdata[2 : 2+int(userdata[1])]
@@ -112,7 +112,7 @@ func commentOf(userdata []byte) string {
 	return ""
 }
 
-// addExpression reads a part of a rule, without what packets change in it.
+// addExpression reads a part of a rule, without the counters that packets change.
 func (c *kernelObject) addExpression(attrs []byte) {
 	name := stringOf(valueOf(attrs, unix.NFTA_EXPR_NAME))
 	c.add(unix.NFTA_EXPR_NAME, []byte(name))
@@ -120,7 +120,7 @@ func (c *kernelObject) addExpression(attrs []byte) {
 		switch {
 		case name == "counter" || name == "last":
 		case name == "quota" && kind == unix.NFTA_QUOTA_FLAGS:
-			const inverted = 1 // the other flag is that it is used up
+			const inverted = 1 // the other flag says that it is used up
 			c.add(kind, []byte{byte(numberOf(value)) & inverted})
 		case name == "quota" && kind == unix.NFTA_QUOTA_CONSUMED:
 		default:
@@ -132,7 +132,7 @@ func (c *kernelObject) addExpression(attrs []byte) {
 	}
 }
 
-// anonymousPrefix begins the names that nft gives to sets that a rule has in itself.
+// anonymousPrefix begins the names that nft gives to sets inside a rule.
 const anonymousPrefix = "__"
 
 // addSet reads a set or map, without its elements.
@@ -165,7 +165,7 @@ func elementsOf(attrs []byte, yield func(attrs []byte)) {
 	}
 }
 
-// fixedElement returns the part of an element that the rules are made of.
+// fixedElement returns an element without what packets change in it.
 func fixedElement(attrs []byte) string {
 	var b []byte
 	for kind, value := range attributes(attrs) {
@@ -177,8 +177,8 @@ func fixedElement(attrs []byte) string {
 	return string(b)
 }
 
-// parseElement reads an element that a packet has put into a set; ok is false where it is
-// not one of ours.
+// parseElement reads an element that a packet has put into a set; ok is false where it is not of our
+// form.
 func parseElement(attrs []byte) (e element, ok bool) {
 	milliseconds := func(kind uint16) time.Duration {
 		return time.Duration(numberOf(valueOf(attrs, kind))) * time.Millisecond
@@ -191,8 +191,8 @@ func parseElement(attrs []byte) (e element, ok bool) {
 	return e, ok
 }
 
-// attributes yields the attributes (struct nlattr) of a netlink message, without the flags
-// in their types. What follows a broken one is left out.
+// attributes yields the attributes (struct nlattr) of a netlink message, without the flags in their
+// types. It ends at a broken one.
 func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
 		for len(b) >= unix.NLA_HDRLEN {
@@ -221,7 +221,7 @@ func valueOf(b []byte, path ...uint16) []byte {
 	return b
 }
 
-// attribute encodes one whose value is a text.
+// attribute encodes an attribute whose value is a text.
 func attribute(kind int, value string) []byte {
 	return nl.NewRtAttr(kind, nl.ZeroTerminated(value)).Serialize()
 }

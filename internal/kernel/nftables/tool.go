@@ -18,7 +18,8 @@ import (
 // command is how a text is committed.
 const command = "nft -f -"
 
-// runNft commits a text, if there is one, or does what else the flags say. nft keeps the files in hold open.
+// runNft commits a text, or does with it what the flags say. It does nothing for "". nft inherits
+// the files.
 func runNft(ctx context.Context, text string, inherit []*os.File, flags ...string) error {
 	if text == "" {
 		return nil
@@ -27,28 +28,27 @@ func runNft(ctx context.Context, text string, inherit []*os.File, flags ...strin
 	return err
 }
 
-// errorLine is how nft names the place of an error: "/dev/stdin:12:3-9: Error: …".
+// errorLine is how nft names the line of an error: "/dev/stdin:12:3-9: Error: …".
 var errorLine = regexp.MustCompile(`(?m)^\S*?:(\d+):\d+(?:-\d+)?: Error: (.*)$`)
 
-// toolError finds the first error that nft names a place for.
+// toolError reads the first error that nft gives a line for: the message, and the line of our text.
 func toolError(stderr string) (what string, line int) {
 	m := errorLine.FindStringSubmatch(stderr)
 	if m == nil {
 		return stderr, 0
 	}
-	line, _ = strconv.Atoi(m[1])                                  // digits; none too large is a line
+	line, _ = strconv.Atoi(m[1])                                  // a number that is too large is no line
 	if strings.HasSuffix(m[2], "Too many open files in system") { // ENFILE, of the kernel
 		return "the set is full, and takes no new address until the time of another is over", line
 	}
 	return m[2], line
 }
 
-// need is something that the table uses: in words, and as a table that uses nothing else.
+// need is something that the rules use: in words, and as a table that uses nothing else.
 type need struct{ what, text string }
 
-// needs are asked for one by one when the whole of them does not work. The
-// versions are those in which the kernel and nft first had it, from their own
-// change logs.
+// needs are tried one by one when all of them together fail. The versions are those in which the
+// kernel and nft first had it, by their change logs.
 var needs = [...]need{
 	{"tables of family inet (Linux 3.14)", "chain c { type filter hook input priority -10; };"},
 	{"conntrack matches (nf_conntrack, nft_ct)", "chain c { ct state established ct status assured return; };"},
@@ -64,8 +64,8 @@ var needs = [...]need{
 var rejectBeforeNAT = need{"rejecting before routing (Linux 5.9)",
 	"chain c { type filter hook prerouting priority mangle; reject with icmpx type port-unreachable; };"}
 
-// capable returns an error in words when the kernel or nft lacks something that
-// the table needs. Nothing is changed: nft only checks the texts.
+// capable returns an error in words where the kernel or nft lacks something that the rules need.
+// Nothing is changed: nft only checks the texts.
 func capable(ctx context.Context, want backend.Want, inherit []*os.File) error {
 	needs := needs[:]
 	answers := func(p *protocol.Profile) bool { return beforeNAT(p) && (p.Closed == protocol.ClosedReject || p.Cut) }

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// transaction returns the text for `nft -f` that makes want of what is there, at once or
-// not at all; "" where there is nothing to do. What packets have put into sets stays.
+// transaction returns the text for `nft -f` that makes want of what is there, whole or not at all;
+// "" where there is nothing to do. Elements that packets have put into sets stay.
 //
-// Of the rules that are known to be in the kernel it changes what differs. All else is
-// written anew, or goes. Chains in apart are left alone.
+// Of the rules that are as they were committed, it changes what differs. All others are written
+// anew, or go. Chains in apart are left alone.
 func (t *table) transaction(known, wanted map[string]*object, want ruleset, apart []string) string {
 	switch {
 	case len(want) == 0 && !t.exists:
@@ -23,7 +23,7 @@ func (t *table) transaction(known, wanted map[string]*object, want ruleset, apar
 	case !t.exists:
 		return want.text()
 	}
-	// Rules go first, then the elements that point to chains: only then can chains go, and sets.
+	// Rules go first, then the elements that lead to chains. Only then can chains and sets go.
 	var flush, remove []string
 	var write ruleset
 	for _, name := range slices.Sorted(maps.Keys(t.objects)) {
@@ -33,7 +33,7 @@ func (t *table) transaction(known, wanted map[string]*object, want ruleset, apar
 		case is.anonymous || slices.Contains(apart, is.name) || old != nil && will != nil && old.equal(will):
 			continue
 		case is.kind == chainKind:
-			// To another hook, or policy, a chain can only come as a new one. Nothing leads to it.
+			// A chain gets another hook or policy only as a new chain. Nothing leads to it.
 			goes = goes || old == nil && (len(will.head) > 0 || is.hooked)
 		case is.kind == limitKind:
 			flushed, goes = false, true
@@ -55,8 +55,8 @@ func (t *table) transaction(known, wanted map[string]*object, want ruleset, apar
 		case old != nil && old.equal(x):
 			continue
 		case old != nil && (x.kind == setKind || x.kind == mapKind):
-			// What stays is not touched: in the moment between its going and its coming back a packet
-			// finds neither, and passes a gate (seen once in 278,000). For sets of intervals the moment
+			// Elements that stay are not touched: between their removal and their return a packet would
+			// find neither, and pass a gate (seen once in 278,000). For sets of intervals that moment
 			// is some milliseconds before Linux 6.17.
 			if gone := without(old.elements, x.elements); len(gone) > 0 {
 				flush = append(flush, elementCommand("delete", x.name, keysOf(gone)...))
@@ -79,7 +79,7 @@ func (t *table) transaction(known, wanted map[string]*object, want ruleset, apar
 	return text
 }
 
-// without returns those that are not among the others.
+// without returns the texts that are not among the others.
 func without(all, others []string) []string {
 	has := map[string]bool{}
 	for _, o := range others {
@@ -88,26 +88,25 @@ func without(all, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(x string) bool { return has[x] })
 }
 
-// objectCommand is about a thing as a whole.
+// objectCommand is a command about an object as a whole.
 func objectCommand(verb, kind, name string) string {
 	return fmt.Sprintf("%s %s inet %s %s", verb, kind, TableName, name)
 }
 
-// removal takes a chain away that may not be there, and to which nothing leads.
+// removal takes away a chain to which nothing leads, whether it is there or not.
 func removal(chain string) string {
 	return lines([]string{objectCommand("add", chainKind, chain), objectCommand("flush", chainKind, chain), objectCommand("delete", chainKind, chain)})
 }
 
-// transactions returns the texts for `nft -f` that make want of what is there. It is
-// one, unless ports that stay gated get other keys in the maps of gates, as when a profile
-// comes to open a port in the middle of another's range, or unless it is not known which keys
-// are there. A packet that is under way while the kernel changes over would find neither key,
-// or a chain that is empty yet, and pass. So a transaction before shuts such ports for
-// everybody, and one behind lifts that; behind is "" else.
+// transactions returns the texts for `nft -f` that make want of what is there. It is one text, main,
+// unless ports that stay gated get other keys in the maps of gates, as when a profile opens a port
+// in the middle of another's range, or unless nobody knows which keys are there. A packet that comes
+// in while the kernel changes over would find neither key, or an empty chain, and pass. So a
+// transaction before shuts such ports for everybody, and one behind lifts that.
 //
-// A commit that was killed may have left such a chain: the one before makes it anew, and
-// the one behind takes it away whether or not it is there. A table that is dormant is woken
-// first: the kernel takes no new hook in the same transaction.
+// A commit that was killed may have left such a chain: before makes it anew, and behind takes it
+// away. A table that is dormant is woken first: the kernel takes no new hook in the same
+// transaction.
 func (t *table) transactions(was, want ruleset) (before []string, main, behind string) {
 	known, wanted := was.byName(), want.byName()
 	var chains ruleset
@@ -133,17 +132,18 @@ func (t *table) transactions(was, want ruleset) (before []string, main, behind s
 	return before, t.transaction(known, wanted, want, apart), behind
 }
 
-// barrier is a chain that shuts ports while their gates change.
+// barrier is a chain that shuts ports for everybody while their gates change.
 type barrier struct{ chain, gates, hook, where string }
 
-// barriers are those in front of the gates of the input, and of those before destination NAT.
+// barriers are the one in front of the gates at the input, and the one in front of those before
+// destination NAT.
 var barriers = [...]barrier{
 	{"barrier", "gates", "type filter hook input priority filter - 11; policy accept;", ""},
 	{"barrier-pre", "pre-gates", "type filter hook prerouting priority mangle - 1; policy accept;", "fib daddr type local"},
 }
 
-// contested returns the keys of a map of gates, and of that of its ranges, that go and
-// share a port with one that is wanted; of maps of which nothing is known, all that are wanted.
+// contested returns the keys of a map of gates, and of the map of its ranges, that go and share a
+// port with one that is wanted. Where nothing is known of the maps, it returns all wanted keys.
 func (t *table) contested(known, wanted map[string]*object, gates string) []string {
 	names := []string{mapKind + " " + gates, mapKind + " " + gates + rangesSuffix}
 	var all, contested []string // elements

@@ -9,13 +9,13 @@ import (
 	"knockkit/protocol"
 )
 
-// How long things are waited for.
+// Waiting times.
 const (
-	Grace   = 300 * time.Millisecond // a report may be on its way that long
-	patient = 5 * time.Second        // for a look at the kernel, when a lease should be over
+	Grace   = 300 * time.Millisecond // for a report that may be on its way
+	patient = 5 * time.Second        // for a reading of the kernel, when a lease should be over
 )
 
-// Key is a lease: what of, and whose. A profile's holder has one.
+// Key is a lease's profile and holder. A holder has one lease of a profile.
 type Key struct {
 	Profile string
 	Holder  netip.Prefix // what the lease covers
@@ -27,25 +27,25 @@ type Ended struct {
 	InTime bool // else early: given back, used up or revoked
 }
 
-// Leases are those that are followed. They are not safe for concurrent use.
+// Leases are the leases that are followed. They are not safe for concurrent use.
 type Leases struct {
 	limit int
 	byKey map[Key]lease
 }
 
 type lease struct {
-	since time.Duration // a look that began later shows it, unless it has ended
+	since time.Duration // a reading that began later has it, unless it has ended
 	until time.Duration // 0: never
 }
 
-// New returns an empty list that follows so many leases at most. When there are more, who
-// is forgotten is left to chance: a flood cannot push out a chosen holder.
+// New returns an empty list that follows at most limit leases. Beyond that, chance decides which is
+// forgotten: a flood cannot push out a chosen holder.
 func New(limit int) *Leases { return &Leases{limit, map[Key]lease{}} }
 
 // Len returns how many leases are followed.
 func (l *Leases) Len() int { return len(l.byKey) }
 
-// Grant takes in that a lease of the profile's own time begins now for a source.
+// Grant adds a lease of the profile's own time that begins now for a source.
 func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr) {
 	holder, err := source.Prefix(p.Prefix(protocol.FamilyOf(source)))
 	if err != nil {
@@ -61,8 +61,8 @@ func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr
 	l.put(h, given)
 }
 
-// Sync takes in the leases that a look at the kernel has shown, and returns those that are
-// over by that. The look began at the moment began; now is later.
+// Sync takes over the leases of a reading, and returns those that have ended by it. The reading
+// began at began; now is later.
 func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended {
 	until := map[Key]time.Duration{}
 	for _, s := range shown {
@@ -95,7 +95,7 @@ func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended 
 	return ended
 }
 
-// Due reports whether a lease should be over: a look at the kernel would tell.
+// Due reports whether a lease should have ended: a reading would tell.
 func (l *Leases) Due(now time.Duration) bool {
 	for _, had := range l.byKey {
 		if had.until > 0 && now > had.until+Grace {
@@ -105,7 +105,7 @@ func (l *Leases) Due(now time.Duration) bool {
 	return false
 }
 
-// Expire returns and forgets leases that should have been over for a while, without a look.
+// Expire returns and forgets leases that should have ended for a while, without a reading.
 func (l *Leases) Expire(now time.Duration) []Ended {
 	var ended []Ended
 	for h, had := range l.byKey {
@@ -117,8 +117,7 @@ func (l *Leases) Expire(now time.Duration) []Ended {
 	return ended
 }
 
-// KeepLeases forgets leases that are none any more when other versions of the profiles are
-// installed than those that they were given for.
+// KeepLeases forgets leases that end when the profiles that they were given for are replaced.
 func (l *Leases) KeepLeases(was, will []*protocol.Profile) {
 	maps.DeleteFunc(l.byKey, func(h Key, _ lease) bool {
 		return len(backend.KeepLeases([]backend.Source{{Profile: h.Profile, Address: h.Holder, State: backend.Open}}, was, will)) == 0
@@ -145,7 +144,7 @@ func (l *Leases) Running(now time.Duration, profiles []*protocol.Profile) []back
 	return all
 }
 
-// Lost returns the running leases that are not among those that the kernel has.
+// Lost returns the running leases that the kernel does not have.
 func (l *Leases) Lost(now time.Duration, kernels []backend.Source, profiles []*protocol.Profile) []backend.Source {
 	has := map[Key]bool{}
 	for _, s := range kernels {
@@ -164,7 +163,7 @@ func (l *Leases) Lost(now time.Duration, kernels []backend.Source, profiles []*p
 
 func keyOf(s backend.Source) Key { return Key{s.Profile, s.Address} }
 
-// put follows one more, and makes room for it.
+// put adds a lease, and makes room for it.
 func (l *Leases) put(h Key, is lease) {
 	if _, ok := l.byKey[h]; !ok {
 		MakeRoom(l.byKey, l.limit)
@@ -172,7 +171,7 @@ func (l *Leases) put(h Key, is lease) {
 	l.byKey[h] = is
 }
 
-// MakeRoom forgets what is more than the limit would be with one more.
+// MakeRoom deletes entries until one more fits into the limit.
 func MakeRoom[K comparable, V any](m map[K]V, limit int) {
 	for k := range m {
 		if len(m) < limit {

@@ -1,4 +1,4 @@
-// Package metrics is the service's page for Prometheus: what the events add up to,
-// and at each visit a look at the kernel. The names are constants, which the
-// dashboard and the alerts are held against.
+// Package metrics is the service's page for Prometheus: sums of the notices, and at each visit a
+// reading of the kernel. The names are constants, which tests compare with the dashboard and the
+// alerts.
 package metrics

@@ -14,8 +14,8 @@ import (
 	"knockkit/server/events"
 )
 
-// Metrics counts events, and shows them with the kernel's state. All methods may be
-// called from several goroutines.
+// Metrics counts notices, and shows them with the kernel's state. Its methods may be called from
+// several goroutines.
 type Metrics struct {
 	registry *prometheus.Registry
 	counters map[events.Kind]*prometheus.CounterVec
@@ -26,8 +26,8 @@ type Metrics struct {
 	reloadAt prometheus.Gauge
 }
 
-// New returns metrics that are all 0. read is called for each visit of the page, perhaps for
-// several at once, and need not read the kernel each time. It has to know how full tables are.
+// New returns metrics that are all 0. read is called at each visit of the page, perhaps several
+// times at once, and need not read the kernel each time. Its readings have to count positions.
 func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), counters: map[events.Kind]*prometheus.CounterVec{}}
 	in := promauto.With(m.registry)
@@ -52,8 +52,8 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	return m
 }
 
-// SetProfiles says which profiles there are: each is counted from 0, so that the
-// first event is seen as an increase.
+// SetProfiles says which profiles there are: each is counted from 0, so that its first notice is an
+// increase.
 func (m *Metrics) SetProfiles(profiles []string) {
 	for _, vec := range m.counters {
 		for _, p := range profiles {
@@ -62,7 +62,7 @@ func (m *Metrics) SetProfiles(profiles []string) {
 	}
 }
 
-// Observe counts an event.
+// Observe counts a notice.
 func (m *Metrics) Observe(i events.Item) {
 	if i.Lost > 0 {
 		m.lost.Add(float64(i.Lost))
@@ -79,7 +79,7 @@ func (m *Metrics) Observe(i events.Item) {
 // Repaired counts a repair of the rules.
 func (m *Metrics) Repaired() { m.repairs.Inc() }
 
-// Reloaded notes how a reading of the profiles ended.
+// Reloaded records whether the last reading of the files was installed.
 func (m *Metrics) Reloaded(at time.Time, ok bool) {
 	m.reloadAt.Set(float64(at.UnixMilli()) / 1000)
 	m.reloadOK.Set(0)
@@ -127,10 +127,10 @@ const (
 	labelTable   = "table"
 )
 
-// readTimeout is how long the kernel may be read for a visit.
+// readTimeout is how long a visit may wait for the kernel.
 const readTimeout = 5 * time.Second
 
-// kernel is what a reading of the kernel shows, as metrics.
+// kernel is a reading of the kernel as metrics.
 type kernel struct {
 	read func(context.Context) (*backend.Reading, error)
 

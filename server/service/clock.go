@@ -10,10 +10,10 @@ import (
 	"knockkit/server/events"
 )
 
-// stepAtLeast is by how much the machine's clock must jump to be noticed.
+// stepAtLeast is by how much the machine's clock must jump to count as set.
 const stepAtLeast = 2 * time.Second
 
-// stepper notices when the machine's clock is set: by the other one, which never is.
+// stepper notices when the machine's clock is set, by comparing it with a clock that is never set.
 type stepper struct {
 	last events.Moment
 	any  bool
@@ -30,9 +30,8 @@ func (s *stepper) step(now events.Moment) time.Duration {
 	return by.Round(time.Second)
 }
 
-// keepTimes gives leases the time back that a step of the clock took from them, or
-// added: with iptables, those that were given for a time of their own end at a time
-// of day. It returns what the kernel holds afterwards.
+// keepTimes gives leases the time back that a step of the clock took from them, or added: with
+// iptables, leases given by hand end at a time of day. It returns a reading from afterwards.
 func (k *keeper) keepTimes(ctx context.Context, by time.Duration, snapshot events.Snapshot) events.Snapshot {
 	changed := false
 	for _, s := range moved(k.memory.Running(k.clock().Up, k.wanted.Profiles), by, snapshot.Sources) {
@@ -54,8 +53,8 @@ func (k *keeper) keepTimes(ctx context.Context, by time.Duration, snapshot event
 	return again
 }
 
-// moved returns those of the leases whose end a step of the clock has moved, with the time
-// that they should have.
+// moved returns those of the leases whose end a step of the clock has moved, with the time that they
+// should have left. sources is what the kernel has.
 func moved(leases []backend.Source, by time.Duration, sources []backend.Source) []backend.Source {
 	left := map[follow.Key]time.Duration{}
 	for _, s := range sources {

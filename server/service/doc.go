@@ -1,7 +1,6 @@
-// Package service is `knockd run`: it looks after rules that work without it. It
-// installs every enabled profile, again when a file changes, and again when another
-// tool has changed the rules; it remembers leases, so that a flush shuts nobody out.
-// It sees no packets but those that rules chose to report, and when it dies, knocking
+// Package service is `knockd run`. It installs every enabled profile, again when a file changes, and
+// again when another tool has changed the rules. It remembers leases, so that a flush shuts nobody
+// out. Rules work without it: it sees only packets that rules report, and when it ends, knocking
 // goes on.
 //
 // A [Service] is a list of tasks in one group:
@@ -12,8 +11,9 @@
 //	rules      says when somebody has changed rules
 //	metrics    the page for Prometheus
 //
-// What they know of the kernel comes from one reader: one read at a time, shared by who asks
-// meanwhile. What the keeper knows is its task's alone.
+// All of them read the kernel through one reader: one reading at a time, which all get that ask
+// meanwhile. What the keeper knows belongs to its task alone.
 //
-// Files and commands are the caller's: [Config] says how to load and what to open.
+// Files and commands are the caller's: [Config] has the functions that load profiles and open a
+// server.
 package service

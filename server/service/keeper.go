@@ -15,48 +15,48 @@ import (
 	"knockkit/server/events"
 )
 
-// How often the keeper does what nobody asked for.
+// How often the keeper checks the kernel without being asked.
 const (
-	leaseCheck  = 5 * time.Second // while somebody holds a lease, or may hold one that no event tells of
-	checkShare  = 100             // … but no more often than makes this part of a processor
-	idleCheck   = time.Minute     // in case a change was not told
+	leaseCheck  = 5 * time.Second // while there is a lease, or may be one that no notice tells of
+	checkShare  = 100             // … but at most so often that it takes this part of a processor
+	idleCheck   = time.Minute     // in case a change was not reported
 	checkGap    = time.Second     // least time between two checks
 	checkRetry  = 2 * time.Second // after a check or a repair that failed
 	reloadRetry = time.Minute     // after an install that failed
 )
 
-// WorkLimit is how long one install may take, waiting for another knockd included.
-// Nothing is told to systemd's watchdog meanwhile, and else twice in its time: so
-// WatchdogSec= has to be more than twice as long.
+// WorkLimit is how long one install may take, with the wait for another knockd. During it nothing is
+// sent to systemd's watchdog, which otherwise gets two messages in its time: so WatchdogSec= has to
+// be more than twice as long.
 const WorkLimit = 20 * time.Second
 
-// maxRemembered bounds the memory: as many as a table of nftables holds.
+// maxRemembered is how many leases are remembered: as many as a set of nftables has room for.
 const maxRemembered = 65535
 
-// keeper sees to it that what is wanted is installed. Its run is the only one that
-// changes rules, and that knows of its fields.
+// keeper sees to it that what is wanted is installed. Only its run changes rules, and uses its
+// fields.
 type keeper struct {
 	*Service
 	host   Host
 	wanted Wanted
-	memory *follow.Leases // who held one when the kernel was last seen in order: what a flush would make it forget
+	memory *follow.Leases // the leases when the rules were last in order: what a flush would make the kernel forget
 	clocks stepper
-	cost   time.Duration // of the last check, in processor time
-	failed string        // the last failure that was logged, not to log it again and again
+	cost   time.Duration // processor time of the last check
+	failed string        // the last failure that was logged: it is not logged again
 
-	rulesChanged bool            // since the rules of others were read
-	shadows      []server.Reason // what was seen then
+	rulesChanged bool            // somebody has changed rules since those of others were read
+	shadows      []server.Reason // why gates were useless then
 	reported     []server.Reason // why profiles are not in force, as last logged
 }
 
 func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: follow.New(maxRemembered)} }
 
-// inputs is what the keeper listens to.
+// inputs are the channels that the keeper waits for.
 type inputs struct {
 	events  <-chan events.Item
 	files   <-chan string    // why to reload
-	due     <-chan struct{}  // somebody has changed rules, perhaps
-	asked   <-chan io.Closer // a command waits for a look
+	due     <-chan struct{}  // somebody may have changed rules
+	asked   <-chan io.Closer // a command waits for a check, until it is closed
 	signals <-chan os.Signal
 }
 
@@ -89,7 +89,7 @@ func (k *keeper) run(ctx context.Context, from inputs) error {
 				from.events = nil
 				continue
 			}
-			if k.observe(i) { // the first lease: from now on it is looked after
+			if k.observe(i) { // the first lease: checks are more frequent from now on
 				next.Reset(k.pause(nil))
 			}
 		case why := <-from.files:
@@ -110,7 +110,7 @@ func (k *keeper) run(ctx context.Context, from inputs) error {
 	}
 }
 
-// pause is how long nothing needs to be looked at.
+// pause is how long until the next check that nobody asks for.
 func (k *keeper) pause(err error) time.Duration {
 	switch {
 	case err != nil:
@@ -121,7 +121,7 @@ func (k *keeper) pause(err error) time.Duration {
 	return idleCheck
 }
 
-// observe takes in an event, and reports whether the first lease began with it.
+// observe takes in a notice, and reports whether it is the first lease.
 func (k *keeper) observe(i events.Item) (first bool) {
 	k.metrics.Observe(i)
 	e := i.Notice
@@ -144,7 +144,7 @@ func (k *keeper) observe(i events.Item) (first bool) {
 	return first
 }
 
-// use makes a server and what it is to install the current ones.
+// use makes a server, and the profiles to install, the current ones.
 func (k *keeper) use(h Host, w Wanted) {
 	k.host, k.wanted = h, w
 	k.reader.use(h)
@@ -164,7 +164,8 @@ func (k *keeper) failure(what string, err error) {
 	k.failed = text
 }
 
-// removeAll takes the rules away when the service ends; ended is how it did.
+// removeAll removes the rules at the end of the service. ended is the service's error, to which it
+// adds its own.
 func (k *keeper) removeAll(ended error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), exitPatience)
 	defer cancel()

@@ -7,7 +7,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// manager is systemd, if it has started us: else nobody is told anything.
+// manager is systemd, where it has started us: else nothing is sent.
 type manager struct {
 	log func(msg string, args ...any)
 }
@@ -33,7 +33,7 @@ func (m manager) reloading() {
 func (m manager) stopping() { m.tell(daemon.SdNotifyStopping) }
 func (m manager) alive()    { m.tell(daemon.SdNotifyWatchdog) }
 
-// watchdog returns how often systemd wants to hear that we are alive; 0: never.
+// watchdog returns how often systemd wants a sign of life; 0: never.
 func (m manager) watchdog() time.Duration {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {

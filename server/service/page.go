@@ -14,11 +14,11 @@ import (
 	"knockkit/internal/metrics"
 )
 
-// pageRetry is how soon an address is asked for again that somebody else has. Gates
-// matter more than figures: it does not end the service.
+// pageRetry is how soon an address is tried again that somebody else has. Gates matter more than
+// figures: this does not end the service.
 const pageRetry = 10 * time.Second
 
-// pageVisitors is how many may be connected to the page at once: any local user can be.
+// pageVisitors is how many connections the page takes at once: any local user can open them.
 const pageVisitors = 64
 
 // pageTask serves the metrics at /metrics.
@@ -42,7 +42,7 @@ func pageTask(addr netip.AddrPort, m *metrics.Metrics, log *slog.Logger) *task {
 		page := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10}
 		stop := context.AfterFunc(ctx, func() { page.Close() })
 		defer stop()
-		l = netutil.LimitListener(l, pageVisitors) // files are needed for tools
+		l = netutil.LimitListener(l, pageVisitors) // tools need file descriptors too
 		log.Info("metrics", "page", "http://"+addr.String()+"/metrics")
 		if err := page.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err

@@ -12,16 +12,16 @@ import (
 // pageFresh is how old a reading for the metrics may be: one serves all visits for a while.
 const pageFresh = 2 * time.Second
 
-// reader reads the kernel for all parts of the service: one read at a time, and one for all
-// who ask while another runs. What it returns is everybody's, and nobody's to change.
+// reader reads the kernel for all tasks of the service: one reading at a time, which all get that
+// ask meanwhile. Readings are shared, and nobody changes them.
 type reader struct {
 	clock events.Clock
 
-	mu        sync.Mutex // held while the kernel is read
+	mu        sync.Mutex // locked while the kernel is read
 	host      Host
 	last      events.Snapshot // Reading is nil before the first, and after an error
 	err       error
-	positions bool // whether last counts the sources in a position
+	positions bool // last counts the sources in a position
 }
 
 // use makes a server the one that reads, from the next reading on.
@@ -53,11 +53,11 @@ func (r *reader) since(ctx context.Context, up time.Duration, positions bool) (e
 	r.last, r.positions = events.Snapshot{Began: r.clock()}, positions
 	list := 0
 	if positions {
-		list = 1 // they are counted then
+		list = 1 // with one listed, all are counted
 	}
 	r.last.Reading, r.err = r.host.Read(ctx, list)
 	snapshot, err := r.last, r.err
-	if err != nil && ctx.Err() != nil { // nobody else's error
+	if err != nil && ctx.Err() != nil { // the error is the caller's alone
 		r.last, r.err = events.Snapshot{}, nil
 	}
 	return snapshot, err

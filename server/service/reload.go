@@ -19,9 +19,9 @@ import (
 	"knockkit/server"
 )
 
-// start does the first install. A file that is broken is reported, and does not keep
-// the gates of the others open: after a boot there is no last good state. Of a
-// broken file's profile, what is installed stays.
+// start does the first install. A file with errors is logged, and does not keep the gates of the
+// others open: after a boot there is no earlier good state. If the profile of such a file is
+// installed, it stays.
 func (k *keeper) start(ctx context.Context) error {
 	w, err := k.Load()
 	if err != nil {
@@ -54,17 +54,17 @@ func (k *keeper) start(ctx context.Context) error {
 	return k.install(ctx, server.InstallOptions{Exactly: true, Guard: k.Guard}, "installed")
 }
 
-// reload reads the folder and installs what it says. Whatever is wrong with it is
-// reported, and then nothing has changed. It returns when to try again where the files
-// may be in order and the host is not, as when another knockd holds the lock for long.
+// reload reads the folder and installs what it says. A fault is logged, and then nothing has
+// changed. It returns when to try again where the files may be in order and the host is not, as when
+// another knockd has the lock for long.
 func (k *keeper) reload(ctx context.Context, why string) (again <-chan time.Time) {
 	k.manager.reloading()
 	defer func() { k.manager.ready(k.summary()) }()
 	w, err := k.read()
 	if err == nil {
-		// What another tool has flushed a moment ago comes back first, with its leases:
-		// to an install, an empty kernel is one that nobody holds a lease in.
-		_ = k.check(ctx) // has logged what failed
+		// Rules that another tool has flushed a moment ago come back first, with their leases: an
+		// install into an empty kernel would keep no lease.
+		_ = k.check(ctx) // a failure is logged there
 		if err = k.change(ctx, w); err != nil {
 			again = time.After(reloadRetry)
 		}
@@ -76,7 +76,7 @@ func (k *keeper) reload(ctx context.Context, why string) (again <-chan time.Time
 	return again
 }
 
-// read reads the folder. The error says what is wrong with any of its files.
+// read reads the folder. The error has the faults of all files.
 func (k *keeper) read() (Wanted, error) {
 	w, err := k.Load()
 	if err != nil {
@@ -91,7 +91,7 @@ func (k *keeper) read() (Wanted, error) {
 	return w, err
 }
 
-// change installs what is wanted now. After an error what was wanted before still is.
+// change installs what is wanted now. After an error the earlier profiles are still the wanted ones.
 func (k *keeper) change(ctx context.Context, w Wanted) error {
 	before, was := k.host, k.wanted
 	if same(was, w) {
@@ -135,7 +135,7 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 	}
 	k.metrics.SetProfiles(names(k.wanted.Profiles))
 	k.feed.Refresh()
-	k.requestCheck() // whether what is installed is in force
+	k.requestCheck() // is it in force?
 	k.manager.status("%s", k.summary())
 	freeMemory()
 	return nil
@@ -159,16 +159,15 @@ func sameProfiles(x, y []*protocol.Profile) bool {
 	return slices.Equal(texts(x), texts(y))
 }
 
-// A file that is being written is not read: it is waited for until nothing has
-// happened for quiet, but no longer than patience after the first change.
+// A file that is being written is not read: a reload waits until nothing has happened for quiet, but
+// no longer than patience after the first change.
 const (
 	quiet    = 300 * time.Millisecond
 	patience = 3 * time.Second
 )
 
-// folderTask says on changed when a .toml file in a folder, or in profiles/ below
-// it, was written, made, renamed, removed or given other rights: since the call, not
-// since Run.
+// folderTask sends to changed when a .toml file in a folder, or in profiles/ below it, was written,
+// made, renamed, removed or given another mode. It watches from the call on, not from run on.
 func folderTask(dir string, changed chan<- string, log *slog.Logger) *task {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -194,7 +193,7 @@ type folder struct {
 	log           *slog.Logger
 }
 
-// watch watches both folders, as far as they exist. What is watched already stays so.
+// watch watches both folders, as far as they exist.
 func (f *folder) watch() {
 	for _, dir := range []string{f.dir, f.profiles} {
 		if err := f.w.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {

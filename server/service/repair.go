@@ -15,12 +15,12 @@ import (
 	"knockkit/server"
 )
 
-// flushes is how often a tool may flush in a row while leases are put back. firewalld
-// does it twice.
+// flushes is how often in a row another tool may flush while leases are put back. firewalld does it
+// twice.
 const flushes = 5
 
-// check looks whether what is wanted is installed, and puts it right. While all is
-// well it takes note of who holds a lease.
+// check compares the kernel with what is wanted, and repairs it. While all is well it remembers the
+// leases.
 func (k *keeper) check(ctx context.Context) error {
 	snapshot, err := k.reader.fresh(ctx)
 	if err != nil {
@@ -56,11 +56,11 @@ func (k *keeper) check(ctx context.Context) error {
 	return nil
 }
 
-// installedBefore reports whether what is installed is of files that changed a moment ago: a
-// command was faster than we who wait until files are quiet. It returns what they say.
+// installedBefore reports whether the kernel has what files say that changed a moment ago: a command
+// was faster than we, who wait until files are quiet. It returns what the files say.
 func (k *keeper) installedBefore(in backend.Installed) (w Wanted, faster bool) {
 	if len(in.Profiles) == 0 || len(in.Drift) > 0 {
-		return w, false // flushed: leases have to be put back
+		return w, false // it was flushed: leases have to be put back
 	}
 	w, err := k.read()
 	if err != nil || same(k.wanted, w) {
@@ -88,21 +88,21 @@ func (k *keeper) lost(sources []backend.Source) []backend.Source {
 	return k.memory.Lost(k.clock().Up, sources, k.wanted.Profiles)
 }
 
-// usedUp reports whether a lease that is missing may have let its one connection in. A
-// record that can be read does not prove that no table was lost: so other leases are given
-// back, and of `once`, which must not open twice, only what the kernel surely forgot.
+// usedUp reports whether a missing lease may have let its one connection in. A record that can be
+// read does not prove that no table was lost. So other leases are put back; one of `once`, which
+// must not open twice, only where the kernel has certainly forgotten it.
 func (k *keeper) usedUp(in backend.Installed, s backend.Source) bool {
 	p := protocol.Find(k.wanted.Profiles, s.Profile)
 	return p != nil && p.Once && slices.Contains(in.Families, protocol.FamilyOf(s.Address.Addr()))
 }
 
-// repair installs what is wanted, with the leases that the kernel has lost, and
-// returns how many there are. When a tool flushes again meanwhile, those that the kernel
-// still had are lost too, perhaps of one family only: so it is asked again.
+// repair installs what is wanted, with the leases that the kernel has lost, and returns how many
+// leases there are. If a tool flushes again meanwhile, leases that the kernel still had are lost
+// too, perhaps of one family only: so the kernel is read again.
 func (k *keeper) repair(ctx context.Context, in backend.Installed, sources []backend.Source) (kept int, err error) {
 	usedUp := func(s backend.Source) bool { return k.usedUp(in, s) }
 	kernels := sources
-	if len(in.Profiles) > 0 { // or a flush came in between: what was there is what was wanted
+	if len(in.Profiles) > 0 { // else it was flushed, and had what was wanted
 		kernels = backend.KeepLeases(sources, in.Profiles, k.wanted.Profiles)
 	}
 	now := k.clock().Up
@@ -115,7 +115,7 @@ func (k *keeper) repair(ctx context.Context, in backend.Installed, sources []bac
 		kept = len(lost) + leases(sources)
 		again, err := k.reader.fresh(ctx)
 		if err != nil || len(k.lost(again.Sources)) == 0 {
-			break // what cannot be read now is read at the next check
+			break // the next check reads it
 		}
 		sources = again.Sources
 	}
@@ -136,11 +136,11 @@ func (k *keeper) differences(in backend.Installed) []string {
 	return wrong
 }
 
-// freeMemory returns the memory that reading and writing rules took: the service
-// sleeps most of its life.
+// freeMemory returns the memory that reading and writing rules took: the service is idle most of its
+// life.
 func freeMemory() { debug.FreeOSMemory() }
 
-// processorTime is how long this process and the tools that it ran have worked.
+// processorTime is the processor time of this process and of the tools that it ran.
 func processorTime() time.Duration {
 	var total time.Duration
 	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
@@ -152,9 +152,9 @@ func processorTime() time.Duration {
 	return total
 }
 
-// reportInForce logs why profiles are not in force, where a repair does not help: when a
-// reason comes, and when it is gone. The rules of others are read again only when some
-// rules have changed: that takes longer than all the rest.
+// reportInForce logs why profiles are not in force, where a repair does not help: when a reason
+// comes, and when it is gone. The rules of others are read again only when some rules have changed:
+// that takes longer than all the rest.
 func (k *keeper) reportInForce(ctx context.Context, is *backend.Reading) {
 	network, err := server.ReadNetwork(k.wanted.Profiles)
 	if err != nil {
@@ -167,9 +167,9 @@ func (k *keeper) reportInForce(ctx context.Context, is *backend.Reading) {
 	}
 	k.rulesChanged = false
 	settings := k.wanted.Settings
-	settings.Backend = "auto" // it changes with a restart only, which a reload says
+	settings.Backend = "auto" // it changes with a restart only, and a reload says so
 	st := server.StatusOf(is, k.wanted.Profiles, nil)
-	st.Drift = nil // there is none: it would have been put right
+	st.Drift = nil // a repair has ended it
 	reasons := server.NotInForce(st, settings, network, k.shadows)
 	for _, r := range reasons {
 		if !slices.Contains(k.reported, r) {

@@ -20,13 +20,13 @@ import (
 const (
 	groupNFTables = 7                                 // NFNLGRP_NFTABLES
 	msgNewGen     = unix.NFNL_SUBSYS_NFTABLES<<8 | 15 // NFT_MSG_NEWGEN: a transaction has ended
-	legacyEvery   = 2 * time.Second                   // old iptables tells nobody: it is looked at
+	legacyEvery   = 2 * time.Second                   // iptables-legacy sends no message: its tables are compared
 	settle        = 200 * time.Millisecond            // a tool may change rules in several steps
 )
 
-// rulesTask calls changed when anybody has changed rules of this network
-// namespace. The kernel tells of nftables, and so of iptables-nft; the tables of
-// iptables-legacy are compared every two seconds, where there are any.
+// rulesTask calls changed when anybody has changed rules of this network namespace. The kernel sends
+// a message for nftables, and so for iptables-nft. The tables of iptables-legacy are compared every
+// two seconds, where there are any.
 func rulesTask(changed func()) *task {
 	return newTask("watching rules", func(ctx context.Context, ready func()) error {
 		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (groupNFTables - 1)})
@@ -44,7 +44,7 @@ func rulesTask(changed func()) *task {
 		ticker := time.NewTicker(legacyEvery)
 		defer ticker.Stop()
 		ready()
-		wait := time.After(settle) // what has changed before we listened
+		wait := time.After(settle) // rules may have changed before we listened
 		for {
 			select {
 			case <-ctx.Done():
@@ -76,7 +76,7 @@ func watchTransactions(conn *netlink.Conn, told chan<- error) {
 			told <- fmt.Errorf("nftables: %w", err)
 			return
 		}
-		some := err != nil // what was missed may have been one
+		some := err != nil // a message that was missed may have been one
 		for _, m := range messages {
 			some = some || m.Header.Type == msgNewGen
 		}
@@ -89,8 +89,8 @@ func watchTransactions(conn *netlink.Conn, told chan<- error) {
 	}
 }
 
-// legacy notices changes in the tables of iptables-legacy: the kernel hands out a
-// whole table in one call, and its counters are left out of the comparison.
+// legacy notices changes in the tables of iptables-legacy. The kernel hands out a whole table in one
+// call; its counters are left out of the comparison.
 type legacy struct {
 	seed  maphash.Seed
 	last  [2]uint64
@@ -148,7 +148,7 @@ func (l *legacy) changed() bool {
 func (l *legacy) fingerprint(i int, lay layout) uint64 {
 	names, err := os.ReadFile(lay.names)
 	if err != nil || !slices.Contains(strings.Fields(string(names)), "filter") {
-		return 0 // asking for the table would make one
+		return 0 // to ask for the table would make it
 	}
 	if l.socks[i] < 0 {
 		fd, err := unix.Socket(lay.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
@@ -171,14 +171,14 @@ func (l *legacy) fingerprint(i int, lay layout) uint64 {
 	copy(l.buf, "filter")
 	binary.NativeEndian.PutUint32(l.buf[tableName:], uint32(size))
 	if !getsockopt(l.socks[i], lay.level, getEntries, l.buf) {
-		return 0 // it has changed between the two calls: the next one will tell
+		return 0 // it has changed between the two calls: the next fingerprint differs
 	}
 	table := l.buf[entriesHead:]
 	lay.forget(table)
 	return maphash.Bytes(l.seed, table)
 }
 
-// forget clears what packets change: each entry's counters, and the kernel's marks.
+// forget clears the fields that packets change: each entry's counters, and the kernel's marks.
 func (lay layout) forget(table []byte) {
 	for len(table) >= lay.length {
 		next := int(binary.NativeEndian.Uint16(table[lay.next:]))

@@ -20,7 +20,7 @@ import (
 	"knockkit/server/events"
 )
 
-// Wanted is what the configuration folder says now.
+// Wanted is what the configuration folder says.
 type Wanted struct {
 	Profiles []*protocol.Profile // enabled, and without an error
 	Settings server.Settings
@@ -48,11 +48,11 @@ type Config struct {
 	Load   func() (Wanted, error)                               // reads the folder
 	Open   func(context.Context, server.Settings) (Host, error) // the server with these settings
 
-	// Shadows says which rules of others make gates of profiles useless, given what was read of
-	// the kernel and the network; nil: nobody looks.
+	// Shadows says which rules of others make gates of profiles useless, given readings of the
+	// kernel and the network; nil: that is not asked.
 	Shadows func(ctx context.Context, r *backend.Reading, n server.Network, profiles []*protocol.Profile) []server.Reason
 
-	Guard        func(newly []*protocol.Profile) error // may refuse the first install; nil: never does
+	Guard        func(newly []*protocol.Profile) error // may refuse the first install; nil: nothing does
 	Reload       <-chan os.Signal                      // SIGHUP
 	RemoveOnExit bool                                  // take the rules away at the end
 	Log          *slog.Logger
@@ -66,9 +66,9 @@ type Service struct {
 	feed       *events.Feed
 	metrics    *metrics.Metrics
 	manager    manager
-	noEvents   atomic.Bool   // no events come: somebody else has the NFLOG group, or we may not listen
-	noCommands atomic.Bool   // commands cannot ask for a look: somebody else has the name
-	due        chan struct{} // something calls for a look at the kernel; one is enough
+	noEvents   atomic.Bool   // no notices come: somebody else has the NFLOG group, or we may not listen
+	noCommands atomic.Bool   // commands cannot ask for a check: somebody else has the name
+	due        chan struct{} // a check is due; one is enough
 }
 
 func newService(c Config, clock events.Clock) *Service {
@@ -78,9 +78,9 @@ func newService(c Config, clock events.Clock) *Service {
 	return s
 }
 
-// Run runs the service until the context ends. The rules stay, unless the
-// configuration says otherwise. Errors: a [*RunningError]; whatever keeps the first
-// install from being done. Later ones are logged and tried again.
+// Run runs the service until the context ends. The rules stay, unless the configuration says
+// otherwise. Errors: a [*RunningError], and those that keep the first install from being done. Later
+// ones are logged, and the install is tried again.
 func Run(ctx context.Context, c Config) error {
 	one, err := claimService(ctx)
 	if err != nil {
@@ -90,7 +90,7 @@ func Run(ctx context.Context, c Config) error {
 	s := newService(c, events.SystemClock())
 	k := newKeeper(s)
 	changed := make(chan string)
-	folder := folderTask(c.Folder, changed, c.Log) // watched from now on: no change after the first reading is missed
+	folder := folderTask(c.Folder, changed, c.Log) // watched from now on, so that no change after the first reading is missed
 	if err := k.start(ctx); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func Run(ctx context.Context, c Config) error {
 	if addr := k.wanted.Settings.Metrics; addr.IsValid() {
 		tasks = append(tasks, pageTask(addr, s.metrics, c.Log))
 	}
-	summary := k.summary() // now: from here on all of the keeper is its task's
+	summary := k.summary() // now: from here on the keeper belongs to its task
 	err = runAll(ctx, tasks, func() { s.manager.ready(summary) })
 	s.manager.stopping()
 	if c.RemoveOnExit {
@@ -121,8 +121,8 @@ func Run(ctx context.Context, c Config) error {
 	return err
 }
 
-// runFeed publishes events. Without the right to listen there are none, and the
-// rules are looked after all the same.
+// runFeed publishes notices. Without the right to listen there are none, and the rules are looked
+// after all the same.
 func (s *Service) runFeed(ctx context.Context, ready func()) error {
 	ready()
 	if err := s.feed.Run(ctx); err != nil {
@@ -142,14 +142,14 @@ func (s *Service) logRole(r events.Role, err error) {
 	s.Log.Info("events", "role", string(r))
 }
 
-// setEvents notes whether events come. Without them, leases are looked for from now on.
+// setEvents records whether notices come. Without them, the kernel is checked for leases more often.
 func (s *Service) setEvents(events bool) {
 	if s.noEvents.Store(!events); !events {
 		s.requestCheck()
 	}
 }
 
-// requestCheck asks the keeper for a look at the kernel, soon.
+// requestCheck asks the keeper for a check of the kernel, soon.
 func (s *Service) requestCheck() {
 	select {
 	case s.due <- struct{}{}:
@@ -157,7 +157,7 @@ func (s *Service) requestCheck() {
 	}
 }
 
-// exitPatience is how long the rules may take to be removed at the end.
+// exitPatience is how long the removal of the rules may take at the end.
 const exitPatience = 30 * time.Second
 
 // runAll runs tasks until the context ends or one of them fails. ready is called
@@ -186,10 +186,10 @@ func runAll(ctx context.Context, tasks []*task, ready func()) error {
 	return group.Wait()
 }
 
-// task is one part of the service. run says itself when it is ready.
+// task is one part of the service. Its run calls ready when the part works.
 type task struct {
 	name  string
-	ready chan struct{} // closed when the part does its work
+	ready chan struct{} // closed when the part works
 	run   func(ctx context.Context, ready func()) error
 }
 

@@ -15,7 +15,7 @@ import (
 // nudgeLimit is how long a command waits for a service that hangs.
 const nudgeLimit = 2 * time.Second
 
-// nameRetry is how soon a name is asked for again that somebody else has.
+// nameRetry is how soon a name is tried again that somebody else has.
 const nameRetry = 10 * time.Second
 
 // RunningError says that another service looks after this network namespace.
@@ -25,19 +25,19 @@ func (e *RunningError) Error() string {
 	return fmt.Sprintf("another knockd run (%s) looks after this host already", e.Owner.Process())
 }
 
-// single is what makes this process the service of its network namespace: the claim. The
-// name is where commands ask for a look at the kernel: to connect is to ask, no word is
-// exchanged, and the service hangs up when it has looked.
+// single makes this process the service of its network namespace: by the claim. Commands ask for a
+// check of the kernel at the name: a connection is the request, nothing is sent, and the service
+// closes it after the check.
 type single struct {
 	claim *claim.Claim
 	name  *net.UnixListener // nil: somebody else has it
 }
 
 // claimService makes this process the service of the network namespace, until it is closed. The
-// error is [*RunningError] when there is one.
+// error is [*RunningError] when there is one already.
 //
-// A service that has just ended may have left its claim to a tool which it was about
-// to start: it is free as soon as that runs.
+// A service that has just ended may have left its claim to a tool which it was about to start: the
+// claim is free as soon as that tool runs.
 func claimService(ctx context.Context) (*single, error) {
 	const tries, pause = 100, 10 * time.Millisecond
 	for try := 1; ; try++ {
@@ -46,7 +46,7 @@ func claimService(ctx context.Context) (*single, error) {
 		if err == nil || !errors.As(err, &running) || rights.Running(running.Owner.PID) {
 			return one, err
 		}
-		if try == tries { // whoever has it now
+		if try == tries { // the owner may be another by now
 			running.Owner, _ = Running()
 			return nil, running
 		}
@@ -58,8 +58,8 @@ func claimService(ctx context.Context) (*single, error) {
 	}
 }
 
-// tryClaim asks once. The holder in a [*RunningError] is the process that made itself the
-// service, if it still runs.
+// tryClaim tries once. The owner in a [*RunningError] is the process that made itself the service,
+// if it still runs.
 func tryClaim() (*single, error) {
 	c, err := claim.Take(claim.Service)
 	if errors.Is(err, claim.ErrTaken) {
@@ -84,8 +84,8 @@ func (s *single) Close() error {
 	return s.claim.Close()
 }
 
-// Running returns the service that looks after this network namespace, and whether there
-// is one, as far as this process may know.
+// Running returns the process of the service in this network namespace, and whether there is one, as
+// far as this process can see.
 func Running() (service claim.Owner, found bool) {
 	if h, found, _ := claim.OwnerOf(claim.Service); found {
 		return h, true
@@ -93,9 +93,9 @@ func Running() (service claim.Owner, found bool) {
 	return claim.Older(claim.ServiceName)
 }
 
-// acceptNudges hands on those who have asked for a look, and may, until the context
-// ends. Who looks closes them. The name stays ours: rules may still be removed. While
-// somebody else has it, nobody can ask, and the service looks by itself.
+// acceptNudges passes on commands that ask for a check, and may, until the context ends. The keeper
+// closes them after the check. The name stays ours, since rules may still be removed. While somebody
+// else has it, commands cannot ask, and the service checks more often.
 func (s *Service) acceptNudges(ctx context.Context, one *single, asked chan<- io.Closer) error {
 	for one.name == nil {
 		var err error
@@ -126,18 +126,18 @@ func (s *Service) acceptNudges(ctx context.Context, one *single, asked chan<- io
 	return nil
 }
 
-// Nudge lets a running service look at the kernel, where a lease was given or taken
-// in a way that the kernel tells nobody, and returns when it has: a flush that comes
-// next is too late to be the first to be seen. Without a service it does nothing.
+// Nudge has a running service check the kernel, and waits for that. It is for a lease that was given
+// or ended without a message of the kernel: the service would else know it only after the next
+// flush. Without a service it does nothing.
 func Nudge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, nudgeLimit)
 	defer cancel()
 	c, _, err := rights.Dial(ctx, claim.ServiceName)
 	if err != nil {
-		return // a stranger who has the name is not waited for
+		return // also where a stranger has the name
 	}
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	_, _ = c.Read(make([]byte, 1)) // ends when it hangs up, however that comes
+	_, _ = c.Read(make([]byte, 1)) // ends when the service closes the connection, or dies
 }

@@ -20,8 +20,8 @@ type Group uint16
 
 // The groups, beside [backend.LogGroup].
 const (
-	Lock    Group = 7116 // whoever changes rules
-	Service Group = 7117 // knockd run
+	Lock    Group = 7116 // of the process that changes rules
+	Service Group = 7117 // of `knockd run`
 )
 
 // ErrTaken says that another process has the group.
@@ -46,9 +46,9 @@ func Take(g Group) (*Claim, error) {
 	return c, nil
 }
 
-// bind asks for the group. The kernel has one answer for who may not and for who comes
-// second, and a process can have CAP_NET_ADMIN in a user namespace that the network is
-// not of: so it is the list of groups that tells.
+// bind asks for the group. The kernel refuses in the same way for a missing privilege and for a
+// group that is taken, and a process can have CAP_NET_ADMIN in a user namespace that does not own
+// the network: so the kernel's list of groups decides.
 func (c *Claim) bind() error {
 	const tries = 3 // the group may change hands between the answer and the list
 	for range tries {
@@ -73,8 +73,8 @@ func (c *Claim) bind() error {
 	return fmt.Errorf("NFLOG group %d: %w", c.group, backend.ErrPrivilege)
 }
 
-// Taken reports whether the kernel's answer to who binds a group means that somebody else
-// has it: EPERM is also the answer to who may not.
+// Taken reports whether the kernel's answer to a bind means that somebody else has the group: EPERM
+// is also the answer to a missing privilege.
 func Taken(err error) bool {
 	return errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EPERM) && rights.Has(unix.CAP_NET_ADMIN)
 }
@@ -82,21 +82,21 @@ func Taken(err error) bool {
 // Inherited is the claim of the process that started this one, and passed on its file.
 func Inherited(g Group, f *os.File) *Claim { return &Claim{g, f} }
 
-// File is for the processes that this one starts: the group is theirs too, until the last
-// of them has ended.
+// File is inherited by processes that this one starts: they have the group too, until the last of
+// them has ended.
 func (c *Claim) File() *os.File { return c.file }
 
 // Close gives the group up. Processes that have inherited it keep it.
 func (c *Claim) Close() error { return c.file.Close() }
 
-// EndsAt tells those who wait how long the holder's work takes at the most. It is kept
-// where they see who has the group: the seconds of the machine's clock since boot, as
-// the group's timeout for reports, of which there are none.
+// EndsAt tells the processes that wait when the owner's work is done at the latest. It is kept where
+// they see who has the group: as the group's timeout for reports, of which there are none, in
+// seconds of the machine's clock since boot.
 func (c *Claim) EndsAt(t time.Time) error {
 	return c.configure(timeout(uint32((uptime() + time.Until(t)).Round(time.Second) / time.Second)))
 }
 
-// uptime is the clock that goes on since boot and that nobody sets.
+// uptime is the clock that runs since boot and that nobody sets.
 func uptime() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every kernel has it

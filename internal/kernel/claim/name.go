@@ -50,8 +50,8 @@ func TakeName(name string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// backlog is how many may wait to be accepted. By default it would be thousands, and whoever
-// comes after that many strangers waits long.
+// backlog is how many connections may wait to be accepted. The default would be thousands, and a
+// caller behind that many strangers would wait long.
 const backlog = 128
 
 func limit(l *net.UnixListener) error {
@@ -64,8 +64,8 @@ func limit(l *net.UnixListener) error {
 	return errors.Join(err, failed)
 }
 
-// whoHas asks the kernel for the process that listens. Where the connection cannot be made,
-// as to one with a full backlog, nothing is known of it.
+// whoHas asks the kernel for the process that listens. Nothing is known of a process that no
+// connection can be made to, as with a full backlog.
 func whoHas(name string) *NameError {
 	e := &NameError{Name: name}
 	c, err := (&net.Dialer{}).DialContext(context.Background(), "unix", name) // answers at once, also when the backlog is full
@@ -79,7 +79,7 @@ func whoHas(name string) *NameError {
 	return e
 }
 
-// Older returns the older knockd that has a name, and whether there is one.
+// Older returns the knockd of an older version that has a name, and whether there is one.
 func Older(name string) (h Owner, found bool) {
 	e := whoHas(name)
 	if !e.Trusted {

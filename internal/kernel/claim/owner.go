@@ -17,11 +17,11 @@ import (
 	"knockkit/internal/say"
 )
 
-// Owner is a process that has a group, as far as this process can see it.
+// Owner is the process that has a group, as far as this process can see it.
 type Owner struct {
 	PID     int           // 0: not known
 	Command string        // "install --try", the name of another program, or "": not known
-	Left    time.Duration // when its work is over at the latest; 0: not known
+	Left    time.Duration // until its work is done at the latest; 0: not known
 }
 
 // Process names it: "process 812", or "a process" where that is not known.
@@ -44,8 +44,8 @@ func (h Owner) String() string {
 	return text
 }
 
-// OwnerOf says who has a group. found is false where nobody has it. An error is one of
-// reading the kernel's list: fs.ErrPermission for who is not root.
+// OwnerOf says who has a group. found is false where nobody has it. The error is one of reading the
+// kernel's list: fs.ErrPermission without root.
 func OwnerOf(g Group) (h Owner, found bool, err error) {
 	l, err := listed(g)
 	if err != nil || l.port == 0 {
@@ -61,8 +61,8 @@ func OwnerOf(g Group) (h Owner, found bool, err error) {
 	return h, true, nil
 }
 
-// Opener returns the process that took the group, if it still runs: tools that it started
-// may have the group when it is gone. 0: it has ended, or is not known.
+// Opener returns the process that took the group, if it still runs: when it has ended, tools that it
+// started may have the group. 0: it has ended, or is not known.
 func Opener(g Group) int {
 	l, err := listed(g)
 	if err != nil || l.port == 0 || !rights.Running(int(l.port)) {
@@ -95,9 +95,9 @@ func listed(g Group) (entry, error) {
 	return entry{}, nil
 }
 
-// processOf finds the process that has the netlink socket of a port: the one that has
-// opened it, else one that has inherited it; 0 where it cannot be seen. The port is the
-// number of the process unless another socket has had that port before.
+// processOf finds the process that has the netlink socket of a port: the one that opened it, else
+// one that inherited it; 0 where none can be seen. The port is the process's number, unless another
+// socket had that port before.
 func processOf(port uint32) int {
 	inode := inodeOf(port)
 	if inode == "" {
@@ -120,7 +120,7 @@ func processOf(port uint32) int {
 	}
 	slices.Sort(all)
 	for _, pid := range all {
-		if has, _ := hasSocket(pid, inode); has { // one that cannot be looked into is not it, as far as we know
+		if has, _ := hasSocket(pid, inode); has { // as far as we know, a process whose files we cannot see is not it
 			return pid
 		}
 	}
@@ -152,8 +152,8 @@ func hasSocket(pid int, inode string) (bool, error) {
 	return false, err
 }
 
-// GuardCommand is the hidden command by which the program runs itself as the guard of a
-// trial: it has the lock when the command that it belongs to is gone.
+// GuardCommand is the hidden command by which the program runs itself as the guard of a trial. The
+// guard has the lock when the command that started it is gone.
 const GuardCommand = "try-guard"
 
 // commandOf says what a process does: the command where it is knockd, else the name of

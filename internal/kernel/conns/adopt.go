@@ -10,10 +10,9 @@ import (
 	"knockkit/protocol"
 )
 
-// Adopt tells conntrack of the TCP connections that exist to ports which are about
-// to be gated. On a host whose rules have never asked for it, conntrack does not
-// run, and would take the next packet of each for one that belongs to nothing: the
-// gate would cut off everybody who is in.
+// Adopt tells conntrack of the TCP connections to ports that are about to be gated. On a host whose
+// rules have never used conntrack it does not run, and would take the next packet of each connection
+// for a stray one: the gate would cut off everybody who is connected.
 func Adopt(profiles []*protocol.Profile) error {
 	if len(profiles) == 0 {
 		return nil
@@ -32,7 +31,7 @@ func Adopt(profiles []*protocol.Profile) error {
 		}
 		c := connection{client: s.to, server: s.from, stage: stage}
 		if !listens[s.from.Port()] {
-			// This host made it. What comes back is no connection that a gate with `cut` ends.
+			// This host made it: a gate with `cut` does not end it.
 			c.client, c.server = c.server, c.client
 		}
 		if err := c.create(); err != nil && !errors.Is(err, unix.EEXIST) {

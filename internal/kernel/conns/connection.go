@@ -12,11 +12,11 @@ import (
 // connection is a TCP connection that conntrack is told of.
 type connection struct {
 	client, server netip.AddrPort
-	source         netip.AddrPort // what NAT makes of the client; the zero value: nothing
+	source         netip.AddrPort // the client's address behind source NAT; zero: there is none
 	stage          stage
 }
 
-// stage is how far a connection is.
+// stage is how far a connection has come.
 type stage struct {
 	state   uint8  // of conntrack
 	status  uint32 // status…
@@ -95,10 +95,10 @@ type way struct{ from, to netip.AddrPort }
 // flow is an entry of conntrack.
 type flow struct {
 	proto    byte // unix.IPPROTO_TCP, …
-	asked    way  // of its first packet
-	answer   way  // of what comes back: asked, turned round, where NAT changes nothing
+	asked    way  // the way of its first packet
+	answer   way  // the way of the answers: asked, reversed, where NAT changes nothing
 	state    byte // of TCP
-	pickedUp bool // its beginning was not seen: either end may have made the connection
+	pickedUp bool // conntrack has not seen it begin: either end may have made it
 	raw      []byte
 }
 
@@ -162,17 +162,17 @@ func (f flow) connected() bool {
 	return f.state >= nl.TCP_CONNTRACK_ESTABLISHED && f.state <= nl.TCP_CONNTRACK_LAST_ACK
 }
 
-// retried is longer than a host waits before it sends again what was not acknowledged:
-// 2 minutes at most (TCP_RTO_MAX).
+// retried is longer than a host waits before it sends again a packet that was not acknowledged: 2
+// minutes at most (TCP_RTO_MAX). In seconds.
 const retried = 300
 
-// stageOf says how far the socket's connection is: what conntrack would know had it
-// seen all. The times are until the next packet; from there on conntrack's own hold.
+// stageOf says how far the socket's connection has come, as conntrack would know it. The times are
+// until the next packet; from then on conntrack's own apply.
 //
-// A side that has more to say may be silent for long, so a half-closed connection is
-// remembered like one that is not. Where something is to be acknowledged, a packet comes soon.
-// A handshake is adopted as well: to the client the connection exists when the host has
-// answered, and no packet but those of the same two ends passes by that.
+// A side that has more to send may be silent for long, so a half-closed connection is remembered
+// like an open one. Where a packet has to be acknowledged, one comes soon. A handshake is adopted
+// too: the client takes the connection for open when the host has answered, and only packets of the
+// same two ends pass by that.
 func stageOf(s socket) (stage, bool) {
 	at := established
 	switch s.State {

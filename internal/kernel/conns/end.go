@@ -12,14 +12,14 @@ import (
 	"knockkit/protocol"
 )
 
-// End ends the connections that holders within the prefix made to the
-// profile's ports, and returns how many ended: those that had ended before, and those
-// that were never answered, are not among them. After an error some may go on.
+// End ends the connections that holders within the prefix made to the profile's ports, and returns
+// how many it ended: not those that had ended before, nor those that were never answered. After an
+// error some may go on.
 //
-// The sockets on this host are closed first. With a packet of its own a socket would
-// make conntrack pick up again what it has forgotten, from the other end. Then conntrack
-// forgets what the holders have begun, so that their next packet is a stray one at the
-// gate; for connections to containers see [misdirect].
+// The sockets on this host are closed first: by a packet of its own, a socket would make conntrack
+// pick the connection up again, from the other end. Then conntrack forgets the holders' connections,
+// so that their next packet is a stray one at the gate. For connections to containers see
+// [misdirect].
 func End(p *protocol.Profile, holder netip.Prefix) (int, error) {
 	e := &ending{profile: p, holder: holder, closed: map[way]bool{}, here: map[netip.Addr]bool{}}
 	closed, err := e.closeSockets()
@@ -30,7 +30,7 @@ func End(p *protocol.Profile, holder netip.Prefix) (int, error) {
 	return closed + forgotten, err
 }
 
-// ending is the end of the connections of a profile's holders.
+// ending is the state of one call of End.
 type ending struct {
 	profile *protocol.Profile
 	holder  netip.Prefix
@@ -41,7 +41,7 @@ type ending struct {
 // closeSockets closes the holders' connections to sockets on this host, until it finds
 // none. It returns how many it closed.
 func (e *ending) closeSockets() (int, error) {
-	const tries = 3 // a connection may be on its way in when the lease ends
+	const tries = 3 // a connection may be coming in while the lease ends
 	ended := map[[2]uint32]bool{}
 	for try := 0; ; try++ {
 		found, err := e.sockets()
@@ -84,7 +84,7 @@ func (e *ending) sockets() ([]socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	theirs, ours := map[way]way{}, map[way]bool{} // begun by the other end; by this host
+	theirs, ours := map[way]way{}, map[way]bool{} // made by the other end; by this host
 	for _, f := range flows {
 		if f.proto == unix.IPPROTO_TCP {
 			theirs[f.answer] = f.asked
@@ -101,7 +101,7 @@ func (e *ending) sockets() ([]socket, error) {
 		default:
 			asked = way{s.to, s.from}
 		}
-		// The gate at the input asks for where NAT leads, an early one for what was addressed.
+		// The gate at the input sees the port behind NAT, one before NAT the port that was addressed.
 		if (e.opens(protocol.TCP, asked.to) || e.opens(protocol.TCP, s.from)) && e.isHolder(asked.from.Addr()) {
 			found = append(found, s)
 		}
@@ -109,8 +109,8 @@ func (e *ending) sockets() ([]socket, error) {
 	return found, nil
 }
 
-// forgetFlows lets conntrack forget what holders have begun. It returns how many
-// connections to other hosts, such as containers, and flows of UDP ended by that.
+// forgetFlows lets conntrack forget the holders' connections. It returns how many connections to
+// other hosts, such as containers, and flows of UDP that has ended.
 func (e *ending) forgetFlows() (int, error) {
 	flows, err := flowsOf(e.holder.Addr())
 	if err != nil {
@@ -123,7 +123,7 @@ func (e *ending) forgetFlows() (int, error) {
 			continue
 		}
 		theirs := e.opens(proto, f.asked.to) && e.isHere(f.asked.to.Addr()) && e.isHolder(f.asked.from.Addr())
-		left := proto == protocol.TCP && (e.closed[f.asked] || e.closed[f.answer]) // of a socket that was closed
+		left := proto == protocol.TCP && (e.closed[f.asked] || e.closed[f.answer]) // the entry of a socket that was closed
 		if !theirs && !left {
 			continue
 		}
@@ -135,7 +135,7 @@ func (e *ending) forgetFlows() (int, error) {
 			continue
 		}
 		if proto == protocol.TCP {
-			// Behind destination NAT the server is where the answers come from.
+			// With destination NAT, the answers come from the server.
 			if !f.connected() || e.isHere(f.answer.from.Addr()) {
 				continue
 			}
@@ -148,8 +148,8 @@ func (e *ending) forgetFlows() (int, error) {
 	return n, nil
 }
 
-// isHolder reports whether the address is a holder's. This host itself is none: its packets
-// come in over loopback, which is not gated.
+// isHolder reports whether the address is a holder's. This host itself is none: its packets come in
+// over loopback, which is not gated.
 func (e *ending) isHolder(addr netip.Addr) bool { return e.holder.Contains(addr) && !e.isHere(addr) }
 
 // opens reports whether the profile has a gate in front of an address of this host.
@@ -170,11 +170,11 @@ func (e *ending) isHere(addr netip.Addr) bool {
 	return is
 }
 
-// misdirect ends a connection of a container that conntrack has forgotten. The next
-// packet of the server there would be taken for the first of a new connection, and the
-// engine's source NAT would give it the very address and port that the client knows: the
-// old connection would go on. So conntrack is told of that new one before, from another
-// port. The client does not know it and answers with a reset, which ends the server's side.
+// misdirect ends a connection of a container that conntrack has forgotten. The server's next packet
+// would be taken for the first of a new connection, and the engine's source NAT would give it the
+// address and port that the client knows: the old connection would go on. So conntrack is told of
+// that new connection before, with another port. The client does not know that port and answers with
+// a reset, which ends the server's side.
 func misdirect(f flow) error {
 	asked := f.asked.to
 	back := connection{client: f.answer.from, server: f.answer.to, stage: established}

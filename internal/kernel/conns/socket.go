@@ -11,9 +11,9 @@ import (
 	"knockkit/protocol"
 )
 
-// Listener is a socket that takes connections or datagrams from whoever sends them.
+// Listener is a socket that takes connections or datagrams from anybody.
 type Listener struct {
-	Knock protocol.Knock // what comes to it
+	Knock protocol.Knock // the packet that it takes
 	Addr  netip.Addr     // IPv4 as such; the unspecified one: every address
 }
 
@@ -30,8 +30,8 @@ func ends(s *netlink.Socket) way {
 	return way{netip.AddrPortFrom(here.Unmap(), s.ID.SourcePort), netip.AddrPortFrom(there.Unmap(), s.ID.DestinationPort)}
 }
 
-// request says which socket is meant: struct inet_diag_req_v2 of linux/inet_diag.h, with
-// ports and addresses in network order, the rest in the host's.
+// request is the socket's identity: struct inet_diag_req_v2 of linux/inet_diag.h, with ports and
+// addresses in network order, the rest in the host's.
 func (s socket) request() []byte {
 	b := []byte{s.Family, unix.IPPROTO_TCP, 0, 0}
 	b = binary.NativeEndian.AppendUint32(b, 1<<s.State)

@@ -64,10 +64,10 @@ func list(of func(family uint8) ([]*netlink.Socket, error)) ([]*netlink.Socket, 
 	return append(four, six...), err
 }
 
-// destroy ends the connection of this socket, and of no other. Its cookie says which:
-// asked for two ends alone, the kernel takes the socket that listens when the connection
-// is over. Errors: unix.ENOENT or unix.ESTALE when the socket is gone, unix.EOPNOTSUPP
-// where the kernel was built without INET_DIAG_DESTROY.
+// destroy ends the connection of this socket and of no other, by its cookie. Given two ends alone,
+// the kernel would take the listening socket when the connection is over. Errors: unix.ENOENT or
+// unix.ESTALE when the socket is gone, unix.EOPNOTSUPP where the kernel was built without
+// INET_DIAG_DESTROY.
 func (s socket) destroy() error {
 	req := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
 	req.AddRawData(s.request())
@@ -84,7 +84,7 @@ func ask(message, flags int, of netip.Addr, attributes []byte) ([][]byte, error)
 	return req.Execute(unix.NETLINK_NETFILTER, 0)
 }
 
-// flowsOf lists what conntrack holds of the address's family.
+// flowsOf lists conntrack's entries of the address's family.
 func flowsOf(family netip.Addr) ([]flow, error) {
 	messages, err := ask(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP, family, nil)
 	if err != nil {
@@ -99,8 +99,8 @@ func flowsOf(family netip.Addr) ([]flow, error) {
 	return all, nil
 }
 
-// forget deletes the entry. gone is false when conntrack had it no more: what it has of
-// the same two ends by now is another entry, with another number.
+// forget deletes the entry. gone is false when conntrack has it no more: an entry of the same two
+// ends that has come since has another number.
 func (f flow) forget() (gone bool, err error) {
 	_, err = ask(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, f.asked.from.Addr(), f.raw)
 	if errors.Is(err, unix.ENOENT) {

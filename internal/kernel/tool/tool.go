@@ -1,6 +1,5 @@
-// Package tool runs the packet filter's own tools of the host: iptables-save and
-// -restore, and nft. It feeds them texts and turns what they say into errors of
-// package backend; it knows nothing of rules.
+// Package tool runs the host's own tools of the packet filter: iptables-save, iptables-restore and nft.
+// It gives them texts, and turns their messages into errors of package backend. It knows no rules.
 package tool
 
 import (
@@ -22,10 +21,10 @@ import (
 type Tool struct {
 	Name    string
 	Package string     // Debian's package that has it
-	Inherit []*os.File // kept open while the tool runs
+	Inherit []*os.File // files that the tool inherits
 
-	// ParseError finds in what the tool printed what is wrong, and in which line of the text
-	// that it was fed, from 1; 0 is none.
+	// ParseError reads the tool's output: the message, and the line of our text that it names,
+	// from 1; 0: none.
 	ParseError func(stderr string) (what string, line int)
 }
 
@@ -41,9 +40,8 @@ func (t Tool) Run(ctx context.Context, stdin string, args ...string) (string, er
 	return wait()
 }
 
-// Start is Run that does not wait: the caller does, with the function that it returns. A
-// tool that was handed a text is not ended with the context: that would not tell whether
-// it was done.
+// Start is Run that does not wait: the caller does, with the function that it returns. A tool that
+// reads a text is not ended with the context, since then nobody would know whether it was done.
 func (t Tool) Start(ctx context.Context, stdin string, args ...string) (wait func() (string, error), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -81,8 +79,8 @@ func (t Tool) Start(ctx context.Context, stdin string, args ...string) (wait fun
 	}, nil
 }
 
-// inMemory returns a file with a text. A tool that reads from a pipe would take a part for
-// the whole when we are killed while we write to it, and nft would commit that part.
+// inMemory returns a file with a text. From a pipe, a tool would take a part for the whole when we
+// are killed while we write, and nft would commit that part.
 func inMemory(text string) (*os.File, error) {
 	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -98,7 +96,7 @@ func inMemory(text string) (*os.File, error) {
 	return f, nil
 }
 
-// refused says what the tool said, and the line of our text that it means.
+// refused returns the error in a tool's output, with the line of our text that it names.
 func (t Tool) refused(stderr, stdin string) error {
 	if os.Geteuid() != 0 || strings.Contains(stderr, "Permission denied") || strings.Contains(stderr, "Operation not permitted") {
 		return fmt.Errorf("%s: %w", t.Name, backend.ErrPrivilege)

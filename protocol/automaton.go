@@ -15,7 +15,7 @@ import (
 // An Automaton is read-only after [Compile].
 type Automaton struct {
 	Family   Family
-	Profiles []*Profile // that have a gate in the family, by name
+	Profiles []*Profile // those with a gate in the family, by name
 	States   []State    // breadth first, so a shallower state has a lower number
 }
 
@@ -28,17 +28,17 @@ type State struct {
 	Users []Use   // the profiles whose sequence passes here, by name; empty for the root
 
 	// Within is the longest time until the next event: whole seconds, 0 = no
-	// limit. It has no meaning in a state that nobody stays in (Keep).
+	// limit. It means nothing in a state that nobody stays in (Keep).
 	Within time.Duration
-	Scope  Scope // where a packet must come in to be the knock that leads here
+	Scope  Scope // where the packet must come in that is the knock that leads here
 	Reply  Reply // what happens to the knock that leads here
 
 	Edges  []Edge // to the states one knock further, by knock
-	Suffix []Edge // what the longest proper suffix that has an edge would do; the root's edges are left out
+	Suffix []Edge // edges of the longest proper suffix that has one for a knock; those of the root are left out
 	Fail   int    // the longest proper suffix that is a state
 
-	Grants []*Profile // opened by entering, once per entry, by name
-	Keep   int        // the position after entering: the state itself, or where nothing comes next its longest suffix that something does
+	Grants []*Profile // profiles that entering opens, once per entry, by name
+	Keep   int        // the position after entering: the state itself, or its longest suffix that has a next knock
 }
 
 // Edge leads to state To on a packet of kind Knock within To's scope.
@@ -72,7 +72,7 @@ func (s Scope) Matches(dst netip.Addr, iface string) bool {
 	return len(s.To) == 0 || anyContains(s.To, dst)
 }
 
-// ScopeIn returns where the profile's packets come in, in one family.
+// ScopeIn returns the profile's scope in one family.
 func (p *Profile) ScopeIn(f Family) Scope {
 	return Scope{Interface: p.Interface, To: PrefixesIn(p.To, f)}
 }
@@ -87,8 +87,8 @@ func (a *Automaton) Stays(i int) bool { return i == Root || a.States[i].Keep == 
 // Starts returns the edges of the root.
 func (a *Automaton) Starts() []Edge { return a.States[Root].Edges }
 
-// Longest returns the longest time that a source can be in any position; 0
-// when a position without limit exists.
+// Longest returns the longest time that a source can be in a position; 0 when some position has no
+// limit.
 func (a *Automaton) Longest() time.Duration {
 	var longest time.Duration
 	for i := range a.States {
@@ -103,8 +103,7 @@ func (a *Automaton) Longest() time.Duration {
 	return longest
 }
 
-// Alphabet returns the knocks of all sequences, each with the scope it counts
-// in, in order.
+// Alphabet returns the knocks of all sequences, each with the scopes in which it counts, in order.
 func (a *Automaton) Alphabet() []Letter {
 	var letters []Letter
 	for i := range a.States {
@@ -120,7 +119,7 @@ func (a *Automaton) Alphabet() []Letter {
 	return letters
 }
 
-// Letter is a knock as the automaton's events have it.
+// Letter is a knock with the scope in which it counts.
 type Letter struct {
 	Knock Knock
 	Scope Scope

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Compile turns the profiles into the automaton of one family. It is pure and
-// deterministic: the order of the profiles does not matter. Profiles that have
-// no gate in the family are left out; signed ones have a gate and no states.
+// Compile turns the profiles into the automaton of one family. It is pure and deterministic: the
+// order of the profiles does not matter. Profiles without a gate in the family are left out; signed
+// ones have a gate and no states.
 //
-// Two profiles that would share a position but differ in the time, the place or
-// the reply there are refused (a [*ConflictError], joined when there are several):
-// one timer a source is exact only if all agree.
+// It fails with a [*ConflictError] for each two profiles that would share a position but differ in
+// its time, scope or reply (joined when there are several): one timer a source is exact only if all
+// agree.
 func Compile(profiles []*Profile, family Family) (*Automaton, error) {
 	b := builder{family: family, index: map[string]int{"": Root}}
 	b.states = []State{{}}
@@ -35,8 +35,8 @@ func Compile(profiles []*Profile, family Family) (*Automaton, error) {
 	return &Automaton{Family: family, Profiles: b.profiles, States: b.states}, nil
 }
 
-// ConflictError says that two profiles cannot be installed together because
-// their positions would need two timers, places or replies at once.
+// ConflictError says that two profiles cannot be installed together: a position would need two
+// timers, scopes or replies at once, or a port two meanings.
 type ConflictError struct {
 	A, B string // names of the profiles
 	What string // what they differ in, with both values
@@ -83,7 +83,7 @@ func (b *builder) add(p *Profile) {
 	}
 }
 
-// setTime notes that from state at the next knock of p may take step.Within.
+// setTime sets the time that a source may stay in state at, from the knock after it in p.
 func (b *builder) setTime(at int, p *Profile, done int, step Step) {
 	for len(b.timed) <= at {
 		b.timed = append(b.timed, false)
@@ -115,7 +115,7 @@ func (b *builder) checkShared(s *State, p *Profile, scope Scope) {
 	}
 }
 
-// conflict notes one reason for each pair of profiles.
+// conflict keeps one reason for each pair of profiles.
 func (b *builder) conflict(x, y, what string) {
 	for _, err := range b.conflicts {
 		if c := new(ConflictError); errors.As(err, &c) && c.A == x && c.B == y {
@@ -154,8 +154,8 @@ func (b *builder) breadthFirst() {
 	b.states = states
 }
 
-// link fills in what follows from the trie: suffixes, their edges, grants, and
-// which position is kept. Breadth first: a suffix is shallower, so it is done.
+// link fills in what follows from the trie: suffixes, their edges, grants, and which position is
+// kept. It goes breadth first: a suffix is shallower, so it is done already.
 func (b *builder) link() {
 	for i := range b.states {
 		s := &b.states[i]
@@ -176,8 +176,8 @@ func (b *builder) link() {
 	}
 }
 
-// suffixEdges returns the edges of fail, its own before those of its suffixes,
-// that s does not decide itself: by an edge, or by repeating its last knock.
+// suffixEdges returns the edges of fail, its own before those of its suffixes, for knocks that s
+// itself has no edge for and that do not repeat its last knock.
 func suffixEdges(s, fail *State) []Edge {
 	var edges []Edge
 	for _, e := range slices.Concat(fail.Edges, fail.Suffix) {
@@ -199,8 +199,8 @@ func (b *builder) longestSuffix(path []Knock) int {
 	return Root
 }
 
-// checkSuffixes refuses a state whose suffix is timed or placed differently:
-// a source in the state is in the suffix too, with the same timer.
+// checkSuffixes refuses a state whose suffix has another time or scope: a source in the state is in
+// the suffix too, with the same timer.
 func (b *builder) checkSuffixes() {
 	for i := range b.states {
 		s := &b.states[i]
@@ -230,8 +230,8 @@ func sortedByName(profiles []*Profile) []*Profile {
 	return slices.SortedFunc(slices.Values(profiles), ByName)
 }
 
-// PathText writes knocks one after the other. It is also the meaning of a position,
-// whatever its number: "icmp 7/tcp".
+// PathText writes knocks one after the other, as "icmp 7/tcp". It identifies a position, whatever
+// its number.
 func PathText(path []Knock) string {
 	words := make([]string, len(path))
 	for i, k := range path {

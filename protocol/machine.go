@@ -12,8 +12,8 @@ type Policy struct {
 	Ban    *Ban // nil: nobody is banned
 }
 
-// Ban keeps a source out that falls from a position back to the root After
-// times within For; it lasts For.
+// Ban shuts a source out for For when it falls from a position back to the root After times within
+// For.
 type Ban struct {
 	After int           // 1 to MaxBanAfter
 	For   time.Duration // whole seconds, more than 0
@@ -32,12 +32,12 @@ func (p Policy) Differs(o Policy) []string {
 	return keys
 }
 
-// MaxBanAfter is how many falls the kernel can count: fewer than the 32 time
-// stamps that xt_recent keeps for an address.
+// MaxBanAfter is how many falls the kernel can count: fewer than the 32 time stamps that xt_recent
+// keeps for an address.
 const MaxBanAfter = 20
 
-// Event is an incoming packet that the machine looks at: not ESTABLISHED or
-// RELATED, not from loopback, to an address of this host (DESIGN 4.1).
+// Event is an incoming packet that the machine looks at: not part of an established connection, not
+// from loopback, to an address of this host (DESIGN 4.1).
 type Event struct {
 	Time      time.Time
 	Source    netip.Addr
@@ -49,12 +49,12 @@ type Event struct {
 // Cause says why a source is where it is after an event.
 type Cause uint8
 
-// The reasons. With Nothing, Uncounted and ShutOut the source stays where it was.
+// The causes. With Nothing, Uncounted and ShutOut the source stays where it was.
 const (
 	Nothing   Cause = iota // no position, and the event starts none
 	Advance                // the next knock of the position
 	Repeat                 // the position's last knock again: its time starts again
-	Suffix                 // the next knock after an ending of the position
+	Suffix                 // the next knock after a suffix of the position
 	Start                  // the first knock of a sequence
 	StartOver              // anything else: back to no position
 	Uncounted              // not a knock of any sequence, and the policy is not strict
@@ -62,7 +62,7 @@ const (
 	ShutOut                // a gate before destination NAT drops it: no event
 )
 
-// String returns the reason in words.
+// String returns the cause in words.
 func (r Cause) String() string {
 	return []string{"nothing", "advance", "repeat", "suffix", "start", "start over", "not counted", "banned", "shut out before it is an event"}[r]
 }
@@ -80,9 +80,9 @@ type Transition struct {
 	Banned  bool       // the ban starts with this event
 }
 
-// Machine is the reference: it runs an automaton in Go, event by event, and
-// keeps every source's position, falls, ban and leases. It is what the kernel's
-// rules are held against. It is not safe for concurrent use.
+// Machine is the reference: it runs an automaton in Go, event by event, and keeps every source's
+// position, falls, ban and leases. Tests compare the kernel's rules with it. It is not safe for
+// concurrent use.
 type Machine struct {
 	a       *Automaton
 	policy  Policy
@@ -186,7 +186,7 @@ func (m *Machine) bannedAt(src *source, now time.Time) bool {
 	return m.policy.Ban != nil && !src.banned.IsZero() && now.Sub(src.banned) <= m.policy.Ban.For
 }
 
-// fall counts a fall to the root and reports whether it was one too many.
+// fall counts a fall to the root, and reports whether it is the one that bans.
 func (m *Machine) fall(src *source, now time.Time) bool {
 	ban := m.policy.Ban
 	if ban == nil {

@@ -13,8 +13,8 @@ type Access struct {
 	Closed  Closed   // what it gets when Profile is nil
 }
 
-// Connect runs the gates on a new connection, after [Machine.Step] has seen its
-// first packet: a lease may be renewed or used up.
+// Connect runs the gates on a new connection, after [Machine.Step] has taken its first packet: a
+// lease may be renewed or used up.
 func (m *Machine) Connect(e Event) Access {
 	var g Access
 	for _, p := range m.a.Profiles {
@@ -43,8 +43,8 @@ func (m *Machine) Connect(e Event) Access {
 	return g
 }
 
-// shutOut reports whether a gate before destination NAT keeps the event's packet from
-// ever coming to the host's input. All profiles that open a port agree on the place.
+// shutOut reports whether a gate before destination NAT drops the event's packet, so that it never
+// comes to the host's input. All profiles that open a port agree on the place.
 func (m *Machine) shutOut(e Event) bool {
 	gated := false
 	for _, p := range m.a.Profiles {
@@ -70,8 +70,8 @@ func (p *Profile) Opens(k Knock) bool {
 	return slices.ContainsFunc(p.Open, func(r PortRange) bool { return r.Contains(k) })
 }
 
-// admits reports whether the source is in `from`. A lease of a whole prefix may
-// reach further: it lets in nobody else.
+// admits reports whether the source is in `from`. A lease of a whole prefix may reach further: it
+// lets in nobody else.
 func (p *Profile) admits(source netip.Addr) bool {
 	return len(p.From) == 0 || anyContains(p.From, source)
 }

@@ -16,8 +16,8 @@ const (
 	DefaultLease   = time.Hour
 )
 
-// MaxLease is the longest lease that ends: xt_recent makes jiffies of its seconds, up to
-// 1000 of each, and keeps 32 bits. What is longer could end much too early.
+// MaxLease is the longest lease that ends: xt_recent makes jiffies of its seconds, up to 1000 of
+// each, and keeps 32 bits. A longer one could end much too early.
 const MaxLease = 49 * 24 * time.Hour
 
 // Profile is a sequence of knocks, what it opens, and for how long. A Profile
@@ -44,7 +44,7 @@ type Profile struct {
 	To        []netip.Prefix // the destination likewise
 	Interface string         // where knocks and connections come in; "": any
 
-	Place  Place  // where the gate stands
+	Place  Place  // on which hooks the gate is
 	Reply  Reply  // what happens to a right knock
 	Closed Closed // what a connection without a lease gets
 	Opened Opened // extra rule bodies
@@ -114,12 +114,12 @@ const (
 // String returns "drop", "reject" or "continue".
 func (c Closed) String() string { return []string{"drop", "reject", "continue"}[c] }
 
-// Place is where a profile's gate stands on a packet's way.
+// Place is on which hooks a profile has its gate.
 type Place uint8
 
-// The places. A gate before destination NAT shuts out what would never come to the
-// host's own input: connections to ports that containers publish. What passes it
-// and is for the host itself comes to the gate at the input too.
+// The places. A gate before destination NAT shuts out packets that would never come to the host's own
+// input: connections to ports that containers publish. A packet that passes it and is for the host
+// itself comes to the gate at the input too.
 const (
 	PlaceInput Place = iota
 	PlacePrerouting
@@ -128,10 +128,9 @@ const (
 // String returns "input" or "prerouting".
 func (p Place) String() string { return []string{"input", "prerouting"}[p] }
 
-// In reports whether the profile has a gate on the given family: whether its
-// family key and its `to` prefixes let any packet of that family reach it.
-// A profile whose `from` has no prefix of the family still has its gate there:
-// closed, with nobody who can open it.
+// In reports whether the profile has a gate on the given family: by `family`, and by the prefixes of
+// `to`. A profile whose `from` has no prefix of the family still has its gate there: nobody can open
+// it.
 func (p *Profile) In(f Family) bool {
 	if p.Family != Both && p.Family != f {
 		return false

@@ -42,11 +42,11 @@ func (a *Automaton) StateName(i int) string {
 	return strings.Join(names, ", ")
 }
 
-// A lease, a ban and a destination are of an address or of a prefix. Both are a
-// [netip.Prefix]: an address is the prefix that holds nothing else.
+// A lease, a ban and a destination are for an address or a prefix. Both are a [netip.Prefix]: an address
+// is the prefix of its full length.
 
-// ParsePrefix reads "198.51.100.7", or "198.51.100.0/24" with whatever bits behind the
-// length. IPv4 in IPv6 form becomes IPv4. An address with a zone is refused: rules know none.
+// ParsePrefix reads "198.51.100.7" or "198.51.100.0/24", with any bits behind the length. IPv4 in
+// IPv6 form becomes IPv4. It fails for an address with a zone: rules know none.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	if strings.Contains(text, "/") {
 		p, err := netip.ParsePrefix(text)
@@ -62,7 +62,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	return UnmapPrefix(netip.PrefixFrom(addr, addr.BitLen())), nil
 }
 
-// PrefixText writes what ParsePrefix reads: a prefix that is one address as such.
+// PrefixText writes what ParsePrefix reads: a single address without its length.
 func PrefixText(p netip.Prefix) string {
 	if p.IsSingleIP() {
 		return p.Addr().String()

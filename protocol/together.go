@@ -4,16 +4,15 @@ import (
 	"fmt"
 )
 
-// CheckTogether returns why the profiles cannot be installed side by side, each
-// reason a [*ConflictError] with both names; none when they can. It looks at
-// what two profiles say about one port:
+// CheckTogether returns why the profiles cannot be installed side by side: a [*ConflictError] for
+// each reason, none when they can. It compares what two profiles say about one port:
 //
-//   - a port that one opens and the other knocks on, by its sequence, its close
-//     knock or its carrier: one packet would be a connection and a knock;
-//   - a knock that closes one and belongs to the sequence of the other, or
-//     carries its token: opening one would close the other;
-//   - a port that both open, one before destination NAT and the other behind it: who
-//     has only the other's lease would not come that far.
+//   - one opens the port and the other knocks on it, by its sequence, its close knock or its
+//     carrier: a packet would be a connection and a knock;
+//   - a knock closes one profile and is in the sequence of the other, or carries its token: opening
+//     one would close the other;
+//   - both open the port, one before destination NAT and the other behind it: a source that holds
+//     only the other's lease does not pass the first gate.
 //
 // What they say about shared positions is checked by [Compile].
 func CheckTogether(profiles []*Profile) []error {
@@ -48,8 +47,8 @@ func Check(profiles []*Profile) []error {
 	return problems
 }
 
-// together returns what the ports or the close knock of p have against q and
-// its knocks.
+// together says what the ports or the close knock of p have against q and its knocks; "" for
+// nothing.
 func together(p, q *Profile, knocks []Knock) string {
 	for _, k := range knocks {
 		switch {

@@ -59,11 +59,10 @@ type canonicalOpened struct {
 	NFTables  []string `json:"nftables,omitempty"`
 }
 
-// Canonical returns one line of JSON, in ASCII, that describes all of the
-// profile that concerns the server; the host, the client's timing and the
-// description are left out, and so is whether it is enabled: what is installed
-// is. Ports are numbers and defaults are omitted, so that two profiles that mean
-// the same have the same form. [ParseCanonical] reads it back.
+// Canonical returns one line of JSON, in ASCII, with all of the profile that concerns the server. It
+// leaves out the host, the client's timing, the description and `enabled`. Ports are numbers and
+// defaults are omitted, so that two profiles that mean the same have the same form. [ParseCanonical]
+// reads it back.
 func Canonical(p *protocol.Profile) string {
 	c := canonical{
 		Name: p.Name, Open: texts(p.Open), Renew: p.Renew, Once: p.Once, Cut: p.Cut,
@@ -101,8 +100,8 @@ func Canonical(p *protocol.Profile) string {
 	return say.Escaped(strings.TrimSuffix(b.String(), "\n"), func(r rune) bool { return r < 0x7f })
 }
 
-// ParseCanonical reads what [Profile.Canonical] wrote. What a profile's file may not say
-// is refused here too, except in the bodies of extra rules.
+// ParseCanonical reads what [Canonical] writes. It fails for what a profile's file may not say too,
+// except in the bodies of extra rules.
 func ParseCanonical(s string) (*protocol.Profile, error) {
 	if len(s) > maxCanonical {
 		return nil, fmt.Errorf("canonical profile: %d bytes are more than %d", len(s), maxCanonical)
@@ -141,7 +140,7 @@ func integers(v any) any {
 		if n, err := v.Int64(); err == nil {
 			return n
 		}
-		return 0.5 // no key takes a fraction, whichever
+		return 0.5 // no key takes a fraction
 	case []any:
 		for i := range v {
 			v[i] = integers(v[i])

@@ -34,7 +34,7 @@ type Diagnostic struct {
 	File     string // as it was given
 	Line     int    // from 1; 0 for the file as a whole, which has no Column, Width and Text either
 	Column   int    // from 1, in characters
-	Width    int    // characters that the complaint is about, at least 1
+	Width    int    // characters of the mistake, at least 1
 	Text     string // the line, safe to print: see say.Plain
 	Message  string // lower case, no full stop
 	Hint     string // what to do about it; may be empty
@@ -149,8 +149,8 @@ func (d Diagnostic) withHint(text string) string {
 	return text + "\n  hint: " + d.Hint
 }
 
-// window splits the line at the complaint and cuts what is too long for a
-// terminal: the complaint's beginning is always seen.
+// window splits the line at the mistake, and cuts a line that is too long for a terminal so that the
+// beginning of the mistake is always shown.
 func (d Diagnostic) window() (before, marked, after string) {
 	line := []rune(d.Text)
 	start := min(max(d.Column-1, 0), len(line))

@@ -50,8 +50,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// parser is the stage from rawProfile to Profile. It goes on after an error, so
-// that all are found; what a failed check leaves in the profile is never used.
+// parser is the stage from rawProfile to Profile. It goes on after an error, so that all are found;
+// a profile with an error is not used.
 type parser struct {
 	doc  *tomldoc.Document
 	raw  *rawProfile
@@ -60,11 +60,11 @@ type parser struct {
 	wait []tomldoc.Span // and their times; zero where it is the default
 	open []tomldoc.Span // where p's ranges are written
 
-	written bool // a person wrote it; else it is read back from the kernel
+	written bool // a person wrote it; else it is read from the kernel
 }
 
-// readProfile reads the document's values. Warnings are for people who write
-// files; a profile that is read back from the kernel has been warned about.
+// readProfile reads the document's values. Warnings are for people who write files: a profile that
+// is read from the kernel gets none.
 func readProfile(name string, doc *tomldoc.Document, written bool) *protocol.Profile {
 	a := &parser{doc: doc, raw: readRaw(doc.Root()), p: &protocol.Profile{Name: name}, written: written}
 	a.general()
@@ -82,7 +82,7 @@ func readProfile(name string, doc *tomldoc.Document, written bool) *protocol.Pro
 	return a.p
 }
 
-// text notes what is wrong inside a string.
+// text reports a mistake inside a string.
 func (a *parser) text(f tomldoc.Field[string], err error) {
 	var e *SyntaxError
 	if errors.As(err, &e) {
@@ -144,7 +144,7 @@ func (a *parser) general() {
 	}
 }
 
-// checkHost refuses what is neither an address nor can be a name in the DNS.
+// checkHost refuses a text that is neither an address nor a possible name in the DNS.
 func checkHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return nil

@@ -8,12 +8,12 @@ import (
 	"knockkit/protocol"
 )
 
-// maxList is as long as a list of ports or prefixes may be: more than anybody
-// writes, and few enough to compare each with each.
+// maxList is how long a list of ports or prefixes may be: longer than anybody writes, and short
+// enough to compare each item with each.
 const maxList = 128
 
-// opens reads the ports, and refuses those that the profile itself knocks on: a
-// connection to an opened port would be a knock, and a knock a connection.
+// opens reads the ports, and refuses those that the profile itself knocks on: a packet would be a
+// knock and a connection.
 func (a *parser) opens() {
 	if !a.raw.has("open") {
 		a.doc.Error(tomldoc.Span{}, "the profile opens nothing", `say which ports the knocks open, as open = ["3306/tcp"]`)

@@ -9,13 +9,13 @@ import (
 	"knockkit/internal/tomldoc"
 )
 
-// maxBody is how long an extra rule may be, in bytes: the tools that read rules
-// have limits of their own and do not say so kindly.
+// maxBody is how long an extra rule may be, in bytes: the tools have limits of their own, with
+// unclear messages.
 const maxBody = 1024
 
-// opened reads the extra rule bodies. Each is to be one rule and leave the others alone;
-// what that rule does is the profile's affair. A record in the kernel may hold bodies
-// that an older program took: they are there already, and have to stay readable.
+// opened reads the extra rule bodies. Each has to be one rule, and leave others alone; what the rule
+// does is the profile's affair. A record in the kernel may have bodies that an older version
+// accepted: those stay readable.
 func (a *parser) opened() {
 	raw := a.raw.Opened
 	if raw == nil {
@@ -26,7 +26,7 @@ func (a *parser) opened() {
 	a.p.Opened.NFTables = a.bodies(raw.NFTables, nftablesWords)
 }
 
-// bodies reads a list of them; words checks one for its tool, and cuts it into words.
+// bodies reads a list of bodies. words checks one for its tool, and cuts it into words.
 func (a *parser) bodies(f *tomldoc.Texts, words func(string) ([]string, error)) []string {
 	var bodies []string
 	for _, item := range a.list(f, "leave the key out for no extra rules") {
@@ -76,7 +76,7 @@ func checkBody(body string) error {
 	return nil
 }
 
-// errQuote is what is wrong with a body in which a quotation does not end.
+// errQuote is the error for a body in which a quotation does not end.
 func errQuote(body string) error {
 	return wrong(body, "", "", "the rule has a quote that is not closed")
 }
@@ -115,9 +115,9 @@ func severalAddresses(arg string, before []string) bool {
 	})
 }
 
-// takesOver reports whether an argument is one of iptables' own options, other than
-// those of a rule: by its letter, also behind -f, which takes no value, or by its name or
-// a beginning of it. That is so in quotes too, which the option parser does not see.
+// takesOver reports whether an argument is one of iptables' own options, other than those of a rule:
+// by its letter, also behind -f, which takes no value, or by its name or a beginning of it. Quotes
+// do not matter, since the option parser does not see them.
 func takesOver(arg string) bool {
 	const letters = "ACDEFILMNPRSVWXZbhntvwx46"
 	names := []string{
@@ -134,15 +134,15 @@ func takesOver(arg string) bool {
 	return is && option != "" && strings.Contains(letters, option[:1])
 }
 
-// nftablesWords cuts a body as nft does, to which a backslash in quotes is one like any
-// other. It refuses what is no statement, and what would end it early or late.
+// nftablesWords cuts a body as nft does; nft takes a backslash inside quotes as it is. It refuses
+// what is no statement, and what would end the statement early or late.
 func nftablesWords(body string) ([]string, error) {
 	parts := strings.Split(body, `"`)
 	if len(parts)%2 == 0 {
 		return nil, errQuote(body)
 	}
 	for i := 1; i < len(parts); i += 2 {
-		parts[i] = "q" // what a quotation says is nothing to look at
+		parts[i] = "q" // the text in a quotation is not checked
 	}
 	bare := strings.Join(parts, "")
 	words := strings.Fields(bare)

@@ -9,7 +9,7 @@ import (
 	"knockkit/protocol"
 )
 
-// scope reads for whom and where the profile holds.
+// scope reads for which packets the profile is.
 func (a *parser) scope() {
 	p, before := a.p, a.doc.Errors()
 	p.Family = choose(a, "family", a.raw.Family, protocol.Both, protocol.IPv4, protocol.IPv6)
@@ -31,7 +31,7 @@ func (a *parser) scope() {
 	}
 }
 
-// nowhere is the place to complain about when no address can open the profile.
+// nowhere is the key to name when no address can open the profile.
 func (a *parser) nowhere() tomldoc.Span {
 	if a.raw.From != nil {
 		return a.raw.From.At
@@ -78,8 +78,8 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// checkInterface refuses what the kernel does, and patterns, which iptables and
-// nftables write differently.
+// checkInterface refuses names that the kernel refuses, and patterns, which iptables and nftables
+// write differently.
 func (a *parser) checkInterface(f *tomldoc.Field[string]) {
 	name := f.Value
 	odd := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")

@@ -6,8 +6,8 @@ import (
 	"knockkit/internal/tomldoc"
 )
 
-// rawProfile is a profile as its file has it: everything has the right TOML
-// type and nothing else is checked. nil is a key that is not set.
+// rawProfile is a profile as its file has it: each value has the right TOML type, and nothing else
+// is checked. nil is a key that is not set.
 type rawProfile struct {
 	has func(key string) bool // set, if only to a wrong type
 
@@ -53,8 +53,8 @@ type rawClient struct {
 	Verify   *tomldoc.Field[bool]
 }
 
-// readRaw is the stage from TOML to rawProfile. Wrong types and unknown keys
-// are noted in the table's document.
+// readRaw is the stage from TOML to rawProfile. It reports wrong types and unknown keys to the
+// table's document.
 func readRaw(t *tomldoc.Table) *rawProfile {
 	raw := &rawProfile{
 		has:         t.Has,
@@ -97,8 +97,8 @@ func readRaw(t *tomldoc.Table) *rawProfile {
 	return raw
 }
 
-// misplaced explains a key of the profile that stands in a table: in TOML every
-// key after a [header] belongs to that table.
+// misplaced explains a key of the profile inside a table: in TOML every key after a [header] belongs
+// to that table.
 func misplaced(key string) string {
 	if slices.ContainsFunc(Keys(), func(k Key) bool { return k.Name == key }) {
 		return "`" + key + "` is a key of the profile: put it above the first [table]"
@@ -106,8 +106,7 @@ func misplaced(key string) string {
 	return ""
 }
 
-// otherName explains keys of other knock daemons, and keys that belong to a
-// table.
+// otherName explains keys of other knock daemons, and keys that belong into a table.
 func otherName(key string) string {
 	switch key {
 	case "gap", "attempts", "verify":
@@ -143,8 +142,8 @@ type Key struct {
 	Meaning string // a phrase, or several
 }
 
-// Keys lists what a profile's file may say, in the order in which files are written.
-// A test holds it against what the parser asks for, and against its defaults.
+// Keys lists what a profile's file may say, in the order in which files are written. A test compares
+// it with what the parser reads, and with its defaults.
 func Keys() []Key {
 	return []Key{
 		{"description", "", `description = "MySQL on db1"`, "For people: shown in lists."},

@@ -15,13 +15,12 @@ import (
 // servicesFile lists the names of ports on Unix systems.
 const servicesFile = "/etc/services"
 
-// maxServicesSize is ten times what the largest has.
+// maxServicesSize is ten times the size of the largest known file.
 const maxServicesSize = 4 << 20
 
-// lookupService returns the port of a service. Our own list comes first, so that
-// a profile means the same port on the server and on every client: macOS,
-// Windows, and containers without the file included. What it does not know is
-// looked up in /etc/services.
+// lookupService returns the port of a service. Our own list comes first, so that a profile means the
+// same port on the server and on every client: macOS, Windows, and containers without the file
+// included. Other names are looked up in /etc/services.
 func lookupService(name string, proto protocol.Proto) (port uint16, ok bool) {
 	if port, ok = findService(strings.NewReader(commonServices), name, proto); ok {
 		return port, true
@@ -65,8 +64,8 @@ func eachService(r io.Reader, visit func(names []string, port uint16, proto prot
 	}
 }
 
-// serviceNames returns the names that a mistyped one may have meant. Only our
-// list is asked, so that a hint is the same everywhere.
+// serviceNames returns the names that a mistyped one may be meant for. It uses our list only, so
+// that a hint is the same everywhere.
 func serviceNames(proto protocol.Proto) []string {
 	var all []string
 	eachService(strings.NewReader(commonServices), func(names []string, _ uint16, its protocol.Proto) bool {

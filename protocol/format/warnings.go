@@ -12,7 +12,7 @@ import (
 // minBits is how many bits a sequence should be worth: 2^32 tries.
 const minBits = 32
 
-// warn notes what is allowed and better avoided. The profile has no errors.
+// warn warns of what is allowed and better avoided. The profile has no errors.
 func (a *parser) warn() {
 	if len(a.p.Sequence) > 0 {
 		a.warnGuessable()
@@ -27,7 +27,7 @@ func (a *parser) warn() {
 	}
 }
 
-// warnOneFamily tells what `to` leaves ungated: a family that it names no prefix of.
+// warnOneFamily warns of a family that `to` has no prefix of, and so leaves without a gate.
 func (a *parser) warnOneFamily() {
 	for _, f := range protocol.Families() {
 		if a.p.Family == protocol.Both && !a.p.In(f) {
@@ -80,7 +80,7 @@ func ascends(steps []protocol.Step) bool {
 	return true
 }
 
-// sequenceBits says how many tries a sequence resists: the sum over its knocks.
+// sequenceBits is how hard a sequence is to guess: the sum over its knocks.
 func sequenceBits(steps []protocol.Step) float64 {
 	bits := 0.0
 	for _, s := range steps {
@@ -89,10 +89,9 @@ func sequenceBits(steps []protocol.Step) float64 {
 	return bits
 }
 
-// knockBits is the logarithm of how many knocks somebody must try who begins
-// with the likely ones: whether there is a ping at all (2, so 1 bit); the ports
-// that scanners try first (100 of two protocols, 8 bits); then every port of the
-// two protocols (131,070, 17 bits).
+// knockBits is the logarithm of how many knocks somebody must try who begins with the likely ones:
+// whether there is a ping at all (2, so 1 bit); the ports that scanners try first (100 of two
+// protocols, 8 bits); then every port of the two protocols (131,070, 17 bits).
 func knockBits(k protocol.Knock) float64 {
 	switch {
 	case k.Proto == protocol.ICMP:
@@ -149,10 +148,9 @@ func (a *parser) warnTimes() {
 	}
 }
 
-// scannedPorts returns the 100 TCP ports that nmap finds open most often, which
-// "nmap --top-ports 100" tries: a fact about the Internet that its authors
-// measured, and other scanners begin with much the same. It is the one list we
-// have of what strangers knock on first. UDP is scanned rarely, and is not in it.
+// scannedPorts returns the 100 TCP ports that nmap finds open most often, which "nmap --top-ports
+// 100" tries. Its authors measured them, and other scanners begin with much the same. UDP is scanned
+// rarely, and is left out.
 func scannedPorts() []uint16 {
 	return []uint16{
 		7, 9, 13, 21, 22, 23, 25, 26, 37, 53, 79, 80, 81, 88, 106, 110, 111, 113, 119, 135, 139, 143, 144, 179, 199,

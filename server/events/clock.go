@@ -2,8 +2,8 @@ package events
 
 import "time"
 
-// Moment is a point in time on two clocks. Whatever lasts is measured on the one
-// that nobody sets: a step of the machine's clock ends no position and no lease.
+// Moment is a point in time on two clocks. Durations are measured on the one that nobody sets: a
+// step of the machine's clock ends no position and no lease.
 type Moment struct {
 	Wall time.Time     // for people
 	Up   time.Duration // since some fixed point; never steps

@@ -10,7 +10,7 @@ import (
 	"knockkit/internal/kernel/backend"
 )
 
-// Snapshot is what a look at the kernel has shown.
+// Snapshot is a reading of the kernel, and when it began.
 type Snapshot struct {
 	Began Moment
 	*backend.Reading
@@ -19,16 +19,16 @@ type Snapshot struct {
 // ReadFunc reads what is installed and who holds what.
 type ReadFunc func(ctx context.Context) (Snapshot, error)
 
-// Feed publishes the events of this network namespace on its hub: as the listener
-// of the NFLOG group, who serves all others, or else as one of those others. When
-// the listener goes away, one of them takes its place.
+// Feed publishes the notices of this network namespace on its hub: as the listener of the NFLOG
+// group, which serves all others, or as one of those others. When the listener goes away, one of
+// them takes its place.
 type Feed struct {
 	Hub   *hub
 	Read  ReadFunc
 	Clock Clock
-	Every time.Duration // how often to look at the kernel even if nothing calls for it; 0: never
+	Every time.Duration // how often to read the kernel without a reason; 0: never
 
-	// OnRole is told what the feed is: a listener, a reader, or neither and why. It is
+	// OnRole is called with what the feed is: a listener, a reader, or waiting, and why. It is
 	// called from the goroutine of Run, and may be nil.
 	OnRole func(Role, error)
 
@@ -44,10 +44,10 @@ type Role string
 const (
 	Listener Role = "listens to the kernel"
 	Reader   Role = "reads from another knockd"
-	Waiting  Role = "waits for its turn" // the error says for whom
+	Waiting  Role = "waits for its turn" // the error says for which process
 )
 
-// NewFeed returns a feed with a hub of its own. Its looks begin at moments of the clock.
+// NewFeed returns a feed with a hub of its own. Its readings begin at moments of the clock.
 func NewFeed(clock Clock, read ReadFunc) *Feed {
 	return &Feed{Hub: newHub(), Read: read, Clock: clock, refresh: make(chan struct{}, 1), offered: make(chan Snapshot, 1)}
 }
@@ -56,12 +56,11 @@ func NewFeed(clock Clock, read ReadFunc) *Feed {
 func (f *Feed) Refresh() {
 	select {
 	case f.refresh <- struct{}{}:
-	default: // one is on its way already
+	default: // it is requested already
 	}
 }
 
-// Offer gives the feed a look at the kernel that somebody else had, so that it need
-// not look itself.
+// Offer gives the feed a reading of the kernel, so that it need not read itself.
 func (f *Feed) Offer(s Snapshot) {
 	select {
 	case f.offered <- s:
@@ -69,12 +68,11 @@ func (f *Feed) Offer(s Snapshot) {
 	}
 }
 
-// retry is how soon the group is asked for again, when somebody else has it and
-// does not share.
+// retry is how soon the group is tried again, when another process has it and does not serve.
 const retry = 500 * time.Millisecond
 
-// Run publishes events until the context ends. It gives up only when listening is
-// forbidden: [backend.ErrPrivilege].
+// Run publishes notices until the context ends. It gives up only when listening is forbidden:
+// [backend.ErrPrivilege].
 func (f *Feed) Run(ctx context.Context) error {
 	defer f.Hub.Close()
 	for ctx.Err() == nil {
@@ -94,7 +92,7 @@ func (f *Feed) Run(ctx context.Context) error {
 		case errors.Is(err, backend.ErrPrivilege):
 			return err
 		}
-		if err == nil { // the other one is gone: at once
+		if err == nil { // the other process is gone: take its place at once
 			continue
 		}
 		if ctx.Err() == nil {
@@ -108,7 +106,7 @@ func (f *Feed) Run(ctx context.Context) error {
 	return nil
 }
 
-// setRole tells what the feed is, and that it waits only once.
+// setRole calls OnRole with what the feed is; while it waits, once only.
 func (f *Feed) setRole(r Role, err error) {
 	if f.OnRole != nil && (r != f.last || r != Waiting) {
 		f.OnRole(r, err)
@@ -116,7 +114,7 @@ func (f *Feed) setRole(r Role, err error) {
 	f.last = r
 }
 
-// read publishes what another process serves, until that one ends.
+// read publishes the notices that another process serves, until that one ends.
 func (f *Feed) read(ctx context.Context, c *client) error {
 	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
 	defer stop()
@@ -133,8 +131,8 @@ func (f *Feed) read(ctx context.Context, c *client) error {
 // queueLength is how many items wait for a watcher that is slow.
 const queueLength = 1024
 
-// hub hands every item to every watcher. Who does not keep up loses items, and is
-// told how many; nobody waits for anybody.
+// hub hands every item to every watcher. A watcher that does not keep up loses items, and gets their
+// number; nobody waits for it.
 type hub struct {
 	mu       sync.Mutex
 	watchers map[*watcher]bool
@@ -188,9 +186,9 @@ func (h *hub) Publish(items ...Item) {
 	}
 }
 
-// offer queues an item, after word of those that were lost before it.
+// offer queues an item, after the number of those that were lost before it.
 func (w *watcher) offer(i Item) {
-	// Room for two: the word, and what comes after it.
+	// Room for two: the number, and the item.
 	if w.lost > 0 && len(w.c)+2 <= cap(w.c) {
 		w.c <- Item{Lost: w.lost, Where: "this reader is too slow"}
 		w.lost = 0

@@ -37,7 +37,7 @@ const (
 	groupThreshold = 64 // reports
 )
 
-// receiveBuffer is how much the kernel may hold for us: some thousand reports.
+// receiveBuffer is how much the kernel may keep for us: some thousand reports.
 const receiveBuffer = 2 << 20
 
 // Group is the NFLOG group to which the rules of this network namespace report.
@@ -61,7 +61,7 @@ func OpenGroup(number uint16) (*Group, error) {
 }
 
 func (g *Group) configure(number uint16) error {
-	// As root beyond what the system allows everybody.
+	// For root this goes beyond the limit that the system sets.
 	if err := g.conn.SetReadBuffer(receiveBuffer); err != nil {
 		return fmt.Errorf("NFLOG: %w", err)
 	}
@@ -81,7 +81,7 @@ func (g *Group) configure(number uint16) error {
 		Header: netlink.Header{Type: msgConfig, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   append(header, attrs...),
 	})
-	// A look at who has the group would come too late when it changes hands.
+	// The kernel's list of groups would be read too late when the group changes hands.
 	switch {
 	case claim.Taken(err):
 		return errTaken
@@ -93,8 +93,8 @@ func (g *Group) configure(number uint16) error {
 	return nil
 }
 
-// receive waits for reports and returns them, and how many were lost because we were too
-// slow: the kernel numbers them. Neither is no error.
+// receive waits for reports and returns them, and how many were lost because we were too slow: the
+// kernel numbers them. It may return neither without an error.
 func (g *Group) receive() (reports []report, lost uint64, err error) {
 	messages, err := g.conn.Receive()
 	if errors.Is(err, unix.ENOBUFS) {
@@ -113,7 +113,7 @@ func (g *Group) receive() (reports []report, lost uint64, err error) {
 			continue
 		}
 		if l.hasSeq {
-			lost += uint64(l.seq - g.next) // wraps as the kernel's number does
+			lost += uint64(l.seq - g.next) // overflows as the kernel's number does
 			g.next = l.seq + 1
 		}
 		if l.ours {

@@ -11,21 +11,21 @@ import (
 	"knockkit/internal/kernel/claim"
 )
 
-// How often the listener does what no packet calls for.
+// How often the listener acts without a packet.
 const (
 	tickEvery = 250 * time.Millisecond // while a time is running
-	readGap   = 2 * time.Second        // between two looks at the kernel
-	lossEvery = time.Second            // between two words about lost events
+	readGap   = 2 * time.Second        // between two readings of the kernel
+	lossEvery = time.Second            // between two items about lost notices
 )
 
-// batch is what one read from the group brought.
+// batch is the result of one read from the group.
 type batch struct {
 	reports []report
 	lost    uint64
 	err     error
 }
 
-// readResult is how one look at the kernel went.
+// readResult is the result of one reading of the kernel.
 type readResult struct {
 	Snapshot
 	err error
@@ -35,16 +35,16 @@ type readResult struct {
 type listener struct {
 	*Feed
 	tracker    *tracker
-	lastRead   Moment // when the last look began
+	lastRead   Moment // when the last reading began
 	reportedAt time.Duration
-	lost       uint64 // not told yet
+	lost       uint64 // not published yet
 
 	unserved         int // how often others could not be served
 	reportedUnserved bool
 }
 
-// listen publishes what the group reports, and serves it to others, until the
-// context ends or the group fails.
+// listen publishes what the group reports, and serves it to others, until the context ends or the
+// group fails.
 func (f *Feed) listen(ctx context.Context, group *Group) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -63,7 +63,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			results <- readResult{s, err}
 		}()
 	}
-	read() // what is installed has to be known before the first report can be told
+	read() // the first report has to be compared with what is installed
 	first := <-results
 	reading = false
 	l.take(first)
@@ -79,7 +79,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			if b.err != nil {
 				return b.err
 			}
-			if l.strange(b.reports) { // installed a moment ago: told in full all the same
+			if l.strange(b.reports) { // it may be installed since a moment ago
 				if !reading {
 					read()
 				}
@@ -93,7 +93,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 		case s := <-f.offered:
 			l.take(readResult{s, nil})
 		case <-f.refresh:
-			if reading { // that one may have begun too early
+			if reading { // this reading may have begun too early
 				f.Refresh()
 				l.take(<-results)
 				reading = false
@@ -113,8 +113,8 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	}
 }
 
-// serve serves others. Where somebody else has the name it returns when to try again: who
-// has the group listens all the same. One of our own had it a moment ago, perhaps.
+// serve serves others. Where another process has the name it returns when to try again, and listens
+// all the same. That process may be one of ours that is about to end.
 func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
 	err := serve(ctx, l.Hub)
 	if err == nil {
@@ -129,8 +129,8 @@ func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
 	return time.After(retry)
 }
 
-// receive hands on what the group reports. While it waits to do so, the kernel's
-// buffer fills, and what does not fit is lost there, and counted.
+// receive passes on what the group reports. While it waits to do so, the kernel's buffer fills;
+// reports that do not fit are lost there, and counted.
 func receive(ctx context.Context, group *Group, to chan<- batch) {
 	for {
 		var b batch
@@ -154,14 +154,14 @@ func (l *listener) report(b batch) {
 	}
 }
 
-// strange reports whether reports name what is not known, and a look is not too much
-// to ask.
+// strange reports whether reports name what the tracker does not know, and the last reading is old
+// enough for another.
 func (l *listener) strange(reports []report) bool {
 	return l.Clock().Up-l.lastRead.Up > readGap && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
 }
 
-// take brings a look at the kernel into the story. One that failed is tried again
-// when it is due: until then times are counted.
+// take gives a reading of the kernel to the tracker. One that failed is tried again when it is due;
+// until then times are counted.
 func (l *listener) take(s readResult) {
 	if s.err == nil {
 		l.publish(l.tracker.sync(l.Clock(), s.Began, s.Installed, s.Sources))
@@ -174,7 +174,7 @@ func (l *listener) due() bool {
 	return since > readGap && (l.tracker.wantsRead(now) || (l.Every > 0 && since > l.Every))
 }
 
-// reportLoss says how many events were lost, at most once a second.
+// reportLoss publishes how many notices were lost, at most once a second.
 func (l *listener) reportLoss() {
 	now := l.Clock().Up
 	if l.lost == 0 || now-l.reportedAt < lossEvery {

@@ -14,10 +14,10 @@ import (
 	"knockkit/protocol"
 )
 
-// packet is what a report's packet says of itself.
+// packet is the headers of a reported packet.
 type packet struct {
 	Source, Dest netip.Addr
-	Knock        protocol.Knock // zero when the packet is none
+	Knock        protocol.Knock // zero where the packet is no knock
 	Kind         string         // in words: "8000/tcp", "icmp", "protocol 47"
 }
 
@@ -30,7 +30,7 @@ const (
 	echoRequest6 = 128
 )
 
-// parsePacket reads the headers of an IP packet, of which the end may be missing.
+// parsePacket reads the headers of an IP packet, whose end may be missing.
 func parsePacket(b []byte) (packet, error) {
 	if len(b) == 0 {
 		return packet{}, errShort
@@ -86,7 +86,7 @@ func parse6(b []byte) (packet, error) {
 	return p, nil
 }
 
-// inside reads what an IP packet carries, as far as it is there.
+// inside reads the protocol inside an IP packet, as far as it is there.
 func (p *packet) inside(proto byte, b []byte) {
 	p.Kind = fmt.Sprintf("protocol %d", proto)
 	switch proto {
@@ -165,7 +165,7 @@ func parseLogged(data []byte) (logged, error) {
 	r := &l.report
 	if r.Event, r.Profile, r.Step, l.ours = backend.ParseLogPrefix(prefix); l.ours {
 		r.Packet, err = parsePacket(payload)
-		l.ours = err == nil // whose packet it was is all that an event is about
+		l.ours = err == nil // a notice is about a source, so the packet must be readable
 	}
 	return l, nil
 }

@@ -15,16 +15,15 @@ import (
 	"knockkit/internal/rights"
 )
 
-// socketName is the abstract Unix socket of whoever listens to the NFLOG group: one
-// per network namespace, gone with its process.
+// socketName is the abstract Unix socket of the process that listens to the NFLOG group. It belongs
+// to the network namespace, and goes with the process.
 const socketName = "@knockd/events"
 
 // maxClients is how many may read from the socket at once.
 const maxClients = 32
 
-// serve hands the hub's items to root and our own user, when they connect, a line of JSON
-// each, until the context ends. It fails at once when the name cannot be had: a
-// [*claim.NameError].
+// serve hands the hub's items to root and our own user, when they connect, one line of JSON each,
+// until the context ends. It fails at once when it cannot have the name: a [*claim.NameError].
 func serve(ctx context.Context, h *hub) error {
 	l, err := claim.TakeName(socketName)
 	if err != nil {
@@ -55,7 +54,7 @@ func hand(ctx context.Context, h *hub, c *net.UnixConn) {
 	defer w.Stop()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	go func() { // the reader says nothing: this ends when it goes
+	go func() { // the reader sends nothing: this ends when it closes
 		_, _ = c.Read(make([]byte, 1))
 		w.Stop()
 	}()
@@ -76,30 +75,30 @@ func hand(ctx context.Context, h *hub, c *net.UnixConn) {
 	}
 }
 
-// hello is the first line: whoever has read it misses nothing from then on. It comes
-// again and again, so that one who serves nothing any more is told from silence.
+// hello is the first line: a reader that has it misses no later item. It comes again and again, so
+// that a process that hangs can be told from one that has nothing to say.
 type hello struct {
 	Hello string `json:"hello"`
 }
 
-// How often it comes, and without how many readers give up.
+// How often it comes, and after how long without one a reader gives up.
 const (
 	helloEvery = 2 * time.Second
 	helloLate  = 3 * helloEvery
 )
 
-// client reads events that another process serves.
+// client reads notices that another process serves.
 type client struct {
 	conn *net.UnixConn
 	in   *bufio.Reader
 	PID  int // of the process that serves
 }
 
-// helloLimit is how long whoever serves may take to say so. One that was stopped
-// (Ctrl-Z) or hangs has the name and the group, and would be waited for without end.
+// helloLimit is how long the serving process may take for its first line. A process that was stopped
+// (Ctrl-Z) or hangs still has the name and the group; nobody waits for it for ever.
 const helloLimit = 2 * time.Second
 
-// connect connects to whoever serves, if it may be believed.
+// connect connects to the process that serves, if it is trusted.
 func connect(ctx context.Context) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()

@@ -12,33 +12,33 @@ import (
 	"knockkit/protocol/format"
 )
 
-// Limits of what a story remembers, however many sources there are. Who is chosen
-// to be forgotten is left to chance: a flood cannot push out a chosen source.
+// Limits of what a tracker remembers, however many sources there are. Chance decides which source is
+// forgotten: a flood cannot push out a chosen one.
 const (
 	maxTrails = 4096
 	maxLeases = 4096
 )
 
-// How long things are waited for.
+// Waiting times.
 const (
-	grace  = follow.Grace     // a report may be on its way that long
-	recall = 10 * time.Minute // why a source fell is remembered that long
+	grace  = follow.Grace     // for a report that may be on its way
+	recall = 10 * time.Minute // for which it is remembered why a source fell
 )
 
-// tracker turns reports into events. It follows each source through the installed
-// automaton, so that it can say what was expected, and count what no packet tells:
-// that a time is over. It is pure, and not safe for concurrent use.
+// tracker turns reports into notices. It follows each source through the installed automaton, so
+// that it can say which knock was expected, and notice what no packet reports: that a time is over.
+// It is pure, and not safe for concurrent use.
 type tracker struct {
 	views  map[protocol.Family]*view
 	policy protocol.Policy
 	trails map[netip.Addr]*trail
 	leases *follow.Leases
-	stale  bool // a report named what is not known
+	stale  bool // a report named something unknown
 
 	identity string // of what is installed
 }
 
-// trail is how far a source is, and what became of it last.
+// trail is the position of a source, and its last fall.
 type trail struct {
 	state int           // protocol.Root: no position
 	until time.Duration // when the position's time is over; 0: never
@@ -46,12 +46,12 @@ type trail struct {
 	last  time.Duration
 }
 
-// newTracker returns a story about what is installed, in which nobody has knocked yet.
+// newTracker returns a tracker of what is installed, in which nobody has knocked yet.
 func newTracker(in backend.Installed) *tracker {
 	return &tracker{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), identity: identity(in)}
 }
 
-// knows reports whether what a report names is installed, as far as the story knows.
+// knows reports whether the tracker knows the profile and step that a report names.
 func (s *tracker) knows(r report) bool {
 	v := s.views[protocol.FamilyOf(r.Packet.Source)]
 	switch r.Event {
@@ -64,7 +64,7 @@ func (s *tracker) knows(r report) bool {
 	return true
 }
 
-// report tells what one report means.
+// report returns the notices that one report makes.
 func (s *tracker) report(now Moment, r report) []Notice {
 	src := r.Packet.Source
 	v := s.views[protocol.FamilyOf(src)]
@@ -126,10 +126,10 @@ func (s *tracker) grant(out *collector, v *view, src netip.Addr, name string) {
 	s.leases.Grant(out.now.Up, p, src)
 }
 
-// idle reports whether no time is running: Tick would tell nothing, however late.
+// idle reports whether no time is running: tick would return nothing, however late.
 func (s *tracker) idle() bool { return len(s.trails) == 0 && s.leases.Len() == 0 && !s.stale }
 
-// tick tells whose time is over. It is called now and then.
+// tick returns notices for times that are over. It is called now and then.
 func (s *tracker) tick(now Moment) []Notice {
 	var all []Notice
 	for src, t := range s.trails {
@@ -143,7 +143,7 @@ func (s *tracker) tick(now Moment) []Notice {
 	return append(all, s.ended(now, s.leases.Expire(now.Up))...)
 }
 
-// overdue tells that the time of a source's position is over, if it is.
+// overdue adds the notice that the time of a source's position is over, if it is.
 func (s *tracker) overdue(out *collector, v *view, t *trail) {
 	if t.state == protocol.Root || t.until == 0 || out.now.Up <= t.until {
 		return
@@ -153,7 +153,7 @@ func (s *tracker) overdue(out *collector, v *view, t *trail) {
 	t.why = out.why
 }
 
-// trail returns what is known of a source.
+// trail returns a source's trail, a new one where there is none.
 func (s *tracker) trail(now Moment, src netip.Addr) *trail {
 	t := s.trails[src]
 	if t == nil {
@@ -165,15 +165,15 @@ func (s *tracker) trail(now Moment, src netip.Addr) *trail {
 	return t
 }
 
-// wantsRead reports whether a look at the kernel would tell the story more: a lease
-// should be over, or a report named what is not known.
+// wantsRead reports whether a reading of the kernel would tell more: a lease should have ended, or a
+// report named something unknown.
 func (s *tracker) wantsRead(now Moment) bool { return s.stale || s.leases.Due(now.Up) }
 
-// sync takes in what a look at the kernel has shown: how long leases still last,
-// which are over, and other profiles. The look began at the moment began.
+// sync takes over a reading of the kernel: how long leases still last, which have ended, and other
+// profiles. The reading began at began.
 func (s *tracker) sync(now, began Moment, in backend.Installed, sources []backend.Source) []Notice {
 	if s.stale = false; len(in.Profiles) == 0 {
-		return nil // flushed, perhaps: it may come back
+		return nil // it may have been flushed, and come back
 	}
 	s.use(in)
 	if len(in.Drift) > 0 {
@@ -182,7 +182,7 @@ func (s *tracker) sync(now, began Moment, in backend.Installed, sources []backen
 	return s.ended(now, s.leases.Sync(now.Up, began.Up, sources))
 }
 
-// use makes other profiles the story's own. Sources keep their positions.
+// use makes other profiles the tracker's own. Sources keep their positions.
 func (s *tracker) use(in backend.Installed) {
 	text := identity(in)
 	if text == s.identity {
@@ -207,7 +207,7 @@ func identity(in backend.Installed) string {
 	return b.String()
 }
 
-// ended tells that leases are over, in time or early.
+// ended returns notices for leases that have ended, in time or early.
 func (s *tracker) ended(now Moment, leases []follow.Ended) []Notice {
 	var all []Notice
 	for _, l := range leases {

@@ -9,7 +9,7 @@ import (
 	"knockkit/protocol"
 )
 
-// collector collects the events of one report.
+// collector collects the notices of one report.
 type collector struct {
 	now     Moment
 	address string
@@ -21,8 +21,8 @@ func (t *collector) add(k Kind, profile string, step, steps int, detail string) 
 	t.events = append(t.events, Notice{Time: t.now.Wall, Kind: k, Profile: profile, Address: t.address, Step: step, Steps: steps, Detail: detail})
 }
 
-// fall tells each profile whose sequence was left that it was: by what came, and
-// what was expected instead. Those who go on in state next did not fall.
+// fall adds a notice for each profile whose sequence the source has left: what came, and what was
+// expected. Profiles whose sequence goes on in state next are left out.
 func (t *collector) fall(v *view, from int, came string, next int) {
 	for _, u := range v.States[from].Users {
 		n := len(u.Profile.Sequence)
@@ -35,7 +35,7 @@ func (t *collector) fall(v *view, from int, came string, next int) {
 	}
 }
 
-// expire tells each profile on whose way the source was that it was too slow.
+// expire adds a notice for each profile on whose sequence the source was too slow.
 func (t *collector) expire(v *view, from int) {
 	s := &v.States[from]
 	for _, u := range s.Users {
@@ -105,14 +105,14 @@ type view struct {
 	states map[stateKey]int
 }
 
-// stateKey is how a report names a state: the rules do not know the numbers.
+// stateKey is how a report names a state: rules do not know its number.
 type stateKey struct {
 	profile string
 	step    int
 }
 
-// views makes the view of each family. Profiles that do not compile were never
-// installed: then there is nothing to see.
+// views makes the view of each family. Profiles that do not compile were never installed, and have
+// an empty view.
 func views(in backend.Installed) map[protocol.Family]*view {
 	all := map[protocol.Family]*view{}
 	for _, f := range protocol.Families() {
@@ -131,7 +131,7 @@ func views(in backend.Installed) map[protocol.Family]*view {
 	return all
 }
 
-// same returns the state of an older view that state i of this one is.
+// same returns the state of this view that has the name of state i in an older one.
 func (v *view) same(old *view, i int) int {
 	if i == protocol.Root {
 		return protocol.Root
@@ -140,7 +140,8 @@ func (v *view) same(old *view, i int) int {
 	return v.states[stateKey{u.Profile.Name, u.Step}] // Root when there is none
 }
 
-// follows reports whether a source in state i goes on, or stays, by entering next.
+// follows reports whether a source in state i goes on, or makes the same knock again, by entering
+// next.
 func (v *view) follows(i, next int) bool {
 	return i == next || i == protocol.Root ||
 		slices.ContainsFunc(v.States[i].Edges, func(e protocol.Edge) bool { return e.To == next })

@@ -11,7 +11,7 @@ import (
 // Kind says what happened.
 type Kind string
 
-// The kinds of events.
+// The kinds of notices.
 const (
 	Knock  = Kind(backend.ReportKnock)  // a right knock
 	Grant  = Kind(backend.ReportGrant)  // a lease starts
@@ -24,19 +24,19 @@ const (
 // Kinds lists all of them.
 func Kinds() []Kind { return []Kind{Knock, Grant, Reset, Expire, Ban, Denied} }
 
-// Notice is something that happened to a source. Its JSON form is a line of
-// `knockd watch --json`, and of the socket.
+// Notice is something that happened to a source. Its JSON form is a line of `knockd watch --json`,
+// and of the socket.
 type Notice struct {
 	Time    time.Time `json:"time"`
 	Kind    Kind      `json:"event"`
 	Profile string    `json:"profile"` // "" for a ban
 	Address string    `json:"address"` // or a prefix, when a lease for one ends
 	Step    int       `json:"step"`    // knocks made; Steps when a lease starts or ends
-	Steps   int       `json:"steps"`   // 0 where the event has no position
+	Steps   int       `json:"steps"`   // 0 where the notice is about no position
 	Detail  string    `json:"detail"`  // what happened, in words
 }
 
-// String is the event as a line of plain `knockd watch`, without its time.
+// String is the notice as a line of plain `knockd watch`, without its time.
 func (e Notice) String() string {
 	if e.Profile == "" {
 		return fmt.Sprintf("%s: %s", e.Address, e.Detail)
@@ -44,14 +44,14 @@ func (e Notice) String() string {
 	return fmt.Sprintf("%s: %s: %s", e.Address, e.Profile, e.Detail)
 }
 
-// Item is what watchers get: an event, or the number of events that were lost.
+// Item is what watchers get: a notice, or the number of notices that were lost.
 type Item struct {
 	Notice Notice
-	Lost   uint64 // > 0: there is no Event
+	Lost   uint64 // > 0: there is no Notice
 	Where  string // with Lost: what was too slow
 }
 
-// lostItem is the JSON form of an item without an event.
+// lostItem is the JSON form of an item without a notice.
 type lostItem struct {
 	Lost  uint64 `json:"lost"`
 	Where string `json:"where"`

@@ -12,8 +12,8 @@ import (
 // verdict is what a rule does with a packet that it matches.
 type verdict uint8
 
-// The verdicts. Divert is another destination (DNAT, REDIRECT); ours is the way
-// into our chains; goOn is everything that is none, as a counter or a log.
+// The verdicts. Divert is another destination (DNAT, REDIRECT); ours leads into our chains; goOn is
+// any target that decides nothing, as a counter or a log.
 const (
 	goOn verdict = iota
 	accept
@@ -43,8 +43,8 @@ type destination struct {
 	port  uint16     // 0: as it was
 }
 
-// match is the weakest answer of the conditions; where that is perhaps, the words of
-// those that make it so.
+// match is the weakest answer of the conditions, and where that is perhaps, the words of the
+// conditions that are.
 func (r *rule) match(p packet) (a answer, only []string) {
 	a = yes
 	for _, c := range r.conditions {
@@ -58,14 +58,14 @@ func (r *rule) match(p packet) (a answer, only []string) {
 	return a, only
 }
 
-// hookPoint is where a chain is called from the kernel, in the order in which a packet
-// comes by: hook first, then priority.
+// hookPoint is where the kernel calls a chain: a hook, and a priority. Packets come to a lower one
+// first.
 type hookPoint struct {
 	hook     int
 	priority int
 }
 
-// The hooks, in the order in which a packet passes those that it does.
+// The hooks, in the order in which a packet comes to them.
 const (
 	noHook = iota
 	ingress
@@ -77,7 +77,7 @@ const (
 	egress
 )
 
-// The ways past the hooks.
+// The hooks that each kind of packet passes.
 var (
 	inwards  = []int{ingress, prerouting, input}
 	outwards = []int{localOutput, postrouting, egress}
@@ -96,7 +96,7 @@ type chain struct {
 	name   string
 	point  hookPoint  // hook noHook: called by rules only
 	policy verdict    // of a chain with a hook: accept or drop
-	nat    bool       // it is asked for the first packet of a connection only
+	nat    bool       // only the first packet of a connection comes to it
 	device *condition // of a chain that is called for some interfaces only; or nil
 	rules  []*rule
 }
@@ -109,13 +109,13 @@ func (c *chain) String() string {
 	return fmt.Sprintf("chain %s of table %s (%s, %s)", c.name, c.table, c.tool, c.family)
 }
 
-// host is all chains of a host.
+// host is the chains of all tools on a host.
 type host struct {
 	called []*chain           // those that the kernel calls, in a packet's order
 	named  map[chainID]*chain // for jumps
 }
 
-// chainID is what no two chains share.
+// chainID identifies a chain.
 type chainID struct {
 	tool   string
 	family protocol.Family
@@ -123,7 +123,7 @@ type chainID struct {
 	name   string
 }
 
-// add adds chains behind those of the same place.
+// add adds chains behind those of the same hook and priority.
 func (h *host) add(chains ...*chain) {
 	if h.named == nil {
 		h.named = map[chainID]*chain{}
@@ -137,8 +137,8 @@ func (h *host) add(chains ...*chain) {
 	slices.SortStableFunc(h.called, func(x, y *chain) int { return x.point.compare(y.point) })
 }
 
-// forgetJumps takes the jumps to our chains away: where there is none, we are followed as if an
-// install had put one first.
+// forgetJumps removes the jumps to our chains. Without a jump, packets are followed as if an install
+// had put one first.
 func (h host) forgetJumps() {
 	for _, c := range h.called {
 		c.rules = slices.DeleteFunc(c.rules, func(r *rule) bool { return r.verdict == ours && len(r.conditions) == 0 })
@@ -150,7 +150,7 @@ func (h host) callee(c *chain, name string) *chain {
 	return h.named[chainID{c.tool, c.family, c.table, name}]
 }
 
-// stations returns the chains that a packet passes at the hooks, in its order.
+// stations returns the chains that a packet comes to at the hooks, in order.
 func (h host) stations(p packet, hooks []int) []*chain {
 	return slices.DeleteFunc(slices.Clone(h.called), func(c *chain) bool {
 		return !slices.Contains(hooks, c.point.hook) || c.family != protocol.Both && c.family != p.Family || c.nat && p.stage != first

@@ -8,19 +8,19 @@ import (
 	"knockkit/protocol"
 )
 
-// What is said of the packets behind the first.
+// The words for packets behind the first.
 const (
 	droppedNext  = "connections to %s of profile %s are dropped from their second packet on, by %s"
 	droppedReply = "answers from %s of profile %s are dropped, by %s"
 )
 
-// connection follows what comes after the first packet of a lease holder's connection.
-// Our rules let that one in and leave the others, which conntrack calls established,
-// to the host's: where those drop them, `knock` says open and the connection hangs.
+// connection follows the packets behind the first of a lease holder's connection. Our rules let the
+// first one in and leave the others, which conntrack calls established, to the host's rules: where
+// those drop them, `knock` says open and the connection hangs.
 func (b *book) connection(f *facts, p *protocol.Profile, packet packet, way fate) {
 	isDrop := func(o outcome) bool { return o.verdict == drop && o.certain }
 	if slices.ContainsFunc(way.before, isDrop) {
-		return // nobody gets as far
+		return // no connection gets that far
 	}
 	for _, o := range way.partly {
 		b.forwarded(f, p, packet, o)
@@ -31,7 +31,7 @@ func (b *book) connection(f *facts, p *protocol.Profile, packet packet, way fate
 		hooks = []int{ingress, prerouting}
 	}
 	for _, o := range f.Host.stops(packet.at(next), hooks) {
-		if !slices.ContainsFunc(way.after, o.same) { // what lets the port through there lets these through
+		if !slices.ContainsFunc(way.after, o.same) { // the remedy for the first packet is one for these too
 			b.established(f, p, k, o, droppedNext)
 		}
 	}
@@ -43,8 +43,8 @@ func (b *book) connection(f *facts, p *protocol.Profile, packet packet, way fate
 	}
 }
 
-// forwarded follows a connection to a container whose gate is in front of destination
-// NAT. By which interface it goes there is not known, so only what is certain counts.
+// forwarded follows a connection to a container whose gate is in front of destination NAT. The
+// interface on which it goes there is not known, so only certain outcomes count.
 func (b *book) forwarded(f *facts, p *protocol.Profile, packet packet, o outcome) {
 	to := o.rule.to
 	if !to.known || f.isLocal(to) {
@@ -59,7 +59,7 @@ func (b *book) forwarded(f *facts, p *protocol.Profile, packet packet, o outcome
 		}
 		stops := slices.DeleteFunc(f.Host.stops(inside.at(stage(s)), hooks), func(o outcome) bool { return !o.certain })
 		for i := range stops {
-			stops[i].terms = o.terms // of the packets that go there, all stop
+			stops[i].terms = o.terms // all packets that go there stop
 		}
 		if stage(s) == first && len(stops) > 0 {
 			port := protocol.PortRange{Proto: k.Proto, First: inside.Knock.Port, Last: inside.Knock.Port}
@@ -78,21 +78,21 @@ func (b *book) forwarded(f *facts, p *protocol.Profile, packet packet, o outcome
 // same reports whether the same rule or policy decided.
 func (o outcome) same(other outcome) bool { return o.chain == other.chain && o.rule == other.rule }
 
-// established notes a rule that drops what belongs to a connection.
+// established adds the finding for a rule that drops packets of a connection.
 func (b *book) established(f *facts, p *protocol.Profile, k protocol.Knock, o outcome, format string) {
 	b.addBy(f.Host.cause(o), o.severity(), IDDropped, p, k, format,
 		"our rules let in the first packet of a connection and leave the others to the host's: `knock` says open, and the connection hangs",
 		f.letEstablished(o))
 }
 
-// tracked reports whether conntrack has looked at packets that come to a place: its own
-// priority is NF_IP_PRI_CONNTRACK, -200.
+// tracked reports whether conntrack has seen the packets that come to a hook point: its own priority
+// is NF_IP_PRI_CONNTRACK, -200.
 func (p hookPoint) tracked() bool {
 	return p.hook != ingress && (p.hook != prerouting && p.hook != localOutput || p.priority > -200)
 }
 
-// letEstablished says the line that lets packets of connections that exist past a rule
-// or policy that drops them.
+// letEstablished is the rule that lets packets of established connections past a rule or policy that
+// drops them.
 func (f *facts) letEstablished(o outcome) string {
 	c := o.chain
 	var line string

@@ -34,8 +34,8 @@ func gates(f *facts) *book {
 	return b
 }
 
-// wayTo is the way to the profile's gate, and behind it. What passes a gate before
-// destination NAT and is not translated comes to the gate at the input too.
+// wayTo is the fate of a packet up to the profile's gate, and behind it. A packet that passes a gate
+// before destination NAT and is not translated comes to the gate at the input too.
 func (f *facts) wayTo(p *protocol.Profile, packet packet) fate {
 	way := f.Host.follow(packet, f.Us)
 	if p.Place == protocol.PlacePrerouting {
@@ -44,8 +44,8 @@ func (f *facts) wayTo(p *protocol.Profile, packet packet) fate {
 			return fate{before: early.before, diverted: early.diverted, partly: early.partly}
 		}
 		way.partly = early.partly
-		// What goes elsewhere between the two gates has been asked by the first, and what is
-		// accepted in front of one of them only, the other shuts out.
+		// A packet that is sent elsewhere between the two gates has passed the first. A packet that
+		// is accepted in front of one of them only is shut out by the other.
 		accepted := func(o outcome) bool { return o.verdict == accept }
 		diverted := func(o outcome) bool { return o.verdict == divert }
 		atBoth := slices.ContainsFunc(early.before, accepted)
@@ -55,7 +55,7 @@ func (f *facts) wayTo(p *protocol.Profile, packet packet) fate {
 		way.before = slices.DeleteFunc(way.before, func(o outcome) bool { return diverted(o) || accepted(o) && !atBoth })
 		way.before = append(early.before, way.before...)
 	}
-	// What is sent to another port of this host comes to the gate of that port.
+	// A packet that is sent to another port of this host comes to the gate of that port.
 	gated := func(o outcome) bool { return o.verdict == divert && f.gatesLocal(packet, o.rule.to) }
 	way.before = slices.DeleteFunc(way.before, gated)
 	return way
@@ -84,7 +84,7 @@ func (b *book) gate(f *facts, p *protocol.Profile, packet packet, way fate) {
 		switch {
 		case o.verdict == divert:
 			why, todo := f.published(o)
-			// Also where some strangers' packets go elsewhere: to them the port is open.
+			// Also where only some strangers' packets go elsewhere: the port is open to those.
 			b.add(Broken, IDPublished, p, k, o, "%s of profile %s goes elsewhere before the gate, by %s", why, todo)
 		case o.verdict == accept:
 			b.add(o.severity(), IDBypass, p, k, o, "%s of profile %s is accepted before the gate, by %s",
@@ -102,9 +102,9 @@ func (b *book) gate(f *facts, p *protocol.Profile, packet packet, way fate) {
 	}
 }
 
-// neighbours is about a port that is published on 127.0.0.1. Destination NAT comes
-// before the kernel drops what may not come in with that address (over IPv6 it looks
-// first), so who is on the same network can send it.
+// neighbours is about a port that is published on 127.0.0.1. Destination NAT comes before the kernel
+// drops packets to that address from outside (over IPv6 it drops them first), so anybody on the same
+// network can reach the port.
 func (b *book) neighbours(f *facts, p *protocol.Profile, packet packet) {
 	if packet.Family != protocol.IPv4 || p.Place == protocol.PlacePrerouting || len(p.To) > 0 {
 		return
@@ -129,7 +129,7 @@ func (b *book) neighbours(f *facts, p *protocol.Profile, packet packet) {
 	}
 }
 
-// published says why a port that goes elsewhere matters, and what to do.
+// published says why it matters that a port goes elsewhere, and what to do.
 func (f *facts) published(o outcome) (why, todo string) {
 	why = "the packets do not pass INPUT, so no knock is needed: this is how containers publish ports"
 	or := "publish the port on 127.0.0.1 only (docker run -p 127.0.0.1:PORT:PORT)"
@@ -140,7 +140,7 @@ func (f *facts) published(o outcome) (why, todo string) {
 	return why, `set place = "prerouting" in the profile, so that the gate stands in front of that rule; or ` + or
 }
 
-// after is about what a packet meets that we let in.
+// after is about the rules that a packet meets behind our gate.
 func (b *book) after(h host, p *protocol.Profile, open protocol.PortRange, k protocol.Knock, met []outcome) {
 	for _, o := range met {
 		e := b.addBy(h.cause(o), o.severity(), IDDropped, p, k, "%s of profile %s is dropped behind the gate, by %s",
@@ -152,8 +152,8 @@ func (b *book) after(h host, p *protocol.Profile, open protocol.PortRange, k pro
 	}
 }
 
-// closes reports whether the host's own rules keep a packet out that we let go on: if
-// only perhaps, that is the operator's business.
+// closes reports whether the host's own rules shut out a packet that our gate lets go on (closed =
+// "continue"). Where they perhaps do, that is the operator's business.
 func closes(way fate) bool {
 	dropped := func(o outcome) bool { return o.verdict == drop }
 	return slices.ContainsFunc(slices.Concat(way.before, way.after, ends(way.rest)), dropped)
@@ -166,7 +166,7 @@ func (o outcome) severity() Severity {
 	return Warning
 }
 
-// String names what decided: a rule, or a chain's policy.
+// String names the rule that decided, or the chain's policy.
 func (o outcome) String() string {
 	if o.rule == nil {
 		return "the policy of " + o.chain.String()
@@ -174,7 +174,7 @@ func (o outcome) String() string {
 	return fmt.Sprintf("%q in %s", o.rule.text, o.chain)
 }
 
-// cause is what decided, of which packets, and whose tool wrote it.
+// cause is the rule or policy that decided, for which packets, and the tool that wrote it.
 func (h host) cause(o outcome) string {
 	text := o.String() + o.terms.String()
 	if m := h.manager(o.chain); m != nobody {
@@ -187,10 +187,10 @@ func (h host) cause(o outcome) string {
 type book struct {
 	entries []*entry
 	found   map[entryID]*entry
-	counted bool // how many ports, not which: knocks are secrets
+	counted bool // the words say how many ports, not which: knocks are secrets
 }
 
-// entryID is what notes of one finding share.
+// entryID identifies a finding that several ports share.
 type entryID struct {
 	id, profile, by, format string
 	severity                Severity
@@ -200,11 +200,11 @@ type entry struct {
 	entryID
 	why, todo string
 	ports     []string
-	ranges    []protocol.PortRange // as the profile says it, for what to do
+	ranges    []protocol.PortRange // as the profile has them, for the advice
 }
 
-// add adds a port to the finding that a rule causes. The format takes the ports, the
-// profile, and what decided, if anything did.
+// add adds a port to the finding that a rule causes. The format takes the ports, the profile, and
+// the rule, if there is one.
 func (b *book) add(s Severity, id string, p *protocol.Profile, k protocol.Knock, o outcome, format, why, todo string) {
 	by := ""
 	if o.chain != nil {
@@ -213,7 +213,7 @@ func (b *book) add(s Severity, id string, p *protocol.Profile, k protocol.Knock,
 	b.addBy(by, s, id, p, k, format, why, todo)
 }
 
-// addBy is note for what is said to cause it.
+// addBy is add with the cause in words.
 func (b *book) addBy(by string, s Severity, id string, p *protocol.Profile, k protocol.Knock, format, why, todo string) *entry {
 	key := entryID{id, p.Name, by, format, s}
 	e := b.found[key]

@@ -24,7 +24,7 @@ func unreadable(f *facts) []Finding {
 	return all
 }
 
-// backends says which backend works here. One that is not used may be missing.
+// backends says which backend works here. The one that is not used need not.
 func backends(f *facts) []Finding {
 	used := f.Settings.Backend
 	if f.anyInstalled() {
@@ -50,8 +50,8 @@ func backends(f *facts) []Finding {
 	return all
 }
 
-// notInForce is why profiles that are enabled are not in force, except for rules of
-// others: those are followed here further than `status` does ([Shadows]).
+// notInForce says why enabled profiles are not in force, without the rules of others: those are
+// followed here further than `status` does ([Shadows]).
 func notInForce(f *facts) []Finding {
 	ids := map[server.ReasonKind]string{
 		server.ReasonInstalled: IDInstalled, server.ReasonDrift: IDDrift, server.ReasonForeign: IDForeignJump,
@@ -70,7 +70,7 @@ func notInForce(f *facts) []Finding {
 	return all
 }
 
-// installed says what is, beside what [notInForce] says is not.
+// installed says what is installed, and what [notInForce] does not say.
 func installed(f *facts) (all []Finding) {
 	if !f.saw(whatInstalled) {
 		for _, name := range f.Broken {
@@ -107,7 +107,8 @@ func drift(f *facts) []Finding {
 	return []Finding{{ID: IDDrift, Severity: OK, Found: "the rules are those that were committed"}}
 }
 
-// flavours: both are asked for every packet, and a drop in one is final.
+// flavours warns of rules in both flavours of iptables: a packet comes to both, and a drop in one is
+// final.
 func flavours(f *facts) []Finding {
 	if len(f.Flavours) < 2 {
 		return nil
@@ -137,8 +138,8 @@ func tableFull(f *facts) []Finding {
 	return []Finding{{IDTableFull, Warning, r.Found, r.Why, r.Todo}}
 }
 
-// reversePaths: a strict filter drops what comes in by another interface than the
-// answer would take; without any, sources on other networks can be forged.
+// reversePaths is about rp_filter: a strict one drops a packet that comes in on another interface
+// than the answer would leave on; without any, a sender can forge sources of other networks.
 func reversePaths(f *facts) []Finding {
 	var all []Finding
 	if len(f.strict) > 0 && f.interfaces > 1 {

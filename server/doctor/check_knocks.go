@@ -12,8 +12,8 @@ import (
 	"knockkit/server"
 )
 
-// knocks follows every knock to our rules: what ends before them is not heard. Doctor says
-// which those are, to who has asked for everything.
+// knocks follows every knock to our rules, and says which knocks other rules drop before. It names
+// them: doctor is for the operator, who knows them.
 func knocks(f *facts) *book {
 	b := &book{}
 	for _, p := range f.profiles() {
@@ -44,7 +44,7 @@ func knocks(f *facts) *book {
 	return b
 }
 
-// later says how our rules come before a chain that has their priority.
+// later says how to put our rules in front of a chain that has their priority.
 func later(us site) string {
 	todo := "give that chain a later priority (`priority filter + 10`)"
 	if us.tool != nftTool {
@@ -53,8 +53,8 @@ func later(us site) string {
 	return todo
 }
 
-// untracked: without conntrack an established connection is not known as one. To the
-// gate a later packet of TCP is a stray one, and a later datagram a first one.
+// untracked is about connections that rules take away from conntrack. Our gate cannot know those as
+// established: a later TCP packet is a stray one to it, and a later datagram a first one.
 func untracked(f *facts) *book {
 	b := &book{}
 	for _, p := range f.profiles() {
@@ -83,8 +83,8 @@ func untracked(f *facts) *book {
 	return b
 }
 
-// synproxies reports whether any rule answers SYNs in the place of servers: then it is
-// meant that those are not tracked.
+// synproxies reports whether any rule answers SYNs for servers: then the operator means them to be
+// untracked.
 func (h host) synproxies() bool {
 	answers := func(r *rule) bool { return strings.Contains(strings.ToLower(r.text), "synproxy") }
 	return slices.ContainsFunc(slices.Collect(maps.Values(h.named)), func(c *chain) bool { return slices.ContainsFunc(c.rules, answers) })
@@ -95,14 +95,13 @@ func conntrack(f *facts) []Finding {
 	case f.Conntrack:
 		return []Finding{{ID: IDConntrack, Severity: OK, Found: "the kernel tracks connections"}}
 	case !f.anyInstalled():
-		return nil // it is loaded with the first rules
+		return nil // the first rules load it
 	}
 	return []Finding{{IDConntrack, Broken, "the kernel does not track connections: nf_conntrack is not there",
 		"the rules cannot tell packets of connections that exist from knocks", "modprobe nf_conntrack, or a kernel that has it"}}
 }
 
-// otherFamily looks for ports that a profile gates in one family only, and that
-// answer in the other.
+// otherFamily finds ports that a profile gates in one family only, and that answer in the other.
 func otherFamily(f *facts) *book {
 	b := &book{}
 	for _, p := range f.profiles() {

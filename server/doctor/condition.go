@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// answer says whether a match is true of a packet.
+// answer says whether a match is true for a packet.
 type answer uint8
 
-// The answers. Perhaps stands for what depends on more than the packet's kind (its
-// source, a mark), and for what is not understood.
+// The answers. Perhaps is one that depends on more than the packet's kind (its source, a mark), or a
+// match that we cannot read.
 const (
 	no answer = iota
 	perhaps
@@ -44,21 +44,21 @@ func always(a answer, words string) condition {
 	return condition{func(packet) answer { return a }, words}
 }
 
-// matching is the words for a match that has none of its own.
+// matching is the words for a match that has no others.
 func matching(text string) string { return "match `" + text + "`" }
 
-// terms say which of the packets of a kind something happens to: those that are all
-// of the first, and none of the second. None of both: to every packet.
+// terms say to which packets of a kind something happens: those for which all texts of the first
+// list are true, and none of the second. Without texts: to every packet.
 type terms struct {
 	only, unless []string
 }
 
-// and narrows the terms to packets of which more is true.
+// and narrows the terms to packets for which more is true.
 func (t terms) and(only []string) terms {
 	return terms{joined(t.only, only), t.unless}
 }
 
-// without narrows them to those that are not left by packets of other terms.
+// without narrows the terms to packets that those of other terms leave.
 func (t terms) without(gone terms) terms {
 	if len(gone.only) == 0 {
 		return t.and(gone.unless)
@@ -73,7 +73,7 @@ func (t terms) without(gone terms) terms {
 	return terms{t.only, joined(t.unless, []string{strings.Join(those, " and ")})}
 }
 
-// more stands in terms for the texts behind the first few: a chain may have thousands of rules.
+// more replaces the texts behind the first few: a chain may have thousands of rules.
 const more = "…"
 
 // joined returns both lists as one, each text once.

@@ -9,14 +9,14 @@ import (
 	"knockkit/server"
 )
 
-// Input is what the caller knows: the configuration.
+// Input is the configuration, which the caller has read.
 type Input struct {
 	Settings server.Settings
 	Files    []*protocol.Profile // of the configuration folder, those that can be read
 	Broken   []string            // names of the profiles whose files cannot be used
 }
 
-// facts is what there is on a host, as far as it could be looked at.
+// facts is the host, as far as it could be read.
 type facts struct {
 	Input
 	Status server.Status // Backend is "" when no backend could be opened
@@ -26,32 +26,32 @@ type facts struct {
 	Flavours []string
 	Us       site
 	active   string // the tool that `iptables` is here
-	blind    bool   // rules of some tool could not be looked at
+	blind    bool   // rules of some tool could not be read
 
 	Recent      iptables.Module
 	Conntrack   bool
 	Listeners   []conns.Listener
 	Network     server.Network
 	network     [protocol.IPv6 + 1]network // of each family
-	strict, off []string                   // interfaces whose reverse path filter is so
-	interfaces  int                        // those that it is asked for
+	strict, off []string                   // interfaces whose reverse path filter is strict, or off
+	interfaces  int                        // all interfaces that have the filter
 	Clock       clockState
 
 	Unread []unread
 }
 
-// trial is how a backend did.
+// trial is the result of trying a backend.
 type trial struct {
 	Backend string
 	Err     error // nil: profiles can be installed
 }
 
-// clockState is what the kernel thinks of its clock.
+// clockState is what the kernel says about its clock.
 type clockState struct {
 	Known, Synchronised bool
 }
 
-// unread is something that could not be looked at.
+// unread is something that could not be read, and why.
 type unread struct {
 	What string
 	Err  error
@@ -61,8 +61,8 @@ func (f *facts) saw(what string) bool {
 	return !slices.ContainsFunc(f.Unread, func(u unread) bool { return u.What == what })
 }
 
-// profiles returns those that the kernel runs, or where there are none those that an
-// install would bring in.
+// profiles returns the profiles that the kernel runs, or where there are none, those that an install
+// would add.
 func (f *facts) profiles() []*protocol.Profile {
 	var live, files []*protocol.Profile
 	for _, p := range f.Status.Profiles {

@@ -11,7 +11,7 @@ const (
 	OK      Severity = "ok"
 )
 
-// Finding is what one check says.
+// Finding is the result of one check.
 type Finding struct {
 	ID       string   `json:"id"` // of the check; it keeps its name over releases
 	Severity Severity `json:"severity"`
@@ -22,7 +22,7 @@ type Finding struct {
 
 // The IDs of the checks.
 const (
-	IDUnseen      = "unseen"       // what could not be looked at
+	IDUnseen      = "unseen"       // something could not be read
 	IDBackend     = "backend"      // tools and kernel features
 	IDInstalled   = "installed"    // files against the kernel
 	IDDrift       = "drift"        // the rules are not those that were committed
@@ -38,7 +38,7 @@ const (
 	IDNoGate      = "no-gate"      // closed = "continue" and nothing closes
 	IDUnheard     = "unheard"      // knocks do not reach the rules
 	IDUntracked   = "untracked"    // rules take connections away from conntrack
-	IDConntrack   = "conntrack"    // the kernel has none
+	IDConntrack   = "conntrack"    // the kernel has no conntrack
 	IDOtherFamily = "other-family" // IPv6 is open while IPv4 is gated
 	IDReversePath = "reverse-path" // rp_filter
 	IDClock       = "clock"

@@ -12,8 +12,8 @@ import (
 	"knockkit/internal/kernel/iptables/save"
 )
 
-// builtin is where the kernel calls the chains of iptables' tables
-// (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h).
+// builtin is the hook point of a chain of iptables' own (enum nf_ip_hook_priorities in
+// linux/netfilter_ipv4.h).
 func builtin(table, name string) hookPoint {
 	priority, known := map[string]int{"raw": -300, "mangle": -150, "nat": 0, "filter": 0, "security": 50}[table]
 	hook := map[string]int{"PREROUTING": prerouting, "INPUT": input, "FORWARD": forward, "OUTPUT": localOutput, "POSTROUTING": postrouting}[name]
@@ -26,8 +26,8 @@ func builtin(table, name string) hookPoint {
 	return hookPoint{hook, priority}
 }
 
-// nat is where the kernel asks chains of type nat at a hook: when it comes to NAT,
-// whatever their own priority is.
+// nat is the hook point of a chain of type nat: the kernel calls those when it does NAT, whatever
+// their own priority is.
 func (p hookPoint) nat() hookPoint {
 	p.priority = -100
 	if p.hook == input || p.hook == postrouting {
@@ -36,8 +36,8 @@ func (p hookPoint) nat() hookPoint {
 	return p
 }
 
-// savedChains returns the chains of tables that iptables-save has shown, without ours:
-// there may be thousands.
+// savedChains returns the chains in the output of iptables-save, without ours, of which there may be
+// thousands.
 func savedChains(s backend.Saved) ([]*chain, error) {
 	var all []*chain
 	for _, table := range s.Tables {
@@ -99,7 +99,7 @@ func parseRule(text string) (*rule, error) {
 			if r.target == "NFQUEUE" {
 				r.conditions = append(r.conditions, always(perhaps, "a program accepts (NFQUEUE)"))
 			}
-			break // the rest are the target's own
+			break // the rest are options of the target
 		}
 		if c, ok := iptablesCondition(flag, values); ok {
 			if negated {
@@ -111,8 +111,8 @@ func parseRule(text string) (*rule, error) {
 	return r, nil
 }
 
-// target says what a target does. Those that are not known let the packet go on. What
-// TPROXY hands to a socket comes to INPUT as it is, and of NFQUEUE a program decides.
+// target says what a target does. An unknown target lets the packet go on. A packet that TPROXY
+// hands to a socket comes to INPUT unchanged, and for NFQUEUE a program decides.
 func target(name, flag string, options []string) verdict {
 	v, known := map[string]verdict{"ACCEPT": accept, "TPROXY": accept, "NFQUEUE": accept, "DROP": drop, "REJECT": drop, "TARPIT": drop,
 		"RETURN": back, "DNAT": divert, "REDIRECT": divert, "NETMAP": divert, "DNPT": divert, "NOTRACK": untrack, "CT": goOn}[name]
@@ -150,7 +150,7 @@ func destinationOf(target string, options []string) destination {
 	return parseDestination(strings.Trim(text[:i], "[]"), text[i+1:])
 }
 
-// parseDestination reads an address and a port; "": as it was.
+// parseDestination reads an address and a port; "" is no change.
 func parseDestination(addr, port string) (to destination) {
 	var errAddr, errPort error
 	var number uint64

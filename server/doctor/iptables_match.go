@@ -19,7 +19,7 @@ var iptablesKeys = map[string]string{
 	"--ctstate": "ct state", "--state": "ct state", "--ctdir": "ct direction",
 }
 
-// iptablesCondition returns what a match asks. ok is false where it asks nothing.
+// iptablesCondition returns a match as a condition. ok is false for a match that is always true.
 func iptablesCondition(flag string, values []string) (c condition, ok bool) {
 	value := strings.Join(values, " ")
 	c = always(perhaps, matching(strings.TrimSpace(flag+" "+value)))
@@ -42,7 +42,7 @@ func iptablesCondition(flag string, values []string) (c condition, ok bool) {
 	return c, true
 }
 
-// bare are the matches that ask something without any option.
+// bare are the matches that have a condition without any option.
 var bare = []string{"socket", "rpfilter", "eui64", "ah", "esp", "frag", "hbh", "dst", "rt", "mh", "srh"}
 
 // protoIs compares with a protocol's name or number.
@@ -57,9 +57,9 @@ func protoIs(name string) func(packet) answer {
 	}
 }
 
-// interfaceIs compares where a packet comes in, or goes out, with a name, at whose end
-// "+" (nft: "*") stands for anything. Packets of this host come in nowhere, those to it
-// go out nowhere; what faces a container is not known.
+// interfaceIs compares the interface on which a packet comes in, or goes out, with a name; "+" (nft:
+// "*") at its end stands for anything. Packets from this host come in on none, and packets to it go
+// out on none. The interface to a container is not known.
 func interfaceIs(name string, out bool) func(packet) answer {
 	prefix, pattern := strings.CutSuffix(strings.ReplaceAll(name, "*", "+"), "+")
 	matches := func(other string) bool { return other == prefix || pattern && strings.HasPrefix(other, prefix) }
@@ -89,7 +89,7 @@ func addressIs(values []string, source bool) func(packet) answer {
 	}
 }
 
-// some names the first few of what may be thousands.
+// some joins the first few of what may be thousands.
 func some(values []string) string {
 	const few = 4
 	if len(values) > few {
@@ -133,8 +133,8 @@ func parsePorts(values []string) (ports []protocol.PortRange, ok bool) {
 	return ports, true
 }
 
-// typeIs compares the kind of address (addrtype, fib) of one end: the host's own is
-// local, unless the packet is forwarded.
+// typeIs compares the kind of address (addrtype, fib) of one end: the host's own is local, unless
+// the packet is forwarded.
 func typeIs(p packet, host bool, kinds []string) answer {
 	local := named(kinds, "local")
 	if host && !p.routed {
@@ -168,7 +168,7 @@ func flagsAre(p packet, mask, set []string) answer {
 	return sure(p.Knock.Proto == protocol.TCP)
 }
 
-// named looks a word up, in whatever case.
+// named reports whether a list has a word, in upper or lower case.
 func named(words []string, word string) bool {
 	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, word) })
 }

@@ -7,8 +7,8 @@ import (
 	"knockkit/protocol"
 )
 
-// manager is a tool that writes rules of its own: a rule put among them by hand is
-// gone at its next reload.
+// manager is a tool that writes rules of its own: a rule that is put among them by hand is gone
+// after its next reload.
 type manager string
 
 // The tools that are known by their chains.
@@ -19,7 +19,8 @@ const (
 	fail2ban  manager = "fail2ban"
 )
 
-// manager returns the tool that a chain belongs to: of iptables, by a chain beside it.
+// manager returns the tool that a chain belongs to; of iptables' own chains, by another chain in the
+// same table.
 func (h host) manager(c *chain) manager {
 	beside := func(name string) bool { return c.tool != nftTool && h.callee(c, name) != nil }
 	switch {
@@ -33,7 +34,7 @@ func (h host) manager(c *chain) manager {
 	return nobody
 }
 
-// letThrough says how the ports get past a chain that drops them.
+// letThrough says how to let the ports past a chain that drops them.
 func letThrough(m manager, c *chain, ports []protocol.PortRange) string {
 	format, between := "-p %[2]s --dport %[1]s -j ACCEPT", ":"
 	switch {

@@ -10,13 +10,13 @@ import (
 	"knockkit/protocol"
 )
 
-// nftTool is the tool of chains that only nft shows.
+// nftTool is the tool of chains that only nft lists.
 const nftTool = "nft"
 
 // ofDevice reports whether the kernel calls a chain for some interfaces only.
 func (c *chain) ofDevice() bool { return c.point.hook == ingress || c.point.hook == egress }
 
-// calledFor notes the interfaces of a chain. Of none, they are not known.
+// calledFor sets the interfaces of a chain; with none they are not known.
 func (c *chain) calledFor(names []string) {
 	key := map[int]string{ingress: "meta iifname", egress: "meta oifname"}[c.point.hook]
 	c.device = &condition{always(perhaps, "").is, "pass the interface of that chain"}
@@ -86,8 +86,8 @@ func nftFamily(name string) (protocol.Family, bool) {
 	return f, ok
 }
 
-// rules turns a rule into ours. A map of verdicts becomes a rule for each of its
-// elements; statements behind a verdict never run.
+// rules turns a rule of nft into rules of ours. A map of verdicts becomes a rule for each element;
+// statements behind a verdict never run.
 func (sets nftSets) rules(expr []any) []*rule {
 	var conditions []condition
 	var words []string
@@ -116,7 +116,7 @@ func (sets nftSets) rules(expr []any) []*rule {
 				asks(always(perhaps, matching(name)), name)
 			case "queue":
 				decides(accept, name, "", always(perhaps, "a program accepts (queue)"))
-			case "xt": // a match or target of iptables, of which only the name is shown
+			case "xt": // a match or target of iptables: nft prints its name only
 				xt := word(is, "name")
 				if word(is, "type") != "target" {
 					asks(always(perhaps, matching(strings.TrimSpace("xt "+xt))), name)
@@ -138,8 +138,8 @@ func (sets nftSets) rules(expr []any) []*rule {
 	return all
 }
 
-// destination reads where a statement of destination NAT leads, and what it needs for
-// that: in a table of both families its own, and that its map has the packet's key.
+// destination reads the destination of a NAT statement, and the conditions that it brings: its
+// family in a table of both, and the packet's key in its map.
 func (sets nftSets) destination(is any) (to destination, needs []condition) {
 	if f, ok := nftFamily(word(is, "family")); ok && f != protocol.Both {
 		needs = append(needs, condition{func(p packet) answer { return sure(p.Family == f) }, ""})

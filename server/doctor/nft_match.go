@@ -8,7 +8,7 @@ import (
 	"knockkit/protocol"
 )
 
-// match reads {"op": "==", "left": …, "right": …}, and says it in words.
+// match reads {"op": "==", "left": …, "right": …} as a condition in words.
 func (sets nftSets) match(is any) (condition, string) {
 	left, op, right := at(is, "left"), word(is, "op"), at(is, "right")
 	keys, mask := nftKeys(left)
@@ -35,7 +35,7 @@ func (sets nftSets) match(is any) (condition, string) {
 	return needing(keys, c), text
 }
 
-// needing adds what a key asks silently: "ip saddr" is of IPv4, "tcp dport" of TCP.
+// needing adds the condition that a key implies: "ip saddr" is for IPv4, "tcp dport" for TCP.
 func needing(keys []string, c condition) condition {
 	return condition{func(p packet) answer {
 		for _, key := range keys {
@@ -75,7 +75,7 @@ func nftFlags(op string, mask, set []string) condition {
 	return c
 }
 
-// keys returns what a value that is looked up in a map needs: that its key is there.
+// keys is the condition that a map has the packet's key.
 func (sets nftSets) keys(v any) []condition {
 	in := at(v, "map")
 	if in == nil {
@@ -94,7 +94,7 @@ func (sets nftSets) keys(v any) []condition {
 	return []condition{needing(keys, nftAmong(keys, all, some(spelled(all))))}
 }
 
-// spelled joins what belongs to one element.
+// spelled joins the parts of one element.
 func spelled(elements [][]string) []string {
 	var all []string
 	for _, e := range elements {
@@ -103,7 +103,7 @@ func spelled(elements [][]string) []string {
 	return all
 }
 
-// nftAmong compares what the keys stand for with any of the elements.
+// nftAmong compares the packet's values of the keys with any of the elements.
 func nftAmong(keys []string, elements [][]string, name string) condition {
 	var each []func(packet) answer
 	if len(keys) == 1 { // together: each may have some of the host's addresses
@@ -141,7 +141,7 @@ func anyOf(each []func(packet) answer) func(packet) answer {
 	}
 }
 
-// nftWords say what is true of packets whose key has a value.
+// nftWords are the words for packets whose key has a value.
 var nftWords = map[string]string{
 	"meta iif": "come in by ", "meta iifname": "come in by ", "meta oif": "go out by ", "meta oifname": "go out by ",
 	"ip saddr": "come from ", "ip6 saddr": "come from ", "ip daddr": "go to ", "ip6 daddr": "go to ",
@@ -149,8 +149,8 @@ var nftWords = map[string]string{
 	"tcp dport": "go to port ", "udp dport": "go to port ", "th dport": "go to port ",
 }
 
-// nftEqual compares what the key stands for with any of the values. The matches of iptables
-// that have a key are compared by it, too.
+// nftEqual compares the packet's value of the key with any of the values. Matches of iptables that
+// nft has a key for are compared by it too.
 func nftEqual(key string, values []string) func(packet) answer {
 	if slices.Contains(values, "*") {
 		return func(packet) answer { return yes }
@@ -181,7 +181,7 @@ func nftEqual(key string, values []string) func(packet) answer {
 	case "ct status":
 		return oneOf(func(p packet, v string) answer {
 			if p.stage == first && !p.routed && (v == "dnat" || v == "snat" || v == "assured" || v == "seen-reply") {
-				return no // of a first packet that is for this host
+				return no // for a first packet to this host
 			}
 			return perhaps
 		})
@@ -199,8 +199,8 @@ func nftEqual(key string, values []string) func(packet) answer {
 	return func(packet) answer { return perhaps }
 }
 
-// verdicts reads {"key": …, "data": {"set": [[value, verdict], …]}}, or a map's name, as a
-// rule for each element. Of a map that is not known there are none.
+// verdicts reads {"key": …, "data": {"set": [[value, verdict], …]}}, or a map's name, as a rule for
+// each element. An unknown map has none.
 func (sets nftSets) verdicts(is any) []*rule {
 	keys, _ := nftKeys(at(is, "key"))
 	key := strings.Join(keys, " . ")
@@ -221,7 +221,7 @@ func (sets nftSets) verdicts(is any) []*rule {
 			}
 			to := &all
 			if text == "*" {
-				to = &last // what no other element is about
+				to = &last // for packets that no other element matches
 			}
 			*to = append(*to, &rule{text: fmt.Sprintf("%s %s : %s", key, text, name), conditions: []condition{c}, verdict: v, target: target})
 		}

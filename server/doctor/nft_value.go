@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// at returns what is at a key of an object of JSON, or nil.
+// at returns the value of a key in an object of JSON, or nil.
 func at(v any, key string) any {
 	object, _ := v.(map[string]any)
 	return object[key]
@@ -25,11 +25,11 @@ func word(v any, key string) string {
 	return ""
 }
 
-// nftSets are the elements of a table's sets and maps that have names.
+// nftSets are the elements of a table's named sets and maps.
 type nftSets map[string][]any
 
-// elements returns those of a set or map, with or without a name ("@blocked"), or the one
-// value that it is instead. known is false for a name that is not there.
+// elements returns the elements of a set or map, named ("@blocked") or not, or the one value in its
+// place. known is false for a name that is not there.
 func (sets nftSets) elements(v any) (all []any, known bool) {
 	switch is := v.(type) {
 	case string:
@@ -47,9 +47,9 @@ func (sets nftSets) elements(v any) (all []any, known bool) {
 	return []any{v}, true
 }
 
-// tuples reads what a key is compared with: a value, or the elements of a set. Each is
-// a list of one, or of as many as the key's concatenation has. known is false for what
-// we cannot read.
+// tuples reads the values that a key is compared with: one, or the elements of a set. Each is a
+// list, with one item for each part of a concatenation. known is false for values that we cannot
+// read.
 func (sets nftSets) tuples(v any) (all [][]string, known bool) {
 	elements, known := sets.elements(v)
 	for _, e := range elements {
@@ -72,7 +72,7 @@ func (sets nftSets) pairs(v any) (all [][]any, known bool) {
 	return all, known
 }
 
-// nftTuple reads an element of a set, with or without an end of its own.
+// nftTuple reads an element of a set, with or without a timeout of its own.
 func nftTuple(v any) (all []string, known bool) {
 	if elem := at(v, "elem"); elem != nil {
 		return nftTuple(at(elem, "val"))
@@ -117,7 +117,7 @@ func nftValues(v any) (values []string, known bool) {
 	return []string{"…"}, false
 }
 
-// nftStrings returns all texts of a value, however they are nested.
+// nftStrings returns all texts in a value, however deep.
 func nftStrings(v any) (all []string) {
 	parts, _ := v.([]any)
 	switch is := v.(type) {
@@ -132,9 +132,8 @@ func nftStrings(v any) (all []string) {
 	return all
 }
 
-// nftKeys names the left side: "tcp dport", "meta l4proto", "ct state"; "?" for what
-// we do not know. There are several of a concatenation. mask is not nil where only some
-// bits are asked for.
+// nftKeys names the left side of a match: "tcp dport", "meta l4proto", "ct state"; "?" for one that
+// we do not know. A concatenation has several. mask is not nil where only some bits are compared.
 func nftKeys(left any) (keys, mask []string) {
 	if parts, ok := at(left, "concat").([]any); ok {
 		for _, part := range parts {

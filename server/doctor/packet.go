@@ -9,8 +9,7 @@ import (
 	"knockkit/protocol"
 )
 
-// packet is a knock, or a packet of a connection, between a stranger on the network
-// and an address of the host.
+// packet is a knock, or a packet of a connection, between a stranger and an address of the host.
 type packet struct {
 	Family protocol.Family
 	Knock  protocol.Knock // its port is the host's; behind destination NAT the container's
@@ -23,7 +22,7 @@ type packet struct {
 // stage is which packet of a connection it is.
 type stage uint8
 
-// The stages. To conntrack all but the first are established.
+// The stages. All but the first are established for conntrack.
 const (
 	first stage = iota
 	next        // a later one of the client
@@ -46,22 +45,22 @@ func (p packet) translated(to destination) packet {
 	return p
 }
 
-// flags are those of the packet, if it is TCP.
+// flags returns the TCP flags of the packet.
 func (p packet) flags() []string {
 	return map[stage][]string{first: {"syn"}, next: {"ack"}, reply: {"syn", "ack"}}[p.stage]
 }
 
-// network says where packets of strangers come in, and to which addresses. What is not
-// known is empty.
+// network says on which interfaces packets of strangers come in, and to which addresses. Unknown
+// fields are empty.
 type network struct {
-	interfaces []string     // that face strangers
-	only       bool         // they come in by no other
-	addresses  []netip.Addr // that strangers connect to
+	interfaces []string     // interfaces that face strangers
+	only       bool         // they come in on no other interface
+	addresses  []netip.Addr // addresses that strangers connect to
 	aside      []netip.Addr // the host's others: link-local, or facing containers
 }
 
-// comesBy says whether the interface that faces the stranger is one that matches. By one
-// that is not there, the stranger may come later, unless it faces no strangers.
+// comesBy says whether the stranger's packet comes in on a matching interface. An interface that is
+// not there may come up later, unless it is one of those that face no strangers.
 func (p packet) comesBy(matches func(string) bool, inner bool) answer {
 	n := count(p.network.interfaces, matches)
 	switch {
@@ -77,8 +76,8 @@ func (p packet) comesBy(matches func(string) bool, inner bool) answer {
 // by the names that Docker, Podman, CNI, LXD and libvirt give them.
 var container = regexp.MustCompile(`^(docker|podman|cni|cali|virbr|vnet|lxcbr|lxdbr|incusbr|veth)|^br-[0-9a-f]{12}$`)
 
-// isHost says whether the host's own address in the packet is one of the ranges. A
-// stranger's packet is to none of loopback, nor to what is no address of the host.
+// isHost says whether the packet's address of the host is in one of the ranges. A stranger's packet
+// is to no loopback address, and to no address that the host does not have.
 func (p packet) isHost(ranges []addresses) answer {
 	among := func(a netip.Addr) bool {
 		return slices.ContainsFunc(ranges, func(r addresses) bool { return r.contain(a) })
@@ -94,8 +93,8 @@ func (p packet) isHost(ranges []addresses) answer {
 	return no
 }
 
-// isStranger says whether the stranger's address is one of the ranges: it may be any
-// that is not of loopback.
+// isStranger says whether the stranger's address is in one of the ranges: it can be any but a
+// loopback one.
 func (p packet) isStranger(ranges []addresses) answer {
 	is := no
 	for _, r := range ranges {
@@ -110,8 +109,8 @@ func (p packet) isStranger(ranges []addresses) answer {
 	return is
 }
 
-// isStrangerPort says whether the stranger's port is in one of the ranges. It is his to
-// choose; a client's kernel takes one of the upper half.
+// isStrangerPort says whether the stranger's port is in one of the ranges. The stranger can choose
+// any; a client's kernel takes one of the upper half.
 func (p packet) isStrangerPort(ports []protocol.PortRange) answer {
 	const lowest = 32768 // of those that clients take (ip_local_port_range; IANA: 49152)
 	is := no
@@ -163,7 +162,7 @@ func (r addresses) contain(a netip.Addr) bool {
 	return a.BitLen() == r.first.BitLen() && r.first.Compare(a) <= 0 && a.Compare(r.last) <= 0
 }
 
-// all reports whether the range is every address of its family.
+// all reports whether the range has every address of its family.
 func (r addresses) all() bool {
 	return r.first.IsUnspecified() && r.last == lastOf(netip.PrefixFrom(r.first, 0))
 }

@@ -12,8 +12,8 @@ import (
 	"knockkit/server"
 )
 
-// readHost finds out what there is on the host: the network namespace of the caller's
-// thread. What cannot be looked at is in Unseen; an error says that ctx has ended.
+// readHost reads the host: the network namespace of the caller's thread. What it cannot read is in
+// Unread; an error says that ctx has ended.
 func readHost(ctx context.Context, in Input) (*facts, error) {
 	f := &facts{Input: in}
 	for _, name := range []string{"iptables", "nftables"} {
@@ -33,17 +33,17 @@ func readHost(ctx context.Context, in Input) (*facts, error) {
 	return f, ctx.Err()
 }
 
-// miss notes that something could not be looked at.
+// miss adds something that could not be read.
 func (f *facts) miss(what string, err error) {
 	if err != nil {
 		f.Unread = append(f.Unread, unread{what, err})
 	}
 }
 
-// whatInstalled is said where that could not be looked at.
+// whatInstalled names what is installed, where that could not be read.
 const whatInstalled = "what is installed"
 
-// readOurs asks the backend that holds rules, or would hold them.
+// readOurs reads our rules, through the backend that has rules or would have them.
 func (f *facts) readOurs(ctx context.Context) {
 	b, _, err := server.OpenLive(ctx, f.Settings.Backend)
 	if err == nil {
@@ -62,8 +62,7 @@ func (f *facts) readOurs(ctx context.Context) {
 	f.Status.AddBroken(f.Broken)
 }
 
-// Examine looks at the host and returns what it found, worst first. An error says
-// that ctx has ended.
+// Examine reads the host and returns its findings, worst first. An error says that ctx has ended.
 func Examine(ctx context.Context, in Input) ([]Finding, error) {
 	f, err := readHost(ctx, in)
 	if err != nil {
@@ -91,19 +90,19 @@ func Examine(ctx context.Context, in Input) ([]Finding, error) {
 	return all, nil
 }
 
-// ShadowInput is what the caller of [Shadows] has read.
+// ShadowInput is what the caller of [Shadows] has read already.
 type ShadowInput struct {
-	Backend  string              // that the profiles are installed with
+	Backend  string              // by which the profiles are installed
 	Profiles []*protocol.Profile // as installed
 	Network  server.Network
-	Saved    []backend.Saved // what iptables-save need not be run for: that of the backend's reading
+	Saved    []backend.Saved // iptables' tables in the backend's reading; others are read
 	Anew     bool            // Saved was read before an install, which has put our jumps first
 }
 
-// Shadows says which rules of others make gates of these profiles useless, and which let
-// strangers past them perhaps. It asks less than [Examine] and is quick: for an install.
-// What it cannot look at it leaves out, and of knocks it says only how many: its words go
-// into logs. An error says that ctx has ended.
+// Shadows says which rules of others make gates of these profiles useless, and which perhaps let
+// strangers past them. It reads less than [Examine] and is quick: for an install. It leaves out what
+// it cannot read. It says how many knocks are dropped and not which, since its words go into logs.
+// An error says that ctx has ended.
 func Shadows(ctx context.Context, in ShadowInput) (certain, possible []server.Reason, err error) {
 	if len(in.Profiles) == 0 {
 		return nil, nil, nil

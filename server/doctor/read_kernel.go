@@ -21,7 +21,7 @@ import (
 // readKernel reads settings of the kernel and the clock.
 func (f *facts) readKernel(ctx context.Context) {
 	var err error
-	f.Recent, err = iptables.ReadModule(ctx) // where it is not loaded the trial tells
+	f.Recent, err = iptables.ReadModule(ctx) // where it is not loaded, the trial shows that
 	f.miss("xt_recent", err)
 	_, err = os.Stat("/proc/sys/net/netfilter/nf_conntrack_max")
 	f.Conntrack = err == nil
@@ -38,7 +38,7 @@ func rpFilter(name string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// whatNetwork is said where the interfaces could not be looked at.
+// whatNetwork names the interfaces, where they could not be read.
 const whatNetwork = "the network interfaces"
 
 func (f *facts) readNetwork() {
@@ -60,7 +60,7 @@ func (f *facts) readNetwork() {
 	}
 }
 
-// use notes where packets of strangers come in.
+// use sets the interfaces and addresses that face strangers.
 func (f *facts) use(n server.Network) {
 	f.Network = n
 	for _, l := range n.Links {
@@ -71,9 +71,9 @@ func (f *facts) use(n server.Network) {
 	}
 }
 
-// add notes an interface and its addresses. Strangers connect to the address of any
-// interface that faces them, and to those on loopback that are not loopback's own. By
-// an interface without an address, such as a bridge's port, nothing comes in.
+// add adds an interface and its addresses. Strangers connect to the address of any interface that
+// faces them, and to addresses on loopback that are not loopback's own. Nothing comes in on an
+// interface without an address, such as a bridge's port.
 func (n *network) add(l server.Link, family protocol.Family) {
 	if !l.Up {
 		return
@@ -93,7 +93,7 @@ func (n *network) add(l server.Link, family protocol.Family) {
 	}
 }
 
-// packet returns the first packet of a connection, or a knock, that the profile is about.
+// packet returns a knock of the profile, or the first packet of a connection to it.
 func (f *facts) packet(p *protocol.Profile, family protocol.Family, k protocol.Knock) packet {
 	n := f.network[family]
 	if p.Interface != "" {
@@ -111,7 +111,7 @@ func within(prefixes []netip.Prefix, addrs []netip.Addr) []netip.Addr {
 	})
 }
 
-// sample uses what any profile may need of the kernel.
+// sample is a profile that needs all that any profile needs of the kernel.
 const sample = `sequence = ["icmp", "7421/tcp", "7422/udp"]
 open = ["1/tcp"]
 closed = "reject"

@@ -16,8 +16,8 @@ import (
 	"knockkit/protocol"
 )
 
-// readRules reads the rules of every tool but those of iptables where they were saved
-// already, and finds our place among them.
+// readRules reads the rules of every tool, except those of iptables that were saved already, and
+// finds where ours are among them.
 func (f *facts) readRules(ctx context.Context, saved []backend.Saved) {
 	tables, err := nftables.Tables(ctx)
 	f.missRules("the rules of nftables", err)
@@ -50,8 +50,8 @@ func (f *facts) readRules(ctx context.Context, saved []backend.Saved) {
 	f.missRules("the rules of nftables", err)
 }
 
-// withoutOurs leaves out tables that may be large, and hold nothing of others: that of
-// nftables, and those that an install has made since those of iptables were saved.
+// withoutOurs leaves out tables that may be large and have no rules of others: our table of
+// nftables, and the tables of iptables-nft that an install has made since iptables was read.
 func (f *facts) withoutOurs(tables []string) []string {
 	tables = without(tables, "inet "+nftables.TableName)
 	if f.Us.tool != "iptables-nft" || !f.anyInstalled() {
@@ -74,7 +74,7 @@ func (f *facts) withoutOurs(tables []string) []string {
 // nftFamilies are the families of iptables and ip6tables, as nft calls them.
 var nftFamilies = map[protocol.Family]string{protocol.IPv4: "ip", protocol.IPv6: "ip6"}
 
-// missRules notes that rules could not be looked at: what nothing does, they may do.
+// missRules adds rules that could not be read: they may do anything.
 func (f *facts) missRules(what string, err error) {
 	f.miss(what, err)
 	f.blind = f.blind || err != nil
@@ -104,7 +104,7 @@ func output(ctx context.Context, stdin, name string, args ...string) (string, er
 	return "", fmt.Errorf("%s: %s: %w", name, strings.Join(strings.Fields(stderr.String()), " "), err)
 }
 
-// nftChains reads tables of nft, and the interfaces that their chains are called for.
+// nftChains reads tables of nft, and the interfaces that their chains are for.
 func nftChains(ctx context.Context, tables []string) ([]*chain, error) {
 	tables = slices.DeleteFunc(slices.Clone(tables), func(table string) bool {
 		family, _, _ := strings.Cut(table, " ")
@@ -136,9 +136,9 @@ func nftChains(ctx context.Context, tables []string) ([]*chain, error) {
 	return all, err
 }
 
-// listTogether reads several tables with one process, and returns those that this left
-// out. Of the tables that one text names, nft reads only the last from the kernel (1.0.6;
-// the code of 1.1 reads so, too), so they are asked for as if a person typed them.
+// listTogether reads several tables with one process, and returns those that it did not get. Given
+// several tables in one text, nft reads only the last from the kernel (1.0.6; 1.1 by its code), so
+// they are asked for line by line, as a person would type them.
 func listTogether(ctx context.Context, tables []string) (all []*chain, left []string) {
 	if len(tables) < 2 {
 		return nil, tables

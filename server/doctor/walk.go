@@ -2,8 +2,8 @@ package doctor
 
 import "slices"
 
-// outcome is what a chain does with a packet. Not certain means: with some packets
-// of that kind, which the terms tell.
+// outcome is what a chain does with a packet. If it is not certain, the terms say with which packets
+// of that kind.
 type outcome struct {
 	verdict verdict // accept, drop, divert, untrack or ours
 	chain   *chain
@@ -11,14 +11,14 @@ type outcome struct {
 	point   hookPoint // of the chain that the kernel called
 	terms   terms
 	certain bool
-	tie     bool // only if this chain comes before ours, which has the same place
+	tie     bool // only if this chain comes before ours, which has the same hook point
 }
 
-// maxDepth is how deep chains call each other: more than the kernel allows.
+// maxDepth is how deep chains may jump to each other: more than the kernel allows.
 const maxDepth = 32
 
-// walk follows a packet through a chain that the kernel calls. The last outcome is
-// what happens unless one of those before it did.
+// walk follows a packet through a chain that the kernel calls. The last outcome is what happens
+// unless one before it did.
 func (h host) walk(c *chain, p packet) []outcome {
 	w := walker{host: h, packet: p, point: c.point}
 	var come terms
@@ -47,8 +47,8 @@ func (w *walker) add(c *chain, r *rule, v verdict, t terms) {
 	w.found = append(w.found, outcome{verdict: v, chain: c, rule: r, point: w.point, terms: t, certain: t.certain()})
 }
 
-// through follows the packet through a chain that it has come to on some terms. It
-// reports whether a packet that comes here never leaves.
+// through follows the packet through a chain that it has come to on some terms. It reports whether a
+// packet that comes here never leaves.
 func (w *walker) through(c *chain, come terms, depth int) (ends bool) {
 	here, all := come, true // all that came here are still in this chain
 	for _, r := range c.rules {
@@ -63,7 +63,7 @@ func (w *walker) through(c *chain, come terms, depth int) (ends bool) {
 			w.add(c, r, r.verdict, on)
 		case ours, accept, drop, divert:
 			if r.verdict == ours && w.packet.stage != first {
-				continue // our rules return what is established
+				continue // our rules return established packets
 			}
 			w.add(c, r, r.verdict, on)
 			if a == yes {
@@ -95,19 +95,19 @@ func (w *walker) through(c *chain, come terms, depth int) (ends bool) {
 	return false
 }
 
-// fate is what becomes of a packet on its way to our rules, and behind them.
+// fate is what happens to a packet before our rules, and behind them.
 type fate struct {
-	before    []outcome // what keeps it from our rules: drop, divert; accept where that ends the way
-	after     []outcome // what a packet that we accept meets: the last of each chain is its end
-	rest      []outcome // what a packet that we let go on meets in the same chain
+	before    []outcome // outcomes that keep it from our rules: drop, divert; accept where that is final
+	after     []outcome // outcomes for a packet that we accept: the last of each chain is its end
+	rest      []outcome // outcomes in the same chain for a packet that we let go on
 	untracked []outcome
-	diverted  *outcome  // what sends it elsewhere behind us, for certain, before it comes to the input
-	partly    []outcome // what sends some of its kind elsewhere there
+	diverted  *outcome  // the outcome that certainly sends it elsewhere behind us, before the input
+	partly    []outcome // outcomes that send some of its kind elsewhere there
 }
 
 // site is where our rules are.
 type site struct {
-	tool  string // of the chain that calls us: nftTool for our own table
+	tool  string // of the chain that jumps to us; nftTool for our own table
 	table string // of iptables
 	point hookPoint
 }
@@ -115,8 +115,8 @@ type site struct {
 // early is where gates before destination NAT are.
 func (s site) early() site { return site{s.tool, "mangle", builtin("mangle", "PREROUTING")} }
 
-// follow follows a packet past our rules. Where they are not installed, they are
-// where an install would put them: first in their chain.
+// follow follows a packet past our rules. Where they are not installed, it takes them for where an
+// install would put them: first in their chain.
 func (h host) follow(p packet, us site) fate {
 	var f fate
 	for _, c := range h.stations(p, inwards) {
@@ -134,7 +134,7 @@ func (h host) follow(p packet, us site) fate {
 		case c.point.compare(us.point) < 0:
 			f.before = append(f.before, keepsAway(found)...)
 		case c.point == us.point:
-			for _, o := range keepsAway(found) { // the kernel puts a chain in front of those that have its place already
+			for _, o := range keepsAway(found) { // the kernel puts a chain in front of those that have its priority already
 				if o.certain {
 					o.certain, o.tie = false, true
 					f.before = append(f.before, o)
@@ -157,8 +157,7 @@ func (h host) follow(p packet, us site) fate {
 	return f
 }
 
-// stops returns what drops a packet on its way past the hooks. What our rules do with it
-// is not asked.
+// stops returns the outcomes that drop a packet on its way past the hooks, without our rules.
 func (h host) stops(p packet, hooks []int) (all []outcome) {
 	for _, c := range h.stations(p, hooks) {
 		all = append(all, ends(h.walk(c, p))...)
@@ -166,8 +165,8 @@ func (h host) stops(p packet, hooks []int) (all []outcome) {
 	return all
 }
 
-// beforeUs returns the outcomes of rules in front of our jump: an accept there is the
-// last word of the chain. Without a jump there is no before.
+// beforeUs returns the outcomes of rules in front of our jump: an accept there ends the chain.
+// Without a jump there are none.
 func beforeUs(c *chain, found []outcome) (all []outcome) {
 	if !slices.ContainsFunc(c.rules, (*rule).isOurs) {
 		return nil
@@ -196,8 +195,8 @@ func (h host) walkBehind(c *chain, p packet) []outcome {
 	return h.walk(&tail, p)
 }
 
-// keepsAway returns what ends a packet's way in a chain before ours. An accept ends
-// the way through that chain only.
+// keepsAway returns the outcomes that keep a packet in a chain before ours from us. An accept ends
+// that chain only.
 func keepsAway(found []outcome) (all []outcome) {
 	var left terms
 	for _, o := range found {
@@ -218,8 +217,8 @@ func (o outcome) but(left terms) outcome {
 	return o
 }
 
-// ends returns a chain's certain end, where that is a drop: weaker when a rule before
-// it accepts some packets.
+// ends returns a chain's certain end where that is a drop, without the packets that a rule before it
+// accepts.
 func ends(found []outcome) []outcome {
 	var left terms
 	for _, o := range found {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// attempt sends the sequence once and, if the profile can be verified, the
-// check. It returns what the check brought back. All its sockets are closed
-// when it returns: a SYN that the kernel repeats would disturb the next one.
+// attempt sends the sequence once and, if the profile can be verified, the check. It returns the
+// reply to the check. All its sockets are closed when it returns: a SYN that the kernel repeats
+// would disturb the next attempt.
 func (v *visit) attempt(ctx context.Context, n int) (Reply, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer v.flights.Wait()
@@ -103,7 +103,7 @@ func (v *visit) check(ctx context.Context, n int, pl plan) (Reply, error) {
 			}
 			select {
 			case <-answered:
-				answered = nil // the window is what it is now
+				answered = nil // the window does not change again
 			default:
 			}
 		}

@@ -16,7 +16,7 @@ import (
 // then dials. Its zero value with a profile is ready to use; it must not be
 // copied after that. Methods may be called by several goroutines at once.
 //
-// A Dialer believes in a lease for as long as the profile grants it. When a
+// A Dialer takes a lease for valid as long as the profile grants it. When a
 // connection does not come about all the same (the lease was revoked, the
 // server was started again, this machine has another address now), it knocks
 // once more and dials again.
@@ -58,8 +58,8 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		if err != nil {
 			return nil, err
 		}
-		// A lease that was just checked is there: what hinders the connection now is
-		// not the gate. One that could not be checked is checked by this dial.
+		// A lease that was just checked is valid: if the connection fails now, the gate is
+		// not the cause. One that could not be checked is checked by this dial.
 		final := fresh && (l.checked || n >= d.Target.Profile.Client.Attempts-1)
 		conn, err := d.dialAny(ctx, to, l, final)
 		if err == nil {

@@ -5,6 +5,6 @@
 //
 // The timing is pure (plan.go); packets leave through one small interface
 // (wire.go) with a file for each kind of knock and, where systems differ, each
-// system. The package prints nothing and reads no configuration: a profile
-// comes from package protocol, and words are the command's business.
+// system. The package prints nothing, and reads no file but a profile
+// ([ReadProfile]): words are the command's.
 package client

@@ -95,7 +95,7 @@ func (f *icmpFlight) wait(ctx context.Context, until time.Time) Reply {
 	}
 }
 
-// isReply tells our echo reply from what else a raw socket receives: our own
+// isReply reports whether a packet is our echo reply. A raw socket receives others too: our own
 // request on loopback, and other programs' replies.
 func (f *icmpFlight) isReply(packet []byte) bool {
 	number := ipv4.ICMPTypeEcho.Protocol()

@@ -60,7 +60,7 @@ func knock(ctx context.Context, t Target, w wire) (Result, error) {
 	return r, r.err(ctx)
 }
 
-// shared is what the visits to one host's addresses have in common.
+// shared is common to the visits of one host's addresses.
 type shared struct {
 	Target
 	wire      wire
@@ -89,7 +89,7 @@ func (s *shared) observe(e Progress) {
 	s.Observe(e)
 }
 
-// err is what the result means for a caller who looks no further.
+// err is the result as one error.
 func (r Result) err(ctx context.Context) error {
 	if r.Outcome().OK() {
 		return nil

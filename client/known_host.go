@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// knownHost is what a [Dialer] knows of one host: the lease that it believes in, and
-// the knock that is under way.
+// knownHost is a [Dialer]'s state for one host: the lease that it takes for valid, and the knock
+// under way.
 type knownHost struct {
 	target Target
 	wire   wire
@@ -23,8 +23,7 @@ type knownHost struct {
 	count   int
 }
 
-// lease is what a knock obtained, as far as this side can know. The zero value
-// is none.
+// lease is the result of a knock, as far as this side can know. The zero value is none.
 type lease struct {
 	number  int // from 1; tells leases of a host apart
 	addrs   []netip.Addr
@@ -56,7 +55,7 @@ func (g *knownHost) need(ctx context.Context, tried int) (l lease, fresh bool, e
 	}
 	j := g.joint
 	if j == nil {
-		// What the first dial's context carries goes with the knock, its end does not.
+		// The knock has the values of the first dial's context, and not its end.
 		joined, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		j = &joint{cancel: cancel, done: make(chan struct{})}
 		g.joint = j
@@ -81,8 +80,8 @@ func (g *knownHost) need(ctx context.Context, tried int) (l lease, fresh bool, e
 	return lease{}, false, j.err
 }
 
-// abandon takes a dial from those that wait. The last one ends the knock, and
-// sees it end: nothing of it outlives the dial.
+// abandon takes a dial from those that wait for the knock. The last one ends the knock, and waits
+// for that: nothing of it outlives the dial.
 func (g *knownHost) abandon(j *joint) {
 	g.mu.Lock()
 	j.waiting--
@@ -146,7 +145,7 @@ func (g *knownHost) obtain(ctx context.Context) (lease, error) {
 	}, nil
 }
 
-// used notes a connection that was made under the lease.
+// used renews the lease for a connection that was made under it, where the profile does so.
 func (g *knownHost) used(l lease) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

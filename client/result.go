@@ -25,7 +25,7 @@ const (
 
 func states() []Outcome { return []Outcome{Open, Knocked, Refused, Filtered, Unreachable, Broken} }
 
-// Result is what one host made of a knock.
+// Result is the result of a knock on one host.
 type Result struct {
 	Profile string
 	Host    string
@@ -66,7 +66,7 @@ func (r Result) Best() *AddrResult {
 // OK reports whether the port is open, as far as anybody can tell: Open or Knocked.
 func (s Outcome) OK() bool { return s == Open || s == Knocked }
 
-// AddrResult is what one address made of a knock.
+// AddrResult is the result of a knock on one address.
 type AddrResult struct {
 	Family   protocol.Family
 	Addr     netip.Addr
@@ -99,8 +99,8 @@ const (
 	NotReachable Reply = "unreachable" // any other ICMP error
 )
 
-// NotOpenError says that a host was knocked on but did not open. Its Result
-// has what was seen.
+// NotOpenError says that a host was knocked on but did not open. Its Result has the packets and
+// replies.
 type NotOpenError struct{ Result Result }
 
 func (e *NotOpenError) Error() string {

@@ -33,7 +33,7 @@ type Target struct {
 	turn func(context.Context) (sent func(), err error)
 }
 
-// An Event is a packet that left, or what came back for it.
+// Progress is a packet that left, or the reply to it.
 type Progress struct {
 	Addr netip.Addr
 	Step int // index in the sequence; the sequence's length for the check

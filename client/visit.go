@@ -73,8 +73,8 @@ func (v *visit) stateFor(reply Reply, err error) Outcome {
 	return Filtered
 }
 
-// launch notes that a packet left and lets its flight end by itself. What
-// comes back goes to replies, which must have room for it.
+// launch records a packet that left, and lets its flight end by itself. The reply goes to replies,
+// which must have room for it.
 func (v *visit) launch(ctx context.Context, f flight, p Packet, step int, until time.Time, replies chan<- Reply) {
 	sent := time.Now()
 	p.Sent = sent.Sub(v.start)
@@ -96,7 +96,7 @@ func (v *visit) launch(ctx context.Context, f flight, p Packet, step int, until 
 	})
 }
 
-// land notes what came back for packet at.
+// land records the reply to packet at.
 func (v *visit) land(at int, p Packet) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -44,7 +44,7 @@ func closeAction(c *cli.Context) error {
 	return visit(c, ts, client.Close, nil)
 }
 
-// An outcome is what became of one host.
+// An outcome is the result for one host.
 type outcome struct {
 	target client.Target
 	result client.Result

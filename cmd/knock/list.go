@@ -79,7 +79,7 @@ func row(e config.Entry) []string {
 	return []string{p.Name, host, strings.Join(ranges(p.Open), ", "), lease(p.Lease), p.Description}
 }
 
-// sayBroken says on the other stream what the list has no room for.
+// sayBroken prints to standard error the mistakes of files, for which the list has no room.
 func sayBroken(words *say.Printer, e config.Entry) {
 	if e.Err == nil {
 		return

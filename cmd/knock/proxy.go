@@ -112,7 +112,7 @@ func (s standard) Read(p []byte) (int, error)  { return s.in.Read(p) }
 func (s standard) Write(p []byte) (int, error) { return s.out.Write(p) }
 func (s standard) CloseWrite() error           { return s.out.Close() }
 
-// tunnel is what proxy and forward lead to: one TCP port of one host.
+// tunnel is the target of proxy and forward: one TCP port of one host.
 type tunnel struct {
 	dialer  *client.Dialer
 	profile *protocol.Profile

@@ -10,9 +10,8 @@ import (
 	"knockkit/protocol"
 )
 
-// reasons says why a host likely did not open, the likeliest first, one line
-// each, from what came back and from the profile. It returns nil for a result
-// that is Open or Knocked.
+// reasons says why a host likely did not open, the likeliest first, one line each, by the replies
+// and the profile. It returns nil for a result that is Open or Knocked.
 func reasons(p *protocol.Profile, r client.Result) []string {
 	best := r.Best()
 	if best == nil || best.Outcome.OK() {
@@ -63,8 +62,8 @@ func filteredReasons(p *protocol.Profile, a client.AddrResult) []string {
 	return all
 }
 
-// banReason doubts that the server listens to this address any more: several attempts may
-// have been as many falls. A gate drops whom it has banned, also one that rejects others.
+// banReason says that the server may have banned this address: several attempts may have been as
+// many falls. A gate drops a banned source, also where it rejects others.
 func banReason(p *protocol.Profile, a client.AddrResult, answered bool) string {
 	const lift = "this address for wrong knocks (there: knockd status, knockd unban ADDR)"
 	switch {
@@ -76,7 +75,7 @@ func banReason(p *protocol.Profile, a client.AddrResult, answered bool) string {
 	return fmt.Sprintf("after %d attempts, a server that bans may have banned %s", a.Attempts, lift)
 }
 
-// otherwise lists what can differ when packets do arrive.
+// otherwise lists possible differences when packets do arrive.
 func otherwise(p *protocol.Profile, a client.AddrResult) string {
 	doubts := []string{"the server's profile is another version", "another client behind the same address knocked in between"}
 	if limit := p.ShortestWithin(); limit > 0 && limit <= 2*longestPause(a) {
@@ -86,7 +85,7 @@ func otherwise(p *protocol.Profile, a client.AddrResult) string {
 	return "perhaps " + strings.Join(doubts, ", or ")
 }
 
-// sourceReasons doubts that the server takes knocks from here.
+// sourceReasons says that the server may take no knocks from here.
 func sourceReasons(p *protocol.Profile, a client.AddrResult) []string {
 	from := protocol.PrefixesIn(p.From, a.Family)
 	if len(p.From) == 0 {

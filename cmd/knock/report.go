@@ -13,7 +13,7 @@ import (
 	"knockkit/internal/say"
 )
 
-// report says how each host ended, as it ends, and what all of it amounts to.
+// report prints how each host ended, when it ends, and a summary.
 type report struct {
 	c      *cli.Context
 	words  *say.Printer
@@ -121,8 +121,8 @@ func (r *report) opened(o outcome) say.Painted {
 	return text
 }
 
-// details lists every packet: when it left, what came back after how long, and
-// what each attempt came to.
+// details lists every packet: when it left, what came back after how long, and the end of each
+// attempt.
 func details(words *say.Printer, r client.Result) {
 	for _, a := range r.Addrs {
 		words.Detail("%s", a.Addr)

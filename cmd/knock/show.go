@@ -36,8 +36,8 @@ func showAction(c *cli.Context) error {
 	return say.Columns(c.App.Writer, append([][]string{{"file", e.File}}, lines(e.Profile)...))
 }
 
-// lines are what a profile says to its user, a key and a value each. What only
-// the server does is left out.
+// lines are a profile for its user, a key and a value each. Keys that only the server needs are left
+// out.
 func lines(p *protocol.Profile) [][]string {
 	all := [][]string{
 		{"profile", p.Name},

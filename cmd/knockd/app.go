@@ -46,13 +46,13 @@ Exit codes: 0 done, 1 failed, 2 wrong words, profile or configuration, 4 needs a
 	return app
 }
 
-// host is what a command works with: the configuration, and the words it says.
+// host is the configuration of a command, and its messages.
 type host struct {
 	folders  config.Folders
 	settings server.Settings
 	words    *say.Printer
 	c        *cli.Context
-	loaded   []config.Entry // what profiles has read
+	loaded   []config.Entry // the files that profiles has read
 	why      string         // this backend, where the settings leave it open
 	runs     string         // the backend that a service opened last
 }

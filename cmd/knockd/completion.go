@@ -9,7 +9,7 @@ import (
 	"knockkit/internal/config"
 )
 
-// arguments says what can be typed at a place: profiles, files, or a shell.
+// arguments lists the candidates for an argument: profiles, files, or a shell.
 func arguments(at completion.Cursor) []string {
 	if at.Rest {
 		return nil // knocks

@@ -75,7 +75,7 @@ func playDemo(ctx context.Context, backend string, tell *narrator) error {
 		tell.step(scene.title)
 		err := scene.play(ctx, s, tell)
 		if ctx.Err() != nil {
-			return context.Cause(ctx) // what failed after that failed for this
+			return context.Cause(ctx) // later failures follow from this
 		}
 		if err != nil {
 			return explainError(err)
@@ -84,8 +84,7 @@ func playDemo(ctx context.Context, backend string, tell *narrator) error {
 	return tell.end()
 }
 
-// namespaceHint says what keeps user namespaces from being made, as far as the
-// kernel's settings tell. get returns a setting's value, "" if there is none.
+// namespaceHint says which setting forbids user namespaces, as far as it can be read.
 func namespaceHint(get func(name string) string) string {
 	hints := []string{"run it as root: sudo knockd demo"}
 	for _, s := range []struct{ name, forbids, allow string }{
@@ -121,13 +120,13 @@ func demoCount(failed, checks int) string {
 // of its own is inside with all of them.
 const knockCommandName = "demo-knock"
 
-// knockOrder is what the process in the machine is told, on its standard input.
+// knockOrder is the input of the process in the machine.
 type knockOrder struct {
 	Profile string // the file's text
 	Host    string
 }
 
-// knockReport is what it answers, on its standard output.
+// knockReport is the output of the process in the machine.
 type knockReport struct {
 	Opened  bool
 	Sent    []string // the first attempt's knocks, in order

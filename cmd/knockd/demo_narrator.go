@@ -12,18 +12,18 @@ import (
 	"knockkit/internal/say"
 )
 
-// pace is how long a person who watches gets for a step.
+// pace is the time for one step when a person watches.
 const pace = 600 * time.Millisecond
 
-// narrator tells the demo: numbered steps, the commands that are run, and what
-// was checked. It is not in a hurry where somebody watches.
+// narrator prints the demo: numbered steps, the commands that are run, and what was checked. It goes
+// slowly on a terminal.
 type narrator struct {
 	ctx                   context.Context // ends the pauses
 	words                 *say.Printer
 	steps, checks, failed int
 }
 
-// newNarrator tells the demo on w: on standard output, since it is what was asked for.
+// newNarrator prints the demo to w: to standard output, since it is the result of the command.
 func newNarrator(ctx context.Context, w io.Writer) *narrator {
 	return &narrator{ctx: ctx, words: say.To("knockd", w)}
 }
@@ -49,7 +49,7 @@ func (n *narrator) shell(prompt, line, output string) {
 	n.tell("%s", output)
 }
 
-// check says whether something is as it should be, and remembers if not.
+// check prints whether something is as it should be, and remembers a failure.
 func (n *narrator) check(ok bool, format string, args ...any) {
 	mark := n.words.Good("✓")
 	if n.checks++; !ok {
@@ -83,14 +83,14 @@ func (n *narrator) pauseFor(d time.Duration) {
 	}
 }
 
-// peek is how one looks at what the kernel holds: lines of shell, for the server.
+// peek is how to see what the kernel has: lines of shell, for the server.
 type peek struct {
 	all      string // every rule of the host
-	position string // what may come after the second knock
-	leases   string // who is in over IPv4
+	position string // the rules for the position after the second knock
+	leases   string // leases over IPv4
 }
 
-// peeks returns how to look, by the name of the backend.
+// peeks returns these lines, by the name of the backend.
 func peeks() map[string]peek {
 	return map[string]peek{
 		"iptables": {

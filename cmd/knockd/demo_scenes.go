@@ -12,8 +12,8 @@ import (
 	"knockkit/protocol"
 )
 
-// scene is one step of the demo. play returns an error only for what keeps the
-// demo from going on; what is not as it should be is told.
+// scene is one step of the demo. play returns an error only where the demo cannot go on; other
+// failures are printed.
 type scene struct {
 	title string
 	play  func(context.Context, *stage, *narrator) error

@@ -23,7 +23,7 @@ open = ["3306/tcp"]
 lease = "1h"
 `
 
-// greeting is what the demo's MySQL says to whoever reaches it.
+// greeting is the first line of the demo's MySQL.
 const greeting = "hello from MySQL"
 
 // How long a connection is waited for. One that opens needs far less than patience;
@@ -91,7 +91,7 @@ func greet(l net.Listener) {
 		if err != nil {
 			return // closed: the demo is over
 		}
-		_, _ = fmt.Fprintln(c, greeting) // who does not listen any more misses nothing
+		_, _ = fmt.Fprintln(c, greeting) // the client may be gone
 		c.Close()
 	}
 }

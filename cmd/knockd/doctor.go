@@ -48,7 +48,7 @@ func examine(h *host) error {
 	return err
 }
 
-// printFindings writes a table, and below a finding what it means.
+// printFindings writes a table, with the meaning of a finding below it.
 func printFindings(c *cli.Context, found []doctor.Finding) error {
 	lines := [][]string{{"SEVERITY", "CHECK", "FOUND"}}
 	for _, f := range found {
@@ -63,7 +63,7 @@ func printFindings(c *cli.Context, found []doctor.Finding) error {
 	return say.Columns(c.App.Writer, lines)
 }
 
-// pasted returns a text whose commands work as they stand: on the configuration that was typed.
+// pasted returns a text whose commands can be pasted: with the --config that was typed.
 func pasted(c *cli.Context, text string) string {
 	if dir := c.String("config"); dir != "" {
 		for _, name := range []string{"install", "remove", "profile", "doctor"} {

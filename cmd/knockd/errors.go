@@ -29,7 +29,7 @@ func usage(err error) error {
 	return e
 }
 
-// todo is what mends a file that others can write, "" for another error.
+// todo says how to mend a file that others can write; "" for another error.
 func todo(err error) string {
 	if exposed := new(files.ExposedError); errors.As(err, &exposed) {
 		return exposed.Todo

@@ -142,8 +142,7 @@ func (h *host) newFile(name string) string {
 	return filepath.Join(h.folders.Dirs[0], "profiles", name+".toml")
 }
 
-// sayImport prints the files, or what would be in them, and says what is not as it
-// was, each thing once: several profiles may have it from one line.
+// sayImport prints the files, or their text in a dry run, and what is not as it was.
 func (h *host) sayImport(im *classic.Import, dry bool) error {
 	said := map[format.Diagnostic]bool{}
 	for _, n := range im.Remarks {

@@ -69,7 +69,7 @@ func familyFlag(c *cli.Context) (protocol.Family, error) {
 	}
 }
 
-// printTexts writes each text below a line that says what it is for.
+// printTexts writes each text below a line with its tool and family.
 func printTexts(c *cli.Context, texts []server.Text, only protocol.Family) error {
 	for _, t := range texts {
 		if only != protocol.Both && t.Family != protocol.Both && t.Family != only {
@@ -127,7 +127,7 @@ func install(h *host) error {
 		signal.Ignore(syscall.SIGTSTP) // Ctrl-Z between the commit and the start of the guard's clock would stop that, too
 	}
 	if !o.DryRun {
-		service.Nudge(c.Context) // what was flushed a moment ago, only a service can bring back with its leases
+		service.Nudge(c.Context) // only a service can bring rules back with their leases that were flushed a moment ago
 	}
 	change, err := s.Install(c.Context, profiles, o)
 	if err != nil {
@@ -152,7 +152,7 @@ func install(h *host) error {
 	}
 	shadows := func() (notes []string) {
 		in := doctor.ShadowInput{Backend: s.Backend().Name(), Profiles: profiles, Network: network, Saved: change.Saved, Anew: true}
-		certain, possible, _ := doctor.Shadows(c.Context, in) // who ends it is not told
+		certain, possible, _ := doctor.Shadows(c.Context, in) // an error says that the command is ended
 		for _, r := range slices.Concat(certain, possible) {
 			notes = append(notes, r.String())
 		}
@@ -185,7 +185,7 @@ func (h *host) installable(names []string) ([]*protocol.Profile, error) {
 	return profiles, nil
 }
 
-// report says what has changed.
+// report prints what has changed.
 func (h *host) report(c server.Change, backendName string) {
 	tell := func(names []string, what string) {
 		if len(names) > 0 {
@@ -256,7 +256,7 @@ func notUndone(err error) error {
 	return &command.Error{Code: command.Failed, Err: err, Hint: "what is installed now says: knockd status"}
 }
 
-// notKept says why the old rules are back.
+// notKept prints why the old rules are back.
 func notKept(why string, guard *server.Guard) error {
 	if err := guard.Lost(); err != nil {
 		why = err.Error()
@@ -299,7 +299,7 @@ func remove(h *host) error {
 	return nil
 }
 
-// beside warns of a service that has its own idea of what is to be installed.
+// beside warns of a running service that would undo the change.
 func (h *host) beside(what string) {
 	if service, found := service.Running(); found {
 		h.words.Warning("knockd run (%s) looks after this host; %s", service.Process(), what)

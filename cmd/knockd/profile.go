@@ -44,7 +44,7 @@ func profileCommand() *cli.Command {
 
 func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON"} }
 
-// onOne is [on] for a command that takes one argument, a what.
+// onOne is [on] for a command with one argument, which what names.
 func onOne(what string, do func(h *host, arg string) error) cli.ActionFunc {
 	return on(func(h *host) error {
 		switch c := h.c; c.NArg() {
@@ -76,7 +76,7 @@ func newProfile(h *host, name string) error {
 	if err != nil {
 		return h.profileError(err, name)
 	}
-	// Whatever the profile is called: a name does not say which port is meant.
+	// For any name: a profile's name does not say which port is meant.
 	h.words.Note("it opens %s: for another port edit `open` before you install it", strings.Join(lineOf(e).Open, " "))
 	return say.Data(h.c.App.Writer, e.File+"\n")
 }
@@ -103,7 +103,7 @@ func (h *host) write(name string, text []byte, replace bool) error {
 	if replace {
 		return writeError(os.Rename(f.Name(), file))
 	}
-	err = os.Link(f.Name(), file) // which, unlike a renaming, replaces nothing
+	err = os.Link(f.Name(), file) // a link, unlike a renaming, replaces nothing
 	if errors.Is(err, fs.ErrExist) {
 		return command.Usagef("edit it, or remove it first: knockd profile remove "+name, "%s is there already", file)
 	}

@@ -92,7 +92,7 @@ func status(h *host) error {
 	return nil
 }
 
-// reasons says why what is enabled is not in force.
+// reasons prints why enabled profiles are not in force.
 func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 	var enabled, live []*protocol.Profile
 	for _, p := range st.Profiles {
@@ -167,7 +167,7 @@ func sourceLines(sources []server.Source) []sourceLine {
 func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) error {
 	var rows [][]string
 	for _, p := range st.Profiles {
-		if p.Broken && !p.Live() { // what its file says is not known
+		if p.Broken && !p.Live() { // its file cannot be read
 			rows = append(rows, []string{p.Profile.Name, string(p.State), "", "", "", ""})
 			continue
 		}
@@ -236,7 +236,7 @@ func timeLeft(s server.Source) string {
 	return say.Duration(s.Left)
 }
 
-// problems says what else is not as it should be.
+// problems prints what else is wrong.
 func (h *host) problems(st server.Status) {
 	enabled := false
 	for _, p := range st.Profiles {

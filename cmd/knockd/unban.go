@@ -55,7 +55,7 @@ func unban(h *host) error {
 	return nil
 }
 
-// unbanned says whose bans are lifted.
+// unbanned prints the addresses whose bans were lifted.
 func unbanned(lifted []netip.Addr) string {
 	if len(lifted) == 1 {
 		return fmt.Sprintf("the ban of %s is lifted", lifted[0])

@@ -34,7 +34,7 @@ Example:
 	}
 }
 
-// watchRead is how often the kernel is looked at while somebody watches.
+// watchRead is how often the kernel is read while somebody watches.
 const watchRead = 5 * time.Second
 
 func watch(c *cli.Context) error {
@@ -123,11 +123,11 @@ func (h *host) jsonLine(i events.Item) error {
 	return say.JSON(h.c.App.Writer, "", i.Notice)
 }
 
-// How much a screen remembers, and how soon it looks at the kernel.
+// How much a screen keeps, and how soon it reads the kernel.
 const (
 	screenEvents = 200
 	screenRead   = watchRead
-	eventRead    = 200 * time.Millisecond // after an event: who is where now?
+	eventRead    = 200 * time.Millisecond // after a notice, for the sources
 )
 
 // screen is the state of the live view. It touches nothing: what it wants done are
@@ -136,7 +136,7 @@ type screen struct {
 	read tea.Cmd
 
 	width, height int
-	sources       []server.Source // as of looked
+	sources       []server.Source // as of readAt
 	readAt        time.Time
 	drift         []string
 	events        []events.Item // newest last
@@ -157,7 +157,7 @@ func (s *screen) Init() tea.Cmd {
 	return tea.Batch(s.read, tickCommand())
 }
 
-// wantRead asks for a look a moment later, if none is on its way.
+// wantRead asks for a reading a moment later, if none is on its way.
 type wantRead struct{}
 
 // Update implements tea.Model.

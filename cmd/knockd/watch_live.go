@@ -20,7 +20,7 @@ import (
 // liveTick is how often the times on the screen run down.
 const liveTick = time.Second
 
-// What the view is told, beside keys and the size of the window.
+// The messages to the view, beside keys and the size of the window.
 type (
 	itemMsg events.Item
 	roleMsg struct {
@@ -141,7 +141,7 @@ func (s *screen) View() tea.View {
 	return v
 }
 
-// drawSources shows who is in a position, in, or banned: at most half a screen.
+// drawSources shows the sources with a position, a lease or a ban: at most half a screen.
 func (s *screen) drawSources(add func(lipgloss.Style, string), st styles) {
 	room := max(s.height/2-2, 3)
 	shown, hidden := 0, 0

@@ -32,7 +32,7 @@ type floodResult struct {
 // that a flood could take.
 func flooded() []*opener { return openers()[:3] }
 
-// floods measures each door at each rate, on hosts of its own.
+// floods measures each opener at each rate, on hosts of its own.
 func (b *bench) floods() ([]*floodResult, error) {
 	var results []*floodResult
 	for _, rate := range rates() {

@@ -19,7 +19,7 @@ import (
 	"knockkit/bench/stage"
 )
 
-// machine is what the numbers were measured on.
+// machine is the computer that the numbers were measured on.
 type machine struct {
 	Date               string
 	CPU                string

@@ -15,15 +15,15 @@ import (
 	"knockkit/protocol"
 )
 
-// opener is one way to open a port, and one that is compared with the others.
+// opener is one way to open a port, which is compared with the others.
 type opener struct {
 	name      string
 	program   string // that must be there; "": one of ours
 	open      func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*running, error)
-	strangers func(p *protocol.Profile, to netip.Addr) [][]byte // strangers' packets that the door has to look at
+	strangers func(p *protocol.Profile, to netip.Addr) [][]byte // strangers' packets that the opener has to process
 }
 
-// running is a door that stands on a cable.
+// running is an opener that runs on a cable.
 type running struct {
 	*opener
 	*stage.Cable
@@ -42,7 +42,7 @@ func (s *running) Close() error {
 	return errors.Join(err, s.Cable.Close())
 }
 
-// The names of what others use.
+// The names of other projects' programs.
 const (
 	debianKnockd = "Debian's knockd"
 	fwknop       = "fwknopd"
@@ -99,10 +99,10 @@ func (d *opener) missing() bool {
 	return err != nil
 }
 
-// warmUps is how many visits a door gets to open for the first time.
+// warmUps is how many visits an opener gets to open for the first time.
 const warmUps = 3
 
-// start puts the door on a cable of its own, for a profile, and sees to it that it
+// start runs the opener on a cable of its own, for a profile, and sees to it that it
 // opens at all. The caller closes it.
 func (d *opener) start(ctx context.Context, p *protocol.Profile) (s *running, err error) {
 	c, err := stage.NewCable(d.name, p.Open[0].First)
@@ -114,7 +114,7 @@ func (d *opener) start(ctx context.Context, p *protocol.Profile) (s *running, er
 	}
 	s.opener, s.Cable = d, c
 	s.visit.Gap, s.visit.Every, s.visit.Within = 10*time.Millisecond, 500*time.Microsecond, 2*time.Second
-	// A daemon that captures packets need not look at them yet.
+	// A daemon that captures packets may not be ready yet.
 	ok := false
 	for range warmUps {
 		if _, ok, err = s.visitOnce(ctx); ok || err != nil {

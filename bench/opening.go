@@ -11,7 +11,7 @@ import (
 	"knockkit/protocol"
 )
 
-// openingTime says how long a door takes to open, and what its daemon costs.
+// openingTime is how long an opener takes to open, and what its daemon costs.
 type openingTime struct {
 	Name     string
 	Missing  bool
@@ -20,11 +20,11 @@ type openingTime struct {
 	NoDaemon bool
 
 	// Seconds of processor time of the daemon for a million packets: to a port that
-	// is nothing to it, and of the kind that it has to look at.
+	// it ignores, and of the kind that it has to process.
 	Elsewhere, Strangers float64
 }
 
-// opening measures each door in turn.
+// opening measures each opener in turn.
 func (b *bench) opening() ([]*openingTime, error) {
 	profiles, err := stage.Profiles(1, 10*time.Second)
 	if err != nil {
@@ -88,7 +88,7 @@ func (b *bench) daemonCost(s *running, profiles []*protocol.Profile, t *openingT
 		if sent == 0 {
 			return 0, fmt.Errorf("%s: nothing was sent", s.name)
 		}
-		// It may sleep between two looks at what came in.
+		// It may sleep between two reads.
 		if err := stage.Wait(b, 300*time.Millisecond); err != nil {
 			return 0, err
 		}

@@ -16,7 +16,7 @@ import (
 	"knockkit/server"
 )
 
-// positionsResult says what becomes of many sources in a position at once.
+// positionsResult is the result of many sources in a position at once.
 type positionsResult struct {
 	Name      string
 	Sources   int           // made a first knock

@@ -81,7 +81,7 @@ func (p *page) Spread() int {
 // Rounds is how often each cost was measured.
 func (p *page) Rounds() int { return p.Packets[0].NS[probe{stage.Elsewhere, protocol.IPv4}].Count }
 
-// OpeningTable shows how long doors take to open, and what their daemons cost.
+// OpeningTable shows how long openers take to open, and what their daemons cost.
 func (p *page) OpeningTable() string {
 	var rows [][]string
 	for _, o := range p.Opening {
@@ -98,7 +98,7 @@ func (p *page) OpeningTable() string {
 	return markdown([]string{"", "opens after", "opened", "daemon, a million packets to other ports", "daemon, a million that it looks at"}, rows)
 }
 
-// FloodTable shows the share of visits that open, door by rate.
+// FloodTable shows the share of visits that open, opener by rate.
 func (p *page) FloodTable() string {
 	var rows [][]string
 	for _, d := range flooded() {

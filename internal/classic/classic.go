@@ -15,10 +15,10 @@ const MaxSize = 1 << 20
 // maxSections is more than anybody has; each is compared with each.
 const maxSections = 256
 
-// Import is what became of a configuration.
+// Import is a configuration as profiles.
 type Import struct {
 	Profiles []Profile // in the order of the file
-	Left     []Section // what no profile was made of
+	Left     []Section // sections of which no profile was made
 	Remarks  []Remark  // in the order of the file
 }
 
@@ -64,7 +64,7 @@ func Read(file string, text []byte) (*Import, error) {
 	return r.result(), nil
 }
 
-// reader collects what is found in one file.
+// reader collects the remarks and drafts of one file.
 type reader struct {
 	file   string
 	doors  []*draft
@@ -119,13 +119,13 @@ func (r *reader) result() *Import {
 	return im
 }
 
-// wrong notes why the file cannot be read.
+// wrong reports why the file cannot be read.
 func (r *reader) wrong(at position, hint, format string, args ...any) {
 	t := trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint}
 	r.faults = append(r.faults, t.diagnostic(r.file))
 }
 
-// remark notes something about the file as a whole.
+// remark reports something about the file as a whole.
 func (r *reader) remark(at position, hint, format string, args ...any) {
 	t := trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint, mild: true}
 	r.notes = append(r.notes, Remark{Diagnostic: t.diagnostic(r.file)})

@@ -79,8 +79,7 @@ func (d *draft) command(at position) (rule, bool) {
 	return whole, true
 }
 
-// merge is what two rules do together. A profile has one list of ports for both
-// families, and one place.
+// merge joins two rules. A profile has one list of ports for both families, and one scope.
 func (d *draft) merge(at position, a, b rule) (rule, bool) {
 	families := a.family
 	if a.family != b.family {
@@ -152,7 +151,7 @@ func (d *draft) leases(s *section, start position) {
 	}
 }
 
-// explainClosers leaves the sections that take away what another one lets in.
+// explainClosers skips sections that only take away what another one lets in.
 func explainClosers(doors []*draft) {
 	for _, d := range doors {
 		if !d.opens.remove {

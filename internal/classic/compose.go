@@ -11,7 +11,7 @@ import (
 	"knockkit/protocol/format"
 )
 
-// nameThem gives each door the name of its profile: its title in small letters.
+// nameThem gives each draft the name of its profile: its title in small letters.
 func nameThem(doors []*draft) {
 	taken := map[string]*draft{}
 	for _, d := range doors {
@@ -55,8 +55,8 @@ func profileName(title string) string {
 	return strings.TrimRight(name[:min(len(name), 20)], "-")
 }
 
-// compose writes the profile's text, unless the door is left, and reads it as
-// everybody will: what a profile may not say is a reason to leave the door.
+// compose writes the profile's text, unless the draft is skipped, and parses it as any profile: an
+// error there is a reason to skip the draft.
 func (d *draft) compose(file string) {
 	if d.left() {
 		return
@@ -116,7 +116,7 @@ func quoted[T fmt.Stringer](values []T) string {
 	return strings.Join(all, ", ")
 }
 
-// skipConflicts leaves the doors whose profiles cannot be installed together.
+// skipConflicts skips the drafts whose profiles cannot be installed together.
 func skipConflicts(doors []*draft) {
 	var profiles []*protocol.Profile
 	byName := map[string]*draft{}

@@ -1,15 +1,15 @@
 // Package classic reads the configurations of other knock daemons: /etc/knockd.conf
 // of the classic knockd, and the PORTKNOCKING setting of csf. It turns them into the
-// texts of profiles, and says of each line what is not as it was.
+// texts of profiles, and says for each line what has changed.
 //
-// It is pure: text in, texts and notes out. What a section does is read from its
+// It is pure: text in, texts and remarks out. What a section does is read from its
 // shell commands, and only those whose meaning is certain are taken: a section with
 // anything else is left, with the reason. Nothing is guessed, nothing is run.
 //
 //	lines.go     text → sections and their settings
-//	door.go      a section → knocks and times; commands.go: what it opens, for how long
+//	draft.go     a section → knocks and times; commands.go: what it opens, for how long
 //	shell.go     a command line → commands and their words
 //	rule.go      words → what they let in; iptables.go, ufw.go, nft.go, firewalld.go
 //	csf.go       the other format
-//	compose.go   what was read → a profile's name and text, or one reason more to leave it
+//	compose.go   what was read → a profile's name and text, or one more reason to skip it
 package classic

@@ -11,7 +11,7 @@ import (
 	"knockkit/protocol"
 )
 
-// What the daemon takes where a section is silent.
+// The daemon's defaults.
 const (
 	defaultSequenceTime = 25
 	defaultCommandTime  = 10
@@ -49,7 +49,7 @@ func readDraft(s *section, device position) *draft {
 	return d
 }
 
-// skip notes why no profile is made of the section; mind, what is different in it.
+// skip reports why no profile is made of the section; warn, what is different in the profile.
 func (d *draft) skip(at position, hint, format string, args ...any) {
 	d.troubles = append(d.troubles, trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint})
 }
@@ -113,7 +113,7 @@ func parseKnock(item string) (protocol.Knock, error) {
 	return k, nil
 }
 
-// flags checks that the plain SYN of a client is what the daemon looks for.
+// flags checks that the daemon waits for the plain SYN of a client.
 func (d *draft) flags(s *section) {
 	if !slices.ContainsFunc(d.knocks, func(k protocol.Knock) bool { return k.Proto == protocol.TCP }) {
 		return
@@ -169,8 +169,8 @@ func (d *draft) times(s *section) {
 	}
 }
 
-// seconds reads a whole number. The daemon takes what begins with one; here that
-// is refused, as it may not be what was meant.
+// seconds reads a whole number. The daemon ignores the text behind it; here it is refused, as it may
+// mean something else.
 func (d *draft) seconds(at position) (int, bool) {
 	n, err := strconv.ParseUint(at.value(), 10, 31)
 	if err != nil {

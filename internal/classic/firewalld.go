@@ -9,7 +9,7 @@ import (
 	"knockkit/protocol/format"
 )
 
-// readFirewalld reads what stands behind firewall-cmd: a rich rule.
+// readFirewalld reads the arguments of firewall-cmd: a rich rule.
 func readFirewalld(c *cursor) (rule, *trouble) {
 	var (
 		r    rule

@@ -8,7 +8,7 @@ import (
 	"knockkit/protocol"
 )
 
-// readIPTables reads what stands behind iptables or ip6tables.
+// readIPTables reads the arguments of iptables or ip6tables.
 func readIPTables(c *cursor, family protocol.Family) (rule, *trouble) {
 	p := &ipt{rule: rule{family: family}}
 	for {

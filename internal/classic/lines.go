@@ -9,7 +9,7 @@ import (
 	"knockkit/protocol/format"
 )
 
-// section is what stands below a [title], the last value of each setting.
+// section is the lines below a [title]: the last value of each setting.
 type section struct {
 	title string
 	head  position
@@ -134,7 +134,7 @@ func (r *reader) setting(at *section, l position) {
 	at.set[canonical] = trim(l.part(len(name)+1, len(l.value())))
 }
 
-// general notes what the daemon's own settings become.
+// general reports what becomes of the daemon's own settings.
 func (r *reader) general(options map[string]position) {
 	for name, at := range options {
 		switch name {

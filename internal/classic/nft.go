@@ -8,7 +8,7 @@ import (
 	"knockkit/protocol"
 )
 
-// readNFT reads what stands behind nft.
+// readNFT reads the arguments of nft.
 func readNFT(c *cursor) (rule, *trouble) {
 	n := &nft{cursor: &cursor{words: append(c.words[:1:1], nftWords(c.words[1:])...), i: 1}}
 	if t := n.head(); t != nil {

@@ -13,10 +13,10 @@ import (
 	"knockkit/protocol/format"
 )
 
-// knocker is what the daemon replaces by the address of who knocked.
+// knocker is the text that the daemon replaces by the address that knocked.
 const knocker = "%IP%"
 
-// rule is what one firewall command does: whose packets it lets in, and where to.
+// rule is the effect of one firewall command: whose packets it lets in, and where to.
 type rule struct {
 	remove  bool // it takes the rule away
 	family  protocol.Family
@@ -110,7 +110,7 @@ func (word) fault(at position, hint, format string, args ...any) *trouble {
 	return &trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint}
 }
 
-// unknown refuses a word whose meaning for who may enter is not known here.
+// unknown refuses a word that may change which packets are let in, and that we do not know.
 func (w word) unknown() *trouble {
 	return w.fault(w.at, "", "what %s means for who gets in is not known here", tomldoc.Quote(w.text))
 }

@@ -19,7 +19,7 @@ type Cursor struct {
 	Command []string // names of the commands that were entered: "profile", "show"
 	Args    []string // arguments in front of the word
 	Rest    bool     // the word stands behind "--"
-	Word    string   // what there is of it
+	Word    string   // the part of it that is typed
 	Config  string   // the folder of --config; "": the usual ones
 }
 
@@ -91,7 +91,7 @@ func wantsValue(flags []cli.Flag, word string) bool {
 	return false
 }
 
-// valueOf returns what a flag's value can be.
+// valueOf returns the candidates for a flag's value.
 func valueOf(flag string) []string {
 	switch flag {
 	case "--config", "--hosts-file":

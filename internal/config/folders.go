@@ -110,7 +110,7 @@ func (f Folders) String() string {
 type Entry struct {
 	Name     string
 	File     string
-	Text     []byte             // what the file held when it was read
+	Text     []byte             // the file's text when it was read
 	Profile  *protocol.Profile  // nil when the file is broken
 	Warnings format.Diagnostics // of a file that can be used
 	Err      error              // why the file is broken, as a [*BrokenError] if it was read

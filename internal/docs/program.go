@@ -38,7 +38,7 @@ type option struct {
 	Usage string
 }
 
-// read returns what app defines. It changes nothing in app.
+// readProgram returns the definition of app. It changes nothing in app.
 func readProgram(app *cli.App) program {
 	p := program{entry: entry{
 		Path: app.Name, Usage: app.Usage, Text: parts(app.Description), Flags: flags(app.Flags),
@@ -74,7 +74,7 @@ func forms(path, text, args string, group bool) []string {
 	return []string{strings.TrimSpace(path + " " + args)}
 }
 
-// flags returns what help says of flags, --help itself aside.
+// flags returns the flags as help shows them, without --help itself.
 func flags(all []cli.Flag) []option {
 	var said []option
 	for _, f := range all {
@@ -116,7 +116,7 @@ func parts(text string) []part {
 	return all
 }
 
-// unindent takes from every line what the first one is indented by.
+// unindent removes the first line's indent from every line.
 func unindent(text string) string {
 	indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
 	var b strings.Builder

@@ -26,8 +26,7 @@ func Running(pid int) bool { // no process has a number above 1<<22
 	return pid > 0 && pid <= 1<<22 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
-// Peer is the process at the other end of a Unix socket: for who has connected, the
-// one that listens.
+// Peer is the process at the other end of a Unix socket; for a client, the one that listens.
 type Peer struct{ PID, UID int }
 
 // PeerOf asks the kernel.
@@ -70,7 +69,7 @@ func Dial(ctx context.Context, name string) (*net.UnixConn, Peer, error) {
 // local user can connect to an abstract socket, as often as a processor allows.
 const strangerPause = 5 * time.Millisecond
 
-// Accept hands on the friends ([Peer.Trusted]) among those who connect, until the listener is
+// Accept passes on the connections of trusted peers ([Peer.Trusted]), until the listener is
 // closed or the context ends and the listener's deadline is over. Strangers are hung up
 // on. That no file can be opened, or the like, is waited out.
 func Accept(ctx context.Context, l *net.UnixListener, friend func(*net.UnixConn)) {

@@ -38,7 +38,7 @@ func plainLines(text string) string {
 	return b.String()
 }
 
-// Painted is text of ours, perhaps with colours. What it says of others is plain.
+// Painted is text of ours, perhaps with colours. Text of others in it has been made plain.
 type Painted string
 
 // Text formats words of ours. Each of the args becomes plain, unless it is painted.

@@ -54,7 +54,7 @@ func (p *Printer) Warning(format string, args ...any) {
 	}
 }
 
-// Note writes "NAME: …" unless quiet: what was done, for who watches.
+// Note writes "NAME: …" unless quiet: a message about what was done.
 func (p *Printer) Note(format string, args ...any) {
 	if !p.Quiet {
 		p.line("", "", Text(format, args...))

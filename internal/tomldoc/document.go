@@ -73,12 +73,12 @@ func FromValues(values map[string]any) *Document {
 // Root returns the table of the keys that are in no other table.
 func (d *Document) Root() *Table { return d.root }
 
-// Error notes a problem because of which the file cannot be used.
+// Error adds a problem because of which the file cannot be used.
 func (d *Document) Error(at Span, message, hint string) {
 	d.problems = append(d.problems, Problem{At: at, Message: message, Hint: hint})
 }
 
-// Warn notes a problem that leaves the file usable.
+// Warn adds a problem that leaves the file usable.
 func (d *Document) Warn(at Span, message, hint string) {
 	d.problems = append(d.problems, Problem{At: at, Message: message, Hint: hint, Warning: true})
 }

@@ -74,7 +74,7 @@ func (t *Table) Table(key string) *Table {
 	return &Table{doc: t.doc, node: t.node.get(key), values: f.Value, path: path}
 }
 
-// Texts returns a list of strings. Items of other types are noted, and left out.
+// Texts returns a list of strings. Items of other types are problems, and left out.
 func (t *Table) Texts(key string) *Texts { return t.texts(key, quoted) }
 
 // Ports returns a list of strings that are ports. A bare number gets a hint of
@@ -117,8 +117,7 @@ type Item struct {
 	Table *Table
 }
 
-// Items returns a list of strings and tables. Items of other types are noted,
-// and left out.
+// Items returns a list of strings and tables. Items of other types are problems, and left out.
 func (t *Table) Items(key string) *Field[[]Item] {
 	list := read[[]any](t, key, "a list", bracketed)
 	if list == nil {

@@ -11,7 +11,7 @@ import (
 	"knockkit/internal/say"
 )
 
-// mismatch notes a value of a wrong type.
+// mismatch adds the problem that a value has the wrong type.
 func (d *Document) mismatch(at Span, want string, found any, hint func(any) string) {
 	words := ""
 	if hint != nil {

@@ -67,7 +67,7 @@ func Read(file string, text []byte) (*Import, error) {
 // reader collects the remarks and drafts of one file.
 type reader struct {
 	file   string
-	doors  []*draft
+	drafts []*draft
 	notes  []Remark           // about the file as a whole
 	faults format.Diagnostics // why it cannot be read
 }
@@ -86,20 +86,20 @@ func (r *reader) read(lines []position) {
 	}
 	r.general(options)
 	for _, s := range sections {
-		r.doors = append(r.doors, readDraft(s, options["INTERFACE"]))
+		r.drafts = append(r.drafts, readDraft(s, options["INTERFACE"]))
 	}
-	explainClosers(r.doors)
+	explainClosers(r.drafts)
 }
 
 // result makes the profiles, and leaves those that do not go together.
 func (r *reader) result() *Import {
-	nameThem(r.doors)
-	for _, d := range r.doors {
+	nameThem(r.drafts)
+	for _, d := range r.drafts {
 		d.compose(r.file)
 	}
-	skipConflicts(r.doors)
+	skipConflicts(r.drafts)
 	im := &Import{Remarks: r.notes}
-	for _, d := range r.doors {
+	for _, d := range r.drafts {
 		at := Section{Title: d.title, Line: d.head.line}
 		made := ""
 		if d.profile == nil {

@@ -152,13 +152,13 @@ func (d *draft) leases(s *section, start position) {
 }
 
 // explainClosers skips sections that only take away what another one lets in.
-func explainClosers(doors []*draft) {
-	for _, d := range doors {
+func explainClosers(drafts []*draft) {
+	for _, d := range drafts {
 		if !d.opens.remove {
 			continue
 		}
 		opener := ""
-		for _, o := range doors {
+		for _, o := range drafts {
 			if !o.opens.remove && d.opens.covers(o.opens) && len(o.opens.ports) > 0 {
 				opener = o.title
 			}

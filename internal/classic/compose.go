@@ -12,9 +12,9 @@ import (
 )
 
 // nameThem gives each draft the name of its profile: its title in small letters.
-func nameThem(doors []*draft) {
+func nameThem(drafts []*draft) {
 	taken := map[string]*draft{}
-	for _, d := range doors {
+	for _, d := range drafts {
 		if d.left() {
 			continue
 		}
@@ -117,10 +117,10 @@ func quoted[T fmt.Stringer](values []T) string {
 }
 
 // skipConflicts skips the drafts whose profiles cannot be installed together.
-func skipConflicts(doors []*draft) {
+func skipConflicts(drafts []*draft) {
 	var profiles []*protocol.Profile
 	byName := map[string]*draft{}
-	for _, d := range doors {
+	for _, d := range drafts {
 		if d.profile != nil {
 			profiles = append(profiles, d.profile)
 			byName[d.name] = d

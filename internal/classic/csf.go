@@ -49,7 +49,7 @@ func (r *reader) readCSF(lines []position) {
 			r.remark(l, "see knockd watch, and the log of knockd run", "the setting is not carried over: knockd tells of knocks in its own way")
 		}
 	}
-	if len(r.doors) == 0 && len(r.faults) == 0 {
+	if len(r.drafts) == 0 && len(r.faults) == 0 {
 		r.wrong(position{}, "", "%s is empty: the file has no sequence", csfSetting)
 	}
 }
@@ -63,11 +63,11 @@ func (r *reader) entries(at position) {
 		if here.value() == "" {
 			continue
 		}
-		if len(r.doors) >= maxSections {
+		if len(r.drafts) >= maxSections {
 			r.wrong(here, "", "the rest of the setting is not looked at")
 			return
 		}
-		r.doors = append(r.doors, readEntry(here))
+		r.drafts = append(r.drafts, readEntry(here))
 	}
 }
 

@@ -19,8 +19,8 @@ type section struct {
 
 // The settings, by their names in capitals, as the daemon compares them.
 var (
-	optionNames = []string{"USESYSLOG", "LOGFILE", "PIDFILE", "INTERFACE"}
-	doorNames   = []string{
+	optionNames  = []string{"USESYSLOG", "LOGFILE", "PIDFILE", "INTERFACE"}
+	sectionNames = []string{
 		"SEQUENCE", "ONE_TIME_SEQUENCES", "SEQ_TIMEOUT", "TCPFLAGS", "TARGET",
 		"START_COMMAND", "START_COMMAND_6", "CMD_TIMEOUT", "STOP_COMMAND", "STOP_COMMAND_6",
 	}
@@ -56,7 +56,7 @@ const white = " \t\v\f\r"
 // sections reads the file as the daemon does: a comment is a whole line, names of
 // settings are compared without regard to case, titles are not, and what follows
 // the first "=" is the value.
-func (r *reader) sections(lines []position) (doors []*section, options map[string]position) {
+func (r *reader) sections(lines []position) (drafts []*section, options map[string]position) {
 	options = map[string]position{}
 	var at *section
 	for _, l := range lines {
@@ -68,7 +68,7 @@ func (r *reader) sections(lines []position) (doors []*section, options map[strin
 		case text[0] == '[':
 			at = r.title(l, options)
 			if at != nil && at.title != "options" {
-				doors = append(doors, at)
+				drafts = append(drafts, at)
 			}
 		case at == nil:
 			r.wrong(l, `it begins with a title, as "[options]" or "[openSSH]"`, "a setting stands above the first section")
@@ -76,12 +76,12 @@ func (r *reader) sections(lines []position) (doors []*section, options map[strin
 		default:
 			r.setting(at, l)
 		}
-		if len(r.faults) >= 20 || len(doors) > maxSections {
+		if len(r.faults) >= 20 || len(drafts) > maxSections {
 			r.wrong(l, "", "the rest of the file is not looked at")
 			return nil, nil
 		}
 	}
-	return doors, options
+	return drafts, options
 }
 
 func (r *reader) title(l position, options map[string]position) *section {
@@ -109,7 +109,7 @@ func (r *reader) setting(at *section, l position) {
 	if full, short := aliases[canonical]; short {
 		canonical = full
 	}
-	known := doorNames
+	known := sectionNames
 	if at.title == "options" {
 		known = optionNames
 	}

@@ -37,7 +37,7 @@ func TestTheCommandsOfTheREADMEDoWhatItSays(t *testing.T) {
 	open := map[string]bool{"here": true, "server": false, "laptop": true, "undo": true}
 	run := map[string]int{}
 	knocked := false
-	for _, b := range only(blocks(t, "README.md", "sh", "mermaid"), "sh") {
+	for _, b := range only(blocks(t, "README.md", "sh", "text"), "sh") {
 		where, known := places[b.About]
 		if !known {
 			t.Fatalf("a block of commands is for %q, which is nowhere:\n%s", b.About, b.Text)
@@ -149,16 +149,16 @@ func (r *reader) reaches() bool {
 	return err == nil && line == greeting+"\n"
 }
 
-func TestTheDiagramOfTheREADMEIsTheMachineOfTheExample(t *testing.T) {
-	diagrams := only(blocks(t, "README.md", "sh", "mermaid"), "mermaid")
+func TestTheDiagramOfThePageIsTheMachineOfTheExample(t *testing.T) {
+	diagrams := only(blocks(t, "docs/how-it-works.md", "text", "iptables", "mermaid"), "mermaid")
 	if len(diagrams) != 1 {
-		t.Fatalf("the README has %d diagrams, want 1", len(diagrams))
+		t.Fatalf("the page has %d diagrams, want 1", len(diagrams))
 	}
 	a, err := protocol.Compile([]*protocol.Profile{example(t, "mysql")}, protocol.IPv4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := protocol.Mermaid(a); diagrams[0].Text != want {
-		t.Errorf("the README shows\n%s\nand `knockd graph mysql` draws\n%s", diagrams[0].Text, want)
+		t.Errorf("the page shows\n%s\nand `knockd graph mysql` draws\n%s", diagrams[0].Text, want)
 	}
 }

@@ -22,7 +22,7 @@ var mask = regexp.MustCompile(` --mask [^ ]* --rsource`)
 // that an excerpt names, and looks for the excerpt's lines.
 func TestTheRulesInHowItWorksAreThoseThatTheExamplesBecome(t *testing.T) {
 	labtest.Need(t, "iptables")
-	excerpts := only(blocks(t, "docs/how-it-works.md", "iptables", "text"), "iptables")
+	excerpts := only(blocks(t, "docs/how-it-works.md", "iptables", "text", "mermaid"), "iptables")
 	if len(excerpts) < 5 {
 		t.Errorf("how-it-works.md has %d excerpts of rules: some are lost", len(excerpts))
 	}

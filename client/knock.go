@@ -16,7 +16,7 @@ import (
 // itself with other timing until that opens, at most as often as the profile
 // says; what cannot be checked is sent once, with every knock doubled.
 //
-// The error is nil when the result's state is Open or Knocked. Else it is a
+// The error is nil when the result's outcome is Open or Knocked. Else it is a
 // [*NotOpenError], a [*PrivilegeError], a [*ProfileError], the context's, or
 // what kept a name from being resolved or a packet from being sent. When Knock
 // returns, all its sockets are closed.
@@ -32,7 +32,7 @@ func knockOn(ctx context.Context, t Target, w wire) (Result, error) {
 }
 
 // Close gives the lease back: it sends the profile's `close` knock. It cannot
-// be checked, so the state is Knocked at best. Errors are those of [Knock].
+// be checked, so the outcome is Knocked at best. Errors are those of [Knock].
 func Close(ctx context.Context, t Target) (Result, error) {
 	if t.Profile.Close == nil {
 		return Result{}, &ProfileError{t.Profile.Name, "has no `close` knock"}

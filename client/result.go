@@ -10,10 +10,10 @@ import (
 	"knockkit/protocol"
 )
 
-// A State is how a host or an address ended up.
+// Outcome is how a host or an address ended up.
 type Outcome string
 
-// The states, best first.
+// The outcomes, best first.
 const (
 	Open        Outcome = "open"        // the check was accepted
 	Knocked     Outcome = "knocked"     // the sequence was sent; nothing could tell more
@@ -32,7 +32,7 @@ type Result struct {
 	Addrs   []AddrResult // one of each family that was knocked on, IPv4 first
 }
 
-// Outcome is the best state of the host's addresses: one dead family does not
+// Outcome is the best outcome of the host's addresses: one dead family does not
 // make a knock fail.
 func (r Result) Outcome() Outcome {
 	best := len(states()) - 1
@@ -42,7 +42,7 @@ func (r Result) Outcome() Outcome {
 	return states()[best]
 }
 
-// Addr returns the address to connect to: of those in the best state the one
+// Addr returns the address to connect to: of those with the best outcome the one
 // that got there first. It is the zero Addr when none is open or knocked.
 func (r Result) Addr() netip.Addr {
 	if best := r.Best(); best != nil && best.Outcome.OK() {
@@ -72,7 +72,7 @@ type AddrResult struct {
 	Addr     netip.Addr
 	Outcome  Outcome
 	Attempts int
-	Took     time.Duration // until the state was known
+	Took     time.Duration // until the outcome was known
 	Packets  []Packet      // in the order in which they left
 	Err      error         // why this machine could not send; else nil
 }

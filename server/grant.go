@@ -16,7 +16,7 @@ import (
 // AddressError says that an address, or a prefix, cannot hold a lease of a profile.
 type AddressError struct {
 	Address netip.Prefix
-	Why     string
+	Why     string // what follows the address in a sentence: "is outside the profile's `from`"
 }
 
 func (e *AddressError) Error() string { return protocol.PrefixText(e.Address) + " " + e.Why }

@@ -128,9 +128,9 @@ func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profi
 	return change, want, err
 }
 
-// Remove takes the named profiles out of the kernel; none named: all, and with
-// them every trace. A name that is not installed is [ErrNotInstalled], and
-// nothing is changed.
+// Remove takes the named profiles out of the kernel; none named: all, and with them every trace.
+// Errors: [ErrNotInstalled] where one of the names is not installed, and then nothing is changed; a
+// [*LockError]; those of the backend.
 func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 	lock, err := s.lock(ctx)
 	if err != nil {

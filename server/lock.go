@@ -22,14 +22,15 @@ const (
 	lockQuiet = time.Second
 )
 
-// Lock is held by the one knockd that changes the rules of a network namespace. Tools that
-// have inherited it keep it until they end.
+// Lock is the right to change the rules of a network namespace. One knockd has it; tools that have
+// inherited it keep it until they end.
 type Lock struct {
 	claim *claim.Claim
 	name  *net.UnixListener // of older versions; nil: somebody else has it
 }
 
-// LockError says who holds the lock.
+// LockError says that another knockd has had the lock for 30 s, and which process it is. Nothing was
+// changed.
 type LockError struct{ Owner Owner }
 
 func (e *LockError) Error() string {

@@ -16,9 +16,9 @@ import (
 // dumps is how often interfaces are read when they change meanwhile.
 const dumps = 5
 
-// ReadNetwork reads the interfaces and addresses of the host, the network namespace of
-// the caller's thread, as far as the profiles' `interface` and `to` need them. It needs
-// no privilege.
+// ReadNetwork reads the interfaces and addresses of the host, in the network namespace of the
+// caller's thread, as far as the profiles' `interface` and `to` need them. It needs no privilege. It
+// fails when netlink does, or when interfaces change during five reads in a row.
 func ReadNetwork(profiles []*protocol.Profile) (n Network, err error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {

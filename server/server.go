@@ -174,7 +174,8 @@ func merge(installed, added []*protocol.Profile) []*protocol.Profile {
 }
 
 // Render returns the texts that Install commits for exactly these profiles where nothing is
-// installed. It reads nothing: what Install commits now is in [Change.Texts] of a dry run.
+// installed. It reads nothing: what Install commits now is in [Change.Texts] of a dry run. Error: a
+// [*CheckError].
 func (s *Server) Render(profiles []*protocol.Profile) ([]Text, error) {
 	want, err := s.compile(profiles)
 	if err != nil {

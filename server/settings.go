@@ -16,7 +16,7 @@ import (
 type Settings struct {
 	Backend string // "auto", "iptables" or "nftables"
 	Policy  protocol.Policy
-	Metrics netip.AddrPort // where the service shows its metrics; invalid: nowhere
+	Metrics netip.AddrPort // where the service shows its metrics; the zero value: nowhere
 }
 
 // DefaultSettings are those of an empty knockd.toml.
@@ -103,8 +103,8 @@ func readBan(doc *tomldoc.Document, t *tomldoc.Table) *protocol.Ban {
 	return ban
 }
 
-// SettingKeys lists what knockd.toml may say, for the reference in the documentation.
-// A test holds it against what the parser asks for, and against its defaults.
+// SettingKeys lists what knockd.toml may say, for the documentation. A test compares it with what
+// the parser reads, and with its defaults.
 func SettingKeys() []format.Key {
 	return []format.Key{
 		{Name: "backend", Default: `"auto"`, Example: `backend = "nftables"`, Meaning: "What runs the rules: `iptables`, `nftables`, or `auto`: the one that holds rules; else iptables where a rule with `-m recent` can be committed, else nftables."},

@@ -51,8 +51,9 @@ type Status struct {
 	Saved     []Saved        // the host's iptables, as the reading has them
 }
 
-// Status reads the host. files are the profiles of the configuration folder;
-// names limit the answer to some profiles, none means all.
+// Status reads the host and compares it with files, the profiles of the configuration folder. names
+// limit the answer to some profiles, none means all. Errors: [ErrPrivilege], [ErrUnsupported], the
+// context's, those of the tools.
 func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []string) (Status, error) {
 	r, err := s.settled(ctx, depthOfStatus)
 	if err != nil {

@@ -20,8 +20,8 @@ knock show PROFILE
 knock HOST PORT[:tcp|udp] ...`
 
 const description = `Sends the knocks of a profile to its host and checks that the port opened.
-With a command after "--", runs it then, with the address that opened in
-KNOCK_ADDR, and exits as it exits.
+When it opened, runs the command after "--", with the address that opened in
+KNOCK_ADDR, and exits with its code.
 
    knock mysql                          open MySQL on the profile's host
    knock mysql@db2.example.com          on another
@@ -76,7 +76,7 @@ func newApp() *cli.App {
 				Name:        "show",
 				Usage:       "show a profile, with its sequence",
 				UsageText:   "knock show PROFILE [--json]",
-				Description: "Shows what a profile says, its defaults filled in.\n\n   knock show mysql",
+				Description: "Shows a profile with its defaults filled in.\n\n   knock show mysql",
 				Flags:       listFlags(),
 				Action:      showAction,
 			},
@@ -97,8 +97,8 @@ func listFlags() []cli.Flag {
 func targetFlags() []cli.Flag {
 	return append(listFlags(),
 		&cli.StringSliceFlag{Name: "host", Usage: "knock on `HOST` instead of the profile's; may be repeated"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say errors only"},
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say what was sent when, and what came back"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors only"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print each knock with its time, and the answers"},
 		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "knock over IPv4 only"},
 		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "knock over IPv6 only"},
 	)
@@ -109,11 +109,11 @@ func hostsFileFlag() cli.Flag {
 }
 
 func jobsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 16, Usage: "send to `N` hosts at once; those that wait for answers do not count"}
+	return &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 16, Usage: "send to `N` hosts at once, not counting those that wait for answers"}
 }
 
 func timeoutFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "timeout", DefaultText: "none", Usage: "give up after `TIME`, as 5s: what has not opened by then did not open"}
+	return &cli.DurationFlag{Name: "timeout", DefaultText: "none", Usage: "give up after `TIME`, as 5s: a port that has not opened by then did not open"}
 }
 
 func printer(c *cli.Context) *say.Printer {

@@ -21,7 +21,7 @@ import (
 func newApp() *cli.App {
 	app := &cli.App{
 		Name:    "knockd",
-		Usage:   "gates in the kernel's packet filter that open for who knocks",
+		Usage:   "gates in the kernel's packet filter that knocks open",
 		Version: command.Version,
 		Description: `The kernel is the server: profiles become rules, and no process sees a packet.
 

@@ -27,7 +27,7 @@ const demoLimit = 20 * time.Second
 func demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
-		Usage: "show a closed port open for who knocks, in a throw-away sandbox",
+		Usage: "show a knock open a closed port, in a throw-away sandbox",
 		Description: `Makes three machines out of network namespaces, installs a profile on one of them
 with the code of "knockd install", and knocks from another with the code of "knock".
 This machine's own rules are neither used nor changed, and nothing is left behind.

@@ -16,7 +16,7 @@ func doctorCommand() *cli.Command {
 		Name:  "doctor",
 		Usage: "what on this host keeps gates from doing their work, why, and what to do",
 		Description: `It reads the rules of all tools, the kernel's settings and the sockets, and changes nothing.
-Exit 1 when something is broken. As root it sees most; it says what it could not look at.
+Exit 1 when something is broken. Run it as root; it lists what it could not read.
 
 Example:
   knockd doctor

@@ -21,7 +21,7 @@ func grantCommand() *cli.Command {
 		Name:      "grant",
 		Usage:     "give an address or a prefix a lease without a knock",
 		ArgsUsage: "NAME ADDR|PREFIX",
-		Description: `A ban of the address is lifted: a banned source gets in nowhere.
+		Description: `It lifts a ban of the address, since a banned source gets in nowhere.
 
 Example:
   knockd grant mysql 198.51.100.7

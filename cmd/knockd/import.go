@@ -24,9 +24,9 @@ func importCommand() *cli.Command {
 		Name:      "import",
 		Usage:     "make profiles of another knock daemon's configuration: knockd.conf, csf.conf",
 		ArgsUsage: "FILE",
-		Description: `Says of each line what is not as it was, and makes no profile where it is not sure.
-It never replaces a profile. The exit code is 1 when sections were left. FILE may be -
-for standard input.
+		Description: `Reports each line that works differently, and makes no profile when it is not sure.
+It never replaces a profile. The exit code is 1 when a section was skipped. FILE may
+be - for standard input.
 
 Example:
   knockd import /etc/knockd.conf --dry-run
@@ -142,7 +142,7 @@ func (h *host) newFile(name string) string {
 	return filepath.Join(h.folders.Dirs[0], "profiles", name+".toml")
 }
 
-// sayImport prints the files, or their text in a dry run, and what is not as it was.
+// sayImport prints the files, or their text in a dry run, and each line that works differently.
 func (h *host) sayImport(im *classic.Import, dry bool) error {
 	said := map[format.Diagnostic]bool{}
 	for _, n := range im.Remarks {

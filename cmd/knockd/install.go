@@ -21,9 +21,9 @@ import (
 func renderCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "render",
-		Usage:       "print the exact text that install commits where nothing is installed",
+		Usage:       "print the exact text that install commits on a host without our rules",
 		ArgsUsage:   "[NAME...]",
-		Description: "No name: every enabled profile. What install would change now, install --dry-run prints.\n\nExample:\n  knockd render mysql --family ipv4 > mysql.rules",
+		Description: "No name: every enabled profile. For the changes on this host, see install --dry-run.\n\nExample:\n  knockd render mysql --family ipv4 > mysql.rules",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "backend", Usage: "render for backend `B`: iptables or nftables"},
 			&cli.StringFlag{Name: "family", Usage: "only `F`: ipv4 or ipv6"},
@@ -87,9 +87,8 @@ func installCommand() *cli.Command {
 		Name:      "install",
 		Usage:     "bring profiles into the kernel, beside those that are there",
 		ArgsUsage: "[NAME...]",
-		Description: `No name: every enabled profile, and no other: what is installed and has no enabled
-file any more is removed. Positions and leases are kept; where a profile opens more than
-before, its leases end.
+		Description: `No name: every enabled profile; an installed profile without an enabled file is removed.
+Positions and leases stay. When a profile opens more than before, its leases end.
 
 Example:
   knockd install mysql --dry-run
@@ -269,7 +268,7 @@ func removeCommand() *cli.Command {
 		Name:        "remove",
 		Usage:       "take profiles out of the kernel; with --all every trace of them",
 		ArgsUsage:   "[NAME...]",
-		Description: "The files stay. Leases of what is removed end; other profiles keep theirs.\n\nExample:\n  knockd remove mysql\n  knockd remove --all",
+		Description: "The files stay. The leases of these profiles end; others keep theirs.\n\nExample:\n  knockd remove mysql\n  knockd remove --all",
 		Flags:       []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "remove everything that knockd installed"}},
 		Action:      on(remove),
 	}

@@ -23,10 +23,10 @@ import (
 func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "run",
-		Usage: "look after the rules: install at the start, reload, repair, log, until it is told to stop",
-		Description: `Installs every enabled profile, again when a file changes or on SIGHUP, and puts the rules
-right when another tool has changed them. Leases survive that. The rules stay when it
-ends: knocking goes on without it.
+		Usage: "keep the rules in force: install at the start, reload, repair and log, until stopped",
+		Description: `Installs every enabled profile, again when a file changes or on SIGHUP, and repairs the
+rules when another tool has changed them. Leases survive that. The rules stay when it
+ends, and knocks still work.
 
 Example:
   knockd run

@@ -20,10 +20,10 @@ import (
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "status",
-		Usage:     "who is in a position, holds a lease or is banned, and whether the gates are in force",
+		Usage:     "who is in a position, has a lease or is banned, and whether the gates are in force",
 		ArgsUsage: "[NAME...]",
 		Description: `A profile is in force when the kernel runs it as its file says, where packets come in, and no
-rule of others undoes it. Why one is not stands below the table.
+rule of others undoes it. Below the table are the reasons of those that are not.
 
 Example:
   knockd status

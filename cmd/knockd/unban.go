@@ -16,7 +16,7 @@ func unbanCommand() *cli.Command {
 		Name:        "unban",
 		Usage:       "lift the ban of an address, those inside a prefix, or all",
 		ArgsUsage:   "ADDR|PREFIX|--all",
-		Description: "The falls that were counted so far are forgotten too.\n\nExample:\n  knockd unban 198.51.100.7\n  knockd unban --all",
+		Description: "It also forgets the falls counted so far.\n\nExample:\n  knockd unban 198.51.100.7\n  knockd unban --all",
 		Flags:       []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "lift all bans"}},
 		Action:      on(unban),
 	}

@@ -18,7 +18,7 @@ const introduction = `# Commands
 
 Written by the programs themselves, as their manual pages are (` + "`man knockd`, `man knock`" + `; see
 [packages.md](packages.md)): edit the definitions below ` + "`cmd/`" + `, then
-` + "`go test ./internal/docs -run PageOfCommands -update`" + `. [knockd](#knockd) is for the server, [knock](#knock) for who wants in.
+` + "`go test ./internal/docs -run PageOfCommands -update`" + `. [knockd](#knockd) is for the server, [knock](#knock) for the client.
 
 Flags may stand anywhere before ` + "`--`" + `; ` + "`--help`" + ` shows the same after every command. A flag of the program itself, as
 ` + "`--config`" + `, goes with each of its commands, except where the program does something without a command, as ` + "`knock`" + `.

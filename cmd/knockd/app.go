@@ -184,7 +184,7 @@ func (h *host) files() (all []*protocol.Profile, broken []string, err error) {
 func (h *host) misplaced(profiles ...*protocol.Profile) (server.Network, []server.Reason) {
 	network, err := server.ReadNetwork(profiles)
 	if err != nil {
-		h.words.Warning("whether `interface` and `to` are right is not known: %v", err)
+		h.words.Warning("cannot check `interface` and `to`: %v", err)
 		return network, nil
 	}
 	var all []server.Reason

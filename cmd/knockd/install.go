@@ -213,7 +213,7 @@ func (h *host) confirm(guard *server.Guard, patience time.Duration, shadows func
 		answer <- line
 	}()
 	go func() { notes <- shadows() }()
-	h.beside("the old rules would not stay: it puts right what is not as the files say")
+	h.beside("the old rules would not stay: it installs the files again")
 	warn := func(all []string) {
 		for _, note := range all {
 			h.words.Warning("%s", note)

@@ -144,7 +144,7 @@ func unlisted(st server.Status) string {
 	}
 	switch {
 	case st.Positions < 0:
-		return fmt.Sprintf("sources in a position: %d are listed, there are more, and how many the kernel does not say", len(listed))
+		return fmt.Sprintf("sources in a position: more than the %d listed; the kernel does not say how many", len(listed))
 	case st.Positions > len(listed):
 		return fmt.Sprintf("sources in a position: %d, of which %d are listed", st.Positions, len(listed))
 	}

@@ -164,7 +164,7 @@ func explainClosers(drafts []*draft) {
 			}
 		}
 		if opener == "" {
-			d.skip(d.head, "", "the section takes a rule away that no section puts there")
+			d.skip(d.head, "", "the section removes a rule that no section adds")
 			continue
 		}
 		d.skip(d.head, `add close = "PORT/tcp" with a secret port of its own to that profile: "knock close" sends it; on the server there is "knockd revoke"`,

@@ -64,7 +64,7 @@ func (r *reader) entries(at position) {
 			continue
 		}
 		if len(r.drafts) >= maxSections {
-			r.wrong(here, "", "the rest of the setting is not looked at")
+			r.wrong(here, "", "the rest of the setting is not read")
 			return
 		}
 		r.drafts = append(r.drafts, readEntry(here))

@@ -167,7 +167,7 @@ func (r *rule) addPorts(w word, proto string) *trouble {
 // address sets where packets must go to.
 func (r *rule) address(w word) *trouble {
 	if w.text == knocker {
-		return w.fault(w.at, "", "%%IP%% is the address of who knocked, and stands here for one of this host")
+		return w.fault(w.at, "", "%%IP%% is the client's address, and this place needs one of the host")
 	}
 	prefix, err := hostAddress(w.text)
 	if err != nil {

@@ -44,8 +44,8 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 		m.counters[c.kind] = in.NewCounterVec(prometheus.CounterOpts{Name: c.name, Help: c.help}, []string{labelProfile})
 	}
 	m.bans = in.NewCounter(prometheus.CounterOpts{Name: bans, Help: "Bans that began."})
-	m.lost = in.NewCounter(prometheus.CounterOpts{Name: lost, Help: "Events that came faster than they were read."})
-	m.repairs = in.NewCounter(prometheus.CounterOpts{Name: Repairs, Help: "Times that the rules were put right after they had been changed."})
+	m.lost = in.NewCounter(prometheus.CounterOpts{Name: lost, Help: "Events lost because they came faster than they were read."})
+	m.repairs = in.NewCounter(prometheus.CounterOpts{Name: Repairs, Help: "Repairs of rules that had been changed."})
 	m.reloadOK = in.NewGauge(prometheus.GaugeOpts{Name: ReloadOK, Help: "1 when the last reading of the profiles was installed, 0 when it was refused."})
 	m.reloadAt = in.NewGauge(prometheus.GaugeOpts{Name: reloadAt, Help: "When the profiles were last read."})
 	m.registry.MustRegister(newKernel(read), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -143,12 +143,12 @@ func newKernel(read func(context.Context) (*backend.Reading, error)) *kernel {
 	}
 	return &kernel{read: read,
 		leases:    desc(Leases, "Leases that the kernel holds.", labelProfile),
-		positions: desc(Positions, "Sources that have knocked right so far.", labelProfile),
+		positions: desc(Positions, "Sources in a position.", labelProfile),
 		banned:    desc(Banned, "Sources that are banned."),
 		profiles:  desc(Profiles, "Profiles that are installed."),
 		drift:     desc(Drift, "1 while the rules are not those that were committed."),
 		used:      desc(tableUsed, "Addresses in a table of the kernel.", labelTable),
-		room:      desc(tableRoom, "Addresses that a table of the kernel can hold.", labelTable),
+		room:      desc(tableRoom, "Addresses that a table of the kernel has room for.", labelTable),
 		ok:        desc(ReadOK, "1 when the kernel could be read for this page."),
 	}
 }

@@ -79,7 +79,7 @@ func readAbout(t *table) (*about, error) {
 	case len(t.chains) == 0:
 		return in, nil
 	case c == nil || len(c.comments) == 0:
-		return in, errors.New("chain about does not say any more what is installed: install it again")
+		return in, errors.New("chain about has no complete record any more: install again")
 	}
 	err := backend.ReadRecords(c.comments, func(kind, text string) (err error) {
 		text = strings.ReplaceAll(text, `'`, `"`)

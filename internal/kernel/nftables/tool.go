@@ -39,7 +39,7 @@ func toolError(stderr string) (what string, line int) {
 	}
 	line, _ = strconv.Atoi(m[1])                                  // a number that is too large is no line
 	if strings.HasSuffix(m[2], "Too many open files in system") { // ENFILE, of the kernel
-		return "the set is full, and takes no new address until the time of another is over", line
+		return "the set is full: it takes no new address until another one expires", line
 	}
 	return m[2], line
 }

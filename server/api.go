@@ -3,6 +3,7 @@ package server
 import (
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/kernel/claim"
+	"knockkit/internal/kernel/iptables"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
 )
@@ -16,12 +17,15 @@ type (
 	// SourceState says which of them a [Source] has.
 	SourceState = backend.SourceState
 
-	// Reading is a moment of the kernel: what is installed (Profiles, Policy), where the rules are
-	// not those that were committed (Drift), and who has what (Sources).
+	// Reading is a moment of the kernel: what is installed (Profiles, Policy), rules that are not
+	// those committed (Drift), and positions, leases and bans (Sources).
 	Reading = backend.Reading
 
-	// Fill says how many addresses a table of the kernel holds, and how many it can.
+	// Fill says how many addresses a table of the kernel has, and has room for.
 	Fill = backend.Fill
+
+	// Module is xt_recent in the kernel: how many addresses a table has room for.
+	Module = iptables.Module
 
 	// Saved is what iptables-save of one flavour ("iptables-nft", "iptables-legacy") prints about one family.
 	Saved = backend.Saved
@@ -36,14 +40,14 @@ type (
 	Owner = claim.Owner
 )
 
-// ReadProfile reads a profile's file, of which the name is the profile's. The error is that of
-// the file system, or has all mistakes of the file, each with its line.
+// ReadProfile reads a profile's file; the file's name is the profile's. The error is the file
+// system's, or lists all mistakes of the file, each with its line.
 func ReadProfile(file string) (*protocol.Profile, error) { return format.ReadProfile(file) }
 
 // The states of a source.
 const (
 	Knocking = backend.Knocking // in a position
-	Open     = backend.Open     // holds a lease
+	Open     = backend.Open     // has a lease
 	Banned   = backend.Banned
 )
 

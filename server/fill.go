@@ -9,9 +9,9 @@ import (
 	"knockkit/protocol"
 )
 
-// SmallTables is the reason for recency tables that hold fewer addresses than knockd asks for; ok is
-// false where they do not.
-func SmallTables(m iptables.Module) (Reason, bool) {
+// SmallTables is the reason that recency tables have room for fewer addresses than knockd asks
+// for; ok is false when they have enough.
+func SmallTables(m Module) (small Reason, ok bool) {
 	return Reason{
 		ReasonRoom, "",
 		fmt.Sprintf("xt_recent remembers %d addresses a table", m.Limit),
@@ -20,9 +20,9 @@ func SmallTables(m iptables.Module) (Reason, bool) {
 	}, m.Small()
 }
 
-// FullTables is about the tables of a backend that are full or nearly so. m is only
-// asked with iptables.
-func FullTables(backendName string, fills []Fill, m iptables.Module) (Reason, bool) {
+// FullTables is the reason that tables of a backend are full or nearly so; ok is false when none
+// is. m counts with iptables only.
+func FullTables(backendName string, fills []Fill, m Module) (full Reason, ok bool) {
 	var all []string
 	for _, f := range fills {
 		if f.NearlyFull() {

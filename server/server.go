@@ -13,8 +13,9 @@ import (
 	"knockkit/protocol"
 )
 
-// Backend executes automata in the kernel. It has no state, so several goroutines may use one. A
-// caller of Commit has the host's lock.
+// Backend executes automata in the kernel. [OpenBackend] returns one for [New]; programs outside
+// need no more of it. It has no state, so several goroutines may use one. A caller of Commit has
+// the host's lock.
 type Backend interface {
 	Name() string
 

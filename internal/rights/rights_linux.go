@@ -29,8 +29,8 @@ func Running(pid int) bool { // no process has a number above 1<<22
 // Peer is the process at the other end of a Unix socket; for a client, the one that listens.
 type Peer struct{ PID, UID int }
 
-// PeerOf asks the kernel.
-func PeerOf(c *net.UnixConn) (Peer, error) {
+// peerOf asks the kernel.
+func peerOf(c *net.UnixConn) (Peer, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return Peer{}, err
@@ -55,7 +55,7 @@ func Dial(ctx context.Context, name string) (*net.UnixConn, Peer, error) {
 	if err != nil {
 		return nil, Peer{}, err
 	}
-	p, err := PeerOf(c.(*net.UnixConn))
+	p, err := peerOf(c.(*net.UnixConn))
 	if err == nil && !p.Trusted() {
 		err = fmt.Errorf("process %d of user %d is at the other end of %s: %w", p.PID, p.UID, name, unix.EPERM)
 	}
@@ -79,7 +79,7 @@ func Accept(ctx context.Context, l *net.UnixListener, friend func(*net.UnixConn)
 			return
 		}
 		if err == nil {
-			if p, err := PeerOf(c); err == nil && p.Trusted() {
+			if p, err := peerOf(c); err == nil && p.Trusted() {
 				friend(c)
 				continue
 			}

@@ -22,7 +22,7 @@ func TestThePeerOfASocketOfOursIsUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	p, err := PeerOf(c.(*net.UnixConn))
+	p, err := peerOf(c.(*net.UnixConn))
 	if err != nil || p != (Peer{os.Getpid(), os.Getuid()}) || !p.Trusted() {
 		t.Errorf("%+v, %v", p, err)
 	}

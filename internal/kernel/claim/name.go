@@ -67,16 +67,11 @@ func limit(l *net.UnixListener) error {
 // whoHas asks the kernel for the process that listens. Nothing is known of a process that no
 // connection can be made to, as with a full backlog.
 func whoHas(name string) *NameError {
-	e := &NameError{Name: name}
-	c, err := (&net.Dialer{}).DialContext(context.Background(), "unix", name) // answers at once, also when the backlog is full
-	if err != nil {
-		return e
+	c, peer, err := rights.Dial(context.Background(), name) // answers at once, also when the backlog is full
+	if err == nil {
+		_ = c.Close()
 	}
-	defer c.Close()
-	if peer, err := rights.PeerOf(c.(*net.UnixConn)); err == nil {
-		e.PID, e.UID, e.Trusted = peer.PID, peer.UID, peer.Trusted()
-	}
-	return e
+	return &NameError{Name: name, PID: peer.PID, UID: peer.UID, Trusted: err == nil}
 }
 
 // Older returns the knockd of an older version that has a name, and whether there is one.

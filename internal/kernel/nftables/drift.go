@@ -43,7 +43,7 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 	for _, name := range slices.Sorted(maps.Keys(t.objects)) {
 		switch isBarrier := slices.ContainsFunc(barriers[:], func(h barrier) bool { return chainKind+" "+h.chain == name }); {
 		case isBarrier:
-			say("%s is left from an interrupted commit, and shuts ports for everybody: install again", name)
+			say("%s is left of a commit that was interrupted, and shuts ports for everybody: install again", name)
 		case wanted[name] == nil && name != chainKind+" "+sealChain && !t.objects[name].anonymous:
 			say("%s is not one that we made", name)
 		}

@@ -96,7 +96,7 @@ func nftChanges() []change {
 		{"a rule leads elsewhere", replace("progress4", "meta l4proto udp", "goto next4", "goto first4")},
 		{"a rule without a comment", replace("other", "goto gate", "goto gate", "accept")},
 		{"a limit", replace("next4", "report it", "20/second", "1/hour")},
-		{"a report to another group", replace("fell-mysql.1", "knockd reset mysql 1", "group 7115", "group 7114")},
+		{"a report to another group", replace("reset-mysql.1", "knockd reset mysql 1", "group 7115", "group 7114")},
 		{"a rule at another place", func(s *served) {
 			rule, handle := s.nftRule("input", "not a SYN: no event")
 			s.tool("delete rule inet knockd input handle "+handle+"\nadd rule inet knockd input "+rule+"\n", "nft", "-f", "-")

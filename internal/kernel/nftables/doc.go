@@ -19,14 +19,17 @@
 //	input                    is the packet an event?
 //	progress4, progress6     is the source in a position? (map position4, position6)
 //	next4, next6             what may come next in its position? (map edges4, edges6)
+//	reset-mysql.1            report that the source leaves the position (map resets4, resets6)
 //	over                     the source starts over
 //	first4, first6           is it a first knock? (map starts4, starts6)
+//	other, close-tcp-9000    is it a close knock? (map closes)
 //	enter-mysql.2            knock 2 of mysql: the source enters the position, and gets its reply
 //	stay-mysql.2             the same knock again: no grants
+//	first-, to-, again-…     is the packet in the scope? (of a first knock, the next, the same again)
 //	gate                     is the port gated? (map gates)
 //	gate-tcp-3306            does the source hold a lease? (sets open4-mysql, open6-mysql)
 //	open-mysql               the profile's extra rules, then accept
-//	cut, cut-mysql           established connections of profiles with `cut`
+//	cut, cut-tcp-3306        established connections of profiles with `cut`
 //	prerouting, pre-…        gates before destination NAT, of profiles with place = "prerouting"
 //	fall, ban                with the setting `ban`
 //	about                    never reached: the record

@@ -94,16 +94,16 @@ func (r *renderer) progress(f protocol.Family) {
 	s.add("", "goto other")
 }
 
-// resets report that a source falls from its position, which is still in the scratch register.
+// resets report that a source starts over from its position, which is still in the scratch register.
 func (r *renderer) resets(a *protocol.Automaton, c *object) {
 	var elements []string
 	for _, i := range stays(a) {
 		u := a.States[i].Users[0]
-		fell := r.chain("fell-" + stateLabel(a, i))
-		if len(fell.rules) == 0 {
-			fell.add("", report(backend.ReportReset, u.Profile.Name, u.Step))
+		reset := r.chain("reset-" + stateLabel(a, i))
+		if len(reset.rules) == 0 {
+			reset.add("", report(backend.ReportReset, u.Profile.Name, u.Step))
 		}
-		elements = append(elements, fmt.Sprintf("%s : jump %s", r.number(a, i), fell.name))
+		elements = append(elements, fmt.Sprintf("%s : jump %s", r.number(a, i), reset.name))
 	}
 	r.verdicts("resets"+digit(a.Family), scratch, elements)
 	c.add("report it", rateLimit, scratch, "vmap @resets"+digit(a.Family))

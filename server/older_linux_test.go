@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
 	"knockkit/internal/kernel/backend"
@@ -74,4 +75,29 @@ func TestWhatAnOlderBuildInstalledIsTakenAwayWhole(t *testing.T) {
 			t.Errorf("left is %q", left)
 		}
 	})
+}
+
+// TestGatesThatAnOlderBuildInstalledStayShutWhileTheyAreReplaced: maps of gates that have another name
+// are no less in the way than those of this build.
+func TestGatesThatAnOlderBuildInstalledStayShutWhileTheyAreReplaced(t *testing.T) {
+	s := newSite(t, "nftables", olderSettings())
+	s.loadOlder()
+	var was *backend.Reading
+	s.do(func() (err error) { was, err = s.srv.Read(t.Context(), 0); return err })
+	before := s.texts(was.Profiles)[0].Text
+	for chain, ports := range map[string]string{"barrier": "tcp . 3306, tcp . 8443", "barrier-pre": "tcp . 8443"} {
+		shuts := regexp.MustCompile(`(?s)chain ` + chain + ` \{[^}]*\{ ` + ports + ` \} drop`)
+		if !shuts.MatchString(before) {
+			t.Errorf("%s does not shut %s before the gates are replaced:\n%s", chain, ports, before)
+		}
+	}
+}
+
+func TestABarrierThatAnOlderBuildLeftIsNamed(t *testing.T) {
+	s := newSite(t, "nftables", olderSettings())
+	s.loadOlder()
+	labtest.MustRun(t, s.host, "", "nft", "add chain inet knockd hold { type filter hook input priority filter - 11; }")
+	if drift := s.installed().Drift; !slices.Contains(drift, "chain hold is left of a commit that was interrupted, and shuts ports for everybody: install again") {
+		t.Errorf("status says %q", drift)
+	}
 }

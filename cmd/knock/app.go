@@ -20,7 +20,7 @@ knock show PROFILE
 knock HOST PORT[:tcp|udp] ...`
 
 const description = `Sends the knocks of a profile to its host and checks that the port opened.
-When it opened, runs the command after "--", with the address that opened in
+Then runs the command after "--", if any, with the address that opened in
 KNOCK_ADDR, and exits with its code.
 
    knock mysql                          open MySQL on the profile's host

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"maps"
 	"slices"
 	"strings"
 
@@ -39,12 +38,10 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 			say("%s", text)
 		}
 	}
-	wanted := rules.byName()
-	for _, name := range slices.Sorted(maps.Keys(t.objects)) {
-		switch isBarrier := slices.ContainsFunc(barriers[:], func(h barrier) bool { return chainKind+" "+h.chain == name }); {
-		case isBarrier:
+	for _, name := range t.strange(rules.byName()) {
+		if slices.Contains(barrierNames, name) {
 			say("%s is left of a commit that was interrupted, and shuts ports for everybody: install again", name)
-		case wanted[name] == nil && name != chainKind+" "+sealChain && !t.objects[name].anonymous:
+		} else {
 			say("%s is not one that we made", name)
 		}
 	}
@@ -52,6 +49,22 @@ func (t *table) drift(rules ruleset, marks seal) (found []string, known seal) {
 		say("whether the rules are as they were committed is not known, as after a commit that was interrupted: install again")
 	}
 	return found, known
+}
+
+// barrierNames are the chains that a killed commit leaves, with those of older versions.
+var barrierNames = []string{
+	chainKind + " " + barriers[0].chain, chainKind + " " + barriers[1].chain, chainKind + " hold", chainKind + " hold-early",
+}
+
+// strange returns the names, sorted, of the parts of the table that are not among the known ones.
+func (t *table) strange(known map[string]*object) (names []string) {
+	for name, x := range t.objects {
+		if known[name] == nil && name != chainKind+" "+sealChain && !x.anonymous {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // ownBodies reports whether a chain has a profile's own rules, which may have comments of their own.

@@ -143,7 +143,8 @@ var barriers = [...]barrier{
 }
 
 // contested returns the keys of a map of gates, and of the map of its ranges, that go and share a
-// port with one that is wanted. Where nothing is known of the maps, it returns all wanted keys.
+// port with one that is wanted. Where nothing is known of the maps, it returns all wanted keys: also
+// where a part of the table has a name of another version, and so may the maps.
 func (t *table) contested(known, wanted map[string]*object, gates string) []string {
 	names := []string{mapKind + " " + gates, mapKind + " " + gates + rangesSuffix}
 	var all, contested []string // elements
@@ -153,10 +154,11 @@ func (t *table) contested(known, wanted map[string]*object, gates string) []stri
 		}
 	}
 	keys := keysOf(all)
+	strange := len(t.strange(known)) > 0
 	for _, name := range names {
 		switch {
-		case t.objects[name] == nil:
-		case known[name] == nil:
+		case t.objects[name] == nil && !strange:
+		case t.objects[name] == nil, known[name] == nil:
 			return keys
 		default:
 			for _, key := range keysOf(without(known[name].elements, all)) {

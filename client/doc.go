@@ -6,5 +6,5 @@
 // The timing is pure (plan.go); packets leave through one small interface
 // (wire.go) with a file for each kind of knock and, where systems differ, each
 // system. The package prints nothing, and reads no file but a profile
-// ([ReadProfile]): words are the command's.
+// ([ReadProfile]): messages are the command's.
 package client

@@ -9,7 +9,7 @@ import (
 )
 
 // Automaton is all given profiles compiled into one deterministic state
-// machine for one address family (DESIGN 4.2: the language that an Aho-Corasick
+// machine for one address family (the language that an Aho-Corasick
 // automaton over all sequences accepts). States[0] is the root: "no position".
 //
 // An Automaton is read-only after [Compile].

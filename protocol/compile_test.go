@@ -46,7 +46,7 @@ func TestCompileLeavesItsProfilesAsTheyAre(t *testing.T) {
 }
 
 // TestProfilesThatCannotShareAPositionAreRefusedWithBothNames: one timer a source
-// is exact only when all agree (DESIGN 4.2).
+// is exact only when all agree.
 func TestProfilesThatCannotShareAPositionAreRefusedWithBothNames(t *testing.T) {
 	with := func(p *Profile, change func(*Profile)) *Profile { change(p); return p }
 	long := func() *Profile { return profile("long", 10*time.Second, ping, echo, back) }

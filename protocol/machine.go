@@ -37,7 +37,7 @@ func (p Policy) Differs(o Policy) []string {
 const MaxBanAfter = 20
 
 // Event is an incoming packet that the machine looks at: not part of an established connection, not
-// from loopback, to an address of this host (DESIGN 4.1).
+// from loopback, to an address of this host.
 type Event struct {
 	Time      time.Time
 	Source    netip.Addr

@@ -198,7 +198,7 @@ func parse(t testing.TB, name, text string) *protocol.Profile {
 	return p
 }
 
-// article is the profile of DESIGN 3 with more keys.
+// article is a profile with most keys.
 func article(t testing.TB, more string) *protocol.Profile {
 	return parse(t, "mysql", `sequence = ["icmp", "echo/tcp", "8000/tcp"]
 open = ["3306/tcp"]

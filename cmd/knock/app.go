@@ -109,7 +109,7 @@ func hostsFileFlag() cli.Flag {
 }
 
 func jobsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 16, Usage: "send to `N` hosts at once, not counting those that wait for answers"}
+	return &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 16, Usage: "send to `N` hosts at once; those that wait for answers do not count"}
 }
 
 func timeoutFlag() cli.Flag {

@@ -12,7 +12,7 @@ import (
 	"knockkit/internal/lab/labtest"
 )
 
-// diagnosis is `doctor --json`, as DESIGN and the documents promise it.
+// diagnosis is `doctor --json`, as docs/doctor.md promises it.
 type diagnosis []struct {
 	ID, Severity, Found, Why, Todo string
 }

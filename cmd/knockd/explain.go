@@ -17,7 +17,7 @@ func explainCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
 		Usage:     "walk packets through the machine in words, without a kernel",
-		ArgsUsage: "NAME... -- KNOCK...",
+		ArgsUsage: "[NAME...] -- KNOCK...",
 		Description: `A knock is icmp, PORT/tcp or PORT/udp; +TIME lets time pass. No name: every enabled
 profile. Each knock comes at once after the one before it.
 

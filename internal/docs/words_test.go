@@ -185,3 +185,34 @@ func TestARulesCommentLeadsToOneFunction(t *testing.T) {
 		}
 	}
 }
+
+// TestThePageOfWordsNamesFunctionsThatExist, in the backend of their column.
+func TestThePageOfWordsNamesFunctionsThatExist(t *testing.T) {
+	functions := map[string]bool{} // backend/function
+	eachSource(t, func(set *token.FileSet, file *ast.File) {
+		for _, d := range file.Decls {
+			if f, is := d.(*ast.FuncDecl); is {
+				functions[filepath.Base(filepath.Dir(set.Position(file.Pos()).Filename))+"/"+f.Name.Name] = true
+			}
+		}
+	})
+	_, table, _ := strings.Cut(read(t, wordsPage), "| iptables | by | nftables | by |\n|---|---|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	named := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 7 {
+			t.Fatalf("%q is no row of five cells", line)
+		}
+		for backend, by := range map[string]string{"iptables": cells[3], "nftables": cells[5]} {
+			for name := range strings.SplitSeq(strings.TrimSpace(by), ", ") {
+				if named++; name != "" && !functions[backend+"/"+name] {
+					t.Errorf("no function %s in %s: %s", name, backend, line)
+				}
+			}
+		}
+	}
+	if named < 60 {
+		t.Errorf("the page names %d functions: some are lost", named)
+	}
+}

@@ -155,7 +155,7 @@ func Keys() []Key {
 		{"signed", "", `signed = { carrier = "icmp" }`, "Instead of a sequence: one packet with a one-time token. Part of the format; no backend checks tokens yet, and `install` refuses such a profile."},
 		{"signed.carrier", "", `signed = { carrier = "5000/udp" }`, "What carries the token: `icmp` or `PORT/udp`."},
 
-		{"open", "", `open = ["3306/tcp", "6000-6010/tcp"]`, "What the knocks open: ports or ranges, one or more. Leases end when there come more."},
+		{"open", "", `open = ["3306/tcp", "6000-6010/tcp"]`, "What the knocks open: ports or ranges, one or more. Leases end when ports are added."},
 		{"lease", `"1h"`, `lease = "8h"`, "How long new connections may be made, in whole seconds, at most 49d. \"0\" is until removed or evicted."},
 		{"renew", "false", `renew = true`, "Each new connection starts the lease again."},
 		{"once", "false", `once = true`, "The first connection uses the lease up."},
@@ -167,7 +167,7 @@ func Keys() []Key {
 
 		{"family", `"both"`, `family = "ipv4"`, "`ipv4`, `ipv6` or `both`: where the profile has a gate at all."},
 		{"from", "", `from = ["198.51.100.0/24"]`, "Prefixes in which a source must lie to open the profile. The gate shuts out everybody else all the same."},
-		{"to", "", `to = ["198.51.100.7/32"]`, "Prefixes in which the destination, an address of this host, must lie, for knocks and connections. What is sent to other addresses is not gated, and without a prefix of a family nothing of that family."},
+		{"to", "", `to = ["198.51.100.7/32"]`, "Prefixes in which the destination, an address of this host, must lie, for knocks and connections. Packets to other addresses are not gated, nor packets of a family of which no prefix is given."},
 		{"interface", "", `interface = "eth0"`, "Where knocks and connections come in: the name that rules see, so the bridge and not its port. What comes in elsewhere is not gated."},
 		{"place", `"input"`, `place = "prerouting"`, "`prerouting` puts a gate before destination NAT too, in front of what containers publish: [containers](coexistence.md#containers)."},
 

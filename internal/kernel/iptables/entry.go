@@ -8,7 +8,7 @@ import (
 // protos lists the protocols in the order in which KNOCKD asks for them.
 var protos = [...]protocol.Proto{protocol.TCP, protocol.UDP, protocol.ICMP}
 
-// entry fills KNOCKD: it tells events from other packets (DESIGN 4.1), and sources in a position
+// entry fills KNOCKD: it tells events from other packets, and sources in a position
 // from strangers.
 func (r *renderer) entry() {
 	c := r.out.newChain(chainTop)
@@ -158,7 +158,7 @@ func (r *renderer) startRules(proto protocol.Proto) []portRules {
 }
 
 // fall fills KNOCKD-FALL and KNOCKD-BAN: it counts falls, and bans the source at the one that is too
-// many (DESIGN 4.3).
+// many.
 func (r *renderer) fall() {
 	ban := r.Policy.Ban
 	c := r.out.newChain(chainFall)

@@ -19,7 +19,7 @@ import (
 // rules may write it until they are gone, and the new rules do not ask it.
 //
 // The part that differs comes first: the kernel finds a table by comparing names along a list, and a
-// shared beginning doubles the cost (measured: 7 ns a table instead of 15).
+// shared beginning doubles the cost (measured: 15 ns a table instead of 7).
 type tables struct {
 	d        dialect
 	states   []string          // state → name

@@ -30,7 +30,7 @@ func manyProfiles(n int) []*protocol.Profile {
 }
 
 // TestAStrangersPacketCostsTheSameHoweverManyProfilesThereAre counts rules and
-// look-ups (DESIGN 6.1). Where the numbers come from:
+// look-ups. Where the numbers come from:
 //
 //   - KNOCKD has 8 rules up to `-p tcp -g KNOCKD-TCP`: loopback, established,
 //     no SYN, not local, three times "in a position?", TCP.

@@ -42,7 +42,7 @@ func (r *renderer) sets() {
 	}
 }
 
-// events tells events from other packets (DESIGN 4.1).
+// events tells events from other packets.
 func (r *renderer) events() {
 	c := r.chain("input")
 	// Before the host's own filter chains, which may drop what is a knock to us, and behind
@@ -225,7 +225,7 @@ func (r *renderer) startOver(c *object, a *protocol.Automaton) {
 // fallSet is one of the sets that each have one fall of a source.
 func fallSet(f protocol.Family, i int) string { return fmt.Sprintf("%s%s.%d", fallPrefix, digit(f), i) }
 
-// fall counts a fall to the root (DESIGN 4.3). Each fall adds the source to the first set that does
+// fall counts a fall to the root. Each fall adds the source to the first set that does
 // not have it, for the ban's time; a fall that finds the source in all of them is one too many. So
 // falls are counted over exactly that time. Of sets without room nothing is counted.
 func (r *renderer) fall() {

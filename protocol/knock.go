@@ -49,7 +49,7 @@ type Knock struct {
 }
 
 // String returns the knock as a profile writes it, with a numeric port: "icmp",
-// "7/tcp", "53/udp". [ParseKnock] reads it back.
+// "7/tcp", "53/udp". ParseKnock of package format reads it back.
 func (k Knock) String() string {
 	if k.Proto == ICMP {
 		return "icmp"

@@ -21,7 +21,7 @@ const (
 const MaxLease = 49 * 24 * time.Hour
 
 // Profile is a sequence of knocks, what it opens, and for how long. A Profile
-// that came out of [ParseProfile] is valid.
+// that ParseProfile of package format returns is valid.
 type Profile struct {
 	Name        string // the file's base name: [a-z0-9][a-z0-9-]{0,19}
 	Description string
@@ -30,7 +30,7 @@ type Profile struct {
 
 	Sequence []Step        // 1 to MaxSequence knocks; empty for a signed profile
 	Open     []PortRange   // one or more
-	Lease    time.Duration // whole seconds; 0: until removed or evicted
+	Lease    time.Duration // whole seconds; 0: until it is ended, or a full table pushes it out
 	Renew    bool          // each new connection starts the lease again
 	Once     bool          // the first connection uses the lease up
 	Cut      bool          // established connections end with the lease

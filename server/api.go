@@ -11,7 +11,8 @@ import (
 // What the functions of this package take and return. These types are declared where the
 // backends use them too.
 type (
-	// Source is an address, or a prefix, with a position, a lease or a ban.
+	// Source is an address, or a prefix (Address), with a position, a lease or a ban (State): Profile,
+	// "" for a ban; Step of Steps knocks made; Left is the time left, unless it is Unlimited.
 	Source = backend.Source
 
 	// SourceState says which of them a [Source] has.
@@ -21,22 +22,27 @@ type (
 	// those committed (Drift), and positions, leases and bans (Sources).
 	Reading = backend.Reading
 
-	// Fill says how many addresses a table of the kernel has, and has room for.
+	// Fill says how many addresses (Entries) a Table of the kernel has, and has room for (Limit).
 	Fill = backend.Fill
 
-	// Module is xt_recent in the kernel: how many addresses a table has room for.
+	// Module is xt_recent in the kernel: how many addresses a table has room for (Limit, 0 where it is
+	// not loaded), and will have when it is loaded again (Next); BuiltIn where it cannot be.
 	Module = iptables.Module
 
-	// Saved is what iptables-save of one flavour ("iptables-nft", "iptables-legacy") prints about one family.
+	// Saved is what iptables-save of one flavour (Tool: "iptables-nft", "iptables-legacy") prints about
+	// one Family.
 	Saved = backend.Saved
 
-	// Text is what is committed: the text, and the tool that reads it.
+	// Text is what is committed: the Text, "" for nothing, the Tool that reads it, as a command line,
+	// and the Family, Both where it has both.
 	Text = backend.Text
 
-	// ToolError says that a tool of the host refused a text, and which line of it.
+	// ToolError says that a Tool of the host refused a text, its Output, and the Line, "" where the tool
+	// names none.
 	ToolError = backend.ToolError
 
-	// Owner is the process that has a lock, as far as this one may see it.
+	// Owner is the process that has a lock, as far as this one may see it: PID, Command, and the time
+	// Left at most; the zero value of each is "not known".
 	Owner = claim.Owner
 )
 

@@ -35,7 +35,8 @@ Command names win over profile names: for a profile that is called "list",
 say "knock list@HOST".
 
 Exit codes: 0 open (or knocked, where no check is possible), 1 failed,
-2 wrong words or profile, 3 knocked but it did not open, 4 needs a privilege.`
+2 a wrong command line or profile, 3 knocked but it did not open,
+4 needs a privilege.`
 
 func newApp() *cli.App {
 	app := &cli.App{

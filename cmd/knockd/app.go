@@ -31,7 +31,8 @@ A first gate:
   knockd install mysql
   knockd status
 
-Exit codes: 0 done, 1 failed, 2 wrong words, profile or configuration, 4 needs a privilege.`,
+Exit codes: 0 done, 1 failed, 2 a wrong command line, profile or configuration,
+4 needs a privilege.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "use the configuration in `DIR` instead of /etc/knockd ($KNOCKD_CONFIG)"},
 		},

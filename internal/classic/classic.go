@@ -22,7 +22,7 @@ type Import struct {
 	Remarks  []Remark  // in the order of the file
 }
 
-// Profile is the text of a profile's file. [protocol.ParseProfile] reads it without
+// Profile is the text of a profile's file. [format.ParseProfile] reads it without
 // an error.
 type Profile struct {
 	Section

@@ -156,7 +156,7 @@ func Keys() []Key {
 		{"signed.carrier", "", `signed = { carrier = "5000/udp" }`, "What carries the token: `icmp` or `PORT/udp`."},
 
 		{"open", "", `open = ["3306/tcp", "6000-6010/tcp"]`, "What the knocks open: ports or ranges, one or more. Leases end when ports are added."},
-		{"lease", `"1h"`, `lease = "8h"`, "How long new connections may be made, in whole seconds, at most 49d. \"0\" is until removed or evicted."},
+		{"lease", `"1h"`, `lease = "8h"`, "How long new connections may be made, in whole seconds, at most 49d. \"0\" is until revoked, or evicted from a full table."},
 		{"renew", "false", `renew = true`, "Each new connection starts the lease again."},
 		{"once", "false", `once = true`, "The first connection uses the lease up."},
 		{"cut", "false", `cut = true`, "Established connections end with the lease. By default they go on."},

@@ -53,7 +53,7 @@ func TestWithAHundredProfilesTheServiceIsSmallAndIdle(t *testing.T) {
 		if resident > 30<<10 {
 			t.Errorf("%d KiB are resident: more than 30 MiB", resident)
 		}
-		if worked > idle/20 { // 60 ms were seen, with iptables-legacy on a busy machine; one that is slower takes more
+		if worked > idle/100 {
 			t.Errorf("it worked %s in %s in which nothing happened", worked, idle)
 		}
 	})

@@ -31,7 +31,7 @@ VM := $(if $(ROOT),$(filter amd64,$(shell go env GOARCH)))
 DEMO_TOOLS := iptables:iptables
 # Debian's knock and knockd are asked for by their paths: ours have the same names.
 TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server mariadb:mariadb-client \
-	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish \
+	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion \
 	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc strace:strace /usr/bin/time:time \
 	ufw:ufw firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban \
 	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container $(if $(ROOT),debootstrap:debootstrap) \

@@ -83,14 +83,14 @@ func newApp() *cli.App {
 			},
 		},
 	}
-	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments(profileWords))...)
+	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments(readableProfiles))...)
 	return app
 }
 
 // Each command gets flags of its own: urfave/cli keeps values in them.
 func listFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "config", Usage: "configuration folder `DIR`"},
+		&cli.StringFlag{Name: "config", Usage: "configuration folder `DIR`", TakesFile: true},
 		&cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"},
 	}
 }

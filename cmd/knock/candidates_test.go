@@ -8,17 +8,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"knockkit/internal/completion"
+	"knockkit/protocol"
 )
 
 func TestWhatCanFollow(t *testing.T) {
-	profiles := func(dir string, withHosts bool) []string {
-		switch {
-		case dir == "other":
-			return []string{"elsewhere"}
-		case withHosts:
-			return []string{"mysql@db1", "mysql@db2", "ssh@db1"}
+	profiles := func(dir string) []*protocol.Profile {
+		if dir == "other" {
+			return []*protocol.Profile{{Name: "elsewhere"}}
 		}
-		return []string{"mysql\tMySQL on db1", "ssh"}
+		return []*protocol.Profile{
+			{Name: "mysql", Description: "MySQL on db1", Hosts: []string{"db1", "db2"}},
+			{Name: "ssh", Hosts: []string{"db1"}},
+			{Name: "web"},
+		}
 	}
 	for _, c := range []struct {
 		name string
@@ -27,6 +29,8 @@ func TestWhatCanFollow(t *testing.T) {
 	}{
 		{"commands and profiles", "s", []string{"show", "ssh"}},
 		{"hosts of a profile", "mysql@", []string{"mysql@db1", "mysql@db2"}},
+		{"hosts of all, where a profile has none", "web@", []string{"web@db1", "web@db2"}},
+		{"hosts of nobody's profile", "nobody@", nil},
 		{"nothing after a profile", "mysql ", nil},
 		{"a command's profile", "forward m", []string{"mysql"}},
 		{"not where a second one would be", "forward mysql m", nil},
@@ -35,14 +39,20 @@ func TestWhatCanFollow(t *testing.T) {
 		{"no flags of another", "list --p", nil},
 		{"a command after a flag and its value", "--host proxy forw", []string{"forward"}},
 		{"a value that is a file", "mysql --hosts-file ", []string{":files"}},
-		{"a value that is anything", "mysql --host ", nil},
+		{"a value that is a host", "mysql --host ", []string{"db1", "db2"}},
+		{"a value that is anything", "mysql --timeout ", nil},
+		{"a value behind an equals sign", "mysql --host=", []string{"--host=db1", "--host=db2"}},
+		{"a file behind an equals sign", "mysql --hosts-file=", []string{":files"}},
+		{"no value for a flag that has none", "mysql --quiet=", nil},
+		{"the host of a proxy", "proxy ssh d", []string{"db1", "db2"}},
+		{"profiles of another folder, behind an equals sign", "--config=other show ", []string{"elsewhere"}},
 		{"profiles of another folder", "--config other ", []string{"elsewhere"}},
 		{"shells", "completion z", []string{"zsh"}},
 		{"the command that is run", "mysql -- /bin/l", []string{":files"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, candidate := range completion.Candidates(newApp(), strings.Split(c.line, " "), arguments(profiles)) {
+			for _, candidate := range completion.Candidates(t.Context(), newApp(), strings.Split(c.line, " "), arguments(profiles)) {
 				word, _, _ := strings.Cut(candidate, "\t")
 				got = append(got, word)
 			}
@@ -57,8 +67,8 @@ func TestWhatCanFollow(t *testing.T) {
 }
 
 func TestWhatIsHiddenIsNotOffered(t *testing.T) {
-	none := func(string, bool) []string { return nil }
-	for _, c := range completion.Candidates(newApp(), []string{""}, arguments(none)) {
+	none := func(string) []*protocol.Profile { return nil }
+	for _, c := range completion.Candidates(t.Context(), newApp(), []string{""}, arguments(none)) {
 		if strings.HasPrefix(c, "__") {
 			t.Errorf("%q is offered", c)
 		}

@@ -1,34 +1,78 @@
 package main
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
 
 	"knockkit/internal/completion"
+	"knockkit/protocol"
 )
 
-// arguments says what can be typed at a place: a profile, or a shell. profiles lists
-// the profiles of a configuration folder ("": the usual ones), or PROFILE@HOST.
-func arguments(profiles func(dir string, withHosts bool) []string) completion.Arguments {
-	return func(at completion.Cursor) []string {
+// arguments says what can be typed at a place: a profile, a host, or a shell. profiles
+// reads the profiles of a configuration folder ("": the usual ones).
+func arguments(profiles func(dir string) []*protocol.Profile) completion.Arguments {
+	return func(_ context.Context, at completion.Cursor) []string {
+		command := ""
+		if len(at.Command) > 0 {
+			command = at.Command[0]
+		}
 		switch {
+		case at.Flag == "host":
+			return hostWords(profiles(at.Config))
+		case at.Flag != "":
+			return nil
 		case at.Rest: // the command that is run
 			return []string{completion.Files}
+		case command == "proxy" && len(at.Args) == 1:
+			return hostWords(profiles(at.Config))
 		case len(at.Args) > 0:
 			return nil
-		case len(at.Command) == 0 || slices.Contains([]string{"close", "show", "proxy", "forward"}, at.Command[0]):
-			return profiles(at.Config, strings.Contains(at.Word, "@"))
-		case at.Command[0] == "completion":
+		case slices.Contains([]string{"", "close", "show", "proxy", "forward"}, command):
+			return profileWords(profiles(at.Config), at.Word)
+		case command == "completion":
 			return completion.Shells()
 		}
 		return nil
 	}
 }
 
-// profileWords returns PROFILE or PROFILE@HOST for every profile that can be
-// read. Nothing is said of others: a person is in the middle of typing.
-func profileWords(configDir string, withHosts bool) []string {
+// profileWords returns PROFILE for every profile, and PROFILE@HOST behind an "@": with
+// the hosts of the profile, or of all profiles if it has none.
+func profileWords(profiles []*protocol.Profile, typed string) []string {
+	name, _, at := strings.Cut(typed, "@")
+	var words []string
+	for _, p := range profiles {
+		switch {
+		case !at:
+			words = append(words, strings.TrimSuffix(p.Name+"\t"+p.Description, "\t"))
+		case p.Name == name:
+			hosts := p.Hosts
+			if len(hosts) == 0 {
+				hosts = hostWords(profiles)
+			}
+			for _, host := range hosts {
+				words = append(words, name+"@"+host)
+			}
+		}
+	}
+	return words
+}
+
+// hostWords returns the hosts of the profiles, each once.
+func hostWords(profiles []*protocol.Profile) []string {
+	var hosts []string
+	for _, p := range profiles {
+		hosts = append(hosts, p.Hosts...)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// readableProfiles returns the profiles that can be read. Nothing is said of others: a
+// person is in the middle of typing.
+func readableProfiles(configDir string) []*protocol.Profile {
 	f, err := foldersOf(configDir, os.Getenv)
 	if err != nil {
 		return nil
@@ -37,17 +81,11 @@ func profileWords(configDir string, withHosts bool) []string {
 	if err != nil {
 		return nil
 	}
-	var words []string
+	var profiles []*protocol.Profile
 	for _, e := range entries {
-		switch {
-		case e.Profile == nil:
-		case !withHosts:
-			words = append(words, strings.TrimSuffix(e.Name+"\t"+e.Profile.Description, "\t"))
-		default:
-			for _, host := range e.Profile.Hosts {
-				words = append(words, e.Name+"@"+host)
-			}
+		if e.Profile != nil {
+			profiles = append(profiles, e.Profile)
 		}
 	}
-	return words
+	return profiles
 }

@@ -34,7 +34,7 @@ A first gate:
 Exit codes: 0 done, 1 failed, 2 a wrong command line, profile or configuration,
 4 needs a privilege.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Usage: "use the configuration in `DIR` instead of /etc/knockd ($KNOCKD_CONFIG)"},
+			&cli.StringFlag{Name: "config", Usage: "use the configuration in `DIR` instead of /etc/knockd ($KNOCKD_CONFIG)", TakesFile: true},
 		},
 		Commands: []*cli.Command{
 			runCommand(), watchCommand(),

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"knockkit/internal/completion"
+	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 )
 
@@ -56,11 +57,16 @@ func TestWhatCanFollow(t *testing.T) {
 		{"flags", "install --dr", []string{"--dry-run"}},
 		{"flags of the program after a command", "profile list --", []string{"--config", "--help", "--json"}},
 		{"a flag of the program in front", "--config /nowhere install ", nil},
+		{"backends", "render --backend ", []string{"iptables", "nftables"}},
+		{"backends of demo", "demo --backend a", []string{"auto"}},
+		{"families", "graph --family=", []string{"--family=ipv4", "--family=ipv6"}},
+		{"formats", "graph --format ", []string{"mermaid", "dot"}},
+		{"a file to import", "import ", []string{":files"}},
 		{"shells", "completion z", []string{"zsh"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, candidate := range completion.Candidates(newApp(), strings.Split(c.line, " "), arguments) {
+			for _, candidate := range completion.Candidates(t.Context(), newApp(), strings.Split(c.line, " "), arguments) {
 				word, _, _ := strings.Cut(candidate, "\t")
 				got = append(got, word)
 			}
@@ -91,4 +97,28 @@ eval "$(knockd completion zsh)"; words=(knockd grant ''); CURRENT=3; _knockd`},
 			}
 		})
 	}
+}
+
+// TestAddressesOfTheKernelAreCompleted: holders of the profile's leases for revoke, and who
+// is banned for unban.
+func TestAddressesOfTheKernelAreCompleted(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		s.banning()
+		s.falls(lab.ForgedAddr4(3))
+		s.falls(lab.ForgedAddr4(3))
+		for _, who := range []string{"10.9.0.1", "10.9.16.0/20", "2001:db8:9::1"} {
+			s.must("grant", "mysql", who)
+		}
+		for line, want := range map[string]string{
+			"revoke mysql ":   "10.9.0.1\n10.9.16.0/20\n2001:db8:9::1\n",
+			"revoke mysql 10": "10.9.0.1\n10.9.16.0/20\n",
+			"revoke other ":   "",
+			"unban ":          "10.9.0.3\n",
+			"grant mysql ":    "",
+		} {
+			if got := s.must(append([]string{"__complete", "--"}, strings.Split(line, " ")...)...); got.Stdout != want {
+				t.Errorf("%q: got %q, want %q", line, got.Stdout, want)
+			}
+		}
+	})
 }

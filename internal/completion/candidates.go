@@ -1,6 +1,7 @@
 package completion
 
 import (
+	"context"
 	"embed"
 	"slices"
 	"strings"
@@ -18,18 +19,19 @@ const Files = ":files"
 type Cursor struct {
 	Command []string // names of the commands that were entered: "profile", "show"
 	Args    []string // arguments in front of the word
+	Flag    string   // name of the flag whose value the word is: "backend"; "": it is none
 	Rest    bool     // the word stands behind "--"
 	Word    string   // the part of it that is typed
 	Config  string   // the folder of --config; "": the usual ones
 }
 
-// Arguments says what can be at a place where a flag is not being typed: candidates
+// Arguments says what can be at a place where no flag's name is being typed: candidates
 // as of [Candidates], also those that do not begin with the word.
-type Arguments func(Cursor) []string
+type Arguments func(context.Context, Cursor) []string
 
 // Candidates returns what the last of the words can be completed to, each with
 // a tab and its meaning if there is one.
-func Candidates(app *cli.App, words []string, arguments Arguments) []string {
+func Candidates(ctx context.Context, app *cli.App, words []string, arguments Arguments) []string {
 	before, current := words[:len(words)-1], words[len(words)-1]
 	at := Cursor{Word: current}
 	flags, commands := app.Flags, app.VisibleCommands()
@@ -41,14 +43,19 @@ func Candidates(app *cli.App, words []string, arguments Arguments) []string {
 			break
 		}
 		if strings.HasPrefix(word, "-") {
-			if !wantsValue(flags, word) {
+			name, value, is := strings.Cut(word, "=")
+			flag := flagOf(flags, name)
+			switch {
+			case flag == nil:
 				continue
+			case !is && i+1 == len(before):
+				at.Flag = flag.Names()[0]
+			case !is:
+				i++
+				value = before[i]
 			}
-			if i++; i == len(before) { // the value is what is being typed
-				return valueOf(word)
-			}
-			if word == "--config" {
-				at.Config = before[i]
+			if flag.Names()[0] == "config" {
+				at.Config = value
 			}
 			continue
 		}
@@ -64,40 +71,51 @@ func Candidates(app *cli.App, words []string, arguments Arguments) []string {
 		}
 		flags, commands, group = append(slices.Clone(c.Flags), flags...), c.Subcommands, len(c.Subcommands) > 0
 	}
+	prefix := ""
 	var all []string
-	if strings.HasPrefix(current, "-") && !at.Rest {
-		all = flagWords(flags)
-	} else {
+	switch name, value, is := strings.Cut(current, "="); {
+	case at.Flag != "":
+		all = valueOf(ctx, flags, at, arguments)
+	case !strings.HasPrefix(current, "-") || at.Rest:
 		if len(at.Args) == 0 && !at.Rest {
 			for _, c := range commands {
 				all = append(all, c.Name+"\t"+c.Usage)
 			}
 		}
-		all = append(all, arguments(at)...)
-		if slices.Contains(all, Files) {
-			return []string{Files}
-		}
+		all = append(all, arguments(ctx, at)...)
+	case !is:
+		all = flagWords(flags)
+	case flagOf(flags, name) != nil:
+		at.Flag, at.Word, prefix, current = flagOf(flags, name).Names()[0], value, name+"=", value
+		all = valueOf(ctx, flags, at, arguments)
 	}
-	return slices.DeleteFunc(all, func(c string) bool { return !strings.HasPrefix(c, current) })
-}
-
-func wantsValue(flags []cli.Flag, word string) bool {
-	name := strings.TrimLeft(word, "-")
-	for _, f := range flags {
-		if d, ok := f.(cli.DocGenerationFlag); ok && slices.Contains(f.Names(), name) {
-			return d.TakesValue()
-		}
-	}
-	return false
-}
-
-// valueOf returns the candidates for a flag's value.
-func valueOf(flag string) []string {
-	switch flag {
-	case "--config", "--hosts-file":
+	if slices.Contains(all, Files) {
 		return []string{Files}
 	}
+	all = slices.DeleteFunc(all, func(c string) bool { return !strings.HasPrefix(c, current) })
+	for i := range all {
+		all[i] = prefix + all[i]
+	}
+	return all
+}
+
+// flagOf returns the flag that takes a value and is typed like word: "--config", "-j".
+func flagOf(flags []cli.Flag, word string) cli.Flag {
+	name := strings.TrimLeft(word, "-")
+	for _, f := range flags {
+		if d, ok := f.(cli.DocGenerationFlag); ok && slices.Contains(f.Names(), name) && d.TakesValue() {
+			return f
+		}
+	}
 	return nil
+}
+
+// valueOf returns the candidates for the value of the flag at.Flag.
+func valueOf(ctx context.Context, flags []cli.Flag, at Cursor, arguments Arguments) []string {
+	if f, ok := flagOf(flags, at.Flag).(*cli.StringFlag); ok && f.TakesFile {
+		return []string{Files}
+	}
+	return arguments(ctx, at)
 }
 
 // flagWords lists the long names.
@@ -148,7 +166,7 @@ Example:
 				if len(words) == 0 {
 					words = []string{""}
 				}
-				for _, candidate := range Candidates(c.App, words, arguments) {
+				for _, candidate := range Candidates(c.Context, c.App, words, arguments) {
 					word, meaning, has := strings.Cut(candidate, "\t")
 					if command.Shell([]string{word}) != word {
 						continue // a file's name that a shell might act on

@@ -26,6 +26,7 @@ func (p program) man(section, version, seeAlso string) []byte {
 		manForms(&b, c.Forms)
 		manText(&b, c.Text)
 		manFlags(&b, "", c.Flags)
+		b.WriteString(c.shared(p.Path))
 	}
 	fmt.Fprintf(&b, "# SEE ALSO\n\n%s\n", seeAlso)
 	return md2man.Render([]byte(b.String()))
@@ -74,6 +75,7 @@ func (p program) markdown() string {
 	for _, c := range p.Commands {
 		fmt.Fprintf(&b, "### %s\n\n", c.Path)
 		c.markdown(&b)
+		b.WriteString(c.shared("[" + p.Path + "](#" + p.Path + ")"))
 	}
 	return b.String()
 }

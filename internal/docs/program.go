@@ -23,7 +23,8 @@ type entry struct {
 	Forms  []string
 	Text   []part
 	Flags  []option
-	Groups bool // it has subcommands, and does nothing without one
+	Shared []string // flags that the program has too: "--json"
+	Groups bool     // it has subcommands, and does nothing without one
 }
 
 // part is prose, or lines to type.
@@ -54,12 +55,30 @@ func (p *program) add(path string, commands []*cli.Command) {
 			continue
 		}
 		path := path + " " + c.Name
-		p.Commands = append(p.Commands, entry{
-			Path: path, Usage: c.Usage, Text: parts(c.Description), Flags: flags(c.Flags), Groups: len(c.Subcommands) > 0,
+		e := entry{
+			Path: path, Usage: c.Usage, Text: parts(c.Description), Groups: len(c.Subcommands) > 0,
 			Forms: forms(path, c.UsageText, c.ArgsUsage, c.Action == nil),
-		})
+		}
+		for _, f := range flags(c.Flags) {
+			if slices.Contains(p.Flags, f) {
+				name, _, _ := strings.Cut(f.Names, ",")
+				name, _, _ = strings.Cut(name, " ")
+				e.Shared = append(e.Shared, name)
+			} else {
+				e.Flags = append(e.Flags, f)
+			}
+		}
+		p.Commands = append(p.Commands, e)
 		p.add(path, c.Subcommands)
 	}
+}
+
+// shared is the sentence about flags that the program has too.
+func (e entry) shared(program string) string {
+	if len(e.Shared) == 0 {
+		return ""
+	}
+	return "Flags as of " + program + ": `" + strings.Join(e.Shared, "`, `") + "`.\n\n"
 }
 
 // forms returns the ways to call a command: what it says itself, or what its

@@ -12,7 +12,7 @@ func testApp() *cli.App {
 	act := func(*cli.Context) error { return nil }
 	return &cli.App{
 		Name: "gate", Usage: "a gate", Description: "Prose\nof two lines.\n\n  gate open a\n    indented\n\nMore.\n",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "help"}},
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "help"}, &cli.StringFlag{Name: "config", Usage: "from `DIR`"}},
 		Commands: []*cli.Command{
 			{Name: "door", Usage: "a door | a window", Subcommands: []*cli.Command{{
 				Name: "open", Usage: "open it", ArgsUsage: "NAME", Action: act, Description: "Slowly.\n\nExample:\n  gate door open a",
@@ -21,6 +21,7 @@ func testApp() *cli.App {
 					&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "at once", Value: 16},
 					&cli.StringSliceFlag{Name: "host", Usage: "at `HOST`"},
 					&cli.BoolFlag{Name: "secret", Hidden: true},
+					&cli.StringFlag{Name: "config", Usage: "from `DIR`"},
 				},
 			}}},
 			{Name: "__guard", Hidden: true, Action: act},
@@ -32,13 +33,14 @@ func TestAProgramIsReadAsItIsDefined(t *testing.T) {
 	want := program{
 		entry: entry{Path: "gate", Usage: "a gate", Forms: []string{"gate COMMAND"}, Text: []part{
 			{Prose: "Prose\nof two lines."}, {Typed: "gate open a\n  indented\n"}, {Prose: "More."},
-		}},
+		}, Flags: []option{{"--config DIR", "from DIR"}}},
 		Commands: []entry{
 			{Path: "gate door", Usage: "a door | a window", Forms: []string{"gate door COMMAND"}, Groups: true},
 			{
 				Path: "gate door open", Usage: "open it", Forms: []string{"gate door open NAME"},
-				Text:  []part{{Prose: "Slowly.\n\nExample:"}, {Typed: "gate door open a\n"}},
-				Flags: []option{{"--try TIME", "for TIME"}, {"--jobs value, -j value", "at once (default: 16)"}, {"--host HOST", "at HOST"}},
+				Text:   []part{{Prose: "Slowly.\n\nExample:"}, {Typed: "gate door open a\n"}},
+				Flags:  []option{{"--try TIME", "for TIME"}, {"--jobs value, -j value", "at once (default: 16)"}, {"--host HOST", "at HOST"}},
+				Shared: []string{"--config"},
 			},
 		},
 	}
@@ -49,6 +51,13 @@ func TestAProgramIsReadAsItIsDefined(t *testing.T) {
 
 func TestMarkdownKeepsABarInsideOfItsCell(t *testing.T) {
 	if text := readProgram(testApp()).markdown(); !strings.Contains(text, "\n| [`gate door`](#gate-door) | a door \\| a window |\n") {
+		t.Error(text)
+	}
+}
+
+func TestAFlagOfTheProgramIsSaidOnce(t *testing.T) {
+	text := readProgram(testApp()).markdown()
+	if strings.Count(text, "from DIR") != 1 || !strings.Contains(text, "\nFlags as of [gate](#gate): `--config`.\n") {
 		t.Error(text)
 	}
 }

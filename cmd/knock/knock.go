@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os/signal"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -66,7 +65,7 @@ func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.T
 	client.Many(ctx, ts, atOnce, do, func(i int, result client.Result, err error) {
 		r.add(outcome{ts[i], result, err})
 	})
-	if err := r.end(interrupt.Err()); err != nil || then == nil {
+	if err := r.end(context.Cause(interrupt)); err != nil || then == nil {
 		return err
 	}
 	stop() // from here on signals are the command's
@@ -83,7 +82,7 @@ func limited(c *cli.Context, ctx context.Context) (context.Context, context.Canc
 
 // interruptible ends the context on the signals that ask a program to end.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	return command.Interruptible(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 }
 
 // commandAfter returns the command after "--" with everything that can be

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,9 @@ func proxyAction(c *cli.Context) error {
 	ctx, cancel := limited(c, interrupt)
 	conn, err := tn.dialer.DialContext(ctx, "tcp", tn.address())
 	cancel()
+	if by := context.Cause(interrupt); err != nil && by != nil {
+		return fmt.Errorf("%w before %s was connected", by, tn.address())
+	}
 	if err != nil {
 		return explain(outcome{target: tn.dialer.Target, err: err})
 	}
@@ -57,11 +61,14 @@ func proxyAction(c *cli.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- relay(standard{os.Stdin, os.Stdout}, far) }()
 	select {
-	case err := <-ended:
-		return err
+	case err = <-ended:
 	case <-interrupt.Done(): // reading from a terminal cannot be ended otherwise
-		return interrupt.Err()
 	}
+	// OpenSSH ends its ProxyCommand by a signal when all is done: there is nothing to say.
+	if by := new(command.InterruptError); errors.As(context.Cause(interrupt), &by) {
+		return &command.Error{Code: by.Code()}
+	}
+	return err
 }
 
 // stream is one end of a relay.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -204,7 +205,10 @@ func TestErrorsDecideTheExitCode(t *testing.T) {
 		{"with a code", &Error{Code: NotOpen, Err: cause, Hint: "h"}, NotOpen, "prog: error: cause\nprog: hint: h\n"},
 		{"wrapped", fmt.Errorf("while: %w", &Error{Code: Privilege, Err: cause}), Privilege, "prog: error: while: cause\n"},
 		{"silent", &Error{Code: 137}, 137, ""},
-		{"interrupted", fmt.Errorf("knock: %w", context.Canceled), Failed, "prog: error: interrupted\n"},
+		{"by Ctrl-C", &InterruptError{syscall.SIGINT}, 130, "prog: error: interrupted\n"},
+		{"by SIGTERM, with what it kept from being done", fmt.Errorf("%w before it opened", &InterruptError{syscall.SIGTERM}), 143,
+			"prog: error: interrupted by SIGTERM before it opened\n"},
+		{"interrupted by nobody knows what", fmt.Errorf("knock: %w", context.Canceled), Failed, "prog: error: interrupted\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var errs bytes.Buffer

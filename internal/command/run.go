@@ -18,10 +18,16 @@ import (
 // Help that was asked for goes to app.Writer, everything else that is said to
 // app.ErrWriter. A command without an action is a group: it needs one of its
 // subcommands, and its flags belong to all of them. Flags work anywhere
-// before "--"; what follows that is for the action to fetch with [Rest].
+// before "--"; what follows that is for the action to fetch with [Rest]. What
+// failed after a signal of [Interruptible] has that signal's exit code, whatever
+// it says: the signal is why.
 func Run(ctx context.Context, app *cli.App, args []string) int {
 	prepare(app)
-	return Report(say.To(app.Name, app.ErrWriter), run(ctx, app, args))
+	code := Report(say.To(app.Name, app.ErrWriter), run(ctx, app, args))
+	if by := new(InterruptError); code != Done && errors.As(context.Cause(ctx), &by) {
+		return by.Code()
+	}
+	return code
 }
 
 func run(ctx context.Context, app *cli.App, args []string) error {
@@ -130,7 +136,7 @@ func Rest(c *cli.Context) []string {
 	return rest
 }
 
-// The exit codes of both programs.
+// The exit codes of both programs. One that a signal ended has another: see [InterruptError.Code].
 const (
 	Done      = 0
 	Failed    = 1
@@ -169,7 +175,11 @@ func Report(words *say.Printer, err error) int {
 		return Done
 	}
 	var e *Error
+	var by *InterruptError
 	switch {
+	case errors.As(err, &by):
+		words.Error(err)
+		return by.Code()
 	case errors.As(err, &e):
 		if e.Err != nil {
 			words.Block(e.Detail)

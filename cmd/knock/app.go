@@ -52,7 +52,8 @@ func newApp() *cli.App {
 			&cli.BoolFlag{Name: "udp", Aliases: []string{"u"}, Usage: "with HOST PORT: all knocks are udp"},
 			&cli.IntFlag{Name: "delay", Aliases: []string{"d"}, Usage: "with HOST PORT: wait `MS` milliseconds between knocks", DefaultText: "10"},
 		),
-		Action: knockAction,
+		Action:   knockAction,
+		Metadata: map[string]any{command.Takes: func(words []string) bool { return len(words) < 2 || isClassic(words) }},
 		Commands: []*cli.Command{
 			{
 				Name:        "close",

@@ -36,7 +36,7 @@ when the lease is gone, and renews it while connections are open. Ctrl-C ends it
 
 func forwardAction(c *cli.Context) error {
 	if n := c.Args().Len(); n == 0 {
-		return command.Help(c)
+		return command.NoArgument(c)
 	} else if n > 2 {
 		return command.Usagef("knock forward PROFILE 127.0.0.1:13306", "forward takes a profile and where to listen")
 	}

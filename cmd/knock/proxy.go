@@ -34,7 +34,7 @@ func proxyCommand() *cli.Command {
 
 func proxyAction(c *cli.Context) error {
 	if n := c.Args().Len(); n == 0 {
-		return command.Help(c)
+		return command.NoArgument(c)
 	} else if n != 1 && n != 3 {
 		return command.Usagef("knock proxy PROFILE HOST PORT", "proxy takes a profile, or a profile, a host and a port")
 	}

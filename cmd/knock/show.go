@@ -14,9 +14,9 @@ import (
 func showAction(c *cli.Context) error {
 	name := c.Args().First()
 	switch {
-	case name == "":
-		return command.Help(c)
-	case c.Args().Len() > 1:
+	case c.NArg() == 0:
+		return command.NoArgument(c)
+	case c.NArg() > 1:
 		return command.Usagef("", "show takes one profile")
 	}
 	e, err := load(c, name, name)

@@ -22,14 +22,28 @@ import (
 
 // wanted reads the arguments of a command that takes PROFILE[@HOST] alone.
 func wanted(c *cli.Context) ([]client.Target, error) {
-	typed := c.Args().First()
-	if typed == "" {
+	stray, dashed := command.Stray(c)
+	switch {
+	case c.NArg() == 0 && c.NumFlags() == 0 && command.Rest(c) == nil && c.Command.Name == c.App.Name:
 		return nil, command.Help(c)
+	case c.NArg() == 0:
+		return nil, command.NoArgument(c)
+	case c.NArg() > 1:
+		return nil, command.Usagef("usage: "+c.Command.UsageText, "unexpected argument %q", c.Args().Get(1))
+	case stray != nil:
+		return nil, strayError(c.Args().First(), stray, dashed)
 	}
-	if extra := c.Args().Get(1); extra != "" {
-		return nil, command.Usagef("a command goes after two dashes: knock "+typed+" -- COMMAND", "unexpected argument %q", extra)
+	return targets(c, c.Args().First(), "")
+}
+
+// strayError says that what follows a profile needs two dashes in front of it, or is a host.
+func strayError(typed string, stray []string, dashed string) error {
+	hint := "a command goes after two dashes: " + dashed
+	if _, err := netip.ParseAddr(stray[0]); len(stray) == 1 && (err == nil || strings.Contains(stray[0], ".")) {
+		name, _, _ := strings.Cut(typed, "@")
+		hint += "\nanother host goes after an @: knock " + command.Shell([]string{name + "@" + stray[0]})
 	}
-	return targets(c, typed, "")
+	return command.Usagef(hint, "unexpected argument %q", stray[0])
 }
 
 // targets reads PROFILE[@HOST] and the flags: one target for each host, at

@@ -17,6 +17,7 @@ import (
 //
 //	knock HOST PORT[:tcp|udp] ...
 //
+// A port may also be written as in a profile, PORT/tcp.
 // It knows of no profile and cannot check what opened.
 
 // isClassic reports whether the arguments are of the classic form: two or more,
@@ -25,7 +26,7 @@ func isClassic(args []string) bool {
 	if len(args) < 2 {
 		return false
 	}
-	number, _, _ := strings.Cut(args[1], ":") // a later word may name a service
+	number, _, _ := cutPort(args[1]) // a later word may name a service
 	_, err := strconv.Atoi(number)
 	return err == nil
 }
@@ -67,10 +68,18 @@ func classicTargets(c *cli.Context) ([]client.Target, error) {
 	return ts, nil
 }
 
+// cutPort cuts PORT:PROTOCOL and PORT/PROTOCOL.
+func cutPort(word string) (port, proto string, has bool) {
+	if port, proto, has = strings.Cut(word, ":"); has {
+		return port, proto, has
+	}
+	return strings.Cut(word, "/")
+}
+
 // classicKnock reads PORT[:tcp|udp]. --udp goes before what a port says, as in
 // the program that this form is from.
 func classicKnock(word string, udp bool) (protocol.Knock, error) {
-	port, proto, has := strings.Cut(word, ":")
+	port, proto, has := cutPort(word)
 	if !has || udp {
 		proto = "tcp"
 		if udp {

@@ -31,13 +31,20 @@ func wanted(c *cli.Context) ([]client.Target, error) {
 	case c.NArg() > 1:
 		return nil, command.Usagef("usage: "+c.Command.UsageText, "unexpected argument %q", c.Args().Get(1))
 	case stray != nil:
-		return nil, strayError(c.Args().First(), stray, dashed)
+		return nil, strayError(c, c.Args().First(), stray, dashed)
 	}
 	return targets(c, c.Args().First(), "")
 }
 
-// strayError says that what follows a profile needs two dashes in front of it, or is a host.
-func strayError(typed string, stray []string, dashed string) error {
+// strayError says that what follows a profile needs two dashes in front of it, or is a host;
+// or that no profile but a command was meant.
+func strayError(c *cli.Context, typed string, stray []string, dashed string) error {
+	if f, err := folders(c, os.Getenv); err == nil && (otherWord(typed, stray) != "" || closestCommand(c, typed) != nil) {
+		_, err = f.Load(typed)
+		if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
+			return unknownProfile(c, unknown, typed, stray)
+		}
+	}
 	hint := "a command goes after two dashes: " + dashed
 	if _, err := netip.ParseAddr(stray[0]); len(stray) == 1 && (err == nil || strings.Contains(stray[0], ".")) {
 		name, _, _ := strings.Cut(typed, "@")
@@ -103,7 +110,10 @@ func forHosts(p *protocol.Profile, hosts []string, f protocol.Family) ([]client.
 // bareHost checks a host and takes the brackets from an IPv6 address.
 func bareHost(host string) (string, error) {
 	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if _, err := netip.ParseAddr(bare); err == nil {
+	if addr, err := netip.ParseAddr(bare); err == nil {
+		if addr.IsLinkLocalUnicast() && addr.Is6() && addr.Zone() == "" {
+			return "", command.Usagef("as "+bare+"%eth0", "%s needs the interface", bare)
+		}
 		return bare, nil
 	}
 	if bare == "" || strings.ContainsAny(bare, " \t/@[]") {
@@ -121,9 +131,8 @@ func load(c *cli.Context, name, typed string) (config.Entry, error) {
 		return config.Entry{}, err
 	}
 	entry, err := f.Load(name)
-	unknown := new(config.UnknownProfileError)
-	if _, notAddr := netip.ParseAddr(name); notAddr == nil && errors.As(err, &unknown) {
-		return entry, command.Usagef("without a profile, say where to knock: knock "+name+" 7000 8000:udp", "%w", err)
+	if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
+		return entry, unknownProfile(c, unknown, typed, nil)
 	}
 	if exposed := new(files.ExposedError); errors.As(entry.Exposed, &exposed) {
 		words := printer(c)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
@@ -53,7 +55,7 @@ func newApp() *cli.App {
 			&cli.IntFlag{Name: "delay", Aliases: []string{"d"}, Usage: "with HOST PORT: wait `MS` milliseconds between knocks", DefaultText: "10"},
 		),
 		Action:   knockAction,
-		Metadata: map[string]any{command.Takes: func(words []string) bool { return len(words) < 2 || isClassic(words) }},
+		Metadata: map[string]any{command.Takes: takesArguments},
 		Commands: []*cli.Command{
 			{
 				Name:        "close",
@@ -79,13 +81,22 @@ func newApp() *cli.App {
 				Usage:       "show a profile, with its sequence",
 				UsageText:   "knock show PROFILE [--json]",
 				Description: "Shows a profile with its defaults filled in.\n\n   knock show mysql",
-				Flags:       listFlags(),
+				Flags:       append(listFlags(), profileFlag()),
 				Action:      showAction,
 			},
 		},
 	}
 	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments(profileWords))...)
 	return app
+}
+
+// takesArguments says which arguments knock without a command takes: a profile, or those of the
+// classic form.
+func takesArguments(words, flags []string) bool {
+	if slices.Contains(flags, "profile") {
+		return false
+	}
+	return len(words) < 2 || isClassic(words)
 }
 
 // Each command gets flags of its own: urfave/cli keeps values in them.
@@ -98,6 +109,7 @@ func listFlags() []cli.Flag {
 
 func targetFlags() []cli.Flag {
 	return append(listFlags(),
+		profileFlag(),
 		&cli.StringSliceFlag{Name: "host", Usage: "knock on `HOST` instead of the profile's; may be repeated"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors only"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print each knock with its time, and the answers"},

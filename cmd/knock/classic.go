@@ -23,7 +23,7 @@ import (
 // isClassic reports whether the arguments are of the classic form: two or more,
 // of which the second looks like a port. No other form has such a second word.
 func isClassic(args []string) bool {
-	if len(args) < 2 {
+	if len(args) < 2 || isPath(args[0]) {
 		return false
 	}
 	number, _, _ := cutPort(args[1]) // a later word may name a service
@@ -34,7 +34,7 @@ func isClassic(args []string) bool {
 // classicTargets makes a profile of the arguments. Classic servers take a
 // repeated knock for a wrong one, so each is sent exactly once.
 func classicTargets(c *cli.Context) ([]client.Target, error) {
-	for _, name := range []string{"host", "hosts-file", "close-after"} {
+	for _, name := range []string{"profile", "host", "hosts-file", "close-after"} {
 		if c.IsSet(name) {
 			return nil, command.Usagef("", "--%s goes with a profile, not with HOST PORT", name)
 		}

@@ -18,14 +18,14 @@ func knockAction(c *cli.Context) error {
 		}
 		return visit(c, ts, client.Knock, nil)
 	}
-	ts, err := wanted(c)
+	p, ts, err := wanted(c)
 	if err == nil {
 		err = onlyClassic(c)
 	}
 	if err != nil {
 		return err
 	}
-	then, err := commandAfter(c, ts)
+	then, err := commandAfter(c, p, ts)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func knockAction(c *cli.Context) error {
 }
 
 func closeAction(c *cli.Context) error {
-	ts, err := wanted(c)
+	_, ts, err := wanted(c)
 	if err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 // commandAfter returns the command after "--" with everything that can be
 // wrong with it checked: after the knock it would be too late. It is nil when
 // there is none.
-func commandAfter(c *cli.Context, ts []client.Target) (*child, error) {
+func commandAfter(c *cli.Context, p chosen, ts []client.Target) (*child, error) {
 	argv := command.Rest(c)
 	switch {
 	case argv == nil && c.Bool("close-after"):
-		return nil, command.Usagef("knock close "+c.Args().First()+" gives a lease back now", "--close-after needs a command after --")
+		return nil, command.Usagef("knock close "+p.again()+" gives a lease back now", "--close-after needs a command after --")
 	case argv == nil:
 		return nil, nil
 	case len(argv) == 0:
@@ -100,7 +100,7 @@ func commandAfter(c *cli.Context, ts []client.Target) (*child, error) {
 	case c.Bool("json"):
 		return nil, command.Usagef("", "--json and a command both want standard output")
 	case len(ts) > 1:
-		return nil, command.Usagef("choose one: knock "+ts[0].Profile.Name+"@"+ts[0].Host+" -- ...", "a command needs one host, not %d", len(ts))
+		return nil, command.Usagef("choose one: knock "+p.with(ts[0].Host)+" -- ...", "a command needs one host, not %d", len(ts))
 	case c.Bool("close-after") && ts[0].Profile.Close == nil:
 		return nil, command.Usagef("set `close` in the profile, here and on the server", "profile %s has no `close` knock", ts[0].Profile.Name)
 	}

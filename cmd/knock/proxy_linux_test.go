@@ -105,10 +105,11 @@ func TestTheProxySaysNothingWhenOpenSSHIsDoneWithIt(t *testing.T) {
 	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
 	labtest.Join(t, server, near)
 	labtest.Need(t, "scp")
-	options := append(shellServer(t, server), "-o", "ProxyCommand=knock proxy ssh %h %p", "-o", "Port=2222")
+	options := append(shellServer(t, server), "-o", "Port=2222")
 	installGate(t, server, "ssh", sshProfile)
 	l := newLaptop(t, near, map[string]string{"ssh": sshProfile})
 	to := server.Addr4.String()
+	options = append(options, "-o", "ProxyCommand=knock proxy -p "+filepath.Join(l.config, "profiles", "ssh.toml")+" %h %p")
 	for i := range 5 { // the signal and the end of the input are in a race
 		if out, err := openSSH(t, l, "ssh", nil, append(options, to, "echo in")...); err != nil || out != "in\n" {
 			t.Errorf("ssh %d: %q, %v", i, out, err)

@@ -94,7 +94,8 @@ func (r *report) end(interrupted error) error {
 	case r.all == 1:
 		return r.failed[0]
 	}
-	hint := "for one host with its reasons: knock " + r.last.target.Profile.Name + "@HOST"
+	p, _ := choose(r.c)
+	hint := "for one host with its reasons: knock " + p.with("HOST")
 	return &command.Error{Code: worst(r.failed), Err: fmt.Errorf("%d of %d hosts did not open", len(r.failed), r.all), Hint: hint}
 }
 

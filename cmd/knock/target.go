@@ -20,56 +20,66 @@ import (
 	"knockkit/protocol"
 )
 
-// wanted reads the arguments of a command that takes PROFILE[@HOST] alone.
-func wanted(c *cli.Context) ([]client.Target, error) {
+// wanted reads the arguments of a command that takes a profile alone.
+func wanted(c *cli.Context) (chosen, []client.Target, error) {
 	stray, dashed := command.Stray(c)
 	switch {
-	case c.NArg() == 0 && c.NumFlags() == 0 && command.Rest(c) == nil && c.Command.Name == c.App.Name:
-		return nil, command.Help(c)
-	case c.NArg() == 0:
-		return nil, command.NoArgument(c)
-	case c.NArg() > 1:
-		return nil, command.Usagef("usage: "+c.Command.UsageText, "unexpected argument %q", c.Args().Get(1))
+	case noProfile(c) && c.NumFlags() == 0 && command.Rest(c) == nil && c.Command.Name == c.App.Name:
+		return chosen{}, nil, command.Help(c)
+	case noProfile(c):
+		return chosen{}, nil, command.NoArgument(c)
 	case stray != nil:
-		return nil, strayError(c, c.Args().First(), stray, dashed)
+		return chosen{}, nil, strayError(c, stray, dashed)
 	}
-	return targets(c, c.Args().First(), "")
+	p, rest := choose(c)
+	if len(rest) > 0 {
+		hint := "usage: " + c.Command.UsageText
+		if p.typed == "" {
+			hint = "the profile is that of --profile; another host is --host HOST"
+		}
+		return p, nil, command.Usagef(hint, "unexpected argument %q", rest[0])
+	}
+	ts, err := targets(c, p, "")
+	return p, ts, err
 }
 
 // strayError says that what follows a profile needs two dashes in front of it, or is a host;
 // or that no profile but a command was meant.
-func strayError(c *cli.Context, typed string, stray []string, dashed string) error {
-	if f, err := folders(c, os.Getenv); err == nil && (otherWord(typed, stray) != "" || closestCommand(c, typed) != nil) {
-		_, err = f.Load(typed)
+func strayError(c *cli.Context, stray []string, dashed string) error {
+	p, _ := choose(c)
+	if f, err := folders(c, os.Getenv); err == nil && (otherWord(p.name, stray) != "" || closestCommand(c, p.name) != nil) {
+		_, err = f.Load(p.name)
 		if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
-			return unknownProfile(c, unknown, typed, stray)
+			return unknownProfile(c, unknown, p.typed, stray)
 		}
 	}
 	hint := "a command goes after two dashes: " + dashed
 	if _, err := netip.ParseAddr(stray[0]); len(stray) == 1 && (err == nil || strings.Contains(stray[0], ".")) {
-		name, _, _ := strings.Cut(typed, "@")
-		hint += "\nanother host goes after an @: knock " + command.Shell([]string{name + "@" + stray[0]})
+		hint += "\nfor another host: knock " + p.with(stray[0])
 	}
 	return command.Usagef(hint, "unexpected argument %q", stray[0])
 }
 
-// targets reads PROFILE[@HOST] and the flags: one target for each host, at
-// least one. at, if not "", is the host instead of all others.
-func targets(c *cli.Context, typed, instead string) ([]client.Target, error) {
+// targets loads the profile and reads the flags: one target for each host, at
+// least one. instead, if not "", is the host instead of all others.
+func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) {
 	f, err := family(c)
 	if err != nil {
 		return nil, err
 	}
-	name, at, hasHost := strings.Cut(typed, "@")
-	entry, err := load(c, name, typed)
+	file := c.String("hosts-file")
+	if p.stdin() && (file == "-" || file == "/dev/stdin") {
+		return nil, command.Usagef("", "the profile and the hosts cannot both come from standard input")
+	}
+	entry, err := p.load(c)
 	if err != nil {
 		return nil, err
 	}
 	hosts := c.StringSlice("host")
-	if hasHost {
-		hosts = append([]string{at}, hosts...)
+	if p.at {
+		hosts = append([]string{p.host}, hosts...)
 	}
-	if file := c.String("hosts-file"); file != "" {
+	if file != "" {
 		listed, err := readHosts(c.Context, file)
 		if err != nil {
 			return nil, err
@@ -83,7 +93,7 @@ func targets(c *cli.Context, typed, instead string) ([]client.Target, error) {
 		hosts = entry.Profile.Hosts
 	}
 	if len(hosts) == 0 {
-		return nil, command.Usagef("say which: knock "+name+"@HOST, or set `host` in "+entry.File, "profile %s has no host", name)
+		return nil, command.Usagef("say which: knock "+p.with("HOST")+", or set `host` in "+entry.File, "profile %s has no host", entry.Name)
 	}
 	return forHosts(entry.Profile, hosts, f)
 }
@@ -123,23 +133,6 @@ func bareHost(host string) (string, error) {
 		return "", command.Usagef("the ports are the profile's: try "+name, "bad host %q", host)
 	}
 	return bare, nil
-}
-
-func load(c *cli.Context, name, typed string) (config.Entry, error) {
-	f, err := folders(c, os.Getenv)
-	if err != nil {
-		return config.Entry{}, err
-	}
-	entry, err := f.Load(name)
-	if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
-		return entry, unknownProfile(c, unknown, typed, nil)
-	}
-	if exposed := new(files.ExposedError); errors.As(entry.Exposed, &exposed) {
-		words := printer(c)
-		words.Warning("%s", exposed)
-		words.Hint(exposed.Todo)
-	}
-	return entry, command.ProfileError(c, err, typed)
 }
 
 // maxHostsSize is some 100,000 hosts.

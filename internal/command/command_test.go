@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,11 +197,12 @@ func TestAnActionCanRefuseWithItsHelp(t *testing.T) {
 func TestAnArgumentThatTheProgramDoesNotTakeEndsTheReading(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"a", "a: [] \n"},
-		{"a -q b -q --help --zzz c -- d", `a: ["b" "-q" "--help" "--zzz" "c" "--" "d"] prog a -q -- b -q --help --zzz c -- d` + "\n"},
+		{"a b -q --help --zzz c -- d", `a: ["b" "-q" "--help" "--zzz" "c" "--" "d"] prog a -- b -q --help --zzz c -- d` + "\n"},
+		{"-q a b", `: ["a" "b"] prog -q -- a b` + "\n"},
 		{"show a b --json", `a: [] ` + "\n"}, // a command's arguments are its own business
 	} {
 		app, out, errs := testApp(true)
-		app.Metadata = map[string]any{Takes: func(words []string) bool { return len(words) < 2 }}
+		app.Metadata = map[string]any{Takes: func(words, flags []string) bool { return len(words) < 2 && !slices.Contains(flags, "quiet") }}
 		app.Action = func(c *cli.Context) error {
 			words, dashed := Stray(c)
 			fmt.Fprintf(out, "%s: %q %s\n", c.Args().First(), words, dashed)

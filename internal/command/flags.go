@@ -141,7 +141,7 @@ func arrange(app *cli.App, args []string) (*line, error) {
 			if err := l.word(arg, i, args); err != nil {
 				return nil, err
 			}
-			if n := len(l.words); n > 0 && len(l.levels) == 1 && !takes(app, l.words) {
+			if n := len(l.words); n > 0 && len(l.levels) == 1 && !l.takes(app, flags) {
 				l.words, l.stray = l.words[:n-1], i
 				i = len(args)
 			}
@@ -223,14 +223,26 @@ func (l *line) noHelp(f given, args []string) error {
 	return Usagef(hint, "-h asks for help and takes no argument")
 }
 
-// Takes is the key in App.Metadata of a func(words []string) bool that says whether a program
-// that acts itself takes these arguments. At the first one that it does not take the reading
-// ends: what follows may be another program's command line. See [Stray].
+// Takes is the key in App.Metadata of a [TakesFunc].
 const Takes = "takes"
 
-func takes(app *cli.App, words []string) bool {
-	f, has := app.Metadata[Takes].(func([]string) bool)
-	return !has || f(words)
+// TakesFunc says whether a program that acts itself takes these arguments; flags are the names
+// of those in front of the last one. At the first one that it does not take the reading ends:
+// what follows may be another program's command line. See [Stray].
+type TakesFunc = func(words, flags []string) bool
+
+func (l *line) takes(app *cli.App, before []given) bool {
+	takes, has := app.Metadata[Takes].(TakesFunc)
+	if !has {
+		return true
+	}
+	var flags []string
+	for _, f := range before {
+		if def := l.find(f.name); def != nil {
+			flags = append(flags, def.Names()[0])
+		}
+	}
+	return takes(l.words, flags)
 }
 
 // urfave returns the whole line in urfave's order.

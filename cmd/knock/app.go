@@ -29,16 +29,27 @@ KNOCK_ADDR, and exits with its code.
    knock mysql@db2.example.com          on another
    knock mysql -- mysqldump -h db1 shop > shop.sql
    knock mysql --hosts-file hosts       on many hosts at once
+   knock mysql --hosts-file hosts --each -- ssh {} uptime
+   knock ./mysql.toml                   a profile by its file
    knock db1.example.com 7000 8000:udp  without a profile, as the knock of knockd
 
 A profile is a file profiles/NAME.toml in the configuration folder:
---config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock.
+--config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock. An
+argument with a / or ending in .toml is the file itself; so is that of -p FILE,
+where - is standard input. A command gets what is left of that: nothing.
 Command names win over profile names: for a profile that is called "list",
 say "knock list@HOST".
 
+With --each the command runs once for every host that opened, without standard
+input: one after another, or -j N at once. Each line of those is whole then, with
+the host in front.
+
 Exit codes: 0 open (or knocked, where no check is possible), 1 failed,
 2 a wrong command line or profile, 3 knocked but it did not open,
-4 needs a privilege.`
+4 needs a privilege; 130 after Ctrl-C, 143 after SIGTERM (a forward that listens
+ends with 0). Otherwise that of the command. Of several hosts: 0 when all went
+well; the code of those that failed, if it is the same; else 1. Without any
+argument this help goes to standard error, with 2.`
 
 func newApp() *cli.App {
 	app := &cli.App{
@@ -50,7 +61,7 @@ func newApp() *cli.App {
 		Flags: append(targetFlags(),
 			&cli.BoolFlag{Name: "no-verify", Usage: "do not check that the port opened"},
 			&cli.BoolFlag{Name: "close-after", Usage: "give the lease back when the command has ended"},
-			hostsFileFlag(), jobsFlag(), timeoutFlag(),
+			eachFlag(), hostsFileFlag(), jobsFlag(), timeoutFlag(),
 			&cli.BoolFlag{Name: "udp", Aliases: []string{"u"}, Usage: "with HOST PORT: all knocks are udp"},
 			&cli.IntFlag{Name: "delay", Aliases: []string{"d"}, Usage: "with HOST PORT: wait `MS` milliseconds between knocks", DefaultText: "10"},
 		),

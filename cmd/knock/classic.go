@@ -34,7 +34,7 @@ func isClassic(args []string) bool {
 // classicTargets makes a profile of the arguments. Classic servers take a
 // repeated knock for a wrong one, so each is sent exactly once.
 func classicTargets(c *cli.Context) ([]client.Target, error) {
-	for _, name := range []string{"profile", "host", "hosts-file", "close-after"} {
+	for _, name := range []string{"profile", "host", "hosts-file", "close-after", "each"} {
 		if c.IsSet(name) {
 			return nil, command.Usagef("", "--%s goes with a profile, not with HOST PORT", name)
 		}

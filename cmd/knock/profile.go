@@ -84,16 +84,21 @@ func (p chosen) load(c *cli.Context) (config.Entry, error) {
 	if p.file != "" {
 		return p.loadFile(c)
 	}
+	return load(c, p.name, p.typed)
+}
+
+// load reads a profile of the configuration folder. typed is the argument that has its name.
+func load(c *cli.Context, name, typed string) (config.Entry, error) {
 	f, err := folders(c, os.Getenv)
 	if err != nil {
 		return config.Entry{}, err
 	}
-	entry, err := f.Load(p.name)
+	entry, err := f.Load(name)
 	if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
-		return entry, unknownProfile(c, unknown, p.typed, nil)
+		return entry, unknownProfile(c, unknown, typed, nil)
 	}
 	warnExposed(c, entry)
-	return entry, command.ProfileError(c, err, p.typed)
+	return entry, command.ProfileError(c, err, typed)
 }
 
 func (p chosen) loadFile(c *cli.Context) (config.Entry, error) {

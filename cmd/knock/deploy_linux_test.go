@@ -156,5 +156,8 @@ func TestTheCodeOfThePageOnDeployJobsRuns(t *testing.T) {
 		if code != 0 || !strings.HasSuffix(out, "deploying to 127.0.0.1\n") {
 			t.Errorf("exit %d\n%s", code, out)
 		}
+		if _, err := os.Stat(filepath.Join(j.dir, "knock-config")); err == nil {
+			t.Error("the secret is still there after the job")
+		}
 	})
 }

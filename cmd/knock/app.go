@@ -34,11 +34,13 @@ KNOCK_ADDR, and exits with its code.
    knock db1.example.com 7000 8000:udp  without a profile, as the knock of knockd
 
 A profile is a file profiles/NAME.toml in the configuration folder:
---config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock. An
-argument with a / or ending in .toml is the file itself; so is that of -p FILE,
-where - is standard input. A command gets what is left of that: nothing.
+--config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock.
 Command names win over profile names: for a profile that is called "list",
 say "knock list@HOST".
+
+An argument with a / or ending in .toml is the profile's file itself; so is that
+of -p FILE, where - is standard input: a command then gets what is left of it,
+which is nothing.
 
 With --each the command runs once for every host that opened, without standard
 input: one after another, or -j N at once. Each line of those is whole then, with

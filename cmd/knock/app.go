@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
@@ -27,6 +29,8 @@ KNOCK_ADDR, and exits with its code.
    knock mysql@db2.example.com          on another
    knock mysql -- mysqldump -h db1 shop > shop.sql
    knock mysql --hosts-file hosts       on many hosts at once
+   knock mysql --hosts-file hosts --each -- ssh {} uptime
+   knock ./mysql.toml                   a profile by its file
    knock db1.example.com 7000 8000:udp  without a profile, as the knock of knockd
 
 A profile is a file profiles/NAME.toml in the configuration folder:
@@ -34,9 +38,20 @@ A profile is a file profiles/NAME.toml in the configuration folder:
 Command names win over profile names: for a profile that is called "list",
 say "knock list@HOST".
 
+An argument with a / or ending in .toml is the profile's file itself; so is that
+of -p FILE, where - is standard input: a command then gets what is left of it,
+which is nothing.
+
+With --each the command runs once for every host that opened, without standard
+input: one after another, or -j N at once. Each line of those is whole then, with
+the host in front.
+
 Exit codes: 0 open (or knocked, where no check is possible), 1 failed,
 2 a wrong command line or profile, 3 knocked but it did not open,
-4 needs a privilege.`
+4 needs a privilege; 130 after Ctrl-C, 143 after SIGTERM (a forward that listens
+ends with 0). Otherwise that of the command. Of several hosts: 0 when all went
+well; the code of those that failed, if it is the same; else 1. Without any
+argument this help goes to standard error, with 2.`
 
 func newApp() *cli.App {
 	app := &cli.App{
@@ -48,11 +63,12 @@ func newApp() *cli.App {
 		Flags: append(targetFlags(),
 			&cli.BoolFlag{Name: "no-verify", Usage: "do not check that the port opened"},
 			&cli.BoolFlag{Name: "close-after", Usage: "give the lease back when the command has ended"},
-			hostsFileFlag(), jobsFlag(), timeoutFlag(),
+			eachFlag(), hostsFileFlag(), jobsFlag(), timeoutFlag(),
 			&cli.BoolFlag{Name: "udp", Aliases: []string{"u"}, Usage: "with HOST PORT: all knocks are udp"},
 			&cli.IntFlag{Name: "delay", Aliases: []string{"d"}, Usage: "with HOST PORT: wait `MS` milliseconds between knocks", DefaultText: "10"},
 		),
-		Action: knockAction,
+		Action:   knockAction,
+		Metadata: map[string]any{command.Takes: takesArguments},
 		Commands: []*cli.Command{
 			{
 				Name:        "close",
@@ -78,13 +94,22 @@ func newApp() *cli.App {
 				Usage:       "show a profile, with its sequence",
 				UsageText:   "knock show PROFILE [--json]",
 				Description: "Shows a profile with its defaults filled in.\n\n   knock show mysql",
-				Flags:       listFlags(),
+				Flags:       append(listFlags(), profileFlag()),
 				Action:      showAction,
 			},
 		},
 	}
 	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments(readableProfiles))...)
 	return app
+}
+
+// takesArguments says which arguments knock without a command takes: a profile, or those of the
+// classic form.
+func takesArguments(words, flags []string) bool {
+	if slices.Contains(flags, "profile") {
+		return false
+	}
+	return len(words) < 2 || isClassic(words)
 }
 
 // Each command gets flags of its own: urfave/cli keeps values in them.
@@ -97,6 +122,7 @@ func listFlags() []cli.Flag {
 
 func targetFlags() []cli.Flag {
 	return append(listFlags(),
+		profileFlag(),
 		&cli.StringSliceFlag{Name: "host", Usage: "knock on `HOST` instead of the profile's; may be repeated"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors only"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print each knock with its time, and the answers"},

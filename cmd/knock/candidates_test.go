@@ -35,7 +35,7 @@ func TestWhatCanFollow(t *testing.T) {
 		{"a command's profile", "forward m", []string{"mysql"}},
 		{"not where a second one would be", "forward mysql m", nil},
 		{"flags", "mysql --no", []string{"--no-verify"}},
-		{"flags of a command", "forward --p", []string{"--port"}},
+		{"flags of a command", "forward --p", []string{"--port", "--profile"}},
 		{"no flags of another", "list --p", nil},
 		{"a command after a flag and its value", "--host proxy forw", []string{"forward"}},
 		{"a value that is a file", "mysql --hosts-file ", []string{":files"}},

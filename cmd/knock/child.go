@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"knockkit/client"
 	"knockkit/internal/command"
+	"knockkit/internal/say"
 )
 
 // closeTimeout is how long giving the lease back may delay the exit.
@@ -30,6 +32,18 @@ func newChild(argv []string) (*child, error) {
 	cmd.Args = argv
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return &child{cmd}, nil
+}
+
+// byLine lets the command write whole lines only, each after the prefix, while mu is held.
+// flush writes what is left after its end.
+func (ch *child) byLine(mu *sync.Mutex, prefix string) (flush func()) {
+	prefix = say.Plain(prefix)
+	out, problems := &lineWriter{mu: mu, to: os.Stdout, prefix: prefix}, &lineWriter{mu: mu, to: os.Stderr, prefix: prefix}
+	ch.cmd.Stdout, ch.cmd.Stderr = out, problems
+	return func() {
+		out.flush()
+		problems.flush()
+	}
 }
 
 // run runs the command where the host opened and returns its exit code as an

@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// knockThen starts "knock open -- sh -c script" and returns it with the
+// knockThen starts "knock open -- sh -c script", with more flags, and returns it with the
 // command's standard output, after its first line: then it is running.
-func knockThen(t *testing.T, script string) (*exec.Cmd, *bufio.Reader) {
+func knockThen(t *testing.T, script string, flags ...string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	l, err := listen()
 	if err != nil {
@@ -34,7 +34,7 @@ func knockThen(t *testing.T, script string) (*exec.Cmd, *bufio.Reader) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := &exec.Cmd{Path: self, Args: []string{"knock", "-q", "--config", dir, "open", "--", "sh", "-c", script}}
+	cmd := &exec.Cmd{Path: self, Args: append(append([]string{"knock", "-q", "--config", dir, "open"}, flags...), "--", "sh", "-c", script)}
 	// Away from a terminal of whoever runs the tests: a SIGINT is then meant for
 	// knock alone, which has to pass it on.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -70,6 +70,30 @@ func TestSignalsReachTheCommandAndItsExitCodeComesBack(t *testing.T) {
 			_ = cmd.Wait()
 			if code := cmd.ProcessState.ExitCode(); code != 7 || string(rest) != "trapped\n" {
 				t.Errorf("exit %d after %q, want 7 after the trap", code, rest)
+			}
+		})
+	}
+}
+
+func TestASignalReachesTheCommandOfOneHostAndKeepsThoseOfOthersFromStarting(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  string // how the command takes the signal
+	}{{"a command that ends by it", "exit 7"}, {"a command that goes on", "true"}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			script := `trap 'echo trapped; ` + c.end + `; n=200' TERM; echo ready; n=0; while [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done`
+			cmd, out := knockThen(t, script, "--each", "--host", "127.0.0.1", "--host", "::ffff:127.0.0.1")
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			rest, err := io.ReadAll(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 128+int(syscall.SIGTERM) || string(rest) != "trapped\n" {
+				t.Errorf("exit %d after %q, want 143 after one trap", code, rest)
 			}
 		})
 	}

@@ -17,15 +17,16 @@ import (
 //
 //	knock HOST PORT[:tcp|udp] ...
 //
+// A port may also be written as in a profile, PORT/tcp.
 // It knows of no profile and cannot check what opened.
 
 // isClassic reports whether the arguments are of the classic form: two or more,
 // of which the second looks like a port. No other form has such a second word.
 func isClassic(args []string) bool {
-	if len(args) < 2 {
+	if len(args) < 2 || isPath(args[0]) {
 		return false
 	}
-	number, _, _ := strings.Cut(args[1], ":") // a later word may name a service
+	number, _, _ := cutPort(args[1]) // a later word may name a service
 	_, err := strconv.Atoi(number)
 	return err == nil
 }
@@ -33,7 +34,7 @@ func isClassic(args []string) bool {
 // classicTargets makes a profile of the arguments. Classic servers take a
 // repeated knock for a wrong one, so each is sent exactly once.
 func classicTargets(c *cli.Context) ([]client.Target, error) {
-	for _, name := range []string{"host", "hosts-file", "close-after"} {
+	for _, name := range []string{"profile", "host", "hosts-file", "close-after", "each"} {
 		if c.IsSet(name) {
 			return nil, command.Usagef("", "--%s goes with a profile, not with HOST PORT", name)
 		}
@@ -67,10 +68,18 @@ func classicTargets(c *cli.Context) ([]client.Target, error) {
 	return ts, nil
 }
 
+// cutPort cuts PORT:PROTOCOL and PORT/PROTOCOL.
+func cutPort(word string) (port, proto string, has bool) {
+	if port, proto, has = strings.Cut(word, ":"); has {
+		return port, proto, has
+	}
+	return strings.Cut(word, "/")
+}
+
 // classicKnock reads PORT[:tcp|udp]. --udp goes before what a port says, as in
 // the program that this form is from.
 func classicKnock(word string, udp bool) (protocol.Knock, error) {
-	port, proto, has := strings.Cut(word, ":")
+	port, proto, has := cutPort(word)
 	if !has || udp {
 		proto = "tcp"
 		if udp {

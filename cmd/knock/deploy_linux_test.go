@@ -94,8 +94,8 @@ func TestTheCodeOfThePageOnDeployJobsRuns(t *testing.T) {
 	for _, b := range all {
 		languages = append(languages, b.language)
 	}
-	if got := strings.Join(languages, " "); got != "sh make sh yaml" {
-		t.Fatalf("the page has the blocks %q; this test knows sh make sh yaml", got)
+	if got := strings.Join(languages, " "); got != "sh make sh sh yaml" {
+		t.Fatalf("the page has the blocks %q; this test knows sh make sh sh yaml", got)
 	}
 	open, shut := ports(t)
 
@@ -124,9 +124,18 @@ func TestTheCodeOfThePageOnDeployJobsRuns(t *testing.T) {
 			t.Errorf("exit %d\n%s", code, out)
 		}
 	})
-	t.Run("the hosts that did open", func(t *testing.T) {
+	t.Run("a command for each host", func(t *testing.T) {
 		j := newJob(t, open)
 		j.write("job.sh", all[2].text, 0o700)
+		j.write("hosts.txt", "127.0.0.2\n127.0.0.1\n", 0o600)
+		out, code := j.run("./job.sh")
+		if code != 3 || !strings.Contains(out, "backup of 127.0.0.1 from 127.0.0.1\n") || strings.Contains(out, "backup of 127.0.0.2") {
+			t.Errorf("exit %d\n%s", code, out)
+		}
+	})
+	t.Run("the hosts that did open", func(t *testing.T) {
+		j := newJob(t, open)
+		j.write("job.sh", all[3].text, 0o700)
 		j.write("hosts.txt", "127.0.0.2\n127.0.0.1\n", 0o600)
 		if out, code := j.run("./job.sh"); code != 0 || !strings.HasSuffix(out, "\n127.0.0.1\n") || strings.HasSuffix(out, "127.0.0.2\n127.0.0.1\n") {
 			t.Errorf("exit %d\n%s", code, out)
@@ -135,7 +144,7 @@ func TestTheCodeOfThePageOnDeployJobsRuns(t *testing.T) {
 	t.Run("the CI job", func(t *testing.T) {
 		var script strings.Builder
 		script.WriteString("set -e\n")
-		for line := range strings.Lines(all[3].text) {
+		for line := range strings.Lines(all[4].text) {
 			if command, ok := strings.CutPrefix(strings.TrimSpace(line), "- "); ok {
 				script.WriteString(command + "\n")
 			}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,22 +36,24 @@ when the lease is gone, and renews it while connections are open. Ctrl-C ends it
 }
 
 func forwardAction(c *cli.Context) error {
-	if n := c.Args().Len(); n == 0 {
-		return command.Help(c)
-	} else if n > 2 {
+	if noProfile(c) {
+		return command.NoArgument(c)
+	}
+	p, rest := choose(c)
+	if len(rest) > 1 {
 		return command.Usagef("knock forward PROFILE 127.0.0.1:13306", "forward takes a profile and where to listen")
 	}
-	tn, err := newTunnel(c, "", c.String("port"))
+	tn, err := newTunnel(c, p, "", c.String("port"))
 	if err != nil {
 		return err
 	}
-	on, err := listenAddress(c.Args().Get(1), tn.port)
+	on, err := listenAddress(strings.Join(rest, ""), tn.port)
 	if err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", on.String())
 	if err != nil {
-		return &command.Error{Code: command.Failed, Err: err, Hint: "choose another port: knock forward " + c.Args().First() + " PORT"}
+		return &command.Error{Code: command.Failed, Err: err, Hint: "choose another port: knock forward " + p.again() + " PORT"}
 	}
 	words := printer(c)
 	if !on.Addr().IsLoopback() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os/signal"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -19,14 +18,14 @@ func knockAction(c *cli.Context) error {
 		}
 		return visit(c, ts, client.Knock, nil)
 	}
-	ts, err := wanted(c)
+	p, ts, err := wanted(c)
 	if err == nil {
 		err = onlyClassic(c)
 	}
 	if err != nil {
 		return err
 	}
-	then, err := commandAfter(c, ts)
+	then, err := commandAfter(c, p, ts)
 	if err != nil {
 		return err
 	}
@@ -37,7 +36,7 @@ func knockAction(c *cli.Context) error {
 }
 
 func closeAction(c *cli.Context) error {
-	ts, err := wanted(c)
+	_, ts, err := wanted(c)
 	if err != nil {
 		return err
 	}
@@ -52,8 +51,8 @@ type outcome struct {
 }
 
 // visit goes to the hosts, many at once, reports each as it ends, and runs the
-// command if there is one.
-func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.Target) (client.Result, error), then *child) error {
+// command if there is one: of --each, one for every target.
+func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.Target) (client.Result, error), then []*child) error {
 	atOnce := c.Int("jobs")
 	if atOnce < 1 {
 		return command.Usagef("", "-j needs a number above 0, not %d", atOnce)
@@ -63,14 +62,20 @@ func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.T
 	ctx, cancel := limited(c, interrupt)
 	defer cancel()
 	r := newReport(c, ts)
+	commands := newEach(interrupt, c, len(then))
 	client.Many(ctx, ts, atOnce, do, func(i int, result client.Result, err error) {
-		r.add(outcome{ts[i], result, err})
+		o := outcome{ts[i], result, err}
+		r.add(o)
+		if c.Bool("each") && err == nil {
+			commands.add(o, then[i])
+		}
 	})
-	if err := r.end(interrupt.Err()); err != nil || then == nil {
+	r.commands = commands.end()
+	if err := r.end(context.Cause(interrupt)); err != nil || then == nil || c.Bool("each") {
 		return err
 	}
 	stop() // from here on signals are the command's
-	return then.run(c, r.last)
+	return then[0].run(c, r.last)
 }
 
 // limited ends the context after --timeout.
@@ -83,27 +88,41 @@ func limited(c *cli.Context, ctx context.Context) (context.Context, context.Canc
 
 // interruptible ends the context on the signals that ask a program to end.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	return command.Interruptible(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 }
 
 // commandAfter returns the command after "--" with everything that can be
 // wrong with it checked: after the knock it would be too late. It is nil when
-// there is none.
-func commandAfter(c *cli.Context, ts []client.Target) (*child, error) {
-	argv := command.Rest(c)
+// there is none, and has one for each target with --each.
+func commandAfter(c *cli.Context, p chosen, ts []client.Target) ([]*child, error) {
+	argv, each := command.Rest(c), c.Bool("each")
 	switch {
+	case argv == nil && each:
+		return nil, command.Usagef("as knock "+p.again()+" --each -- ssh {} uptime", "--each needs a command after --")
 	case argv == nil && c.Bool("close-after"):
-		return nil, command.Usagef("knock close "+c.Args().First()+" gives a lease back now", "--close-after needs a command after --")
+		return nil, command.Usagef("knock close "+p.again()+" gives a lease back now", "--close-after needs a command after --")
 	case argv == nil:
 		return nil, nil
 	case len(argv) == 0:
 		return nil, command.Usagef("", "a command is missing after --")
 	case c.Bool("json"):
 		return nil, command.Usagef("", "--json and a command both want standard output")
-	case len(ts) > 1:
-		return nil, command.Usagef("choose one: knock "+ts[0].Profile.Name+"@"+ts[0].Host+" -- ...", "a command needs one host, not %d", len(ts))
+	case len(ts) > 1 && !each:
+		return nil, command.Usagef("choose one: knock "+p.with(ts[0].Host)+" -- ...\nor run it for each of them: --each", "a command needs one host, not %d", len(ts))
 	case c.Bool("close-after") && ts[0].Profile.Close == nil:
 		return nil, command.Usagef("set `close` in the profile, here and on the server", "profile %s has no `close` knock", ts[0].Profile.Name)
 	}
-	return newChild(argv)
+	var all []*child
+	for _, t := range ts {
+		line := argv
+		if each {
+			line = forHost(argv, t.Host)
+		}
+		ch, err := newChild(line)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ch)
+	}
+	return all, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,12 +73,17 @@ type program struct {
 // start starts knock on the host.
 func (l *laptop) start(args ...string) *program {
 	l.t.Helper()
+	return l.startWith(nil, args...)
+}
+
+func (l *laptop) startWith(stdin io.Reader, args ...string) *program {
+	l.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	p := &program{stdout: new(buffer), stderr: new(buffer)}
-	p.cmd = &exec.Cmd{Path: self, Args: append([]string{"knock"}, args...), Env: l.env(), Stdout: p.stdout, Stderr: p.stderr}
+	p.cmd = &exec.Cmd{Path: self, Args: append([]string{"knock"}, args...), Env: l.env(), Stdin: stdin, Stdout: p.stdout, Stderr: p.stderr}
 	p.wait = labtest.Start(l.t, l.host, p.cmd)
 	return p
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,12 +33,20 @@ func proxyCommand() *cli.Command {
 }
 
 func proxyAction(c *cli.Context) error {
-	if n := c.Args().Len(); n == 0 {
-		return command.Help(c)
-	} else if n != 1 && n != 3 {
+	if noProfile(c) {
+		return command.NoArgument(c)
+	}
+	p, rest := choose(c)
+	switch {
+	case len(rest) == 0:
+		rest = []string{"", ""}
+	case len(rest) != 2:
 		return command.Usagef("knock proxy PROFILE HOST PORT", "proxy takes a profile, or a profile, a host and a port")
 	}
-	tn, err := newTunnel(c, c.Args().Get(1), c.Args().Get(2))
+	if p.stdin() {
+		return command.Usagef("give it a file", "proxy carries standard input: the profile cannot come from there")
+	}
+	tn, err := newTunnel(c, p, rest[0], rest[1])
 	if err != nil {
 		return err
 	}
@@ -46,6 +55,9 @@ func proxyAction(c *cli.Context) error {
 	ctx, cancel := limited(c, interrupt)
 	conn, err := tn.dialer.DialContext(ctx, "tcp", tn.address())
 	cancel()
+	if by := context.Cause(interrupt); err != nil && by != nil {
+		return fmt.Errorf("%w before %s was connected", by, tn.address())
+	}
 	if err != nil {
 		return explain(outcome{target: tn.dialer.Target, err: err})
 	}
@@ -57,11 +69,14 @@ func proxyAction(c *cli.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- relay(standard{os.Stdin, os.Stdout}, far) }()
 	select {
-	case err := <-ended:
-		return err
+	case err = <-ended:
 	case <-interrupt.Done(): // reading from a terminal cannot be ended otherwise
-		return interrupt.Err()
 	}
+	// OpenSSH ends its ProxyCommand by a signal when all is done: there is nothing to say.
+	if by := new(command.InterruptError); errors.As(context.Cause(interrupt), &by) {
+		return &command.Error{Code: by.Code()}
+	}
+	return err
 }
 
 // stream is one end of a relay.
@@ -120,17 +135,17 @@ type tunnel struct {
 	port    uint16
 }
 
-// newTunnel reads PROFILE[@HOST] and the flags. at, if not "", is the host
+// newTunnel loads the profile and reads the flags. at, if not "", is the host
 // instead; port, if not "", the port instead of the first that the profile
 // opens.
-func newTunnel(c *cli.Context, at, port string) (*tunnel, error) {
-	ts, err := targets(c, c.Args().First(), at)
+func newTunnel(c *cli.Context, p chosen, at, port string) (*tunnel, error) {
+	ts, err := targets(c, p, at)
 	if err != nil {
 		return nil, err
 	}
 	t := ts[0]
 	if len(ts) > 1 {
-		return nil, command.Usagef(fmt.Sprintf("choose one: knock %s %s@%s", c.Command.Name, t.Profile.Name, t.Host),
+		return nil, command.Usagef(fmt.Sprintf("choose one: knock %s %s", c.Command.Name, p.with(t.Host)),
 			"%s needs one host, not %d", c.Command.Name, len(ts))
 	}
 	first, ok := firstTCP(t.Profile)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ StrictModes no
 UsePAM no
 PermitRootLogin yes
 PasswordAuthentication no
+Subsystem sftp internal-sftp
 `, path("host"), path("pid"), path("user.pub"))
 	if err := os.WriteFile(path("config"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -56,7 +58,7 @@ PasswordAuthentication no
 	labtest.Start(t, h, cmd)
 	labtest.Eventually(t, 10*time.Second, func() error { return words.says("Server listening on :: port 2222") })
 	return []string{"-F", "none", "-i", path("user"), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=" + path("known"), "-l", "root"}
+		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=" + path("known"), "-o", "LogLevel=ERROR", "-o", "User=root"}
 }
 
 func TestSSHReachesAServerBehindAGateThroughTheProxy(t *testing.T) {
@@ -66,14 +68,7 @@ func TestSSHReachesAServerBehindAGateThroughTheProxy(t *testing.T) {
 	installGate(t, server, "ssh", sshProfile)
 	l := newLaptop(t, near, map[string]string{"ssh": sshProfile})
 	ssh := func(stdin io.Reader, words ...string) (string, error) {
-		cmd := exec.Command("ssh", append(options, append([]string{"-p", "2222"}, words...)...)...)
-		var out, problems buffer
-		cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = l.env(), stdin, &out, &problems
-		err := labtest.Start(t, near, cmd)()
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, problems.String())
-		}
-		return out.String(), err
+		return openSSH(t, l, "ssh", stdin, append(options, append([]string{"-p", "2222"}, words...)...)...)
 	}
 	if out, err := ssh(nil, "-o", "ConnectTimeout=1", server.Addr4.String(), "echo in"); err == nil {
 		t.Fatalf("ssh came in without a knock and said %q", out)
@@ -89,6 +84,101 @@ func TestSSHReachesAServerBehindAGateThroughTheProxy(t *testing.T) {
 	out, err := ssh(strings.NewReader(strings.Repeat("x", size)), append(proxy, server.Addr4.String(), "tr x y")...)
 	if err != nil || len(out) != size || strings.Trim(out, "y") != "" {
 		t.Errorf("%d bytes came back, want %d: %v", len(out), size, err)
+	}
+}
+
+// openSSH runs a program of OpenSSH on the laptop. Words on standard error are an error, too.
+func openSSH(t *testing.T, l *laptop, name string, stdin io.Reader, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var out, problems buffer
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = l.env(), stdin, &out, &problems
+	err := labtest.Start(t, l.host, cmd)()
+	if words := problems.String(); words != "" {
+		err = errors.Join(err, errors.New(words))
+	}
+	return out.String(), err
+}
+
+// OpenSSH ends its ProxyCommand by a signal when it is done, and shows what that says.
+func TestTheProxySaysNothingWhenOpenSSHIsDoneWithIt(t *testing.T) {
+	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
+	labtest.Join(t, server, near)
+	labtest.Need(t, "scp")
+	options := append(shellServer(t, server), "-o", "Port=2222")
+	installGate(t, server, "ssh", sshProfile)
+	l := newLaptop(t, near, map[string]string{"ssh": sshProfile})
+	to := server.Addr4.String()
+	options = append(options, "-o", "ProxyCommand=knock proxy -p "+filepath.Join(l.config, "profiles", "ssh.toml")+" %h %p")
+	for i := range 5 { // the signal and the end of the input are in a race
+		if out, err := openSSH(t, l, "ssh", nil, append(options, to, "echo in")...); err != nil || out != "in\n" {
+			t.Errorf("ssh %d: %q, %v", i, out, err)
+		}
+	}
+	file := l.write("sent", "by scp\n")
+	if out, err := openSSH(t, l, "scp", nil, append(options, "-q", file, to+":"+file+".copy")...); err != nil || out != "" {
+		t.Errorf("scp there: %q, %v", out, err)
+	}
+	if out, err := openSSH(t, l, "scp", nil, append(options, "-q", to+":"+file+".copy", file+".back")...); err != nil || out != "" {
+		t.Errorf("scp back: %q, %v", out, err)
+	}
+	if text, err := os.ReadFile(file + ".back"); err != nil || string(text) != "by scp\n" {
+		t.Errorf("%q came back, %v", text, err)
+	}
+}
+
+func TestAProxyThatIsEndedSaysSoOnlyBeforeItWasConnected(t *testing.T) {
+	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
+	labtest.Join(t, server, near)
+	go greet(labtest.Listen(t, server, "tcp", ":2222"))
+	host := "host = \"" + server.Addr4.String() + "\"\n"
+	// The gate knows another sequence: it stays shut, silently.
+	installGate(t, server, "shut", "sequence = [\"1301/tcp\", \"1302/tcp\"]\nopen = [\"2223/tcp\"]\n")
+	l := newLaptop(t, near, map[string]string{"ssh": host + sshProfile, "shut": host + "sequence = [\"1202/udp\"]\nopen = [\"2223/tcp\"]\n"})
+	in, input, err := os.Pipe() // never ends
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer input.Close()
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(s.String(), func(t *testing.T) {
+			p := l.startWith(in, "proxy", "ssh")
+			labtest.Eventually(t, 10*time.Second, func() error { return p.stdout.says("hello") })
+			end(t, p, s)
+			if p.stderr.String() != "" {
+				t.Errorf("connected, it says %q", p.stderr)
+			}
+			knocks := labtest.ListenPacket(t, server, "udp", ":1202")
+			defer knocks.Close()
+			p = l.startWith(in, "proxy", "shut")
+			if err := knocks.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := knocks.ReadFrom(nil); err != nil { // then it is under way
+				t.Fatal(err)
+			}
+			end(t, p, s)
+			want := "before " + server.Addr4.String() + ":2223 was connected\n"
+			if text := p.stderr.String(); !strings.HasPrefix(text, "knock: error: interrupted") || !strings.HasSuffix(text, want) || strings.Count(text, "\n") != 1 {
+				t.Errorf("not yet connected, it says %q, want one line that ends in %q", text, want)
+			}
+		})
+	}
+}
+
+// greet says hello on every connection; one may be the check of the knock.
+func greet(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			_, _ = io.WriteString(c, "hello")
+			_, _ = c.Read(make([]byte, 1)) // its end
+		}()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -15,20 +16,24 @@ import (
 
 // report prints how each host ended, when it ends, and a summary.
 type report struct {
-	c      *cli.Context
-	words  *say.Printer
-	all    int
-	line   *say.Line
-	ended  int
-	failed []error
-	last   outcome
-	broken error // writing to standard output failed
+	c        *cli.Context
+	words    *say.Printer
+	all      int
+	line     *say.Line
+	ended    int
+	failed   []error
+	commands []error // those of --each that failed
+	last     outcome
+	broken   error // writing to standard output failed
 }
 
 // newReport starts a report on the targets: of one, its knocks are shown as
 // they go; of several, how many have ended.
 func newReport(c *cli.Context, ts []client.Target) *report {
 	r := &report{c: c, words: printer(c), all: len(ts)}
+	if c.Bool("each") { // whose commands write to the terminal
+		r.words.Terminal = false
+	}
 	r.line = r.words.Line()
 	if r.all == 1 {
 		ts[0].Observe = newProgress(ts[0].Profile, r.line).observe
@@ -86,16 +91,28 @@ func (r *report) end(interrupted error) error {
 		return r.broken
 	case interrupted != nil:
 		return interrupted
-	case len(r.failed) == 0:
+	case len(r.failed)+len(r.commands) == 0:
 		if r.all > 1 {
 			r.words.Note("%d of %d hosts opened", r.all, r.all)
 		}
 		return nil
-	case r.all == 1:
+	case r.all == 1 && len(r.failed) > 0:
 		return r.failed[0]
+	case r.all == 1: // it was said when it ended
+		return &command.Error{Code: common(r.commands)}
 	}
-	hint := "for one host with its reasons: knock " + r.last.target.Profile.Name + "@HOST"
-	return &command.Error{Code: worst(r.failed), Err: fmt.Errorf("%d of %d hosts did not open", len(r.failed), r.all), Hint: hint}
+	e := &command.Error{Code: common(slices.Concat(r.failed, r.commands))}
+	var what []string
+	if n := len(r.failed); n > 0 {
+		what = append(what, fmt.Sprintf("%d of %d hosts did not open", n, r.all))
+		p, _ := choose(r.c)
+		e.Hint = "for one host with its reasons: knock " + p.with("HOST")
+	}
+	if n := len(r.commands); n > 0 {
+		what = append(what, fmt.Sprintf("the command failed on %d of %d hosts", n, r.all))
+	}
+	e.Err = errors.New(strings.Join(what, ", "))
+	return e
 }
 
 // opened is the line for a host that went well.
@@ -191,15 +208,14 @@ func explain(o outcome) error {
 	}
 }
 
-// worst returns the code for several hosts: NotOpen when any did not open,
-// unless all failed for one reason, as a missing privilege.
-func worst(failed []error) int {
+// common returns the exit code of several failures: theirs if all have the same, else Failed.
+func common(failed []error) int {
 	code := -1
 	for _, err := range failed {
 		e := &command.Error{Code: command.Failed}
 		errors.As(err, &e)
 		if code != -1 && code != e.Code {
-			return command.NotOpen
+			return command.Failed
 		}
 		code = e.Code
 	}

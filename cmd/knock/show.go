@@ -12,14 +12,17 @@ import (
 )
 
 func showAction(c *cli.Context) error {
-	name := c.Args().First()
-	switch {
-	case name == "":
-		return command.Help(c)
-	case c.Args().Len() > 1:
+	if noProfile(c) {
+		return command.NoArgument(c)
+	}
+	p, rest := choose(c)
+	if len(rest) > 0 {
 		return command.Usagef("", "show takes one profile")
 	}
-	e, err := load(c, name, name)
+	if p.at {
+		return command.Usagef("", "show takes no host")
+	}
+	e, err := p.load(c)
 	if err != nil {
 		return err
 	}

@@ -20,35 +20,66 @@ import (
 	"knockkit/protocol"
 )
 
-// wanted reads the arguments of a command that takes PROFILE[@HOST] alone.
-func wanted(c *cli.Context) ([]client.Target, error) {
-	typed := c.Args().First()
-	if typed == "" {
-		return nil, command.Help(c)
+// wanted reads the arguments of a command that takes a profile alone.
+func wanted(c *cli.Context) (chosen, []client.Target, error) {
+	stray, dashed := command.Stray(c)
+	switch {
+	case noProfile(c) && c.NumFlags() == 0 && command.Rest(c) == nil && c.Command.Name == c.App.Name:
+		return chosen{}, nil, command.Help(c)
+	case noProfile(c):
+		return chosen{}, nil, command.NoArgument(c)
+	case stray != nil:
+		return chosen{}, nil, strayError(c, stray, dashed)
 	}
-	if extra := c.Args().Get(1); extra != "" {
-		return nil, command.Usagef("a command goes after two dashes: knock "+typed+" -- COMMAND", "unexpected argument %q", extra)
+	p, rest := choose(c)
+	if len(rest) > 0 {
+		hint := "usage: " + c.Command.UsageText
+		if p.typed == "" {
+			hint = "the profile is that of --profile; another host is --host HOST"
+		}
+		return p, nil, command.Usagef(hint, "unexpected argument %q", rest[0])
 	}
-	return targets(c, typed, "")
+	ts, err := targets(c, p, "")
+	return p, ts, err
 }
 
-// targets reads PROFILE[@HOST] and the flags: one target for each host, at
-// least one. at, if not "", is the host instead of all others.
-func targets(c *cli.Context, typed, instead string) ([]client.Target, error) {
+// strayError says that what follows a profile needs two dashes in front of it, or is a host;
+// or that no profile but a command was meant.
+func strayError(c *cli.Context, stray []string, dashed string) error {
+	p, _ := choose(c)
+	if f, err := folders(c, os.Getenv); err == nil && (otherWord(p.name, stray) != "" || closestCommand(c, p.name) != nil) {
+		_, err = f.Load(p.name)
+		if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
+			return unknownProfile(c, unknown, p.typed, stray)
+		}
+	}
+	hint := "a command goes after two dashes: " + dashed
+	if _, err := netip.ParseAddr(stray[0]); len(stray) == 1 && (err == nil || strings.Contains(stray[0], ".")) {
+		hint += "\nfor another host: knock " + p.with(stray[0])
+	}
+	return command.Usagef(hint, "unexpected argument %q", stray[0])
+}
+
+// targets loads the profile and reads the flags: one target for each host, at
+// least one. instead, if not "", is the host instead of all others.
+func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) {
 	f, err := family(c)
 	if err != nil {
 		return nil, err
 	}
-	name, at, hasHost := strings.Cut(typed, "@")
-	entry, err := load(c, name, typed)
+	file := c.String("hosts-file")
+	if p.stdin() && (file == "-" || file == "/dev/stdin") {
+		return nil, command.Usagef("", "the profile and the hosts cannot both come from standard input")
+	}
+	entry, err := p.load(c)
 	if err != nil {
 		return nil, err
 	}
 	hosts := c.StringSlice("host")
-	if hasHost {
-		hosts = append([]string{at}, hosts...)
+	if p.at {
+		hosts = append([]string{p.host}, hosts...)
 	}
-	if file := c.String("hosts-file"); file != "" {
+	if file != "" {
 		listed, err := readHosts(c.Context, file)
 		if err != nil {
 			return nil, err
@@ -62,7 +93,7 @@ func targets(c *cli.Context, typed, instead string) ([]client.Target, error) {
 		hosts = entry.Profile.Hosts
 	}
 	if len(hosts) == 0 {
-		return nil, command.Usagef("say which: knock "+name+"@HOST, or set `host` in "+entry.File, "profile %s has no host", name)
+		return nil, command.Usagef("say which: knock "+p.with("HOST")+", or set `host` in "+entry.File, "profile %s has no host", entry.Name)
 	}
 	return forHosts(entry.Profile, hosts, f)
 }
@@ -89,7 +120,10 @@ func forHosts(p *protocol.Profile, hosts []string, f protocol.Family) ([]client.
 // bareHost checks a host and takes the brackets from an IPv6 address.
 func bareHost(host string) (string, error) {
 	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if _, err := netip.ParseAddr(bare); err == nil {
+	if addr, err := netip.ParseAddr(bare); err == nil {
+		if addr.IsLinkLocalUnicast() && addr.Is6() && addr.Zone() == "" {
+			return "", command.Usagef("as "+bare+"%eth0", "%s needs the interface", bare)
+		}
 		return bare, nil
 	}
 	if bare == "" || strings.ContainsAny(bare, " \t/@[]") {
@@ -99,24 +133,6 @@ func bareHost(host string) (string, error) {
 		return "", command.Usagef("the ports are the profile's: try "+name, "bad host %q", host)
 	}
 	return bare, nil
-}
-
-func load(c *cli.Context, name, typed string) (config.Entry, error) {
-	f, err := folders(c, os.Getenv)
-	if err != nil {
-		return config.Entry{}, err
-	}
-	entry, err := f.Load(name)
-	unknown := new(config.UnknownProfileError)
-	if _, notAddr := netip.ParseAddr(name); notAddr == nil && errors.As(err, &unknown) {
-		return entry, command.Usagef("without a profile, say where to knock: knock "+name+" 7000 8000:udp", "%w", err)
-	}
-	if exposed := new(files.ExposedError); errors.As(entry.Exposed, &exposed) {
-		words := printer(c)
-		words.Warning("%s", exposed)
-		words.Hint(exposed.Todo)
-	}
-	return entry, command.ProfileError(c, err, typed)
 }
 
 // maxHostsSize is some 100,000 hosts.

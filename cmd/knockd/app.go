@@ -32,7 +32,8 @@ A first gate:
   knockd status
 
 Exit codes: 0 done, 1 failed, 2 a wrong command line, profile or configuration,
-4 needs a privilege.`,
+4 needs a privilege; 130 after Ctrl-C, 143 after SIGTERM (run and watch end with 0).
+Without any argument this help goes to standard error, with 2.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "use the configuration in `DIR` instead of /etc/knockd ($KNOCKD_CONFIG)", TakesFile: true},
 		},

@@ -53,7 +53,7 @@ func parseWho(c *cli.Context, text string) (netip.Prefix, error) {
 // zero Prefix.
 func nameAndWho(c *cli.Context) (name string, who netip.Prefix, err error) {
 	if c.NArg() == 0 {
-		return "", who, command.Help(c)
+		return "", who, command.NoArgument(c)
 	}
 	see := "see " + c.Command.HelpName + " --help"
 	switch {

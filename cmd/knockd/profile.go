@@ -49,7 +49,7 @@ func onOne(what string, do func(h *host, arg string) error) cli.ActionFunc {
 	return on(func(h *host) error {
 		switch c := h.c; c.NArg() {
 		case 0:
-			return command.Help(c)
+			return command.NoArgument(c)
 		case 1:
 			return do(h, c.Args().First())
 		default:

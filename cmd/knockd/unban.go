@@ -28,7 +28,7 @@ func unban(h *host) error {
 	var err error
 	switch all := c.Bool("all"); {
 	case c.NArg() == 0 && !all:
-		return command.Help(c)
+		return command.NoArgument(c)
 	case c.NArg() > 0 && all:
 		return command.Usagef("see knockd unban --help", "--all and an address exclude each other")
 	case c.NArg() > 1:

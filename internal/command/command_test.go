@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,6 +133,14 @@ func TestWrongWordsExitWith2AndAHintThatCanBePasted(t *testing.T) {
 			"prog: error: flag --host needs a value\nprog: hint: see prog --help\n"},
 		{"not a number", "profile show -j x", false,
 			"prog: error: invalid value \"x\" for flag --jobs: parse error\nprog: hint: see prog profile show --help\n"},
+		{"-h in front of an argument", "profile show -h a", false,
+			"prog: error: -h asks for help and takes no argument\nprog: hint: see prog profile show --help\n"},
+		{"-h where a host can be said", "a -h db1", true,
+			"prog: error: -h asks for help and takes no argument\nprog: hint: did you mean: prog a --host db1\n"},
+		{"-h in front of two dashes", "a -h -- b", true,
+			"prog: error: -h asks for help and takes no argument\nprog: hint: see prog --help\n"},
+		{"-h with something attached", "a -hdb1", true,
+			"prog: error: unknown flag -hdb1\nprog: hint: see prog --help\n"},
 		{"the hint is quoted for a shell", "lst it's", false,
 			"prog: error: unknown command \"lst\"\nprog: hint: did you mean: prog list 'it'\\''s'\n"},
 	} {
@@ -184,6 +194,47 @@ func TestAnActionCanRefuseWithItsHelp(t *testing.T) {
 	}
 }
 
+func TestAnArgumentThatTheProgramDoesNotTakeEndsTheReading(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"a", "a: [] \n"},
+		{"a b -q --help --zzz c -- d", `a: ["b" "-q" "--help" "--zzz" "c" "--" "d"] prog a -- b -q --help --zzz c -- d` + "\n"},
+		{"-q a b", `: ["a" "b"] prog -q -- a b` + "\n"},
+		{"show a b --json", `a: [] ` + "\n"}, // a command's arguments are its own business
+	} {
+		app, out, errs := testApp(true)
+		app.Metadata = map[string]any{Takes: func(words, flags []string) bool { return len(words) < 2 && !slices.Contains(flags, "quiet") }}
+		app.Action = func(c *cli.Context) error {
+			words, dashed := Stray(c)
+			fmt.Fprintf(out, "%s: %q %s\n", c.Args().First(), words, dashed)
+			return nil
+		}
+		app.Commands = []*cli.Command{{Name: "show", Action: app.Action, Flags: []cli.Flag{&cli.BoolFlag{Name: "json"}}}}
+		if code := Run(context.Background(), app, append([]string{"prog"}, strings.Fields(c.line)...)); code != Done || out.String() != c.want {
+			t.Errorf("%s: exit %d, %q, want %q; %s", c.line, code, out, c.want, errs)
+		}
+	}
+}
+
+func TestACommandWithoutItsArgumentsSaysWhichAndItsUsage(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		command cli.Command
+		want    string
+	}{
+		{"what it needs", cli.Command{Name: "go", ArgsUsage: "FROM TO [VIA]"}, "prog: error: prog go needs FROM TO\nprog: hint: usage: prog go FROM TO [VIA]\n"},
+		{"in words of its own", cli.Command{Name: "go", UsageText: "prog go WHERE [--fast]"}, "prog: error: prog go needs WHERE\nprog: hint: usage: prog go WHERE [--fast]\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			app, out, errs := testApp(true)
+			c.command.Action = NoArgument
+			app.Commands = []*cli.Command{&c.command}
+			if code := Run(context.Background(), app, []string{"prog", "go"}); code != Usage || out.Len() > 0 || errs.String() != c.want {
+				t.Errorf("exit %d, out %q, said %q, want %q", code, out, errs, c.want)
+			}
+		})
+	}
+}
+
 func TestVersionIsData(t *testing.T) {
 	app, out, _ := testApp(true)
 	if code := Run(context.Background(), app, []string{"prog", "--version"}); code != Done || out.String() != "prog 1.2\n" {
@@ -204,7 +255,10 @@ func TestErrorsDecideTheExitCode(t *testing.T) {
 		{"with a code", &Error{Code: NotOpen, Err: cause, Hint: "h"}, NotOpen, "prog: error: cause\nprog: hint: h\n"},
 		{"wrapped", fmt.Errorf("while: %w", &Error{Code: Privilege, Err: cause}), Privilege, "prog: error: while: cause\n"},
 		{"silent", &Error{Code: 137}, 137, ""},
-		{"interrupted", fmt.Errorf("knock: %w", context.Canceled), Failed, "prog: error: interrupted\n"},
+		{"by Ctrl-C", &InterruptError{syscall.SIGINT}, 130, "prog: error: interrupted\n"},
+		{"by SIGTERM, with what it kept from being done", fmt.Errorf("%w before it opened", &InterruptError{syscall.SIGTERM}), 143,
+			"prog: error: interrupted by SIGTERM before it opened\n"},
+		{"interrupted by nobody knows what", fmt.Errorf("knock: %w", context.Canceled), Failed, "prog: error: interrupted\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var errs bytes.Buffer

@@ -24,6 +24,9 @@ func (l *line) split(arg string) []given {
 		if l.find(short) == nil && short != "h" {
 			return []given{whole}
 		}
+		if short == "h" && (i+1 < len(letters) || has) { // -hdb1 is no call for help
+			return []given{whole}
+		}
 		f := given{typed: "-" + short, name: short}
 		if l.takesValue(short) {
 			if i+1 < len(letters) || has {
@@ -85,6 +88,8 @@ type line struct {
 	levels  []*level // the program, then each command that the words entered
 	words   []string // arguments
 	rest    []string // after "--"; nil without one
+	last    int      // index of the last argument among all that was typed
+	stray   int      // index of the argument at which reading ended; 0: none
 	help    bool
 	version bool
 }
@@ -136,6 +141,10 @@ func arrange(app *cli.App, args []string) (*line, error) {
 			if err := l.word(arg, i, args); err != nil {
 				return nil, err
 			}
+			if n := len(l.words); n > 0 && len(l.levels) == 1 && !l.takes(app, flags) {
+				l.words, l.stray = l.words[:n-1], i
+				i = len(args)
+			}
 		}
 	}
 	for _, f := range flags {
@@ -149,6 +158,7 @@ func arrange(app *cli.App, args []string) (*line, error) {
 // word takes an argument that is no flag: the next command, or an argument.
 func (l *line) word(arg string, at int, args []string) error {
 	here := l.here()
+	l.last = at
 	if len(l.words) > 0 {
 		l.words = append(l.words, arg)
 		return nil
@@ -175,6 +185,9 @@ func (l *line) word(arg string, at int, args []string) error {
 // runs, or a group around it. A parent that acts keeps its flags to itself.
 func (l *line) attach(f given, args []string) error {
 	if f.name == "help" || f.name == "h" {
+		if f.name == "h" && (f.at < l.last && len(l.words) > 0 || l.rest != nil) {
+			return l.noHelp(f, args)
+		}
 		l.help = true
 		return nil
 	}
@@ -196,6 +209,40 @@ func (l *line) attach(f given, args []string) error {
 		return nil
 	}
 	return Usagef(l.meant(args, f.at, f.typed, l.flagNames()), "unknown flag %s", f.typed)
+}
+
+// noHelp refuses a -h in front of an argument: whoever writes that means a host, or another
+// program's flag, and must not be told by exit code 0 that all was done.
+func (l *line) noHelp(f given, args []string) error {
+	hint := seeHelp(l)
+	if f.typed == args[f.at] && f.at < l.last && find(l.here().flags, "host") != nil {
+		fixed := slices.Clone(args)
+		fixed[f.at] = "--host"
+		hint = "did you mean: " + Shell(append([]string{l.levels[0].name}, fixed...))
+	}
+	return Usagef(hint, "-h asks for help and takes no argument")
+}
+
+// Takes is the key in App.Metadata of a [TakesFunc].
+const Takes = "takes"
+
+// TakesFunc says whether a program that acts itself takes these arguments; flags are the names
+// of those in front of the last one. At the first one that it does not take the reading ends:
+// what follows may be another program's command line. See [Stray].
+type TakesFunc = func(words, flags []string) bool
+
+func (l *line) takes(app *cli.App, before []given) bool {
+	takes, has := app.Metadata[Takes].(TakesFunc)
+	if !has {
+		return true
+	}
+	var flags []string
+	for _, f := range before {
+		if def := l.find(f.name); def != nil {
+			flags = append(flags, def.Names()[0])
+		}
+	}
+	return takes(l.words, flags)
 }
 
 // urfave returns the whole line in urfave's order.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -18,10 +19,16 @@ import (
 // Help that was asked for goes to app.Writer, everything else that is said to
 // app.ErrWriter. A command without an action is a group: it needs one of its
 // subcommands, and its flags belong to all of them. Flags work anywhere
-// before "--"; what follows that is for the action to fetch with [Rest].
+// before "--"; what follows that is for the action to fetch with [Rest]. What
+// failed after a signal of [Interruptible] has that signal's exit code, whatever
+// it says: the signal is why.
 func Run(ctx context.Context, app *cli.App, args []string) int {
 	prepare(app)
-	return Report(say.To(app.Name, app.ErrWriter), run(ctx, app, args))
+	code := Report(say.To(app.Name, app.ErrWriter), run(ctx, app, args))
+	if by := new(InterruptError); code != Done && errors.As(context.Cause(ctx), &by) {
+		return by.Code()
+	}
+	return code
 }
 
 func run(ctx context.Context, app *cli.App, args []string) error {
@@ -38,6 +45,7 @@ func run(ctx context.Context, app *cli.App, args []string) error {
 		return errors.Join(help(app, l, app.ErrWriter), &Error{Code: Usage})
 	}
 	ctx = context.WithValue(ctx, typedKey{}, args[1:])
+	ctx = context.WithValue(ctx, strayKey{}, l.stray)
 	return app.RunContext(context.WithValue(ctx, restKey{}, l.rest), l.urfave())
 }
 
@@ -104,7 +112,8 @@ func help(app *cli.App, l *line, w io.Writer) error {
 }
 
 // Help returns a usage error after writing the running command's help to
-// standard error: for an action that got none of the arguments it needs.
+// standard error: for a program that was called without anything. A command that
+// got none of the arguments it needs has [NoArgument].
 func Help(c *cli.Context) error {
 	before := c.App.Writer
 	c.App.Writer = c.App.ErrWriter
@@ -120,8 +129,41 @@ func Help(c *cli.Context) error {
 
 type (
 	restKey  struct{} // []string: the words after "--"
+	strayKey struct{} // int: index in the typed arguments; 0: none
 	typedKey struct{} // []string: the arguments as they were typed
 )
+
+// NoArgument returns the error of a command that got none of the arguments it needs: what it
+// needs, and its usage.
+func NoArgument(c *cli.Context) error {
+	usage := strings.TrimSpace(c.Command.HelpName + " " + c.Command.ArgsUsage)
+	text := c.Command.UsageText
+	if c.Command.Name == c.App.Name {
+		text = c.App.UsageText
+	}
+	if text != "" {
+		usage, _, _ = strings.Cut(text, "\n")
+	}
+	var needs []string
+	for _, word := range strings.Fields(strings.TrimPrefix(usage, c.Command.HelpName)) {
+		if strings.HasPrefix(word, "[") {
+			break
+		}
+		needs = append(needs, word)
+	}
+	return Usagef("usage: "+usage, "%s needs %s", c.Command.HelpName, strings.Join(needs, " "))
+}
+
+// Stray returns the arguments from the first one on that the program does not take ([Takes]),
+// and the line as it was typed with two dashes in front of them; nil when it takes all.
+func Stray(c *cli.Context) (words []string, dashed string) {
+	args, _ := c.Context.Value(typedKey{}).([]string)
+	at, _ := c.Context.Value(strayKey{}).(int)
+	if at == 0 {
+		return nil, ""
+	}
+	return args[at:], Shell(slices.Concat([]string{c.App.Name}, args[:at], []string{"--"}, args[at:]))
+}
 
 // Rest returns the words after "--"; nil when there was none, empty but not
 // nil when nothing follows it.
@@ -130,7 +172,7 @@ func Rest(c *cli.Context) []string {
 	return rest
 }
 
-// The exit codes of both programs.
+// The exit codes of both programs. One that a signal ended has another: see [InterruptError.Code].
 const (
 	Done      = 0
 	Failed    = 1
@@ -169,7 +211,11 @@ func Report(words *say.Printer, err error) int {
 		return Done
 	}
 	var e *Error
+	var by *InterruptError
 	switch {
+	case errors.As(err, &by):
+		words.Error(err)
+		return by.Code()
 	case errors.As(err, &e):
 		if e.Err != nil {
 			words.Block(e.Detail)

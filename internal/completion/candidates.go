@@ -187,7 +187,7 @@ Example:
 func writeScript(c *cli.Context) error {
 	shell := c.Args().First()
 	if shell == "" {
-		return command.Help(c)
+		return command.NoArgument(c)
 	}
 	if !slices.Contains(Shells(), shell) {
 		return command.Usagef("there are: "+strings.Join(Shells(), ", "), "no completion for %q", shell)

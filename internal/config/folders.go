@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -209,23 +210,50 @@ func (f Folders) read(name string) Entry {
 		return Entry{Name: name, File: file, Err: exposed}
 	}
 	e := ReadProfile(file)
+	e.guard(readable, exposed)
+	return e
+}
+
+// guard adds to a profile of a lax folder who else can write it, and to any that everybody can
+// read the sequence.
+func (e *Entry) guard(readable bool, exposed error) {
 	if errors.As(exposed, new(*files.ExposedError)) {
 		e.Exposed = exposed
 	}
 	if e.Profile != nil && readable && len(e.Profile.Sequence) > 0 {
-		e.Warnings = append(e.Warnings, format.Diagnostic{Severity: format.SeverityWarning, File: file,
-			Message: "everybody on this host can read the sequence", Hint: "chmod go-r " + file})
+		e.Warnings = append(e.Warnings, format.Diagnostic{Severity: format.SeverityWarning, File: e.File,
+			Message: "everybody on this host can read the sequence", Hint: "chmod go-r " + e.File})
+	}
+}
+
+// ReadGiven reads the file of a profile that a person has named, as in a lax folder. "-" is
+// standard input, and its profile is called "stdin".
+func ReadGiven(ctx context.Context, file string) Entry {
+	name := file
+	if file == "-" {
+		name = "stdin"
+	}
+	text, err := files.Input(ctx, file, protocol.MaxProfileSize)
+	e := newEntry(name, text, err)
+	if file != "-" && e.Err == nil {
+		e.guard(files.Check(file))
 	}
 	return e
 }
 
 // ReadProfile reads one file, whoever can write it.
 func ReadProfile(file string) Entry {
-	e := Entry{Name: format.ProfileName(file), File: file}
-	if e.Text, e.Err = files.Read(file, protocol.MaxProfileSize); e.Err != nil {
+	text, err := files.Read(file, protocol.MaxProfileSize)
+	return newEntry(file, text, err)
+}
+
+// newEntry returns the entry of a file whose text was read, or not.
+func newEntry(file string, text []byte, err error) Entry {
+	e := Entry{Name: format.ProfileName(file), File: file, Text: text, Err: err}
+	if err != nil {
 		return e
 	}
-	profile, diagnostics := format.ParseProfile(file, e.Text)
+	profile, diagnostics := format.ParseProfile(file, text)
 	if diagnostics.HasErrors() {
 		e.Err = &BrokenError{e.Name, diagnostics}
 		return e

@@ -152,9 +152,10 @@ func unindent(text string) string {
 // chapter of docs/commands.md, "knockd __reference man" the manual page.
 func Command(section, seeAlso string) *cli.Command {
 	return &cli.Command{
-		Name:   "__reference",
-		Usage:  "print the commands as markdown or man (used when packages are built)",
-		Hidden: true,
+		Name:      "__reference",
+		ArgsUsage: "markdown|man",
+		Usage:     "print the commands as markdown or man (used when packages are built)",
+		Hidden:    true,
 		Action: func(c *cli.Context) error {
 			p := readProgram(c.App)
 			text := p.markdown()
@@ -163,7 +164,7 @@ func Command(section, seeAlso string) *cli.Command {
 			case "man":
 				text = string(p.man(section, c.App.Version, seeAlso))
 			default:
-				return command.Help(c)
+				return command.NoArgument(c)
 			}
 			return say.Data(c.App.Writer, text)
 		},

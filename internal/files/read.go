@@ -49,9 +49,10 @@ func Input(ctx context.Context, path string, limit int) ([]byte, error) {
 	if path != "-" && path != "/dev/stdin" && !strings.HasPrefix(path, "/dev/fd/") && !strings.HasPrefix(path, "/proc/self/fd/") {
 		return Read(path, limit)
 	}
-	f := os.Stdin
+	f, name := os.Stdin, "standard input"
 	if path != "-" && path != "/dev/stdin" {
 		var err error
+		name = path
 		if f, err = os.OpenFile(path, os.O_RDONLY|nonBlock, 0); err != nil {
 			return nil, err
 		}
@@ -63,7 +64,7 @@ func Input(ctx context.Context, path string, limit int) ([]byte, error) {
 	}
 	ended := make(chan result, 1)
 	go func() {
-		text, err := upTo(limit, path, f)
+		text, err := upTo(limit, name, f)
 		ended <- result{text, err}
 	}()
 	select {

@@ -107,14 +107,16 @@ func checkLinkHost(host string) error {
 	return checkHost(host)
 }
 
-// usualWithin returns the time that most of the knocks after the first have.
+// usualWithin returns the time that most of the knocks after the first have, the default among equals.
 func usualWithin(steps []protocol.Step) time.Duration {
-	usual, most := protocol.DefaultWithin, 0
 	count := map[time.Duration]int{}
 	for _, s := range steps[1:] {
 		count[s.Within]++
-		if count[s.Within] > most {
-			usual, most = s.Within, count[s.Within]
+	}
+	usual := protocol.DefaultWithin
+	for _, s := range steps[1:] {
+		if count[s.Within] > count[usual] {
+			usual = s.Within
 		}
 	}
 	return usual

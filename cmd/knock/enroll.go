@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -63,8 +64,8 @@ func enrollAction(c *cli.Context) error {
 	return enroll(c, words, p, text)
 }
 
-// maxLinkInput leaves room for white space around a link.
-const maxLinkInput = 2 * format.MaxLink
+// maxLinkInput leaves room for a greeting before the link.
+const maxLinkInput = 64 << 10
 
 // askedLink returns the link: the argument, or what comes from standard input.
 func askedLink(c *cli.Context, words *say.Printer) (string, error) {
@@ -76,11 +77,7 @@ func askedLink(c *cli.Context, words *say.Printer) (string, error) {
 		if err != nil {
 			return "", &command.Error{Code: command.Usage, Err: fmt.Errorf("read the link: %w", err)}
 		}
-		link := strings.TrimSpace(string(text))
-		if link == "" {
-			return "", command.Usagef("the command that was to print the link has failed, or printed none", "standard input is empty: no profile was enrolled")
-		}
-		return link, nil
+		return linkIn(string(text))
 	case c.NArg() == 1:
 		return strings.TrimSpace(typed), nil
 	case !term.IsTerminal(int(os.Stdin.Fd())):
@@ -94,6 +91,22 @@ func askedLink(c *cli.Context, words *say.Printer) (string, error) {
 		return "", command.Usagef("", "no link was entered: no profile was enrolled")
 	}
 	return strings.TrimSpace(link), nil
+}
+
+// linkIn returns the link among other words: what comes over ssh may have a greeting or, with a terminal
+// there (ssh -t), the question of sudo before it.
+func linkIn(text string) (string, error) {
+	words := strings.Fields(text)
+	links := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return !strings.HasPrefix(word, format.LinkBegin) })
+	switch {
+	case len(words) == 0:
+		return "", command.Usagef("the command that was to print the link has failed, or printed none", "standard input is empty: no profile was enrolled")
+	case len(links) > 1:
+		return "", command.Usagef("enroll one after the other", "standard input has %d links: no profile was enrolled", len(links))
+	case len(links) == 0:
+		return strings.TrimSpace(text), nil // and what is wrong with it will be said
+	}
+	return links[0], nil
 }
 
 func linkError(err error) error {

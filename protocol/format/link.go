@@ -18,9 +18,10 @@ import (
 //
 // docs/profile.md describes the form; [linkKeys] are its keys.
 const (
-	linkBegin = "knock://"
-	linkEnd   = ",sum=" // and the 8 digits of linkSum
-	linkJoin  = "+"     // between several values of a key
+	LinkBegin = "knock://" // of every link
+
+	linkEnd  = ",sum=" // and the 8 digits of linkSum
+	linkJoin = "+"     // between several values of a key
 
 	linkLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/.,=+-_"
 )
@@ -89,7 +90,7 @@ func Link(p *protocol.Profile) (string, error) {
 	if !p.Client.Verify {
 		add("verify", "false")
 	}
-	link := linkBegin + p.Name + "/" + strings.Join(items, ",")
+	link := LinkBegin + p.Name + "/" + strings.Join(items, ",")
 	link += linkEnd + linkSum(link)
 	if len(link) > MaxLink {
 		return "", &SyntaxError{Message: fmt.Sprintf("the link would have %d bytes; at most %d are possible", len(link), MaxLink), Hint: "name fewer hosts"}

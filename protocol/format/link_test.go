@@ -121,7 +121,7 @@ func TestALinkThatIsNotWholeIsRefused(t *testing.T) {
 		switch {
 		case end == 0:
 			want = "the link is empty"
-		case end < len(linkBegin):
+		case end < len(LinkBegin):
 			want = "this is no link: a link begins with knock://"
 		}
 		refused(t, link[:end], want)
@@ -129,7 +129,7 @@ func TestALinkThatIsNotWholeIsRefused(t *testing.T) {
 	for begin := 1; begin < len(link)-len(linkEnd)-8; begin++ {
 		refused(t, link[begin:], "the link's beginning is missing")
 	}
-	for at := len(linkBegin); at < len(link); at++ { // a character that was lost, or became another
+	for at := len(LinkBegin); at < len(link); at++ { // a character that was lost, or became another
 		if lost := link[:at] + link[at+1:]; lost != link {
 			refused(t, lost, "")
 		}

@@ -55,7 +55,7 @@ func ParseLink(link string) (*protocol.Profile, []byte, error) {
 	if err := checkLinkForm(link); err != nil {
 		return nil, nil, err
 	}
-	name, rest, _ := strings.Cut(link[len(linkBegin):len(link)-len(linkEnd)-8], "/")
+	name, rest, _ := strings.Cut(link[len(LinkBegin):len(link)-len(linkEnd)-8], "/")
 	if err := CheckName(name); err != nil {
 		return refuse(newerLinks, "%v", err)
 	}
@@ -107,10 +107,10 @@ func checkLinkForm(link string) error {
 	switch {
 	case link == "":
 		return &SyntaxError{Message: "the link is empty", Hint: copyAgain}
-	case !strings.HasPrefix(link, linkBegin) && end >= 0:
+	case !strings.HasPrefix(link, LinkBegin) && end >= 0:
 		return &SyntaxError{Message: "the link's beginning is missing", Hint: copyAgain}
-	case !strings.HasPrefix(link, linkBegin):
-		return &SyntaxError{Message: "this is no link: a link begins with " + linkBegin, Hint: "on the server: knockd profile link NAME"}
+	case !strings.HasPrefix(link, LinkBegin):
+		return &SyntaxError{Message: "this is no link: a link begins with " + LinkBegin, Hint: "on the server: knockd profile link NAME"}
 	case len(link) > MaxLink:
 		return &SyntaxError{Message: fmt.Sprintf("the link has %d bytes; at most %d are possible", len(link), MaxLink), Hint: copyAgain}
 	case odd >= 0 && unicode.IsSpace(rune(link[odd])):

@@ -17,6 +17,7 @@ const usageText = `knock PROFILE[@HOST] [--host H]... [-- COMMAND ...]
 knock close PROFILE[@HOST]
 knock proxy PROFILE[@HOST] [HOST PORT]
 knock forward PROFILE[@HOST] [[ADDR:]PORT]
+knock enroll [LINK|-]
 knock list
 knock show PROFILE
 knock HOST PORT[:tcp|udp] ...`
@@ -35,6 +36,7 @@ KNOCK_ADDR, and exits with its code.
 
 A profile is a file profiles/NAME.toml in the configuration folder:
 --config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock.
+"knock enroll" makes one of a link that the server prints.
 Command names win over profile names: for a profile that is called "list",
 say "knock list@HOST".
 
@@ -80,6 +82,7 @@ func newApp() *cli.App {
 			},
 			proxyCommand(),
 			forwardCommand(),
+			enrollCommand(),
 			docs.Command("1", "knockd(8)"),
 			{
 				Name:        "list",

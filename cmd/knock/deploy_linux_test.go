@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"knockkit/internal/lab/labtest"
+	"knockkit/protocol/format"
 )
 
 // block is a piece of code of a page.
@@ -42,12 +43,25 @@ func newJob(t *testing.T, port string) *job {
 	j := &job{t: t, dir: t.TempDir()}
 	j.write("profiles/shop.toml", shopProfile(port), 0o600)
 	// make tells the makes below it of itself, which then say more.
-	j.env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "MFLAGS=", "KNOCK_CONFIG="+j.dir, "GORACE=atexit_sleep_ms=0", "SHOP_PROFILE="+shopProfile(port))
+	j.env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "MFLAGS=", "KNOCK_CONFIG="+j.dir, "GORACE=atexit_sleep_ms=0", "SHOP_LINK="+shopLink(t, port))
 	return j
 }
 
 func shopProfile(port string) string {
 	return fmt.Sprintf("host = \"127.0.0.1\"\nsequence = [\"9/udp\", \"9/tcp\"]\nopen = [\"%s/tcp\"]\n", port)
+}
+
+func shopLink(t *testing.T, port string) string {
+	t.Helper()
+	p, problems := format.ParseProfile("shop.toml", []byte(shopProfile(port)))
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	link, err := format.Link(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
 }
 
 func (j *job) write(name, text string, mode os.FileMode) {
@@ -158,6 +172,10 @@ func TestTheCodeOfThePageOnDeployJobsRuns(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(j.dir, "knock-config")); err == nil {
 			t.Error("the secret is still there after the job")
+		}
+		j.env = append(j.env, "SHOP_LINK=")
+		if out, code := j.run("sh", "ci.sh"); code != 2 || strings.Contains(out, "deploying") {
+			t.Errorf("without the secret: exit %d\n%s", code, out)
 		}
 	})
 }

@@ -57,7 +57,7 @@ func listAction(c *cli.Context) error {
 	}
 	if len(entries) == 0 {
 		words.Note("there are no profiles in %s", f)
-		words.Hint("profiles are files like " + f.ProfileFile("mysql"))
+		words.Hint("profiles are files like " + f.ProfileFile("mysql") + "; knock enroll makes one of a link")
 		return nil
 	}
 	var rows [][]string

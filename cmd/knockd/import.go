@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -139,7 +138,7 @@ func (h *host) writeAll(im *classic.Import) error {
 
 // newFile is where write makes the profile's file.
 func (h *host) newFile(name string) string {
-	return filepath.Join(h.folders.Dirs[0], "profiles", name+".toml")
+	return h.folders.NewFile(name)
 }
 
 // sayImport prints the files, or their text in a dry run, and each line that works differently.

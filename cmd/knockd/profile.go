@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"math/big"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
+	"knockkit/internal/files"
 	"knockkit/internal/say"
 	"knockkit/protocol/format"
 )
@@ -21,7 +21,7 @@ import (
 func profileCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "profile",
-		Usage:       "make, list, check and remove profile files",
+		Usage:       "make, list, check, hand out and remove profile files",
 		Description: "Example:\n  knockd profile new mysql\n  knockd profile check",
 		Subcommands: []*cli.Command{
 			{Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: onOne("name", newProfile),
@@ -34,6 +34,7 @@ func profileCommand() *cli.Command {
 			{Name: "add", Usage: "check a file and copy it into the configuration folder", ArgsUsage: "FILE", Action: onOne("file", addProfile),
 				Flags:       []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name"}},
 				Description: "Example:\n  knockd profile add examples/mysql.toml"},
+			linkCommand(),
 			{Name: "remove", Usage: "remove a profile's file (installed rules stay: see knockd remove)", ArgsUsage: "NAME", Action: onOne("name", removeProfile),
 				Description: "Example:\n  knockd profile remove mysql"},
 			{Name: "check", Usage: "say what is wrong with profiles: those named, or all, alone and together", ArgsUsage: "[NAME|FILE...]", Action: on(checkProfiles),
@@ -87,23 +88,7 @@ func (h *host) write(name string, text []byte, replace bool) error {
 	if err := h.folders.Check(); err != nil {
 		return usage(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return writeError(err)
-	}
-	// Written beside and renamed: a reader sees the whole file or none of it.
-	f, err := os.CreateTemp(filepath.Dir(file), "."+name+".*")
-	if err != nil {
-		return writeError(err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return writeError(err)
-	}
-	if replace {
-		return writeError(os.Rename(f.Name(), file))
-	}
-	err = os.Link(f.Name(), file) // a link, unlike a renaming, replaces nothing
+	err := files.Write(file, text, replace)
 	if errors.Is(err, fs.ErrExist) {
 		return command.Usagef("edit it, or remove it first: knockd profile remove "+name, "%s is there already", file)
 	}

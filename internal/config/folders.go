@@ -102,6 +102,11 @@ func (f Folders) ProfileFile(name string) string {
 	return f.file(filepath.Join("profiles", name+".toml"))
 }
 
+// NewFile is where a profile of that name is made: in the first folder.
+func (f Folders) NewFile(name string) string {
+	return filepath.Join(f.Dirs[0], "profiles", name+".toml")
+}
+
 // String names the folders for a person: "~" is not used, paths can be pasted.
 func (f Folders) String() string {
 	return strings.Join(f.Dirs, " or ")

@@ -69,3 +69,18 @@ func TestTheExamplesInTheProfileReferenceAreRead(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLinkInTheProfileReferenceIsRead(t *testing.T) {
+	n := 0
+	for line := range strings.Lines(read(t, root+"/docs/profile.md")) {
+		if strings.HasPrefix(line, "knock://") {
+			n++
+			if _, _, err := format.ParseLink(strings.TrimSpace(line)); err != nil {
+				t.Errorf("%s%v", line, err)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("the page has no link")
+	}
+}

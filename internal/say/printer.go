@@ -76,6 +76,20 @@ func (p *Printer) Block(text string) {
 	}
 }
 
+// Picture writes a drawing of block characters: white on black where colours are possible, whatever
+// those of the terminal are. On a terminal that is too narrow it warns instead, by the drawing's name.
+func (p *Printer) Picture(name, lines string) {
+	for line := range strings.Lines(lines) {
+		if width, room := Width(strings.TrimSuffix(line, "\n")), p.columns(); p.Terminal && width > room {
+			p.Warning("the %s needs %d columns, and the terminal has %d: make it wider", name, width, room)
+			return
+		}
+	}
+	for line := range strings.Lines(lines) {
+		fmt.Fprintf(p.W, "%s\n", p.paint(whiteOnBlack, strings.TrimSuffix(line, "\n")))
+	}
+}
+
 func (p *Printer) line(kind, color string, text Painted) {
 	fmt.Fprintf(p.W, "%s: %s%s\n", p.Name, p.paint(color, kind), text)
 }
@@ -86,6 +100,8 @@ const (
 	yellow = "\x1b[33m"
 	cyan   = "\x1b[36m"
 	reset  = "\x1b[0m"
+
+	whiteOnBlack = "\x1b[97;40m"
 )
 
 // Good paints text that reports a success.

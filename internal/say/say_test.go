@@ -249,3 +249,21 @@ func TestClosestForgivesASlipButDoesNotGuess(t *testing.T) {
 		}
 	}
 }
+
+func TestAPictureIsLightOnDarkOnEveryTerminal(t *testing.T) {
+	var out bytes.Buffer
+	(&Printer{Name: "knock", W: &out}).Picture("code", "█ ▀\n▄ █\n")
+	if want := "█ ▀\n▄ █\n"; out.String() != want {
+		t.Errorf("a pipe got %q, want %q", out.String(), want)
+	}
+	out.Reset()
+	(&Printer{Name: "knock", W: &out, Color: true}).Picture("code", "█ ▀\n")
+	if want := whiteOnBlack + "█ ▀" + reset + "\n"; out.String() != want {
+		t.Errorf("with colours: %q, want %q", out.String(), want)
+	}
+	terminal, shown := openTerminal(t) // of unknown width, so of 80 columns
+	(&Printer{Name: "knock", W: terminal, Terminal: true}).Picture("code", strings.Repeat("█", 81)+"\n")
+	if want := "knock: warning: the code needs 81 columns, and the terminal has 80: make it wider\r\n"; shown() != want {
+		t.Error("a terminal that is too narrow was not told so")
+	}
+}

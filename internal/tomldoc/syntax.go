@@ -20,6 +20,11 @@ func (d *Document) syntax(err error) {
 		return
 	}
 	start := min(e.Position.Start, len(d.data))
+	if inside, end := d.endsInside(e, string(d.data[start:])); inside != "" {
+		last := len(bytes.TrimRight(d.data, " \t\r\n"))
+		d.Error(Span{max(0, last-1), last}, "the file ends inside "+inside, "it seems to be cut off: copy it again"+end)
+		return
+	}
 	if word := d.unquoted(start); word != (Span{}) {
 		text := string(d.data[word.Start:word.End])
 		if after := bytes.TrimLeft(d.data[word.End:], " \t"); bytes.HasPrefix(after, []byte("=")) {
@@ -36,13 +41,40 @@ func (d *Document) syntax(err error) {
 		d.Error(at, "the line goes on after its value", "write every key on a line of its own")
 	case strings.HasPrefix(e.Message, "expected a comma"):
 		d.Error(at, lower(e.Message), "put commas between the items, and ] at the end")
-	case strings.Contains(e.Message, "strings cannot contain newlines"), strings.HasPrefix(e.Message, "unexpected EOF; expected '") || strings.HasPrefix(e.Message, `unexpected EOF; expected "`):
+	case strings.Contains(e.Message, "strings cannot contain newlines"):
 		d.Error(at, "a string has no closing quote", "")
 	case strings.Contains(e.Message, "expected value but found '\\n'"):
 		d.Error(d.lineUpTo(start), "a value is missing after the =", "")
 	default:
 		d.Error(at, lower(e.Message), "")
 	}
+}
+
+// endsInside names what a file that was cut off ends inside, and says how that would end; "" where
+// the mistake is another. rest is what follows the place of the library's message, which mostly names
+// the end of the file, or the zero byte that the library reads there.
+func (d *Document) endsInside(e toml.ParseError, rest string) (inside, end string) {
+	const list, table = ", or close the list with ]", ", or close the table with }"
+	switch m := e.Message; {
+	case strings.HasPrefix(m, "unexpected EOF; expected value"):
+		if bytes.HasSuffix(bytes.TrimRight(d.data, " \t\r\n"), []byte("=")) {
+			return "a line", ""
+		}
+		return "a list", list
+	case strings.HasPrefix(m, "unexpected EOF; expected key"):
+		return "a line", ""
+	case strings.HasPrefix(m, "unexpected EOF; expected"):
+		return "a string", ", or close the string"
+	case strings.Contains(m, "array terminator") && strings.Contains(m, "end of file"):
+		return "a list", list
+	case strings.Contains(m, "table terminator") && strings.Contains(m, "end of file"), rest == "" && strings.Contains(m, "key name appears blank"):
+		return "a table", table
+	case rest == "" && strings.Contains(m, "table name"), strings.Contains(m, "but got '\\x00'"):
+		return "the name of a table", ""
+	case strings.HasPrefix(m, "expected value") && rest != "" && (strings.HasPrefix("true", rest) || strings.HasPrefix("false", rest)):
+		return "a line", ""
+	}
+	return "", ""
 }
 
 // unquoted returns the word at start when it stands where a value begins: most

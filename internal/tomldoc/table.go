@@ -36,6 +36,9 @@ func (t *Table) Has(key string) bool {
 	return set
 }
 
+// Empty reports whether no key is set.
+func (t *Table) Empty() bool { return len(t.values) == 0 }
+
 // Text returns a string.
 func (t *Table) Text(key string) *Field[string] { return read[string](t, key, "a string", quoted) }
 

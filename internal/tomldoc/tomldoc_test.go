@@ -165,3 +165,37 @@ func TestValuesWithoutPlacesAreReadTheSame(t *testing.T) {
 		t.Errorf("problems: %v", d.Problems())
 	}
 }
+
+// TestAFileThatWasCutOffIsSaidToBe at each byte, unless what is left is a file of its own.
+func TestAFileThatWasCutOffIsSaidToBe(t *testing.T) {
+	const text = "host = \"a\"\nports = [\"1/tcp\", { knock = \"2/tcp\", within = \"5s\" },\n# c\n'3/udp']\nonce = true\n" +
+		"cut = false\nprefix = { ipv4 = 24, ipv6 = 64 }\nlong = '''\nx'''\n[client]\ngap = \"10ms\"\n[[a.b]]\n"
+	said := map[string]int{}
+	for end := range len(text) {
+		d := Parse([]byte(text[:end]), limit)
+		if len(d.Problems()) == 0 {
+			said["whole"]++
+			continue
+		}
+		p := d.Problems()[0]
+		inside, ok := strings.CutPrefix(p.Message, "the file ends inside ")
+		line, _, _, _ := d.Locate(p.At)
+		if last := 1 + strings.Count(strings.TrimSpace(text[:end]), "\n"); !ok || !strings.HasPrefix(p.Hint, "it seems to be cut off: copy it again") || line != last {
+			t.Errorf("%q: in line %d, %+v", text[:end], line, p)
+		}
+		said[inside]++
+	}
+	for _, inside := range []string{"a line", "a list", "a table", "a string", "the name of a table"} {
+		if said[inside] < 3 {
+			t.Errorf("%s is said %d times", inside, said[inside])
+		}
+	}
+	if said["whole"] > 60 {
+		t.Errorf("%d of %d pieces are whole", said["whole"], len(text))
+	}
+	for _, whole := range []string{"a = t\nb = 1\n", "a = [1 2]\n", "a = \"x\nb = 1\n", "[a\nb = 1\n", "a =\nb = 1\n", "a = 1 t", "a = fals x"} {
+		if d := Parse([]byte(whole), limit); len(d.Problems()) != 1 || strings.Contains(d.Problems()[0].Message, "ends inside") {
+			t.Errorf("%q: %+v", whole, d.Problems())
+		}
+	}
+}

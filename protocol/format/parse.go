@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -26,7 +27,14 @@ func ParseProfile(file string, data []byte) (*protocol.Profile, Diagnostics) {
 		doc.Error(tomldoc.Span{}, err.Error(), `rename the file: lower-case letters, digits and hyphens, at most 20, as "mysql.toml"`)
 	}
 	var p *protocol.Profile
-	if readable {
+	switch {
+	case readable && doc.Root().Empty():
+		what := "the file is empty"
+		if len(bytes.TrimSpace(data)) > 0 {
+			what = "the file has comments only"
+		}
+		doc.Error(tomldoc.Span{}, what, "a copy that fails leaves such a file: copy it again")
+	case readable:
 		p = readProfile(name, doc, true)
 	}
 	if doc.Errors() > 0 {

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"knockkit/internal/lab/labtest"
+	"knockkit/protocol/format"
+)
+
+// aLink returns a link with every kind of character that links have, and its sequence.
+func aLink(t *testing.T) (link, sequence string) {
+	t.Helper()
+	sequence = "7421-tcp+3190-udp-5s+9002-tcp"
+	p, problems := format.ParseProfile("my-sql.toml", []byte(`host = ["a_b.Example.com", "2001:db8::7"]
+sequence = ["7421/tcp", { knock = "3190/udp", within = "5s" }, "9002/tcp"]
+open = ["6000-6010/tcp"]
+`))
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	link, err := format.Link(p)
+	if err != nil || !strings.Contains(link, sequence) {
+		t.Fatalf("%s, error %v", link, err)
+	}
+	return link, sequence
+}
+
+// terminal is a knock that runs on a terminal of its own.
+type terminal struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	keys  *os.File // the keyboard
+	other *os.File // the side of the program
+	shown *buffer
+	ended chan struct{} // the program has ended, and all that it wrote is in shown
+}
+
+func onTerminal(t *testing.T, config string, args ...string) *terminal {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tt := &terminal{t: t, shown: new(buffer), ended: make(chan struct{})}
+	if tt.keys, tt.other, err = pty.Open(); err != nil {
+		t.Fatal(err)
+	}
+	tt.cmd = &exec.Cmd{Path: self, Args: append([]string{"knock"}, args...), Stdin: tt.other, Stdout: tt.other, Stderr: tt.other,
+		Env:         append(os.Environ(), "KNOCK_CONFIG="+config, "GORACE=atexit_sleep_ms=0", "TERM=xterm", "NO_COLOR=1"),
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Setctty: true}}
+	if err := tt.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = tt.cmd.Process.Kill() // fails if it has ended
+		<-tt.ended
+		tt.other.Close()
+		tt.keys.Close()
+	})
+	go func() { _, _ = io.Copy(tt.shown, tt.keys) }()
+	go func() {
+		_ = tt.cmd.Wait() // the exit code is looked at
+		close(tt.ended)
+	}()
+	return tt
+}
+
+// modes are the terminal's settings.
+func (tt *terminal) modes() unix.Termios {
+	tt.t.Helper()
+	modes, err := unix.IoctlGetTermios(int(tt.other.Fd()), unix.TCGETS)
+	if err != nil {
+		tt.t.Fatal(err)
+	}
+	return *modes
+}
+
+func (tt *terminal) shows(words string) {
+	tt.t.Helper()
+	labtest.Eventually(tt.t, 10*time.Second, func() error { return tt.shown.says(words) })
+}
+
+func (tt *terminal) types(keys string) {
+	tt.t.Helper()
+	if _, err := io.WriteString(tt.keys, keys); err != nil {
+		tt.t.Fatal(err)
+	}
+}
+
+func (tt *terminal) exits(code int) {
+	tt.t.Helper()
+	labtest.Eventually(tt.t, 10*time.Second, func() error {
+		select {
+		case <-tt.ended:
+			return nil
+		default:
+			return errors.New("it runs still")
+		}
+	})
+	if got := tt.cmd.ProcessState.ExitCode(); got != code {
+		tt.t.Errorf("exit %d, want %d; it shows\n%s", got, code, tt.shown)
+	}
+}
+
+const question = "knock: the link (it is not shown): "
+
+func TestTheLinkThatIsAskedForIsNotShown(t *testing.T) {
+	link, sequence := aLink(t)
+	config := filepath.Join(t.TempDir(), "knock")
+	tt := onTerminal(t, config, "enroll")
+	tt.shows(question)
+	before := tt.modes()
+	tt.types(" " + link + " \r")
+	tt.exits(0)
+	tt.shows("knock: to open 6000-6010/tcp on a_b.Example.com, 2001:db8::7: knock my-sql\r\n")
+	for _, secret := range []string{"knock://", sequence, "7421"} {
+		if strings.Contains(tt.shown.String(), secret) {
+			t.Errorf("the terminal shows %s:\n%s", secret, tt.shown)
+		}
+	}
+	if strings.Contains(tt.shown.String(), "history") {
+		t.Errorf("it warns of a history that the link is not in:\n%s", tt.shown)
+	}
+	if text, err := os.ReadFile(filepath.Join(config, "profiles", "my-sql.toml")); err != nil || !strings.Contains(string(text), "7421/tcp") {
+		t.Errorf("%s, error %v", text, err)
+	}
+	if before.Lflag&unix.ECHO != 0 || tt.modes().Lflag&unix.ECHO == 0 {
+		t.Error("the terminal echoes while the link is asked for, or does not afterwards")
+	}
+}
+
+func TestWhoGivesUpTheQuestionGetsTheTerminalBack(t *testing.T) {
+	for name, keys := range map[string]string{"Ctrl-C": "knock://\x03", "Ctrl-D": "\x04", "nothing": "\r"} {
+		t.Run(name, func(t *testing.T) {
+			config := filepath.Join(t.TempDir(), "knock")
+			tt := onTerminal(t, config, "enroll")
+			tt.shows(question)
+			tt.types(keys)
+			tt.exits(2)
+			tt.shows("\r\nknock: error: no link was entered: no profile was enrolled\r\n")
+			if m := tt.modes(); m.Lflag&(unix.ECHO|unix.ICANON|unix.ISIG) != unix.ECHO|unix.ICANON|unix.ISIG {
+				t.Errorf("the terminal's modes are %#x", m.Lflag)
+			}
+			if _, err := os.Stat(config); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("there is a folder: %v", err)
+			}
+		})
+	}
+}
+
+// TestEveryShellPassesALinkOn as one argument, unquoted, whatever files there are.
+func TestEveryShellPassesALinkOn(t *testing.T) {
+	link, _ := aLink(t)
+	for _, shell := range [][]string{
+		{"bash", "-c"}, {"bash", "-O", "extglob", "-O", "failglob", "-c"}, {"dash", "-c"}, {"fish", "-c"},
+		{"zsh", "-f", "-c"}, {"zsh", "-f", "-o", "extendedglob", "-o", "magicequalsubst", "-o", "kshglob", "-o", "braceccl", "-c"},
+	} {
+		labtest.Need(t, shell[0])
+		cmd := exec.CommandContext(t.Context(), shell[0], append(shell[1:], "env printf '[%s]' "+link)...)
+		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "HOME="+t.TempDir())
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "["+link+"]" {
+			t.Errorf("%q passes on\n%s\nof\n[%s], error %v", shell, out, link, err)
+		}
+	}
+}
+
+// TestAnEnrolledProfileOpensThePort on the real kernel, with the programs themselves: nobody copies a
+// file.
+func TestAnEnrolledProfileOpensThePort(t *testing.T) {
+	labtest.NeedRoot(t)
+	labtest.Need(t, "iptables-restore", "nft", "bash")
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", dir, "../knockd").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	self, err := os.Executable()
+	if err == nil {
+		err = os.Symlink(self, filepath.Join(dir, "knock"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for _, backend := range []string{"iptables", "nftables"} {
+		t.Run(backend, func(t *testing.T) {
+			server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
+			labtest.Join(t, server, near)
+			labtest.Listen(t, server, "tcp", "[::]:3306")
+			l := &laptop{t, near, filepath.Join(t.TempDir(), "knock")}
+			etc := t.TempDir()
+			t.Setenv("KNOCKD_CONFIG", etc)
+			t.Setenv("KNOCK_CONFIG", l.config)
+			if err := os.WriteFile(filepath.Join(etc, "knockd.toml"), []byte(fmt.Sprintf("backend = %q\n", backend)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			labtest.MustRun(t, server, "", "knockd", "profile", "new", "mysql")
+			labtest.MustRun(t, server, "", "knockd", "install")
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // a shut gate is silent
+			defer cancel()
+			if c, err := near.Dial(ctx, "tcp", netip.AddrPortFrom(server.Addr4, 3306).String()); err == nil {
+				c.Close()
+				t.Fatal("the port is open before anybody knocked")
+			}
+			// ssh would be between the two.
+			pipe := "knockd profile link mysql --host " + server.Addr4.String() + " --host " + server.Addr6.String() + " | knock enroll -"
+			if out := labtest.Run(t, near, "", "bash", "-c", "set -o pipefail; "+pipe); out.Code != 0 || out.Stdout != "" {
+				t.Fatalf("exit %d\n%s%s", out.Code, out.Stdout, out.Stderr)
+			}
+			p, code := l.run("mysql")
+			for _, addr := range []string{server.Addr4.String(), server.Addr6.String()} {
+				if code != 0 || !strings.Contains(p.stderr.String(), "knock: mysql@"+addr+": "+addr+" open after") {
+					t.Errorf("exit %d\n%s", code, p.stderr)
+				}
+			}
+			inFile, err := os.ReadFile(filepath.Join(l.config, "profiles", "mysql.toml"))
+			if err != nil || bytes.Contains(inFile, []byte("#")) {
+				t.Errorf("the server's own file came along: %s, error %v", inFile, err)
+			}
+			sources := labtest.MustRun(t, server, "", "knockd", "status", "--json")
+			for _, source := range []netip.Addr{near.Addr4, near.Addr6} {
+				if !strings.Contains(sources, `"`+source.String()+`"`) {
+					t.Errorf("%s has no lease:\n%s", source, sources)
+				}
+			}
+		})
+	}
+}

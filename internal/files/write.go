@@ -1,0 +1,30 @@
+package files
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Write makes a file that only its owner may read (mode 0600), and the folders above it (0700) where
+// they are missing. A reader sees the whole text or nothing of it. Without replace, the error is
+// [io/fs.ErrExist] where there is such a file, which stays as it is.
+func Write(path string, text []byte, replace bool) error {
+	dir, name := filepath.Split(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "."+name+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if replace {
+		return os.Rename(f.Name(), path)
+	}
+	return os.Link(f.Name(), path) // a link, unlike a renaming, replaces nothing
+}

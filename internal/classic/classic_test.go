@@ -14,13 +14,46 @@ func TestWhatIsNoTextOrTooLargeIsRefused(t *testing.T) {
 		"too large":     {"[a]\n" + door + strings.Repeat("# more\n", classic.MaxSize/7), "more than 1048576 is no configuration"},
 		"not UTF-8":     {"[a\xff]\n" + door, "not text in UTF-8"},
 		"empty":         {"", "no section"},
-		"a long line":   {"[a]\n" + door + "\ttarget = " + strings.Repeat("1", 4096) + "\n", "the classic daemon reads 4095 at most"},
+		"a long line":   {"[options]\n\tlogfile = " + strings.Repeat("1", 4096) + "\n[a]\n" + door, "the classic daemon reads 4095 at most"},
 		"a long entry":  {"PORTKNOCKING = \"" + strings.Repeat("22;TCP;20;1;2;3,", 300) + "\"\n", "more than 4095 is no setting"},
 		"many sections": {strings.Repeat("[a]\n"+door, 300), "the rest of the file is not looked at"},
 	} {
 		_, err := classic.Read("knockd.conf", []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
+		}
+	}
+}
+
+// One fault of a section costs that section, and the ones beside it are imported.
+func TestAFaultCostsItsOwnSectionOnly(t *testing.T) {
+	const other = "[b]\n\tsequence = 5002,3002,4002\n\tcommand = iptables -I INPUT -s %IP% -p tcp --dport 80 -j ACCEPT\n"
+	for name, c := range map[string]struct{ section, want string }{
+		"a long line":         {"[a]\n" + door + "\ttarget = " + strings.Repeat("1", 4096) + "\n", "the classic daemon reads 4095 at most"},
+		"a fork's setting":    {"[a]\n" + door + "\tseq_cooldown = 5\n", `no setting "seq_cooldown"`},
+		"no value":            {"[a]\n" + door + "\ttcpflags\n", "neither a title nor a setting"},
+		"a title's bracket":   {"[a\n" + door, "not the title of a section"},
+		"many wrong settings": {"[a]\n" + door + strings.Repeat("\tseq_cooldown = 5\n", 100), `no setting "seq_cooldown"`},
+	} {
+		for _, text := range []string{c.section + other, other + c.section} {
+			im, err := classic.Read("knockd.conf", []byte(text))
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			check(t, im)
+			if len(im.Profiles) != 1 || im.Profiles[0].Name != "b" || len(im.Left) != 1 || im.Left[0].Title != "a" {
+				t.Errorf("%s: profiles %v, left %v; want b and a", name, im.Profiles, im.Left)
+			}
+			var said []string
+			for _, n := range im.Remarks {
+				if n.Section == "a" {
+					said = append(said, n.Message)
+				}
+			}
+			if len(said) == 0 || len(said) > 20 || !strings.Contains(said[0], c.want) {
+				t.Errorf("%s: said %q, want up to 20 remarks, the first with %q", name, said, c.want)
+			}
 		}
 	}
 }

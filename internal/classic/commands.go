@@ -12,7 +12,9 @@ import (
 func (d *draft) commands(s *section) {
 	at, set := s.set["START_COMMAND"]
 	if !set {
-		d.skip(d.head, "", "the section has no command: it opens nothing")
+		if !d.left() {
+			d.skip(d.head, "", "the section has no command: it opens nothing")
+		}
 		return
 	}
 	start, ok := d.both(s, "START_COMMAND")

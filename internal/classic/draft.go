@@ -34,7 +34,7 @@ type draft struct {
 
 // readDraft reads a section. device is the daemon's setting of the interface.
 func readDraft(s *section, device position) *draft {
-	d := &draft{title: s.title, head: s.head}
+	d := &draft{title: s.title, head: s.head, troubles: s.wrong}
 	for _, before := range s.twice {
 		d.warn(before, "", "the setting comes again below, and only the last one counts")
 	}
@@ -66,8 +66,8 @@ func (d *draft) left() bool {
 func (d *draft) sequence(s *section) {
 	if at, set := s.set["SEQUENCE"]; set {
 		d.knock(at, ",")
-	} else if _, other := s.set["ONE_TIME_SEQUENCES"]; !other {
-		d.skip(d.head, "", "the section has no sequence: the classic daemon refuses the whole file")
+	} else if !d.left() {
+		d.skip(d.head, "write sequence = 7000,8000,9000 with ports of your own, and import again", "the section has no sequence")
 	}
 }
 

@@ -74,7 +74,9 @@ func (p *ipt) option(w word, c *cursor) (t *trouble) {
 	case "-d", "--destination", "--dst":
 		return p.address(v)
 	case "-i", "--in-interface":
-		p.device = v.text
+		if v.text != "+" { // the pattern of all names
+			p.device = v.text
+		}
 	case "-p", "--protocol", "--proto":
 		p.proto = v
 	case "--dport", "--destination-port", "--dports", "--destination-ports":

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"knockkit/internal/classic"
+	"knockkit/protocol/format"
 )
 
 const door = "\tsequence = 5001,3001,4001\n\ttcpflags = syn\n\tcommand = iptables -I INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n"
@@ -85,6 +86,9 @@ func TestOneWordMoreThanIsUnderstoodLeavesTheSection(t *testing.T) {
 		"ufw allow from %IP% to any port 22 proto tcp",
 		"nft insert rule inet filter input ip saddr %IP% tcp dport 22 accept",
 		"firewall-cmd --add-rich-rule='rule family=ipv4 source address=%IP% port port=22 protocol=tcp accept'",
+		"firewall-cmd --add-rich-rule='rule family=ipv4 source address=%IP% service name=ssh accept'",
+		"sudo -n iptables -I INPUT -s %IP% -p tcp --dport 22 -j ACCEPT",
+		"iptables -C INPUT -s %IP% -p tcp --dport 22 -j ACCEPT 2>/dev/null || iptables -I INPUT -s %IP% -p tcp --dport 22 -j ACCEPT",
 	} {
 		read := func(command string) *classic.Import {
 			im, err := classic.Read("knockd.conf", []byte("[a]\nsequence = 5001,3001,4001\ncommand = "+command+"\n"))
@@ -104,5 +108,32 @@ func TestOneWordMoreThanIsUnderstoodLeavesTheSection(t *testing.T) {
 				t.Errorf("%s makes a profile:\n%s", odd, im.Profiles[0].Text)
 			}
 		}
+	}
+}
+
+// What a hint tells a person to write must be understood when they have.
+func TestWhatAHintSaysToWriteIsUnderstood(t *testing.T) {
+	read := 0
+	for name, archive := range golden(t) {
+		im, err := classic.Read(archive.Files[0].Name, archive.Files[0].Data)
+		if err != nil {
+			continue
+		}
+		for _, n := range im.Remarks {
+			_, rest, found := strings.Cut(n.Hint, " `")
+			command, _, ends := strings.Cut(rest, "`")
+			if tool, _, _ := strings.Cut(command, " "); !found || !ends || n.Severity != format.SeverityError || !strings.Contains(n.Hint, "write") || !strings.Contains("iptables nft ufw firewall-cmd", tool) {
+				continue
+			}
+			command = strings.NewReplacer("-D INPUT", "-I INPUT", "PORT", "22", "remove-rich", "add-rich").Replace(command)
+			again, err := classic.Read("knockd.conf", []byte("[a]\nsequence = 5001,3001,4001\ncommand = "+command+"\n"))
+			if err != nil || len(again.Profiles) != 1 {
+				t.Errorf("%s: the hint %q makes no profile: %v, %v", name, n.Hint, err, again)
+			}
+			read++
+		}
+	}
+	if read < 8 {
+		t.Errorf("%d hints with a command, want at least 8", read)
 	}
 }

@@ -34,7 +34,10 @@ type draft struct {
 
 // readDraft reads a section. device is the daemon's setting of the interface.
 func readDraft(s *section, device position) *draft {
-	d := &draft{title: s.title, head: s.head, troubles: s.wrong}
+	d := &draft{title: s.title, head: s.head, troubles: append(s.wrong, s.notes...)}
+	if s.unnamed {
+		d.name = profileName(s.title)
+	}
 	for _, before := range s.twice {
 		d.warn(before, "", "the setting comes again below, and only the last one counts")
 	}

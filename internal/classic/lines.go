@@ -17,6 +17,9 @@ type section struct {
 	set   map[string]position // by the setting's name in capitals
 	twice map[string]position // settings of which only the last counts: the one before
 	wrong []trouble           // why no profile can be made of it, whatever else it says
+	notes []trouble           // what is different in its profile
+
+	unnamed bool // the title is a kind (UCI)
 }
 
 // maxFaults is as many faults as a person reads of one section, or one file.

@@ -21,7 +21,7 @@ import (
 func importCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Usage:     "make profiles of another knock daemon's configuration: knockd.conf, csf.conf",
+		Usage:     "make profiles of another knock daemon's configuration: knockd.conf, OpenWrt's knockd, csf.conf",
 		ArgsUsage: "FILE",
 		Description: `Reports each line that works differently, and makes no profile when it is not sure.
 It never replaces a profile. The exit code is 1 when a section was skipped. FILE may

@@ -47,7 +47,8 @@ type Remark struct {
 
 // Read turns a configuration into profiles. The file's name is for the notes and
 // for the comment in each profile. The error is of type [protocol.Diagnostics], and
-// says why the text is neither a knockd.conf nor a csf.conf that has sequences.
+// says why the text is none of the files that have sequences: knockd.conf, OpenWrt's
+// /etc/config/knockd, csf.conf.
 func Read(file string, text []byte) (*Import, error) {
 	r := &reader{file: file}
 	switch {
@@ -77,12 +78,16 @@ func (r *reader) read(lines []position) {
 		r.readCSF(lines)
 		return
 	}
-	sections, options := r.sections(lines)
+	read := r.sections
+	if isUCI(lines) {
+		read = r.readUCI
+	}
+	sections, options := read(lines)
 	if len(r.faults) > 0 {
 		return
 	}
 	if len(sections) == 0 {
-		r.wrong(position{}, "it is made for /etc/knockd.conf, and for csf.conf with PORTKNOCKING set", "no section of the file has a sequence")
+		r.wrong(position{}, "it is made for /etc/knockd.conf, OpenWrt's /etc/config/knockd, and csf.conf with PORTKNOCKING set", "no section of the file has a sequence")
 	}
 	r.general(options)
 	for _, s := range sections {

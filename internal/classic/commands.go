@@ -12,7 +12,9 @@ import (
 func (d *draft) commands(s *section) {
 	at, set := s.set["START_COMMAND"]
 	if !set {
-		d.skip(d.head, "", "the section has no command: it opens nothing")
+		if !d.left() {
+			d.skip(d.head, "", "the section has no command: it opens nothing")
+		}
 		return
 	}
 	start, ok := d.both(s, "START_COMMAND")
@@ -42,7 +44,7 @@ func (d *draft) both(s *section, key string) (rule, bool) {
 		return rule{}, false
 	case !set:
 		return four, true
-	case six.value() == "" && four.family != protocol.IPv6:
+	case (six.value() == "" || six.value() == ":") && four.family != protocol.IPv6:
 		four.family = protocol.IPv4
 		return four, true
 	}
@@ -50,37 +52,43 @@ func (d *draft) both(s *section, key string) (rule, bool) {
 	if !ok {
 		return rule{}, false
 	}
-	return d.merge(six, four, other)
+	return d.merge(six, four, step{rule: other})
 }
 
 // command reads one command line: all its commands together.
 func (d *draft) command(at position) (rule, bool) {
 	commands, t := splitCommand(at)
-	if t == nil && len(commands) == 0 {
-		t = &trouble{at: d.head, message: "a command is empty"}
-	}
-	var whole rule
-	ok := true
-	for i, words := range commands {
-		var r rule
-		if r, t = readRule(words); t != nil {
-			break
-		}
-		if i == 0 {
-			whole = r
-		} else if whole, ok = d.merge(at, whole, r); !ok {
-			return rule{}, false
-		}
-	}
 	if t != nil {
 		d.troubles = append(d.troubles, *t)
 		return rule{}, false
+	}
+	steps, ok := d.steps(at, commands)
+	if !ok {
+		return rule{}, false
+	}
+	if len(steps) == 0 {
+		d.skip(d.head, "", "a command opens nothing")
+		return rule{}, false
+	}
+	whole := steps[0].rule
+	for _, s := range steps[1:] {
+		if whole, ok = d.merge(at, whole, s); !ok {
+			return rule{}, false
+		}
 	}
 	return whole, true
 }
 
 // merge joins two rules. A profile has one list of ports for both families, and one scope.
-func (d *draft) merge(at position, a, b rule) (rule, bool) {
+func (d *draft) merge(at position, a rule, s step) (rule, bool) {
+	b := s.rule
+	switch {
+	case a.remove && !b.remove && a.same(b) && s.after == ";":
+		return b, true // so that it is there once
+	case !a.remove && b.remove && a.same(b) && s.wait > 0:
+		a.timeout = s.wait
+		return a, true
+	}
 	families := a.family
 	if a.family != b.family {
 		families = protocol.Both

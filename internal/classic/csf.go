@@ -31,7 +31,7 @@ func isCSF(lines []position) bool {
 func (r *reader) readCSF(lines []position) {
 	for _, l := range lines {
 		if len(l.text) > maxLine {
-			r.wrong(position{line: l.line, text: l.text[:l.start]}, "", "the line has %d bytes; more than %d is no setting", len(l.text), maxLine)
+			r.wrong(l.head(), "", "the line has %d bytes; more than %d is no setting", len(l.text), maxLine)
 			continue
 		}
 		name, value, _ := strings.Cut(l.value(), "=")

@@ -34,7 +34,10 @@ type draft struct {
 
 // readDraft reads a section. device is the daemon's setting of the interface.
 func readDraft(s *section, device position) *draft {
-	d := &draft{title: s.title, head: s.head}
+	d := &draft{title: s.title, head: s.head, troubles: append(s.wrong, s.notes...)}
+	if s.unnamed {
+		d.name = profileName(s.title)
+	}
 	for _, before := range s.twice {
 		d.warn(before, "", "the setting comes again below, and only the last one counts")
 	}
@@ -66,8 +69,8 @@ func (d *draft) left() bool {
 func (d *draft) sequence(s *section) {
 	if at, set := s.set["SEQUENCE"]; set {
 		d.knock(at, ",")
-	} else if _, other := s.set["ONE_TIME_SEQUENCES"]; !other {
-		d.skip(d.head, "", "the section has no sequence: the classic daemon refuses the whole file")
+	} else if !d.left() {
+		d.skip(d.head, "write sequence = 7000,8000,9000 with ports of your own, and import again", "the section has no sequence")
 	}
 }
 
@@ -180,18 +183,12 @@ func (d *draft) seconds(at position) (int, bool) {
 	return int(n), true
 }
 
+// anywhere is what libpcap, and with it the daemon's Interface and -i, calls all interfaces.
+const anywhere = "any"
+
 // scope reads where knocks and connections come in.
 func (d *draft) scope(s *section, device position) {
-	switch {
-	case d.opens.device == "" && device.line > 0:
-		d.opens.device = device.value()
-		d.warn(device, "remove `interface` from the profile if they are to knock too", "the profile is about %s alone: connections that come in elsewhere are left to the host's other rules", tomldoc.Quote(device.value()))
-	case d.opens.device != "" && device.line == 0 && d.opens.device != "eth0":
-		d.skip(d.head, fmt.Sprintf("if the classic daemon is started with -i %s, write Interface = %s into [options] and import again", d.opens.device, d.opens.device),
-			"the rule is about %s, and the file does not say that the classic daemon listens there (it listens on eth0 unless it is told otherwise)", tomldoc.Quote(d.opens.device))
-	case d.opens.device != "" && device.line > 0 && d.opens.device != device.value():
-		d.skip(d.head, "", "knocks come in on %s and connections on %s; a profile has one interface for both", tomldoc.Quote(device.value()), tomldoc.Quote(d.opens.device))
-	}
+	d.device(device)
 	at, set := s.set["TARGET"]
 	if !set {
 		return
@@ -200,6 +197,29 @@ func (d *draft) scope(s *section, device position) {
 	if err != nil || to != d.opens.to {
 		d.skip(at, "if the address is one of this host, write it into the rule too (iptables: -d) and import again",
 			"knocks are for that address, and connections are not: a profile has one `to` for both, and is about this host")
+	}
+}
+
+// device compares where knocks come in, by the daemon's setting, with where connections do,
+// by the rule. Without the setting, or with an empty one, the daemon listens on eth0.
+func (d *draft) device(setting position) {
+	listens, opens := setting.value(), d.opens.device
+	switch {
+	case opens == anywhere:
+		d.skip(d.head, "leave it out of the rule, and import again", "in a rule, any is the name of one interface: the rule has never let anybody in")
+	case strings.ContainsAny(listens, ", \t"):
+		d.skip(setting, "for all interfaces of the host write Interface = any, for one its name, and import again", "the daemon listens on one interface, and a profile is about one or all of them")
+	case listens == anywhere && opens != "":
+		d.warn(setting, "", "the daemon takes knocks on all interfaces; the profile takes them on %s alone, as connections", tomldoc.Quote(opens))
+	case listens == anywhere || listens == "" && (opens == "" || opens == "eth0"):
+	case listens == "":
+		d.skip(d.head, fmt.Sprintf("if the classic daemon is started with -i %s, write Interface = %s into [options] and import again", opens, opens),
+			"the rule is about %s, and the file does not say that the classic daemon listens there (it listens on eth0 unless it is told otherwise)", tomldoc.Quote(opens))
+	case opens == "":
+		d.opens.device = listens
+		d.warn(setting, "remove `interface` from the profile if they are to knock too", "the profile is about %s alone: connections that come in elsewhere are left to the host's other rules", tomldoc.Quote(listens))
+	case opens != listens:
+		d.skip(d.head, "", "knocks come in on %s and connections on %s; a profile has one interface for both", tomldoc.Quote(listens), tomldoc.Quote(opens))
 	}
 }
 

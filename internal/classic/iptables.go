@@ -59,6 +59,8 @@ func (p *ipt) option(w word, c *cursor) (t *trouble) {
 				p.mild = append(p.mild, behind(at.at))
 			}
 		}
+	case "-C", "--check":
+		p.chain, p.check = v, true
 	case "-D", "--delete":
 		p.chain, p.remove = v, true
 		if n := c.peek(); n != "" && strings.Trim(n, "0123456789") == "" {
@@ -74,7 +76,9 @@ func (p *ipt) option(w word, c *cursor) (t *trouble) {
 	case "-d", "--destination", "--dst":
 		return p.address(v)
 	case "-i", "--in-interface":
-		p.device = v.text
+		if v.text != "+" { // the pattern of all names
+			p.device = v.text
+		}
 	case "-p", "--protocol", "--proto":
 		p.proto = v
 	case "--dport", "--destination-port", "--dports", "--destination-ports":
@@ -102,7 +106,7 @@ func (p *ipt) option(w word, c *cursor) (t *trouble) {
 // iptablesOptions are those whose value is understood.
 func iptablesOptions() []string {
 	return []string{
-		"-A", "--append", "-I", "--insert", "-D", "--delete", "-t", "--table", "-j", "--jump", "-m", "--match",
+		"-A", "--append", "-I", "--insert", "-D", "--delete", "-C", "--check", "-t", "--table", "-j", "--jump", "-m", "--match",
 		"-s", "--source", "--src", "-d", "--destination", "--dst", "-i", "--in-interface", "-p", "--protocol", "--proto",
 		"--dport", "--destination-port", "--dports", "--destination-ports", "--state", "--ctstate", "--comment",
 	}
@@ -125,7 +129,7 @@ func (p *ipt) end(c *cursor) (rule, *trouble) {
 	case p.target.text != "ACCEPT":
 		return rule{}, p.target.fault(or(p.target, at), "", "the rule does not accept: a profile can only let somebody in")
 	case !p.from:
-		return rule{}, everybody(at)
+		return rule{}, everybody(at, strings.Replace(at.value(), " -j ", " -s "+knocker+" -j ", 1))
 	case p.proto.text == "" && p.dports.text != "":
 		return rule{}, p.dports.fault(p.dports.at, "write -p tcp (or udp) before it, and import again", "iptables refuses a port without -p: this command has never opened anything")
 	case p.dports.text == "":

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,10 +27,10 @@ import (
 const debianKnock = "/usr/bin/knock"
 
 // Everything that is carried over is installed, and opened by the client that people
-// have today; nobody else gets in. One host has iptables, the other nftables.
+// have today; nobody else gets in. One host has nftables, the others iptables in both flavours.
 func TestDebiansKnockOpensWhatIsCarriedOver(t *testing.T) {
 	labtest.NeedRoot(t)
-	labtest.Need(t, debianKnock, "iptables", "nft")
+	labtest.Need(t, debianKnock, "iptables-nft", "iptables-legacy", "nft")
 	imports := map[string]*classic.Import{}
 	for file, archive := range golden(t) {
 		if im, err := classic.Read(archive.Files[0].Name, archive.Files[0].Data); err == nil && len(im.Profiles) > 0 {
@@ -39,12 +40,19 @@ func TestDebiansKnockOpensWhatIsCarriedOver(t *testing.T) {
 	if len(imports) < 12 {
 		t.Fatalf("%d configurations are carried over, want at least 12", len(imports))
 	}
-	for _, name := range []string{"iptables", "nftables"} {
-		t.Run(name, func(t *testing.T) {
+	opens := func(name string) func(*testing.T) {
+		return func(t *testing.T) {
 			g := newGate(t, name)
 			for config, im := range imports {
 				t.Run(config, func(t *testing.T) { g.check(t, im) })
 			}
+		}
+	}
+	t.Run("nftables", opens("nftables"))
+	for _, flavour := range lab.Flavours() {
+		t.Run(flavour.Name, func(t *testing.T) {
+			t.Setenv("PATH", labtest.PathOf(t, flavour)+":"+os.Getenv("PATH"))
+			opens("iptables")(t)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package classic
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,7 +16,14 @@ type section struct {
 	head  position
 	set   map[string]position // by the setting's name in capitals
 	twice map[string]position // settings of which only the last counts: the one before
+	wrong []trouble           // why no profile can be made of it, whatever else it says
+	notes []trouble           // what is different in its profile
+
+	unnamed bool // the title is a kind (UCI)
 }
+
+// maxFaults is as many faults as a person reads of one section, or one file.
+const maxFaults = 20
 
 // The settings, by their names in capitals, as the daemon compares them.
 var (
@@ -26,6 +34,16 @@ var (
 	}
 	aliases = map[string]string{"TIMEOUT": "SEQ_TIMEOUT", "COMMAND": "START_COMMAND", "COMMAND_6": "START_COMMAND_6"}
 )
+
+// ofForks are settings that some variants of the daemon have, and what to write instead.
+var ofForks = map[string]string{
+	"SEQ_COOLDOWN":  "remove the line, and import again: a second sequence only starts the lease again",
+	"KEY":           "let the daemon that has one-time knocks keep this section, or write a `sequence` instead, and import again",
+	"IPSET":         "remove both lines, write what the set opens as start_command = iptables -I INPUT -s %IP% -p tcp --dport PORT -j ACCEPT, and import again",
+	"PROTOCOL":      "write it behind each port, as sequence = 7000:udp,8000:udp, and import again",
+	"SEQUENCE_FILE": "write the sequence itself, as sequence = 7000,8000,9000, and import again",
+	"INTERFACE":     "write it into [options], where it holds for all sections, and import again",
+}
 
 // splitLines returns the lines without the white space around them.
 func splitLines(text string) []position {
@@ -63,7 +81,7 @@ func (r *reader) sections(lines []position) (drafts []*section, options map[stri
 		text := l.value()
 		switch {
 		case len(l.text) > maxLine:
-			r.wrong(position{line: l.line, text: l.text[:l.start]}, "", "the line has %d bytes; the classic daemon reads %d at most", len(l.text), maxLine)
+			r.inSection(at, l.head(), "", "the line has %d bytes; the classic daemon reads %d at most", len(l.text), maxLine)
 		case text == "" || text[0] == '#':
 		case text[0] == '[':
 			at = r.title(l, options)
@@ -76,7 +94,7 @@ func (r *reader) sections(lines []position) (drafts []*section, options map[stri
 		default:
 			r.setting(at, l)
 		}
-		if len(r.faults) >= 20 || len(drafts) > maxSections {
+		if len(r.faults) >= maxFaults || len(drafts) > maxSections {
 			r.wrong(l, "", "the rest of the file is not looked at")
 			return nil, nil
 		}
@@ -86,25 +104,51 @@ func (r *reader) sections(lines []position) (drafts []*section, options map[stri
 
 func (r *reader) title(l position, options map[string]position) *section {
 	text := l.value()
-	s := &section{head: l, set: map[string]position{}, twice: map[string]position{}}
-	if !strings.HasSuffix(text, "]") || len(text) < 3 {
-		r.wrong(l, "", "this is not the title of a section")
-		return s
+	s := &section{title: strings.Trim(text, "[]"), head: l, set: map[string]position{}, twice: map[string]position{}}
+	whole := strings.HasSuffix(text, "]") && len(text) > 2
+	if whole {
+		s.title = text[1 : len(text)-1]
 	}
-	s.title = text[1 : len(text)-1]
 	switch {
-	case s.title == "options":
+	case whole && s.title == "options":
 		s.set = options // there may be several
-	case strings.EqualFold(s.title, "options"):
+	case strings.EqualFold(s.title, "options"): // they are about all sections
 		r.wrong(l, `write "[options]"`, "the classic daemon takes this for a sequence with the name %s", tomldoc.Quote(s.title))
 		s.title = "options" // no more about the same mistake
+	case !whole:
+		r.inSection(s, l, `write it as "[openSSH]", and import again`, "this is not the title of a section")
 	}
 	return s
+}
+
+// inSection reports a fault that costs its section; in the options, or above all sections, it
+// is about the whole file.
+func (r *reader) inSection(s *section, at position, hint, format string, args ...any) {
+	if s == nil || s.title == "options" {
+		r.wrong(at, hint, format, args...)
+		return
+	}
+	if len(s.wrong) < maxFaults {
+		s.wrong = append(s.wrong, trouble{at: at, message: fmt.Sprintf(format, args...), hint: hint})
+	}
 }
 
 func (r *reader) setting(at *section, l position) {
 	name, _, hasValue := strings.Cut(l.value(), "=")
 	key := trim(l.part(0, len(name)))
+	canonical := strings.ToUpper(key.value())
+	switch {
+	case !hasValue && canonical == "USESYSLOG": // taken anywhere
+		at.set[canonical] = l
+	case !hasValue:
+		r.inSection(at, l, "write NAME = VALUE, or remove the line, and import again", "this is neither a title nor a setting with its value")
+	default:
+		r.set(at, key, trim(l.part(len(name)+1, len(l.value()))))
+	}
+}
+
+// set gives the section a setting, if the daemon has one of this name.
+func (r *reader) set(at *section, key, value position) {
 	canonical := strings.ToUpper(key.value())
 	if full, short := aliases[canonical]; short {
 		canonical = full
@@ -113,25 +157,25 @@ func (r *reader) setting(at *section, l position) {
 	if at.title == "options" {
 		known = optionNames
 	}
-	switch {
-	case !hasValue && canonical == "USESYSLOG": // taken anywhere
-		at.set[canonical] = l
-		return
-	case !hasValue:
-		r.wrong(l, "", "this is neither a title nor a setting with its value")
-		return
-	case !slices.Contains(known, canonical):
-		hint := ""
-		if near := say.Closest(canonical, known); near != "" {
-			hint = "did you mean " + strings.ToLower(near) + "?"
-		}
-		r.wrong(key, hint, "the classic daemon has no setting %s here", tomldoc.Quote(key.value()))
+	if !slices.Contains(known, canonical) {
+		r.inSection(at, key, unknownSetting(canonical, known), "the classic daemon has no setting %s here", tomldoc.Quote(key.value()))
 		return
 	}
 	if before, again := at.set[canonical]; again && at.title != "options" {
 		at.twice[canonical] = before
 	}
-	at.set[canonical] = trim(l.part(len(name)+1, len(l.value())))
+	at.set[canonical] = value
+}
+
+// unknownSetting says what to write instead of a setting that the daemon has not.
+func unknownSetting(name string, known []string) string {
+	if hint := ofForks[strings.TrimSuffix(name, "_TIMEOUT")]; hint != "" {
+		return hint
+	}
+	if near := say.Closest(name, known); near != "" {
+		return "did you mean " + strings.ToLower(near) + "?"
+	}
+	return "if it says nothing about who gets in, remove the line, and import again"
 }
 
 // general reports what becomes of the daemon's own settings.
@@ -158,6 +202,9 @@ func (p position) part(start, end int) position {
 	p.start, p.end = p.start+start, min(p.start+end, p.end)
 	return p
 }
+
+// head is the beginning of a line that is too long to show.
+func (p position) head() position { return position{line: p.line, text: p.text[:p.start]} }
 
 // value returns the text at the place.
 func (p position) value() string { return p.text[p.start:p.end] }

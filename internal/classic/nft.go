@@ -64,7 +64,7 @@ func (n *nft) head() *trouble {
 	object, _ := n.next()
 	switch {
 	case object.text == "element":
-		return object.fault(n.all(), "see which rule asks for that set, and write a profile with its port: knockd profile new NAME",
+		return object.fault(n.all(), "`nft list ruleset` shows the rule that asks for the set: write `nft insert rule inet filter input ip saddr %IP% tcp dport PORT accept` with its port, and import again",
 			"the address goes into a set, and what the set opens is not in this file")
 	case object.text != "rule" || !slices.Contains([]string{"add", "insert", "delete"}, what.text):
 		return what.fault(n.all(), "", "the command neither adds a rule nor takes one away")
@@ -178,7 +178,7 @@ func (n *nft) end() (rule, *trouble) {
 	case !n.accepts:
 		return rule{}, word{}.fault(n.all(), "", "the rule does not accept: a profile can only let somebody in")
 	case !n.from:
-		return rule{}, everybody(n.all())
+		return rule{}, everybody(n.all(), strings.Replace(n.all().value(), " accept", " ip saddr "+knocker+" accept", 1))
 	case len(n.ports) == 0:
 		return rule{}, everything(n.all())
 	}

@@ -19,6 +19,7 @@ const knocker = "%IP%"
 // rule is the effect of one firewall command: whose packets it lets in, and where to.
 type rule struct {
 	remove  bool // it takes the rule away
+	check   bool // it asks whether the rule is there
 	family  protocol.Family
 	ports   []protocol.PortRange
 	device  string
@@ -30,35 +31,45 @@ type rule struct {
 
 // readRule reads the words of one command.
 func readRule(words []word) (rule, *trouble) {
+	words = withoutSudo(words)
 	c := &cursor{words: words}
 	name, _ := c.next()
-	var (
-		r rule
-		t *trouble
-	)
-	tool := path.Base(name.text)
-	if dir := path.Dir(name.text); dir != "." && !slices.Contains([]string{"/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"}, dir) {
-		tool = "" // somebody's own program, whatever its name
-	}
-	switch tool {
+	switch tool(name) {
 	case "iptables", "iptables-nft", "iptables-legacy":
-		r, t = readIPTables(c, protocol.IPv4)
+		return readIPTables(c, protocol.IPv4)
 	case "ip6tables", "ip6tables-nft", "ip6tables-legacy":
-		r, t = readIPTables(c, protocol.IPv6)
+		return readIPTables(c, protocol.IPv6)
 	case "ufw":
-		r, t = readUFW(c)
+		return readUFW(c)
 	case "nft":
-		r, t = readNFT(c)
+		return readNFT(c)
 	case "firewall-cmd":
-		r, t = readFirewalld(c)
-	default:
-		return rule{}, &trouble{at: name.at, message: fmt.Sprintf("%s is not a firewall command that is understood here, and a profile runs no commands", tomldoc.Quote(path.Base(name.text))),
-			hint: "let the client run it behind the knock (knock PROFILE -- COMMAND), put rules into [opened] of a profile, or let the classic daemon keep this section"}
+		return readFirewalld(c)
 	}
-	if t != nil {
-		return rule{}, t
+	return rule{}, notUnderstood(words)
+}
+
+// tool returns the name of a program of the system, "" for somebody's own program whatever its name.
+func tool(name word) string {
+	if dir := path.Dir(name.text); dir != "." && !slices.Contains([]string{"/sbin", "/usr/sbin", "/usr/local/sbin", "/bin", "/usr/bin", "/usr/local/bin"}, dir) {
+		return ""
 	}
-	return r, nil
+	return path.Base(name.text)
+}
+
+// withoutSudo returns the command that sudo runs as root.
+func withoutSudo(words []word) []word {
+	if tool(words[0]) != "sudo" {
+		return words
+	}
+	rest := words[1:]
+	for len(rest) > 0 && slices.Contains([]string{"-n", "--non-interactive", "-E", "--"}, rest[0].text) {
+		rest = rest[1:]
+	}
+	if len(rest) == 0 || strings.HasPrefix(rest[0].text, "-") || strings.Contains(rest[0].text, "=") {
+		return words
+	}
+	return rest
 }
 
 // cursor walks the words of a command.
@@ -112,12 +123,21 @@ func (word) fault(at position, hint, format string, args ...any) *trouble {
 
 // unknown refuses a word that may change which packets are let in, and that we do not know.
 func (w word) unknown() *trouble {
-	return w.fault(w.at, "", "what %s means for who gets in is not known here", tomldoc.Quote(w.text))
+	hint := ""
+	if rest := strings.TrimLeft(w.text, "\u2013\u2014"); rest != w.text { // a page made one dash of two hyphens
+		hint = "did you mean --" + rest + "? Write it with hyphens, and import again"
+	}
+	return w.fault(w.at, hint, "what %s means for who gets in is not known here", tomldoc.Quote(w.text))
 }
 
-// everybody and everything are the two ways to open more than a profile can.
-func everybody(at position) *trouble {
-	return word{}.fault(at, "write %IP% as the source if who knocked was meant, and import again",
+// everybody and everything are the two ways to open more than a profile can. instead is the
+// command for who knocked; "" where it is not known.
+func everybody(at position, instead string) *trouble {
+	hint := "write %IP% as the source if who knocked was meant, and import again"
+	if instead != "" && instead != at.value() {
+		hint = fmt.Sprintf("if who knocked was meant, write `%s`, and import again", instead)
+	}
+	return word{}.fault(at, hint,
 		"the command has no %%IP%%: it lets everybody in as soon as one has knocked, and a profile only who knocked")
 }
 
@@ -181,6 +201,9 @@ func (r *rule) address(w word) *trouble {
 func (r rule) covers(o rule) bool {
 	return (r.family == o.family || r.family == protocol.Both) && r.device == o.device && r.to == o.to && slices.Equal(sortPorts(r.ports), sortPorts(o.ports))
 }
+
+// same reports whether both rules let in the same packets.
+func (r rule) same(o rule) bool { return r.covers(o) && o.covers(r) }
 
 func sortPorts(ports []protocol.PortRange) []protocol.PortRange {
 	sorted := slices.Clone(ports)

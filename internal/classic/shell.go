@@ -8,10 +8,16 @@ type word struct {
 	at   position
 }
 
+// command is one command of a command line, as its words.
+type command struct {
+	words []word
+	after string // what stands between it and the one before: "", ";", "&&", "||"
+}
+
 // splitCommand returns the commands of a shell command line, which may be several
-// behind each other, each as its words. What a shell would fill in or redirect is
-// refused: only a shell knows what becomes of it.
-func splitCommand(at position) ([][]word, *trouble) {
+// behind each other. What a shell would fill in or redirect is refused: only a shell
+// knows what becomes of it. Output to /dev/null changes nothing, and is left out.
+func splitCommand(at position) ([]command, *trouble) {
 	s := shell{at: at, text: at.value()}
 	for s.i < len(s.text) {
 		if t := s.step(); t != nil {
@@ -22,7 +28,7 @@ func splitCommand(at position) ([][]word, *trouble) {
 		return nil, &trouble{at: at.part(s.opened, len(s.text)), message: "a quotation has no end"}
 	}
 	s.endWord()
-	s.endCommand()
+	s.endCommand("")
 	return s.commands, nil
 }
 
@@ -30,8 +36,9 @@ type shell struct {
 	at       position
 	text     string
 	i        int
-	commands [][]word
+	commands []command
 	words    []word
+	after    string // what stood before the words
 	word     strings.Builder
 	begun    int  // where the word begins
 	inWord   bool // a word may be empty, as ""
@@ -42,7 +49,13 @@ type shell struct {
 func (s *shell) step() *trouble {
 	c := s.text[s.i]
 	switch {
-	case c == '$' && s.quote != '\'', c == '`' && s.quote != '\'', s.quote == 0 && strings.IndexByte("|<>()*?~", c) >= 0:
+	case s.quote == 0 && (strings.HasPrefix(s.text[s.i:], "||") || strings.HasPrefix(s.text[s.i:], "&&")):
+		s.i++
+		s.endWord()
+		s.endCommand(s.text[s.i-1 : s.i+1])
+	case c == '>' && s.quote == 0:
+		return s.silence()
+	case c == '$' && s.quote != '\'', c == '`' && s.quote != '\'', s.quote == 0 && strings.IndexByte("|&<()*?~", c) >= 0:
 		return s.refuse(1)
 	case c == '\\' && s.quote != '\'':
 		if s.i+1 == len(s.text) {
@@ -67,19 +80,30 @@ func (s *shell) step() *trouble {
 		s.endWord()
 	case c == ';':
 		s.endWord()
-		s.endCommand()
-	case c == '&':
-		if !strings.HasPrefix(s.text[s.i:], "&&") {
-			return s.refuse(1)
-		}
-		s.i++
-		s.endWord()
-		s.endCommand()
+		s.endCommand(";")
 	default:
 		s.add(c)
 	}
 	s.i++
 	return nil
+}
+
+// silence takes ">/dev/null", "2> /dev/null", "2>&1", and refuses files.
+func (s *shell) silence() *trouble {
+	if s.inWord && strings.Trim(s.text[s.begun:s.i], "0123456789") == "" {
+		s.word.Reset()
+		s.inWord = false
+	}
+	s.endWord()
+	rest := s.text[s.i+1:]
+	to := strings.TrimLeft(strings.TrimPrefix(rest, ">"), " \t")
+	for _, target := range []string{"/dev/null", "&1", "&2"} {
+		if behind, ok := strings.CutPrefix(to, target); ok && (behind == "" || strings.IndexByte(white+";&|", behind[0]) >= 0) {
+			s.i = len(s.text) - len(behind)
+			return nil
+		}
+	}
+	return s.refuse(1)
 }
 
 func (s *shell) refuse(width int) *trouble {
@@ -106,9 +130,10 @@ func (s *shell) endWord() {
 	s.inWord = false
 }
 
-func (s *shell) endCommand() {
+// endCommand ends a command by what stands behind it.
+func (s *shell) endCommand(by string) {
 	if len(s.words) > 0 {
-		s.commands = append(s.commands, s.words)
+		s.commands = append(s.commands, command{s.words, s.after})
 	}
-	s.words = nil
+	s.words, s.after = nil, by
 }

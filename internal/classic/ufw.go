@@ -1,6 +1,7 @@
 package classic
 
 import (
+	"fmt"
 	"strings"
 
 	"knockkit/internal/tomldoc"
@@ -43,14 +44,19 @@ func (u *ufw) word(w word, c *cursor) (t *trouble) {
 		}
 		return nil
 	}
+	if w.text == "limit" {
+		return w.fault(w.at, "write allow, and import again", "a limit drops who connects six times in 30 seconds, and a profile counts no connections")
+	}
 	v, t := c.value(w)
 	if t != nil {
 		if u.allows && !u.from {
-			return everybody(c.all()) // ufw allow 22/tcp
+			return everybody(c.all(), u.forKnocker(w)) // ufw allow 22/tcp
 		}
 		return w.unknown()
 	}
 	switch w.text {
+	case "app":
+		return w.fault(v.at, fmt.Sprintf("`ufw app info %s` lists them: write `port PORT proto tcp` instead, and import again", v.text), "which ports ufw's application %s has is not in this file", tomldoc.Quote(v.text))
 	case "insert":
 	case "on":
 		u.device = v.text
@@ -76,13 +82,31 @@ func (u *ufw) word(w word, c *cursor) (t *trouble) {
 	return nil
 }
 
+// forKnocker returns the command for who knocked, instead of one for everybody; "" when w is no
+// port.
+func (u *ufw) forKnocker(w word) string {
+	port, proto, _ := strings.Cut(w.text, "/")
+	of := &rule{}
+	if of.addPorts(word{port, w.at}, "tcp") != nil {
+		return ""
+	}
+	command := "ufw allow from " + knocker + " to any port " + port
+	if u.remove {
+		command = strings.Replace(command, "allow", "delete allow", 1)
+	}
+	if proto != "" {
+		command += " proto " + proto
+	}
+	return command
+}
+
 func (u *ufw) end(c *cursor) (rule, *trouble) {
 	at := c.all()
 	switch {
 	case !u.allows:
 		return rule{}, u.port.fault(at, "", "the command allows nothing: a profile can only let somebody in")
 	case !u.from:
-		return rule{}, everybody(at)
+		return rule{}, everybody(at, "")
 	case u.port.text == "":
 		return rule{}, everything(at)
 	}
@@ -97,10 +121,14 @@ func (u *ufw) end(c *cursor) (rule, *trouble) {
 	default:
 		return rule{}, u.proto.fault(u.proto.at, "", "a profile opens ports of TCP and UDP, not %s", tomldoc.Quote(u.proto.text))
 	}
+	var wrong *trouble
 	for _, proto := range protos {
-		if t := u.addPorts(u.port, proto); t != nil {
-			return rule{}, t
+		if t := u.addPorts(u.port, proto); t != nil && wrong == nil {
+			wrong = t
 		}
 	}
-	return u.rule, nil
+	if wrong != nil && (len(u.ports) == 0 || strings.Trim(u.port.text, "0123456789") == "") {
+		return rule{}, wrong
+	}
+	return u.rule, nil // a service has the protocols that it has: ssh is TCP's alone
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -117,16 +118,25 @@ func forHosts(p *protocol.Profile, hosts []string, f protocol.Family) ([]client.
 	return ts, nil
 }
 
+// notInHost reports whether no name, address or interface has the character. A shell would act on
+// some of those, and --each puts hosts into commands; it would take one with a dash in front for a flag.
+func notInHost(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(".-_:%+", r)
+}
+
 // bareHost checks a host and takes the brackets from an IPv6 address.
 func bareHost(host string) (string, error) {
 	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if strings.HasPrefix(bare, "-") || strings.ContainsFunc(bare, notInHost) {
+		return "", command.Usagef("a host is a name or an address", "bad host %q", host)
+	}
 	if addr, err := netip.ParseAddr(bare); err == nil {
 		if addr.IsLinkLocalUnicast() && addr.Is6() && addr.Zone() == "" {
 			return "", command.Usagef("as "+bare+"%eth0", "%s needs the interface", bare)
 		}
 		return bare, nil
 	}
-	if bare == "" || strings.ContainsAny(bare, " \t/@[]") {
+	if bare == "" || strings.Contains(bare, "%") {
 		return "", command.Usagef("a host is a name or an address", "bad host %q", host)
 	}
 	if name, _, has := strings.Cut(bare, ":"); has {

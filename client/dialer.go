@@ -29,6 +29,12 @@ type Dialer struct {
 	// numeric address.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Turns, if set, is shared with other Dialers, whose knocks on a host then wait for each other.
+	Turns *Turns
+
+	// Told, if set, is called when a knock begins and when it has ended, by the goroutine that knocks.
+	Told func(Knocking)
+
 	wire  wire // nil: the network of this machine
 	mu    sync.Mutex
 	hosts map[string]*knownHost // by host
@@ -54,14 +60,14 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	}
 	var tried int // the number of the lease that did not let us in
 	for n := 0; ; n++ {
-		l, fresh, err := g.need(ctx, tried)
+		l, fresh, err := g.need(ctx, tried, false)
 		if err != nil {
 			return nil, err
 		}
 		// A lease that was just checked is valid: if the connection fails now, the gate is
 		// not the cause. One that could not be checked is checked by this dial.
 		final := fresh && (l.checked || n >= d.Target.Profile.Client.Attempts-1)
-		conn, err := d.dialAny(ctx, to, l, final)
+		conn, err := g.beside(ctx, func() (net.Conn, error) { return d.dialAny(ctx, to, l, final) })
 		if err == nil {
 			g.used(l)
 			return conn, nil
@@ -78,7 +84,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 func (d *Dialer) dialOnce(ctx context.Context, g *knownHost, to destination) (net.Conn, error) {
 	for n := 0; ; n++ {
 		conn, err := g.alone(ctx, func() (net.Conn, error) {
-			l, err := g.obtain(ctx)
+			l, err := g.obtain(ctx, NoLease)
 			if err != nil {
 				return nil, err
 			}
@@ -112,7 +118,7 @@ func (d *Dialer) Keep(ctx context.Context, host string, failed func(error)) {
 		if now, _ := g.current(); now.until.After(l.until) || ctx.Err() != nil {
 			continue // a connection has renewed it
 		}
-		_, _, err := g.need(ctx, l.number)
+		_, _, err := g.need(ctx, l.number, true)
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
@@ -152,7 +158,11 @@ func (d *Dialer) known(host string) *knownHost {
 		if w == nil {
 			w = network{}
 		}
-		d.hosts[host] = &knownHost{target: t, wire: w, turn: make(chan struct{}, 1), changed: make(chan struct{})}
+		turns := d.Turns
+		if turns == nil {
+			turns = new(Turns)
+		}
+		d.hosts[host] = &knownHost{target: t, wire: w, told: d.Told, turn: turns.of(host), changed: make(chan struct{})}
 	}
 	return d.hosts[host]
 }

@@ -264,7 +264,7 @@ func TestALivingLeaseOutlivesAFailedRenewal(t *testing.T) {
 		l, _ := g.current()
 		renewed := make(chan error)
 		go func() {
-			_, _, err := g.need(t.Context(), l.number)
+			_, _, err := g.need(t.Context(), l.number, true)
 			renewed <- err
 		}()
 		synctest.Wait()

@@ -14,7 +14,8 @@ import (
 type knownHost struct {
 	target Target
 	wire   wire
-	turn   chan struct{} // holds one value during a knock: sequences must not mix
+	told   func(Knocking) // nil: nobody is told
+	turn   *turn
 
 	mu      sync.Mutex
 	lease   lease
@@ -43,11 +44,11 @@ type joint struct {
 
 // need returns a lease newer than the one of the number tried, and knocks for
 // it if there is none. fresh says that it was obtained during this call, or
-// after the one that was tried.
+// after the one that was tried. renewal says that no dial has failed.
 //
 // While a sequence is on its way, a living lease waits too: in strict mode the
 // SYN of its connection would be an event in the middle of the sequence.
-func (g *knownHost) need(ctx context.Context, tried int) (l lease, fresh bool, err error) {
+func (g *knownHost) need(ctx context.Context, tried int, renewal bool) (l lease, fresh bool, err error) {
 	g.mu.Lock()
 	if g.joint == nil && g.lease.number > tried && g.lease.live(time.Now()) {
 		defer g.mu.Unlock()
@@ -59,7 +60,7 @@ func (g *knownHost) need(ctx context.Context, tried int) (l lease, fresh bool, e
 		joined, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		j = &joint{cancel: cancel, done: make(chan struct{})}
 		g.joint = j
-		go g.run(joined, j)
+		go g.run(joined, j, g.why(renewal))
 	}
 	j.waiting++
 	g.mu.Unlock()
@@ -98,12 +99,12 @@ func (g *knownHost) abandon(j *joint) {
 	}
 }
 
-func (g *knownHost) run(ctx context.Context, j *joint) {
+func (g *knownHost) run(ctx context.Context, j *joint, why Why) {
 	defer close(j.done)
 	defer j.cancel()
 	_, j.err = g.alone(ctx, func() (net.Conn, error) {
 		var err error
-		j.lease, err = g.obtain(ctx)
+		j.lease, err = g.obtain(ctx, why)
 		return nil, err
 	})
 	g.mu.Lock()
@@ -118,21 +119,52 @@ func (g *knownHost) run(ctx context.Context, j *joint) {
 	}
 }
 
-// alone calls f while no other sequence goes to the host.
+// alone calls f while no other sequence goes to the host, and no connection.
 func (g *knownHost) alone(ctx context.Context, f func() (net.Conn, error)) (net.Conn, error) {
-	select {
-	case g.turn <- struct{}{}:
-		defer func() { <-g.turn }()
-		return f()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := g.turn.Acquire(ctx, all); err != nil {
+		return nil, err
 	}
+	defer g.turn.Release(all)
+	return f()
+}
+
+// beside calls f while no sequence goes to the host.
+func (g *knownHost) beside(ctx context.Context, f func() (net.Conn, error)) (net.Conn, error) {
+	if err := g.turn.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	done := func() { once.Do(func() { g.turn.Release(1) }) }
+	defer done()
+	// A connection to a dead port lasts minutes. What the kernel sends again later than that
+	// may come in the middle of a sequence, which is then sent again too.
+	defer time.AfterFunc(time.Second, done).Stop()
+	return f()
+}
+
+// why returns why a knock is needed; g.mu is held.
+func (g *knownHost) why(renewal bool) Why {
+	switch {
+	case g.lease.number == 0:
+		return NoLease
+	case renewal:
+		return Renewal
+	case g.lease.live(time.Now()):
+		return LeaseLost
+	}
+	return LeaseOver
 }
 
 // obtain knocks.
-func (g *knownHost) obtain(ctx context.Context) (lease, error) {
+func (g *knownHost) obtain(ctx context.Context, why Why) (lease, error) {
+	if g.told != nil {
+		g.told(Knocking{Target: g.target, Why: why})
+	}
 	start := time.Now() // the server's lease cannot have begun before
 	r, err := knockOn(ctx, g.target, g.wire)
+	if g.told != nil {
+		g.told(Knocking{g.target, why, true, r, err})
+	}
 	if err != nil {
 		return lease{}, err
 	}

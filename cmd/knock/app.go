@@ -18,6 +18,7 @@ knock close PROFILE[@HOST]
 knock proxy PROFILE[@HOST] [HOST PORT]
 knock forward PROFILE[@HOST] [[ADDR:]PORT]
 knock enroll [LINK|-]
+knock status
 knock list
 knock show PROFILE
 knock HOST PORT[:tcp|udp] ...`
@@ -80,6 +81,7 @@ func newApp() *cli.App {
 				Flags:       append(targetFlags(), hostsFileFlag(), jobsFlag(), timeoutFlag()),
 				Action:      closeAction,
 			},
+			statusCommand(),
 			proxyCommand(),
 			forwardCommand(),
 			enrollCommand(),

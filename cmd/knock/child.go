@@ -104,6 +104,7 @@ func closeAfter(c *cli.Context, o outcome) {
 			words.Warning("the lease was not given back: %s", err)
 			continue
 		}
+		remember(c, outcome{o.target, client.Result{Addrs: []client.AddrResult{a}}, nil}, true)
 		words.Note("%s: sent the close knock to %s", t.Profile.Name, a.Addr)
 	}
 }

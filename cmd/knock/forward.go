@@ -13,21 +13,25 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"knockkit/client"
 	"knockkit/internal/command"
 	"knockkit/internal/say"
 )
 
 func forwardCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "forward",
-		Usage:     "listen here, and knock when a connection comes",
-		UsageText: "knock forward PROFILE[@HOST] [[ADDR:]PORT]",
+		Name:  "forward",
+		Usage: "listen here, and knock when a connection comes",
+		UsageText: `knock forward PROFILE[@HOST][:[ADDR:]PORT]...
+knock forward PROFILE[@HOST] [ADDR:]PORT`,
 		Description: `Listens on 127.0.0.1, on the port that the profile opens or on another one, and
 carries every connection to the host. It knocks when it knows of no lease, again
-when the lease is gone, and renews it while connections are open. Ctrl-C ends it.
+when the lease is gone, and renews it while connections are open; it says so each
+time. Ctrl-C ends it.
 
    knock forward mysql                  then: mysql -h 127.0.0.1
    knock forward mysql 13306            another port here
+   knock forward mysql redis:16379      several at once, one on another port
    knock forward admin --port 8081      another of the ports that the profile opens`,
 		Flags: append(targetFlags(),
 			&cli.StringFlag{Name: "port", Usage: "connect to `PORT` of the host"}),
@@ -35,35 +39,128 @@ when the lease is gone, and renews it while connections are open. Ctrl-C ends it
 	}
 }
 
+// forwarding is a profile, and where to listen for it: "", PORT or ADDR:PORT.
+type forwarding struct {
+	profile chosen
+	on      string
+}
+
+// forwardings reads the arguments. Two of them may be a profile and where to listen, which no
+// name of a profile looks like.
+func forwardings(c *cli.Context) ([]forwarding, error) {
+	args := c.Args().Slice()
+	if c.IsSet("profile") {
+		p, rest := choose(c)
+		if len(rest) > 1 {
+			return nil, command.Usagef("knock forward -p FILE 127.0.0.1:13306", "forward takes one profile with --profile, and where to listen")
+		}
+		return []forwarding{{p, strings.Join(rest, "")}}, nil
+	}
+	if len(args) == 2 && isListen(args[1]) {
+		return []forwarding{{chosenAs(args[0]), args[1]}}, nil
+	}
+	var all []forwarding
+	for _, arg := range args {
+		if isListen(arg) {
+			return nil, command.Usagef("as "+args[0]+":13306", "%q is where to listen, and belongs to a profile", arg)
+		}
+		typed, on := cutListen(arg)
+		if _, err := netip.ParseAddr(strings.Trim(typed, "[]")); err == nil {
+			_, err = listenAddress(arg, 0)
+			return nil, err
+		}
+		all = append(all, forwarding{chosenAs(typed), on})
+	}
+	return all, nil
+}
+
+// isListen reports whether an argument is PORT or ADDR:PORT.
+func isListen(arg string) bool {
+	_, err := listenAddress(arg, 0)
+	return err == nil
+}
+
+// cutListen cuts PROFILE[@HOST][:LISTEN] in two. A host that has colons itself is followed by
+// LISTEN only in brackets.
+func cutListen(arg string) (typed, on string) {
+	at := strings.LastIndex(arg, "@") + 1
+	if _, err := netip.ParseAddr(arg[at:]); err == nil {
+		return arg, ""
+	}
+	if !strings.HasPrefix(arg[at:], "[") {
+		typed, on, _ = strings.Cut(arg[at:], ":")
+		return arg[:at] + typed, on
+	}
+	end := at + max(0, strings.Index(arg[at:], "]"))
+	before, on, _ := strings.Cut(arg[end:], ":")
+	return arg[:end] + before, on
+}
+
 func forwardAction(c *cli.Context) error {
 	if noProfile(c) {
 		return command.NoArgument(c)
 	}
-	p, rest := choose(c)
-	if len(rest) > 1 {
-		return command.Usagef("knock forward PROFILE 127.0.0.1:13306", "forward takes a profile and where to listen")
-	}
-	tn, err := newTunnel(c, p, "", c.String("port"))
+	all, err := forwardings(c)
 	if err != nil {
 		return err
 	}
-	on, err := listenAddress(strings.Join(rest, ""), tn.port)
+	if len(all) > 1 && c.IsSet("port") {
+		return command.Usagef("knock forward "+all[0].profile.again()+" --port PORT", "--port goes with one profile")
+	}
+	words := &shared{Printer: printer(c)}
+	turns := new(client.Turns)
+	var forwarders []*forwarder
+	defer func() {
+		for _, f := range forwarders {
+			f.listener.Close()
+		}
+	}()
+	for _, one := range all {
+		f, err := newForwarder(c, one, words, turns)
+		if err != nil {
+			return err
+		}
+		forwarders = append(forwarders, f)
+	}
+	for _, f := range forwarders {
+		words.note("%s listens for %s; Ctrl-C ends it", f.listener.Addr(), f.address())
+	}
+	ctx, stop := interruptible(c.Context)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(forwarders))
+	for _, f := range forwarders {
+		go func() { ended <- f.run(ctx) }()
+	}
+	for range forwarders {
+		err = errors.Join(err, <-ended)
+		cancel() // one that ends by itself ends all
+	}
+	return err
+}
+
+// newForwarder listens for a profile.
+func newForwarder(c *cli.Context, one forwarding, words *shared, turns *client.Turns) (*forwarder, error) {
+	tn, err := newTunnel(c, one.profile, "", c.String("port"))
 	if err != nil {
-		return err
+		return nil, err
+	}
+	on, err := listenAddress(one.on, tn.port)
+	if err != nil {
+		return nil, err
 	}
 	l, err := net.Listen("tcp", on.String())
 	if err != nil {
-		return &command.Error{Code: command.Failed, Err: err, Hint: "choose another port: knock forward " + p.again() + " PORT"}
+		return nil, &command.Error{Code: command.Failed, Err: err, Hint: "choose another port: knock forward " + one.profile.again() + ":PORT"}
 	}
-	words := printer(c)
 	if !on.Addr().IsLoopback() {
-		words.Warning("everyone who reaches %s can use the gate", l.Addr())
+		words.warn("everyone who reaches %s can use the gate", l.Addr())
 	}
-	words.Note("%s listens for %s; Ctrl-C ends it", l.Addr(), tn.address())
-	ctx, stop := interruptible(c.Context)
-	defer stop()
-	f := &forwarder{tunnel: tn, words: words}
-	return f.run(ctx, l)
+	f := &forwarder{tunnel: tn, words: words, listener: l}
+	tn.dialer.Turns = turns
+	tn.dialer.Told = func(k client.Knocking) { f.told(c, k) }
+	return f, nil
 }
 
 // listenAddress reads PORT, ADDR:PORT or nothing.
@@ -81,12 +178,30 @@ func listenAddress(text string, port uint16) (netip.AddrPort, error) {
 	return netip.AddrPort{}, command.Usagef("as 13306, 127.0.0.1:13306 or [::1]:13306", "bad address to listen on %q", text)
 }
 
+// shared is a printer that several goroutines write to.
+type shared struct {
+	*say.Printer
+	mu sync.Mutex
+}
+
+func (s *shared) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Note(format, args...)
+}
+
+func (s *shared) warn(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Warning("%s", fmt.Sprintf(format, args...))
+}
+
 // forwarder carries the connections of one listener.
 type forwarder struct {
 	*tunnel
-	words *say.Printer
-	say   sync.Mutex // held while writing words
-	conns sync.WaitGroup
+	words    *shared
+	listener net.Listener
+	conns    sync.WaitGroup
 
 	mu   sync.Mutex
 	open int                // connections that are carried
@@ -94,7 +209,8 @@ type forwarder struct {
 }
 
 // run accepts until ctx ends, then closes what is open. It returns nil then.
-func (f *forwarder) run(ctx context.Context, l net.Listener) error {
+func (f *forwarder) run(ctx context.Context) error {
+	l := f.listener
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	carried, cancel := context.WithCancel(ctx)
@@ -165,11 +281,19 @@ func (f *forwarder) end() {
 	}
 }
 
-func (f *forwarder) warn(format string, args ...any) {
-	f.say.Lock()
-	defer f.say.Unlock()
-	f.words.Warning("%s", fmt.Sprintf(format, args...))
+// told says when the gate is knocked on and why, what came of it, and keeps it.
+func (f *forwarder) told(c *cli.Context, k client.Knocking) {
+	o := outcome{k.Target, k.Result, k.Err}
+	switch {
+	case !k.Ended:
+		f.words.note("%s: knocking on %s: %s", f.profile.Name, f.host, k.Why)
+	case k.Err == nil:
+		f.words.note("%s: %s", f.profile.Name, openedText(f.words.Printer, o))
+		remember(c, o, false)
+	}
 }
+
+func (f *forwarder) warn(format string, args ...any) { f.words.warn(format, args...) }
 
 // pause waits a moment, so that an error that stays is not met in a busy loop.
 func pause(ctx context.Context) {

@@ -183,3 +183,67 @@ func TestForwardKnocksOnlyWhenSomebodyComesAndSaysWhatFails(t *testing.T) {
 		t.Error("the process is still there")
 	}
 }
+
+// TestTwoForwardsToOneHostTakeTurnsAndSayWhatTheyDo: their sequences would be events in each
+// other's, and each first connection comes at the same moment.
+func TestTwoForwardsToOneHostTakeTurnsAndSayWhatTheyDo(t *testing.T) {
+	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
+	labtest.Join(t, server, near)
+	echoing(t, server)
+	host := "host = \"" + server.Addr4.String() + "\"\n"
+	redisProfile := "sequence = [\"7001/tcp\", \"7002/udp\"]\nopen = [\"3307/tcp\"]\nlease = \"3s\"\nclient.attempts = 1\n"
+	gate := installGate(t, server, "mysql", mysqlProfile)
+	installGate(t, server, "redis", redisProfile)
+	other := labtest.Listen(t, server, "tcp", ":3307")
+	go func() {
+		for {
+			c, err := other.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c) }()
+		}
+	}()
+	l := newLaptop(t, near, map[string]string{"mysql": host + "client.attempts = 1\n" + mysqlProfile, "redis": host + redisProfile})
+	f := l.forwarding("mysql:13306", "redis:127.0.0.1:16379")
+	var both sync.WaitGroup
+	for _, port := range []string{"13306", "16379"} {
+		both.Go(func() {
+			c, err := near.Dial(t.Context(), "tcp", "127.0.0.1:"+port)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+			if err := says(c, "hello"); err != nil {
+				t.Errorf("%s: %v", port, err)
+			}
+		})
+	}
+	both.Wait()
+	addr := server.Addr4.String()
+	for _, words := range []string{
+		"knock: mysql: knocking on " + addr + ": no lease is known\n",
+		"knock: redis: knocking on " + addr + ": no lease is known\n",
+		"ms, open for 1h\n", "ms, open for 3s\n",
+		"knock: redis: knocking on " + addr + ": the lease ends soon\n",
+	} {
+		labtest.Eventually(t, 10*time.Second, func() error { return f.stderr.says(words) })
+	}
+	gate.revoke(near.Addr4)
+	c, err := near.Dial(t.Context(), "tcp", "127.0.0.1:13306")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := says(c, "again"); err != nil {
+		t.Error(err)
+	}
+	labtest.Eventually(t, 10*time.Second, func() error {
+		return f.stderr.says("knock: mysql: knocking on " + addr + ": the lease did not let a connection in\n")
+	})
+	if p, _ := l.run("status"); !strings.Contains(p.stdout.String(), "mysql") || !strings.Contains(p.stdout.String(), "redis") {
+		t.Errorf("status: %s%s", p.stdout, p.stderr)
+	}
+	f.end(t)
+}

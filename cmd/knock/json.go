@@ -11,6 +11,7 @@ type hostJSON struct {
 	Profile string     `json:"profile"`
 	Host    string     `json:"host"`
 	State   string     `json:"state"`
+	Lease   *float64   `json:"lease"` // seconds that it is open for; null: no end, or not known to be open
 	Error   string     `json:"error,omitempty"`
 	Results []addrJSON `json:"results"`
 }
@@ -37,6 +38,10 @@ type packetJSON struct {
 // ofHost returns a host's line.
 func ofHost(o outcome, verbose bool) hostJSON {
 	h := hostJSON{Profile: o.target.Profile.Name, Host: o.target.Host, State: string(o.result.Outcome()), Results: []addrJSON{}}
+	if d := o.target.Profile.Lease; d > 0 && h.State == string(client.Open) {
+		seconds := d.Seconds()
+		h.Lease = &seconds
+	}
 	if err := explain(o); err != nil {
 		h.Error = err.Error()
 	}

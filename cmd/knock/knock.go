@@ -66,6 +66,7 @@ func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.T
 	client.Many(ctx, ts, atOnce, do, func(i int, result client.Result, err error) {
 		o := outcome{ts[i], result, err}
 		r.add(o)
+		remember(c, o, c.Command.Name == "close")
 		if c.Bool("each") && err == nil {
 			commands.add(o, then[i])
 		}

@@ -97,7 +97,7 @@ func (l *laptop) run(args ...string) (p *program, code int) {
 }
 
 func (l *laptop) env() []string {
-	return append(os.Environ(), "KNOCK_CONFIG="+l.config, "GORACE=atexit_sleep_ms=0", "HOME="+l.config)
+	return append(os.Environ(), "KNOCK_CONFIG="+l.config, "GORACE=atexit_sleep_ms=0", "HOME="+l.config, "XDG_STATE_HOME=")
 }
 
 // buffer is what a process has written so far.

@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -33,6 +34,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SHUT", port(shut))
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each knock takes a second under -race
 			env.Setenv("KNOCK_CONFIG", env.WorkDir)
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"expand": expand},

@@ -33,7 +33,12 @@ func choose(c *cli.Context) (p chosen, rest []string) {
 	if c.IsSet("profile") {
 		return chosen{file: c.String("profile")}, c.Args().Slice()
 	}
-	p.typed = c.Args().First()
+	return chosenAs(c.Args().First()), c.Args().Tail()
+}
+
+// chosenAs reads PROFILE[@HOST] or FILE[@HOST].
+func chosenAs(typed string) (p chosen) {
+	p.typed = typed
 	folder, last := "", p.typed
 	if isPath(p.typed) { // a folder's name may have an @
 		end := strings.LastIndex(p.typed, "/") + 1
@@ -43,7 +48,7 @@ func choose(c *cli.Context) (p chosen, rest []string) {
 	if isPath(p.typed) {
 		p.name, p.file = "", folder+p.name
 	}
-	return p, c.Args().Tail()
+	return p
 }
 
 // isPath reports whether PROFILE[@HOST] is a file: it has a slash in front of the @, or is a

@@ -12,6 +12,7 @@ import (
 	"knockkit/client"
 	"knockkit/internal/command"
 	"knockkit/internal/say"
+	"knockkit/protocol"
 )
 
 // report prints how each host ended, when it ends, and a summary.
@@ -121,21 +122,39 @@ func (r *report) opened(o outcome) say.Painted {
 	if r.all > 1 {
 		text += say.Text("@%s", o.target.Host)
 	}
-	text += ": "
+	return text + ": " + openedText(r.words, o)
+}
+
+// openedText says how each address ended, and how long the host is open for.
+func openedText(words *say.Printer, o outcome) (text say.Painted) {
 	for i, a := range o.result.Addrs {
 		if i > 0 {
 			text += ", "
 		}
-		paint := r.words.Bad
+		paint := words.Bad
 		if a.Outcome == client.Open || a.Outcome == client.Knocked {
-			paint = r.words.Good
+			paint = words.Good
 		}
 		text += say.Text("%s %s after %s", a.Addr, paint(string(a.Outcome)), say.Latency(a.Took))
 		if a.Attempts > 1 {
 			text += say.Text(" and %d attempts", a.Attempts)
 		}
 	}
+	if o.result.Outcome() == client.Open {
+		text += say.Text(", %s", openFor(o.target.Profile))
+	}
 	return text
+}
+
+// openFor says how long a lease of the profile lasts.
+func openFor(p *protocol.Profile) string {
+	switch {
+	case p.Lease == 0:
+		return "open without an end"
+	case p.Renew:
+		return "open for " + lease(p.Lease) + " from the last connection on"
+	}
+	return "open for " + lease(p.Lease)
 }
 
 // details lists every packet: when it left, what came back after how long, and the end of each

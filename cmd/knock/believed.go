@@ -1,0 +1,178 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/client"
+	"knockkit/internal/command"
+	"knockkit/internal/say"
+)
+
+// believed is a lease that this machine takes for valid. The server may have ended it since.
+// There is a file for each, so that programs that run at once need no lock.
+type believed struct {
+	Profile string     `json:"profile"`
+	Host    string     `json:"host"`
+	Address netip.Addr `json:"address"`
+	Open    []string   `json:"open"`  // as "3306/tcp"
+	Until   *time.Time `json:"until"` // nil: no end
+	Once    bool       `json:"once"`  // the first connection uses it up
+}
+
+// maxBelieved bounds the leases that are kept.
+const maxBelieved = 1000
+
+// stateFolder is where the leases are kept: the XDG specification's folder for state.
+func stateFolder(getenv func(string) string) string {
+	if home := getenv("XDG_STATE_HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, "knock", "leases")
+	}
+	if home := getenv("HOME"); home != "" {
+		return filepath.Join(home, ".local", "state", "knock", "leases")
+	}
+	return ""
+}
+
+// file returns the path of a lease.
+func (b believed) file(dir string) string {
+	return filepath.Join(dir, b.Profile+"@"+strings.NewReplacer(":", "_", "%", "_").Replace(b.Address.String())+".json")
+}
+
+// remember keeps the leases that a knock has opened, and forgets those that a closing knock has
+// given back. To keep none is no failure of the knock: it is told to whoever wants details.
+func remember(c *cli.Context, o outcome, closed bool) {
+	if o.err != nil || o.target.Plain {
+		return
+	}
+	dir := stateFolder(os.Getenv)
+	err := errors.New("neither HOME nor XDG_STATE_HOME is set")
+	if dir != "" {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	for _, a := range o.result.Addrs {
+		if err != nil || !a.Outcome.OK() {
+			continue
+		}
+		b := newBelieved(o.target, a)
+		if closed {
+			if err = os.Remove(b.file(dir)); errors.Is(err, os.ErrNotExist) {
+				err = nil
+			}
+			continue
+		}
+		text, _ := json.Marshal(b) // of these types nothing fails
+		err = os.WriteFile(b.file(dir), text, 0o600)
+	}
+	if err != nil && c.Bool("verbose") {
+		printer(c).Note("what is open is not kept for `knock status`: %s", err)
+	}
+}
+
+func newBelieved(t client.Target, a client.AddrResult) believed {
+	b := believed{Profile: t.Profile.Name, Host: t.Host, Address: a.Addr, Open: ranges(t.Profile.Open), Once: t.Profile.Once}
+	if d := t.Profile.Lease; d > 0 { // it began after the first knock had left
+		end := time.Now().Add(d - a.Took).Truncate(time.Second)
+		b.Until = &end
+	}
+	return b
+}
+
+// readBelieved returns the leases that have not ended, and removes the others.
+func readBelieved(dir string, now time.Time) ([]believed, error) {
+	found, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var all []believed
+	for _, f := range found {
+		path := filepath.Join(dir, f.Name())
+		var b believed
+		text, err := os.ReadFile(path)
+		if err != nil || json.Unmarshal(text, &b) != nil { // another program is at it
+			continue
+		}
+		if b.Until != nil && !b.Until.After(now) || len(all) >= maxBelieved {
+			_ = os.Remove(path)
+			continue
+		}
+		all = append(all, b)
+	}
+	slices.SortFunc(all, func(x, y believed) int {
+		return cmp.Or(cmp.Compare(x.Profile, y.Profile), cmp.Compare(x.Host, y.Host), x.Address.Compare(y.Address))
+	})
+	return all, err
+}
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "status",
+		Usage:     "list what this machine believes to be open, and for how long",
+		UsageText: "knock status [--json]",
+		Description: `Lists the leases that knock got on this machine, until they end or are given back.
+It asks no server: one may have ended a lease since. They are kept in
+$XDG_STATE_HOME/knock (~/.local/state/knock), without any sequence.
+
+   knock status`,
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"}},
+		Action: statusAction,
+	}
+}
+
+// believedJSON is a lease in --json.
+type believedJSON struct {
+	Profile   string   `json:"profile"`
+	Host      string   `json:"host"`
+	Address   string   `json:"address"`
+	Open      []string `json:"open"`
+	ExpiresIn *float64 `json:"expires_in"` // seconds; null: no end
+	Once      bool     `json:"once"`
+}
+
+func statusAction(c *cli.Context) error {
+	if extra := c.Args().First(); extra != "" {
+		return command.Usagef("for a profile of the name: knock status@HOST", "status takes no argument")
+	}
+	now := time.Now()
+	all, err := readBelieved(stateFolder(os.Getenv), now)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		list := []believedJSON{}
+		for _, b := range all {
+			j := believedJSON{b.Profile, b.Host, b.Address.String(), b.Open, nil, b.Once}
+			if b.Until != nil {
+				left := b.Until.Sub(now).Round(time.Second).Seconds()
+				j.ExpiresIn = &left
+			}
+			list = append(list, j)
+		}
+		return say.JSON(c.App.Writer, "", list)
+	}
+	if len(all) == 0 {
+		printer(c).Note("nothing is open, as far as this machine knows")
+		return nil
+	}
+	var rows [][]string
+	for _, b := range all {
+		left := "no end"
+		if b.Until != nil {
+			left = say.Duration(b.Until.Sub(now))
+		}
+		if b.Once {
+			left += ", one connection"
+		}
+		rows = append(rows, []string{b.Profile, b.Host, b.Address.String(), strings.Join(b.Open, ", "), left})
+	}
+	return say.Table(c.App.Writer, []string{"PROFILE", "HOST", "ADDRESS", "OPENS", "LEFT"}, rows)
+}

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 )
 
@@ -21,50 +20,10 @@ const sshProfile = `sequence = ["icmp", "1201/tcp", "1202/udp"]
 open = ["2222/tcp"]
 `
 
-// shellServer starts Debian's sshd on a host, on port 2222, with keys of its own.
-// It returns the options with which ssh reaches it.
-func shellServer(t *testing.T, h *lab.Host) []string {
-	t.Helper()
-	labtest.Need(t, "sshd", "ssh", "ssh-keygen")
-	sshd, err := lab.FindTool("sshd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	path := func(name string) string { return filepath.Join(dir, name) }
-	for _, name := range []string{"host", "user"} {
-		labtest.MustRun(t, h, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path(name))
-	}
-	// Where sshd separates its privileges; Debian's service makes it at boot.
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	config := fmt.Sprintf(`Port 2222
-HostKey %s
-PidFile %s
-AuthorizedKeysFile %s
-StrictModes no
-UsePAM no
-PermitRootLogin yes
-PasswordAuthentication no
-Subsystem sftp internal-sftp
-`, path("host"), path("pid"), path("user.pub"))
-	if err := os.WriteFile(path("config"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(sshd, "-D", "-e", "-f", path("config"))
-	words := new(buffer)
-	cmd.Stderr = words
-	labtest.Start(t, h, cmd)
-	labtest.Eventually(t, 10*time.Second, func() error { return words.says("Server listening on :: port 2222") })
-	return []string{"-F", "none", "-i", path("user"), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=" + path("known"), "-o", "LogLevel=ERROR", "-o", "User=root"}
-}
-
 func TestSSHReachesAServerBehindAGateThroughTheProxy(t *testing.T) {
 	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
 	labtest.Join(t, server, near)
-	options := shellServer(t, server)
+	options := labtest.SSHD(t, server, 2222)
 	installGate(t, server, "ssh", sshProfile)
 	l := newLaptop(t, near, map[string]string{"ssh": sshProfile})
 	ssh := func(stdin io.Reader, words ...string) (string, error) {
@@ -105,7 +64,7 @@ func TestTheProxySaysNothingWhenOpenSSHIsDoneWithIt(t *testing.T) {
 	server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
 	labtest.Join(t, server, near)
 	labtest.Need(t, "scp")
-	options := append(shellServer(t, server), "-o", "Port=2222")
+	options := append(labtest.SSHD(t, server, 2222), "-o", "Port=2222")
 	installGate(t, server, "ssh", sshProfile)
 	l := newLaptop(t, near, map[string]string{"ssh": sshProfile})
 	to := server.Addr4.String()

@@ -30,6 +30,7 @@ var runners = map[string]string{
 	"docs/coexistence.md":     "TestEveryBlockOfThePageIsUsed",
 	"docs/deploy-jobs.md":     "TestTheCodeOfThePageOnDeployJobsRuns",
 	"docs/packages.md":        "TestPackages",
+	"docs/recipes.md":         "TestEachRecipeIsTried",
 }
 
 func TestNoPageHasCommandsThatNobodyRuns(t *testing.T) {

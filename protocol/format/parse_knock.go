@@ -165,7 +165,7 @@ func serviceHint(name string, proto protocol.Proto) string {
 	if _, ok := lookupService(name, other); ok {
 		return didYouMean(name + "/" + other.String())
 	}
-	if near := tomldoc.Closest(name, serviceNames(proto)); near != "" {
+	if near := tomldoc.Closest(name, serviceNames(commonServices, proto)); near != "" {
 		return didYouMean(near + "/" + proto.String())
 	}
 	return `write the port's number, as "8000/` + proto.String() + `"`

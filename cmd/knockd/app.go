@@ -26,7 +26,7 @@ func newApp() *cli.App {
 		Description: `The kernel is the server: profiles become rules, and no process sees a packet.
 
 A first gate:
-  knockd profile new mysql        # then edit the file that it names
+  knockd profile new mysql        # prints the file that it writes
   knockd install mysql --dry-run  # the exact text that would be committed
   knockd install mysql
   knockd status

@@ -22,7 +22,7 @@ func arguments(at completion.Cursor) []string {
 		}
 	case "profile add":
 		return []string{completion.Files}
-	case "grant", "revoke", "profile show", "profile remove":
+	case "grant", "revoke", "profile show", "profile edit", "profile remove":
 		if first {
 			return profileWords(at.Config)
 		}

@@ -159,14 +159,17 @@ func asFile(r *server.Reading, name string, p *protocol.Profile) bool {
 
 // next says what to do about a changed file where no service runs.
 func (h *host) next(name string, p *protocol.Profile) {
+	r, err := h.reading()
 	switch {
+	case p != nil && p.Enabled && err == nil && asFile(r, name, p):
+		h.words.Note("it is installed as it is")
+		return
 	case p != nil && p.Enabled:
 		h.words.Note("install it with: knockd install %s", name)
 		return
 	case p != nil:
 		h.words.Note("it is disabled: set enabled = true in %s to install it", h.newFile(name))
 	}
-	r, err := h.reading()
 	switch {
 	case err != nil: // perhaps without root
 		h.words.Note("if it is installed, end that with: knockd remove %s", name)

@@ -17,7 +17,7 @@ import (
 func profileCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "profile",
-		Usage:       "make, list, check and remove profile files",
+		Usage:       "make, list, change, check and remove profile files",
 		Description: "Example:\n  knockd profile new mysql\n  knockd profile check",
 		Subcommands: []*cli.Command{
 			newCommand(), listCommand(),
@@ -26,6 +26,7 @@ func profileCommand() *cli.Command {
 			{Name: "add", Usage: "check a file and copy it into the configuration folder", ArgsUsage: "FILE", Action: onOne("file", addProfile),
 				Flags:       []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name"}, allowLockoutFlag()},
 				Description: "A running service installs it at once.\n\nExample:\n  knockd profile add examples/mysql.toml"},
+			editCommand(),
 			{Name: "remove", Usage: "remove a profile's file", ArgsUsage: "NAME", Action: onOne("name", removeProfile),
 				Description: "A running service ends its gate at once. Without one the rules stay: see knockd remove.\n\nExample:\n  knockd profile remove mysql"},
 			{Name: "check", Usage: "say what is wrong with profiles: those named, or all, alone and together", ArgsUsage: "[NAME|FILE...]", Action: on(checkProfiles),
@@ -74,7 +75,7 @@ func (h *host) write(name string, text []byte, replace bool) error {
 	}
 	err = os.Link(f.Name(), file) // a link, unlike a renaming, replaces nothing
 	if errors.Is(err, fs.ErrExist) {
-		return command.Usagef("edit it, or remove it first: knockd profile remove "+name, "%s is there already", file)
+		return command.Usagef("change it with: knockd profile edit "+name+"; or remove it first: knockd profile remove "+name, "%s is there already", file)
 	}
 	return writeError(err)
 }

@@ -20,9 +20,10 @@ import (
 
 func newApp() *cli.App {
 	app := &cli.App{
-		Name:    "knockd",
-		Usage:   "gates in the kernel's packet filter that knocks open",
-		Version: command.Version,
+		Name:     "knockd",
+		Metadata: map[string]any{command.Synonyms: synonyms()},
+		Usage:    "gates in the kernel's packet filter that knocks open",
+		Version:  command.Version,
 		Description: `The kernel is the server: profiles become rules, and no process sees a packet.
 
 A first gate:

@@ -86,7 +86,7 @@ func (h *host) newText(name string) (string, *protocol.Profile, error) {
 		return "", nil, err
 	}
 	n := format.NewProfile{
-		Name: name, Open: opens, Lease: c.String("lease"), Within: c.String("within"), Hosts: c.StringSlice("host"), Description: c.String("description"),
+		Name: name, Open: opens, Lease: withUnit(c.String("lease")), Within: withUnit(c.String("within")), Hosts: c.StringSlice("host"), Description: c.String("description"),
 		Avoid: func(k protocol.Knock) bool {
 			return slices.ContainsFunc(others, func(o *protocol.Profile) bool { return o.Opens(k) || o.Close != nil && *o.Close == k })
 		},
@@ -107,6 +107,14 @@ func (h *host) newText(name string) (string, *protocol.Profile, error) {
 		h.words.Warning("%s", w.Message)
 	}
 	return text, p, nil
+}
+
+// withUnit makes plain seconds, which commands take, a time as a profile writes it.
+func withUnit(text string) string {
+	if text != "" && strings.Trim(text, "0123456789") == "" {
+		return text + "s"
+	}
+	return text
 }
 
 // random returns a number from 0 to n-1 that nobody can predict.

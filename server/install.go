@@ -111,7 +111,7 @@ func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profi
 	carried := other.leases()
 	want.Carried, want.Trial = append(backend.KeepLeases(carried, other.profiles(), all), o.Carried...), o.Try > 0
 	change := compare(was, profiles, all)
-	change.added, change.Saved = newlyGated(was, profiles), r.Saved
+	change.added, change.Saved = NewlyGated(was, profiles), r.Saved
 	change.Leases = leaseChanges(was, all, slices.Concat(r.Sources, carried))
 	for _, rule := range r.Foreign {
 		change.Notes = append(change.Notes, foreignReason(rule).String())
@@ -188,9 +188,9 @@ func compare(was, touched, will []*protocol.Profile) Change {
 	return c
 }
 
-// newlyGated returns the profiles that may close a port, or cut a connection, which
+// NewlyGated returns the profiles that may close a port, or cut a connection, which
 // the installed version of the profile, if any, does not.
-func newlyGated(was, profiles []*protocol.Profile) []*protocol.Profile {
+func NewlyGated(was, profiles []*protocol.Profile) []*protocol.Profile {
 	var all []*protocol.Profile
 	for _, p := range profiles {
 		if old := protocol.Find(was, p.Name); old == nil || !sameGate(old, p) {

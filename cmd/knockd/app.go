@@ -20,13 +20,14 @@ import (
 
 func newApp() *cli.App {
 	app := &cli.App{
-		Name:    "knockd",
-		Usage:   "gates in the kernel's packet filter that knocks open",
-		Version: command.Version,
+		Name:     "knockd",
+		Metadata: map[string]any{command.Synonyms: synonyms()},
+		Usage:    "gates in the kernel's packet filter that knocks open",
+		Version:  command.Version,
 		Description: `The kernel is the server: profiles become rules, and no process sees a packet.
 
 A first gate:
-  knockd profile new mysql        # then edit the file that it names
+  knockd profile new mysql        # prints the file that it writes
   knockd install mysql --dry-run  # the exact text that would be committed
   knockd install mysql
   knockd status

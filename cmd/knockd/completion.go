@@ -37,7 +37,7 @@ func arguments(ctx context.Context, at completion.Cursor) []string {
 		return profileWords(at.Config)
 	case "unban":
 		return sourceWords(ctx, func(s server.Source) bool { return s.State == server.Banned })
-	case "grant", "profile show", "profile link", "profile remove":
+	case "grant", "profile show", "profile edit", "profile link", "profile remove":
 		if first {
 			return profileWords(at.Config)
 		}

@@ -146,8 +146,8 @@ func TestFilesThatOthersMayWriteAreRefused(t *testing.T) {
 		}{
 			{profile, 0o664, [][]string{{"install"}, {"install", "mysql"}, {"render", "mysql"}, {"profile", "check"}, {"profile", "show", "mysql"}, {"graph", "mysql"}, {"explain", "mysql", "--", "icmp"}}},
 			{profile, 0o606, [][]string{{"install"}}},
-			{filepath.Dir(profile), 0o775, [][]string{{"install"}, {"profile", "list"}, {"profile", "new", "x"}, {"profile", "add", "../../examples/mysql.toml"}, {"run"}}},
-			{s.config, 0o777, [][]string{{"install"}, {"run"}, {"grant", "mysql", "10.9.0.1"}, {"profile", "new", "x"}}},
+			{filepath.Dir(profile), 0o775, [][]string{{"install"}, {"profile", "list"}, {"profile", "new", "x", "--open", "80/tcp"}, {"profile", "add", "../../examples/mysql.toml"}, {"run"}}},
+			{s.config, 0o777, [][]string{{"install"}, {"run"}, {"grant", "mysql", "10.9.0.1"}, {"profile", "new", "x", "--open", "80/tcp"}}},
 			{settings, 0o664, [][]string{{"install"}, {"status"}, {"grant", "mysql", "10.9.0.1"}, {"run"}, {"profile", "list"}}},
 		} {
 			was, err := os.Stat(c.path)

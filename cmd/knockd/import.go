@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,7 +26,7 @@ func importCommand() *cli.Command {
 		ArgsUsage: "FILE",
 		Description: `Reports each line that works differently, and makes no profile when it is not sure.
 It never replaces a profile. The exit code is 1 when a section was skipped. FILE may
-be - for standard input.
+be - for standard input. A running service installs the profiles at once.
 
 Example:
   knockd import /etc/knockd.conf --dry-run
@@ -33,7 +34,7 @@ Example:
   ssh db1 cat /etc/knockd.conf | knockd import - --dry-run`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the profiles instead of writing them"},
-			jsonFlag(),
+			jsonFlag(), allowLockoutFlag(),
 		},
 		Action: onOne("file", importProfiles),
 	}
@@ -48,7 +49,16 @@ func importProfiles(h *host, file string) error {
 		return err
 	}
 	dry := h.c.Bool("dry-run")
+	var k *keeper
+	began := time.Now()
 	if !dry {
+		var made []*protocol.Profile
+		for _, p := range im.Profiles {
+			made = append(made, p.Parsed)
+		}
+		if k, err = h.keeper(made...); err != nil {
+			return err
+		}
 		if err := h.writeAll(im); err != nil {
 			return err
 		}
@@ -56,7 +66,12 @@ func importProfiles(h *host, file string) error {
 	if h.c.Bool("json") {
 		err = printJSON(h.c, h.importLine(im, dry))
 	} else {
-		err = h.sayImport(im, dry)
+		err = h.sayImport(im, dry, k)
+	}
+	if k != nil {
+		for _, p := range im.Profiles {
+			err = errors.Join(err, h.takenUp(k, began, p.Name, p.Parsed))
+		}
 	}
 	if err != nil {
 		return err
@@ -142,7 +157,7 @@ func (h *host) newFile(name string) string {
 }
 
 // sayImport prints the files, or their text in a dry run, and each line that works differently.
-func (h *host) sayImport(im *classic.Import, dry bool) error {
+func (h *host) sayImport(im *classic.Import, dry bool, k *keeper) error {
 	said := map[format.Diagnostic]bool{}
 	for _, n := range im.Remarks {
 		if !said[n.Diagnostic] {
@@ -166,6 +181,8 @@ func (h *host) sayImport(im *classic.Import, dry bool) error {
 	}
 	if !dry && len(names) > 0 {
 		h.words.Note("look at them: knockd profile check %s", strings.Join(names, " "))
+	}
+	if !dry && len(names) > 0 && k == nil {
 		h.words.Note("then try them: knockd install %s --try 30s", strings.Join(names, " "))
 	}
 	return nil

@@ -190,7 +190,7 @@ func TestWithoutThePrivilegeTheExitCodeIs4(t *testing.T) {
 		}{
 			{[]string{"install"}, 4}, {[]string{"remove", "--all"}, 4}, {[]string{"status"}, 4}, {[]string{"status", "--check"}, 4},
 			{[]string{"grant", "mysql", "10.9.0.1"}, 4}, {[]string{"revoke", "mysql", "10.9.0.1"}, 4}, {[]string{"unban", "10.9.0.1"}, 4},
-			{[]string{"profile", "new", "other"}, 4},
+			{[]string{"profile", "new", "ssh"}, 4},
 			{[]string{"render", "mysql"}, 0}, {[]string{"profile", "check"}, 0}, {[]string{"explain", "mysql", "--", "icmp"}, 0},
 		} {
 			t.Run(strings.Join(c.args, " "), func(t *testing.T) {

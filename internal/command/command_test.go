@@ -157,6 +157,30 @@ func TestWrongWordsExitWith2AndAHintThatCanBePasted(t *testing.T) {
 	}
 }
 
+func TestAWordThatPeopleTypeForACommandLeadsToIt(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"ditch a --json", "unknown command \"ditch\"\nprog: hint: did you mean: prog profile show a --json\nprog: hint: or: prog list a --json\nprog: hint: both end it"},
+		{"--config d profile -j4 all x", "unknown command \"profile all\"\nprog: hint: did you mean: prog --config d -j4 list x"},
+		{"profile ditch", "unknown command \"profile ditch\"\nprog: hint: see prog profile --help"}, // of another group
+		{"dicth", "unknown command \"dicth\"\nprog: hint: did you mean: prog profile show\nprog: hint: or: prog list\nprog: hint: both end it"},
+		{"stop", "unknown command \"stop\"\nprog: hint: nothing runs"},
+		{"-V", "unknown flag -V\nprog: hint: did you mean: prog --version"},
+		{"lis", "unknown command \"lis\"\nprog: hint: did you mean: prog list"},
+	} {
+		app, out, errs := testApp(false)
+		app.Metadata = map[string]any{Synonyms: []Synonym{
+			{Typed: "ditch", Right: "profile show, list", Say: "both end it"},
+			{Group: "profile", Typed: "every all", Right: "list"},
+			{Typed: "stop", Say: "nothing runs"},
+			{Typed: "-V", Right: "--version"},
+		}}
+		code := Run(context.Background(), app, append([]string{"prog"}, strings.Fields(c.line)...))
+		if want := "prog: error: " + c.want + "\n"; code != Usage || out.Len() > 0 || errs.String() != want {
+			t.Errorf("%s: exit %d, said %q, want %q", c.line, code, errs, want)
+		}
+	}
+}
+
 func TestHelpThatWasAskedForIsDataAndHelpThatWasNotIsAnError(t *testing.T) {
 	for _, c := range []struct {
 		line, shows string

@@ -92,11 +92,14 @@ type line struct {
 	stray   int      // index of the argument at which reading ended; 0: none
 	help    bool
 	version bool
+
+	synonyms []Synonym
 }
 
 // level is the program or one command, with the flags that fell to it.
 type level struct {
 	name     string
+	at       int // where the word that entered it stands among what was typed
 	flags    []cli.Flag
 	commands []*cli.Command
 	acts     bool     // has an action; else it is a group
@@ -115,6 +118,7 @@ type given struct {
 // arrange sorts args (without the program's name) by the app's definitions.
 func arrange(app *cli.App, args []string) (*line, error) {
 	l := &line{levels: []*level{{name: app.Name, flags: app.Flags, commands: app.Commands, acts: app.Action != nil}}}
+	l.synonyms, _ = app.Metadata[Synonyms].([]Synonym)
 	var flags []given
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
@@ -165,7 +169,7 @@ func (l *line) word(arg string, at int, args []string) error {
 	}
 	for _, c := range here.commands {
 		if c.HasName(arg) {
-			l.levels = append(l.levels, &level{name: c.Name, flags: c.Flags, commands: c.Subcommands, acts: c.Action != nil})
+			l.levels = append(l.levels, &level{name: c.Name, at: at, flags: c.Flags, commands: c.Subcommands, acts: c.Action != nil})
 			return nil
 		}
 	}

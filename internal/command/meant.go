@@ -16,20 +16,32 @@ import (
 // meant returns the hint "did you mean: " with the whole line corrected where
 // args[at] was wrong, or where to read on when nothing is near.
 func (l *line) meant(args []string, at int, wrong string, known []string) string {
-	right := say.Closest(strings.TrimLeft(wrong, "-"), known)
-	if right == "" {
-		return seeHelp(l)
+	if hint := l.synonym(args, at, wrong); hint != "" {
+		return hint
 	}
-	if strings.HasPrefix(wrong, "-") {
+	bare := strings.TrimLeft(wrong, "-")
+	right := say.Closest(bare, known)
+	if !strings.HasPrefix(wrong, "-") {
+		if right == "" {
+			if hint := l.synonym(args, at, say.Closest(wrong, l.typed())); hint != "" {
+				return hint
+			}
+		}
+	} else if right != "" {
 		right = "--" + right
 		if len(right) == 3 {
 			right = right[1:]
 		}
 	}
+	if right == "" {
+		return seeHelp(l)
+	}
 	fixed := slices.Clone(args)
 	fixed[at] = strings.Replace(fixed[at], wrong, right, 1)
-	return "did you mean: " + Shell(append([]string{l.levels[0].name}, fixed...))
+	return didYouMean + Shell(append([]string{l.levels[0].name}, fixed...))
 }
+
+const didYouMean = "did you mean: "
 
 // Corrected returns the command line as it was typed with one argument
 // replaced, to be pasted into a shell.

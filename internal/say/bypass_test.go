@@ -13,14 +13,15 @@ import (
 
 // passing is where a stream is used otherwise than by this package, and why.
 var passing = map[string]string{
-	"cmd/knock/child.go":       "the streams of the command that the user runs",
-	"cmd/knock/proxy.go":       "the bytes of the connection",
-	"cmd/knockd/demo.go":       "to the narrator, who has a Printer",
-	"cmd/knockd/run.go":        "to the logger, which quotes what is not printable",
-	"cmd/knockd/status.go":     "to drift, which prints with say.Print",
-	"cmd/knockd/watch_live.go": "to the library that draws the screen, of plain lines",
-	"internal/command/run.go":  "streams are chosen, and help is written, which is ours",
-	"server/try.go":            "the standard error of a second knockd",
+	"cmd/knock/child.go":         "the streams of the command that the user runs",
+	"cmd/knock/proxy.go":         "the bytes of the connection",
+	"cmd/knockd/demo.go":         "to the narrator, who has a Printer",
+	"cmd/knockd/profile_edit.go": "the streams of the editor",
+	"cmd/knockd/run.go":          "to the logger, which quotes what is not printable",
+	"cmd/knockd/status.go":       "to drift, which prints with say.Print",
+	"cmd/knockd/watch_live.go":   "to the library that draws the screen, of plain lines",
+	"internal/command/run.go":    "streams are chosen, and help is written, which is ours",
+	"server/try.go":              "the standard error of a second knockd",
 }
 
 // Everything that both programs write passes here, where it becomes plain.

@@ -7,16 +7,34 @@ import (
 
 // Closest returns the word of among that word was most likely meant to be, ""
 // when none is near: at most one slip for each three letters, at least one, and
-// never as many as it has letters.
+// never as many as it has letters. It is never the opposite: not "install" for "uninstall".
 func Closest(word string, among []string) string {
 	letters := len([]rune(word))
 	best, found := min(letters, max(1, letters/3)+1), ""
 	for _, candidate := range among {
-		if d := slips(word, candidate); d < best {
+		if d := slips(word, candidate); d < best && !opposite(word, candidate) && !opposite(candidate, word) {
 			best, found = d, candidate
 		}
 	}
 	return found
+}
+
+// opposite reports whether x says no to y: it is y, with at most one slip, behind a syllable that y
+// does not begin with; or the two begin with opposite syllables.
+func opposite(x, y string) bool {
+	for _, no := range []string{"un", "de", "dis", "non", "no-", "not-", "dont-", "without-"} {
+		if rest, has := strings.CutPrefix(x, no); has && rest != "" && !strings.HasPrefix(y, no) && slips(rest, y) <= 1 {
+			return true
+		}
+	}
+	for _, pair := range [][2]string{{"ex", "im"}, {"ex", "in"}, {"dis", "en"}} {
+		rest, has := strings.CutPrefix(x, pair[0])
+		other, hasOther := strings.CutPrefix(y, pair[1])
+		if has && hasOther && slips(rest, other) <= 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // slips counts the letters added, lost, changed, or swapped with their

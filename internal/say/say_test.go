@@ -232,6 +232,19 @@ func TestTimesReadAsAPersonWouldSayThem(t *testing.T) {
 	}
 }
 
+func TestClosestIsNeverTheOpposite(t *testing.T) {
+	among := []string{"install", "import", "unban", "description", "no-verify", "allow-lockout", "enable"}
+	for word, want := range map[string]string{
+		"uninstall": "", "uninstal": "", "unistall": "", "deinstall": "", "disinstall": "", "export": "", "exprt": "", "ban": "", "bann": "", "disable": "",
+		"verify": "", "no-allow-lockout": "", "disallow-lockout": "",
+		"unbna": "unban", "descripton": "description", "no-verfy": "no-verify", "instal": "install", "improt": "import", "alow-lockout": "allow-lockout",
+	} {
+		if got := Closest(word, among); got != want {
+			t.Errorf("Closest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
 func TestClosestForgivesASlipButDoesNotGuess(t *testing.T) {
 	among := []string{"install", "remove", "status", "ssh", "mysql"}
 	for word, want := range map[string]string{

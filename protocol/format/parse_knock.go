@@ -2,6 +2,7 @@ package format
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -115,6 +116,9 @@ func splitPort(s string) (port string, proto protocol.Proto, err error) {
 	if p, reversed := protocol.ParseProto(port); reversed {
 		return "", 0, wrong(s, "", didYouMean(name+"/"+p.String()), "the port comes before the protocol")
 	}
+	if isProtocol(name) {
+		return "", 0, notPort(s, name)
+	}
 	hint := tomldoc.Meant(strings.ToLower(name), []string{"tcp", "udp"})
 	if hint == "" {
 		hint = "the protocols are tcp and udp"
@@ -135,11 +139,47 @@ func noProtocol(s string) error {
 	if hint := tomldoc.Meant(s, []string{"icmp"}); hint != "" {
 		return wrong(s, "", hint, "no knock is called %s", tomldoc.Quote(s))
 	}
-	hint := ""
-	if len(s) <= 40 {
-		hint = fmt.Sprintf("write %q or %q", s+"/tcp", s+"/udp")
+	if isProtocol(s) {
+		return notPort(s, s)
 	}
-	return wrong(s, "", hint, "%s does not say which protocol", tomldoc.Quote(s))
+	return wrong(s, "", protocolHint(s), "%s does not say which protocol", tomldoc.Quote(s))
+}
+
+// protocolHint says what to write for a port, a range, or the name of a service.
+func protocolHint(s string) string {
+	const mostLetters = 40
+	if len(s) > mostLetters {
+		return ""
+	}
+	both := fmt.Sprintf("write %q or %q", s+"/tcp", s+"/udp")
+	if strings.Trim(s, "0123456789-:") == "" {
+		return both
+	}
+	_, tcp := findCommon(s, protocol.TCP) // the same on every system, for the names of our list
+	_, udp := findCommon(s, protocol.UDP)
+	if !tcp && !udp {
+		_, tcp = findInFile(s, protocol.TCP)
+		_, udp = findInFile(s, protocol.UDP)
+	}
+	_, _, isRange := splitRange(s, protocol.TCP)
+	switch {
+	case tcp && udp, isRange:
+		return both
+	case tcp:
+		return fmt.Sprintf("write %q", s+"/tcp")
+	case udp:
+		return fmt.Sprintf("write %q", s+"/udp")
+	}
+	return serviceHint(s, protocol.TCP)
+}
+
+// isProtocol reports whether a word names a protocol of IP that has no ports here.
+func isProtocol(word string) bool {
+	return slices.Contains([]string{"gre", "esp", "ah", "ipsec-esp", "ipip", "ipencap", "ipcomp", "igmp", "ospf", "ospfigp", "eigrp", "vrrp", "carp", "pim", "sctp", "dccp", "udplite"}, strings.ToLower(word))
+}
+
+func notPort(s, name string) error {
+	return wrong(s, name, `write a port, as "8000/tcp"`, "%s is a protocol of its own: only ports of tcp and udp can be opened or knocked on", tomldoc.Quote(name))
 }
 
 // parsePort reads a number or the name of a service; s is the whole text.
@@ -157,6 +197,9 @@ func parsePort(s, port string, proto protocol.Proto) (uint16, error) {
 	if n, ok := lookupService(port, proto); ok {
 		return n, nil
 	}
+	if isProtocol(port) {
+		return 0, notPort(s, port)
+	}
 	return 0, wrong(s, port, serviceHint(port, proto), "no service is called %s for %s", tomldoc.Quote(port), proto)
 }
 
@@ -165,7 +208,10 @@ func serviceHint(name string, proto protocol.Proto) string {
 	if _, ok := lookupService(name, other); ok {
 		return didYouMean(name + "/" + other.String())
 	}
-	if near := tomldoc.Closest(name, serviceNames(proto)); near != "" {
+	if ports := ServicePorts(name); len(ports) > 0 { // a name of which a profile has the number
+		return didYouMean(ports[0].String())
+	}
+	if near := tomldoc.Closest(name, serviceNames(commonServices, proto)); near != "" {
 		return didYouMean(near + "/" + proto.String())
 	}
 	return `write the port's number, as "8000/` + proto.String() + `"`

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"knockkit/internal/files"
+	"knockkit/internal/tomldoc"
 	"knockkit/protocol"
 )
 
@@ -22,9 +23,47 @@ const maxServicesSize = 4 << 20
 // same port on the server and on every client: macOS, Windows, and containers without the file
 // included. Other names are looked up in /etc/services.
 func lookupService(name string, proto protocol.Proto) (port uint16, ok bool) {
-	if port, ok = findService(strings.NewReader(commonServices), name, proto); ok {
+	if port, ok = findCommon(name, proto); ok {
 		return port, true
 	}
+	return findInFile(name, proto)
+}
+
+// ServicePorts returns the ports of a service, of TCP and UDP as far as it has them; none where the
+// name is not known. Beside the names that a profile may say it knows those by which people call
+// what they put behind a gate.
+func ServicePorts(name string) []protocol.PortRange {
+	var all []protocol.PortRange
+	for _, find := range []func(string, protocol.Proto) (uint16, bool){findCommon, findPopular, findInFile} {
+		for _, proto := range []protocol.Proto{protocol.TCP, protocol.UDP} {
+			if port, ok := find(name, proto); ok {
+				all = append(all, protocol.PortRange{Proto: proto, First: port, Last: port})
+			}
+		}
+		if len(all) > 0 {
+			break
+		}
+	}
+	return all
+}
+
+// ClosestService returns the name that [ServicePorts] knows and that was likely meant, "" when none
+// is near. It knows our lists only, so that a hint is the same everywhere.
+func ClosestService(name string) string {
+	all := append(serviceNames(commonServices, protocol.TCP), serviceNames(commonServices, protocol.UDP)...)
+	all = append(all, serviceNames(popularServices, protocol.TCP)...)
+	return tomldoc.Closest(name, append(all, serviceNames(popularServices, protocol.UDP)...))
+}
+
+func findCommon(name string, proto protocol.Proto) (uint16, bool) {
+	return findService(strings.NewReader(commonServices), name, proto)
+}
+
+func findPopular(name string, proto protocol.Proto) (uint16, bool) {
+	return findService(strings.NewReader(popularServices), name, proto)
+}
+
+func findInFile(name string, proto protocol.Proto) (uint16, bool) {
 	text, err := files.Read(servicesFile, maxServicesSize)
 	if err != nil {
 		return 0, false
@@ -64,11 +103,10 @@ func eachService(r io.Reader, visit func(names []string, port uint16, proto prot
 	}
 }
 
-// serviceNames returns the names that a mistyped one may be meant for. It uses our list only, so
-// that a hint is the same everywhere.
-func serviceNames(proto protocol.Proto) []string {
+// serviceNames returns the names of a list in the form of /etc/services.
+func serviceNames(list string, proto protocol.Proto) []string {
 	var all []string
-	eachService(strings.NewReader(commonServices), func(names []string, _ uint16, its protocol.Proto) bool {
+	eachService(strings.NewReader(list), func(names []string, _ uint16, its protocol.Proto) bool {
 		if its == proto {
 			all = append(all, names...)
 		}
@@ -76,6 +114,21 @@ func serviceNames(proto protocol.Proto) []string {
 	})
 	return all
 }
+
+// popularServices are names that no authority registered, or that /etc/services of some systems
+// lacks: for [ServicePorts] only, since the profile that is made of them has numbers.
+const popularServices = `
+smb		445/tcp	samba
+mariadb		3306/tcp
+rdp		3389/tcp
+vnc		5900/tcp
+elasticsearch	9200/tcp
+webmin		10000/tcp
+memcached	11211/tcp
+minecraft	25565/tcp
+mongodb		27017/tcp	mongo
+wireguard	51820/udp
+`
 
 // commonServices is in the form of /etc/services: the names that the Internet
 // Assigned Numbers Authority registered, for ports that profiles are likely to

@@ -44,6 +44,9 @@ type keeper struct {
 	cost   time.Duration // processor time of the last check
 	failed string        // the last failure that was logged: it is not logged again
 
+	filesRead time.Time // when the last reading of the folder began, for commands that ask
+	filesErr  error     // why what it said was not installed; nil: it was
+
 	rulesChanged bool            // somebody has changed rules since those of others were read
 	shadows      []server.Reason // why gates were useless then
 	reported     []server.Reason // why profiles are not in force, as last logged
@@ -54,9 +57,9 @@ func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: follow.N
 // inputs are the channels that the keeper waits for.
 type inputs struct {
 	events  <-chan events.Item
-	files   <-chan string    // why to reload
-	due     <-chan struct{}  // somebody may have changed rules
-	asked   <-chan io.Closer // a command waits for a check, until it is closed
+	files   <-chan string         // why to reload
+	due     <-chan struct{}       // somebody may have changed rules
+	asked   <-chan io.WriteCloser // a command waits for a check and an answer
 	signals <-chan os.Signal
 }
 
@@ -103,7 +106,7 @@ func (k *keeper) run(ctx context.Context, from inputs) error {
 			next.Reset(max(0, checkGap-time.Since(last)))
 		case who := <-from.asked:
 			check()
-			who.Close()
+			k.answer(who)
 		case <-next.C:
 			check()
 		}

@@ -23,6 +23,7 @@ import (
 // others open: after a boot there is no earlier good state. If the profile of such a file is
 // installed, it stays.
 func (k *keeper) start(ctx context.Context) error {
+	k.filesRead = time.Now()
 	w, err := k.Load()
 	if err != nil {
 		return err
@@ -60,6 +61,7 @@ func (k *keeper) start(ctx context.Context) error {
 func (k *keeper) reload(ctx context.Context, why string) (again <-chan time.Time) {
 	k.manager.reloading()
 	defer func() { k.manager.ready(k.summary()) }()
+	began := time.Now()
 	w, err := k.read()
 	if err == nil {
 		// Rules that another tool has flushed a moment ago come back first, with their leases: an
@@ -72,6 +74,7 @@ func (k *keeper) reload(ctx context.Context, why string) (again <-chan time.Time
 	if err != nil {
 		k.Log.Error("not reloaded: nothing has changed", "why", why, "err", err)
 	}
+	k.filesRead, k.filesErr = began, err
 	k.metrics.Reloaded(time.Now(), err == nil)
 	return again
 }

@@ -95,7 +95,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	watched := s.feed.Hub.Watch()
-	asked := make(chan io.Closer)
+	asked := make(chan io.WriteCloser)
 	tasks := []*task{
 		newTask("events", s.runFeed),
 		folder,

@@ -12,9 +12,6 @@ import (
 	"knockkit/internal/rights"
 )
 
-// nudgeLimit is how long a command waits for a service that hangs.
-const nudgeLimit = 2 * time.Second
-
 // nameRetry is how soon a name is tried again that somebody else has.
 const nameRetry = 10 * time.Second
 
@@ -26,8 +23,8 @@ func (e *RunningError) Error() string {
 }
 
 // single makes this process the service of its network namespace: by the claim. Commands ask for a
-// check of the kernel at the name: a connection is the request, nothing is sent, and the service
-// closes it after the check.
+// check of the kernel at the name: a connection is the request, and the service answers and closes
+// it after the check.
 type single struct {
 	claim *claim.Claim
 	name  *net.UnixListener // nil: somebody else has it
@@ -96,7 +93,7 @@ func Running() (service claim.Owner, found bool) {
 // acceptNudges passes on commands that ask for a check, and may, until the context ends. The keeper
 // closes them after the check. The name stays ours, since rules may still be removed. While somebody
 // else has it, commands cannot ask, and the service checks more often.
-func (s *Service) acceptNudges(ctx context.Context, one *single, asked chan<- io.Closer) error {
+func (s *Service) acceptNudges(ctx context.Context, one *single, asked chan<- io.WriteCloser) error {
 	for one.name == nil {
 		var err error
 		if one.name, err = claim.TakeName(claim.ServiceName); err == nil {
@@ -124,20 +121,4 @@ func (s *Service) acceptNudges(ctx context.Context, one *single, asked chan<- io
 		}
 	})
 	return nil
-}
-
-// Nudge has a running service check the kernel, and waits for that. It is for a lease that was given
-// or ended without a message of the kernel: the service would else know it only after the next
-// flush. Without a service it does nothing.
-func Nudge(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, nudgeLimit)
-	defer cancel()
-	c, _, err := rights.Dial(ctx, claim.ServiceName)
-	if err != nil {
-		return // also where a stranger has the name
-	}
-	defer c.Close()
-	stop := context.AfterFunc(ctx, func() { c.Close() })
-	defer stop()
-	_, _ = c.Read(make([]byte, 1)) // ends when the service closes the connection, or dies
 }

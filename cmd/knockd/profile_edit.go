@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/command"
+	"knockkit/internal/config"
+	"knockkit/internal/files"
+	"knockkit/internal/say"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
+	"knockkit/server"
+)
+
+func editCommand() *cli.Command {
+	return &cli.Command{
+		Name: "edit", Usage: "change a profile's file in an editor, and check it first", ArgsUsage: "NAME", Action: onOne("name", editProfile),
+		Description: `A copy is edited, with $VISUAL, else $EDITOR, editor or vi. It takes the file's place when it is
+right, alone and beside the other profiles; else nothing changes. A running service installs
+it at once; without one you are asked.
+
+Example:
+  knockd profile edit mysql
+  EDITOR=nano knockd profile edit mysql`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "allow-lockout", Usage: "close the port of your own SSH session"}},
+	}
+}
+
+func editProfile(h *host, name string) error {
+	e, err := h.folders.Load(name)
+	if broken := new(config.BrokenError); err != nil && !errors.As(err, &broken) {
+		return h.profileError(err, name)
+	}
+	o, err := openOriginal(e)
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	ctx, stop := command.Interruptible(h.c.Context, syscall.SIGHUP) // the terminal is gone: the copy goes too
+	defer stop()
+	h.c.Context = ctx
+	dir, err := os.MkdirTemp(filepath.Dir(o.path), ".edit-") // a name that the service does not read
+	if err != nil {
+		return writeError(err)
+	}
+	keep := false
+	defer func() {
+		if !keep {
+			os.RemoveAll(dir)
+		}
+	}()
+	work := filepath.Join(dir, name+".toml")
+	if err := os.WriteFile(work, o.text, 0o600); err != nil {
+		return writeError(err)
+	}
+	text, p, k, err := h.edited(name, work, o.text)
+	if err != nil || p == nil {
+		return err
+	}
+	began := time.Now()
+	if err := o.replace(text); err != nil {
+		if keep = errors.Is(err, errChanged); keep {
+			return &command.Error{Code: command.Failed, Err: fmt.Errorf("%s: %w", e.File, err), Hint: "nothing was written; your text is in " + work}
+		}
+		return writeError(err)
+	}
+	h.words.Note("profile %s changed", name)
+	if k != nil || !p.Enabled || !say.IsTerminal(h.c.App.Reader) || h.isInstalled(p) {
+		return h.takenUp(k, began, name, p)
+	}
+	return h.offerInstall(name)
+}
+
+// edited lets the copy be edited until it is right, and returns its text, what it says, and the
+// service that will install it. The profile is nil where nothing is to be done.
+func (h *host) edited(name, work string, was []byte) (text []byte, p *protocol.Profile, k *keeper, err error) {
+	for {
+		if err := h.runEditor(work); err != nil {
+			return nil, nil, nil, err
+		}
+		text, err := files.Read(work, protocol.MaxProfileSize)
+		switch {
+		case err != nil:
+			err = usage(err)
+		case bytes.Equal(text, was):
+			h.words.Note("unchanged")
+			return nil, nil, nil, nil
+		default:
+			if p, k, err = h.checkEdited(name, text); err == nil {
+				return text, p, k, nil
+			}
+		}
+		refused := &command.Error{Code: command.Report(h.words, err)}
+		if !say.IsTerminal(h.c.App.Reader) || !h.answer("edit again (e), or leave and change nothing (x)?", "e edit", "x exit q quit") {
+			h.words.Note("profile %s is as it was", name)
+			return nil, nil, nil, refused
+		}
+	}
+}
+
+// checkEdited checks a new text of a profile as install would.
+func (h *host) checkEdited(name string, text []byte) (*protocol.Profile, *keeper, error) {
+	p, diagnostics := format.ParseProfile(name+".toml", text)
+	if diagnostics.HasErrors() {
+		return nil, nil, h.profileError(&config.BrokenError{Name: name, Diagnostics: diagnostics}, name)
+	}
+	others, err := h.others(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if problems := together(p, others); len(problems) > 0 {
+		return nil, nil, &command.Error{Code: command.Usage, Err: &server.CheckError{Problems: problems}}
+	}
+	k, err := h.keeper(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.warn(config.Entry{Warnings: diagnostics})
+	h.warnMisplaced(p)
+	return p, k, nil
+}
+
+// runEditor edits a file with the person's editor, which a shell takes apart as git has it done.
+func (h *host) runEditor(file string) error {
+	editor := cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"))
+	for _, usual := range []string{"editor", "vi"} {
+		if _, err := exec.LookPath(usual); editor == "" && err == nil && say.IsTerminal(h.c.App.Reader) {
+			editor = usual
+		}
+	}
+	if editor == "" {
+		return command.Usagef("for example: EDITOR=nano knockd profile edit NAME", "no editor is named by $VISUAL or $EDITOR, and here is no terminal, or neither editor nor vi")
+	}
+	cmd := exec.Command("sh", "-c", editor+` "$@"`, "sh", file)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = h.c.App.Reader, h.c.App.Writer, h.c.App.ErrWriter
+	err := cmd.Run()
+	if h.c.Context.Err() != nil {
+		return h.c.Context.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("the editor (%s) has failed, and nothing was changed: %w", editor, err)
+	}
+	return nil
+}
+
+// answer asks a person until one of the words is the answer; yes and no are several each. The end of
+// the input, or of the command, is a no.
+func (h *host) answer(question, yes, no string) bool {
+	in := bufio.NewReader(h.c.App.Reader)
+	for {
+		h.words.Note("%s", question)
+		line := make(chan string, 1)
+		go func() {
+			text, err := in.ReadString('\n')
+			if err != nil {
+				text, _, _ = strings.Cut(no, " ")
+			}
+			line <- strings.ToLower(strings.TrimSpace(text))
+		}()
+		select {
+		case <-h.c.Context.Done():
+			return false
+		case word := <-line:
+			if is := slices.Contains(strings.Fields(yes), word); is || slices.Contains(strings.Fields(no), word) {
+				return is
+			}
+		}
+	}
+}
+
+// isInstalled reports whether the kernel has the profile as it is, as far as that can be seen.
+func (h *host) isInstalled(p *protocol.Profile) bool {
+	r, err := h.reading()
+	return err == nil && asFile(r, p.Name, p)
+}
+
+// offerInstall asks whether to install the profile, and does.
+func (h *host) offerInstall(name string) error {
+	if !h.answer("install it now, yes or no?", "y yes", "n no") {
+		h.words.Note("install it with: knockd install %s", name)
+		return nil
+	}
+	err := install(h) // whose arguments are ours: the name
+	if lockout := new(server.LockoutError); errors.As(err, &lockout) {
+		return command.Usagef("the file is changed; try it with: knockd install "+name+" --try 30s", "%w", lockout)
+	}
+	return err
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"knockkit/internal/config"
+	"knockkit/internal/say"
+	"knockkit/protocol"
+)
+
+func listCommand() *cli.Command {
+	return &cli.Command{
+		Name: "list", Usage: "list the profile files", Action: on(listProfiles),
+		Flags: []cli.Flag{jsonFlag()},
+		Description: `With --json a list of objects: name, file, enabled, description, sequence, signed (what carries
+the token, or null), open, within and lease in seconds, null where there is no limit or no
+end. within is the shortest time between two knocks. A file that cannot be used has an
+error, and of the others only name and file.
+
+Example:
+  knockd profile list
+  knockd profile list --json | jq -r '.[] | select(.enabled) | .open[]'`,
+	}
+}
+
+// profileLine is a profile in `profile list --json`. Of a file that cannot be used, Name, File and
+// Error are set.
+type profileLine struct {
+	Name        string   `json:"name"`
+	File        string   `json:"file"`
+	Enabled     *bool    `json:"enabled"`
+	Description string   `json:"description"`
+	Sequence    []string `json:"sequence"`
+	Signed      *string  `json:"signed"`
+	Open        []string `json:"open"`
+	Within      *float64 `json:"within"` // seconds; null: no limit
+	Lease       *float64 `json:"lease"`  // seconds; null: no end
+	Error       string   `json:"error,omitempty"`
+}
+
+func lineOf(e config.Entry) profileLine {
+	l := profileLine{Name: e.Name, File: e.File, Sequence: []string{}, Open: []string{}}
+	if e.Err != nil {
+		l.Error = oneLine(e.Err).Error()
+		return l
+	}
+	p := e.Profile
+	l.Enabled, l.Description, l.Open = &p.Enabled, p.Description, portTexts(p.Open)
+	l.Within, l.Lease = orNull(p.ShortestWithin()), orNull(p.Lease)
+	for _, s := range p.Sequence {
+		l.Sequence = append(l.Sequence, s.Knock.String())
+	}
+	if p.Signed != nil {
+		carrier := p.Signed.Carrier.String()
+		l.Signed = &carrier
+	}
+	return l
+}
+
+// orNull returns seconds, nil for 0: no end.
+func orNull(d time.Duration) *float64 {
+	if d == 0 {
+		return nil
+	}
+	seconds := d.Seconds()
+	return &seconds
+}
+
+func portTexts(ports []protocol.PortRange) []string {
+	texts := make([]string, len(ports))
+	for i, r := range ports {
+		texts[i] = r.String()
+	}
+	return texts
+}
+
+func listProfiles(h *host) error {
+	c := h.c
+	entries, err := h.folders.List()
+	if err != nil {
+		return usage(err)
+	}
+	lines := []profileLine{}
+	for _, e := range entries {
+		lines = append(lines, lineOf(e))
+	}
+	if c.Bool("json") {
+		return printJSON(c, lines)
+	}
+	if len(lines) == 0 {
+		h.words.Note("no profiles in %s yet: knockd profile new NAME makes one", h.folders)
+		return nil
+	}
+	var rows [][]string
+	for _, l := range lines {
+		state := "enabled"
+		switch {
+		case l.Error != "":
+			state = "broken"
+		case !*l.Enabled:
+			state = "disabled"
+		}
+		sequence := strings.Join(l.Sequence, " ")
+		if l.Signed != nil {
+			sequence = "signed, by " + *l.Signed
+		}
+		rows = append(rows, []string{l.Name, state, sequence, strings.Join(l.Open, " "), l.Description})
+	}
+	if err := say.Table(c.App.Writer, []string{"PROFILE", "STATE", "SEQUENCE", "OPENS", "DESCRIPTION"}, rows); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(lines, func(l profileLine) bool { return l.Error != "" }) {
+		h.words.Note("what is broken: knockd profile check")
+	}
+	return nil
+}
+
+func printJSON(c *cli.Context, v any) error {
+	return say.JSON(c.App.Writer, "  ", v)
+}

@@ -95,7 +95,7 @@ Example:
   knockd install ssh --try 30s    # the old rules come back unless you confirm`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; print the text that would be committed"},
-			&cli.DurationFlag{Name: "try", DefaultText: "none", Usage: "put the old rules back after `TIME` unless you confirm"},
+			command.TimeFlag("try", "put the old rules back after `TIME` unless you confirm"),
 			&cli.BoolFlag{Name: "allow-lockout", Usage: "close the port of your own SSH session"},
 		},
 		Action: on(install),
@@ -104,8 +104,9 @@ Example:
 
 func install(h *host) error {
 	c := h.c
-	if c.IsSet("try") && c.Duration("try") < time.Second {
-		return command.Usagef("for example --try 30s", "--try %s is too short to confirm anything", c.Duration("try"))
+	try := command.TimeOf(c, "try")
+	if c.IsSet("try") && try < time.Second {
+		return command.Usagef("for example --try 30s", "--try %s is too short to confirm anything", c.String("try"))
 	}
 	profiles, err := h.installable(c.Args().Slice())
 	if err != nil {
@@ -118,7 +119,7 @@ func install(h *host) error {
 	if err != nil {
 		return err
 	}
-	o := server.InstallOptions{Exactly: c.NArg() == 0, DryRun: c.Bool("dry-run"), Try: c.Duration("try")}
+	o := server.InstallOptions{Exactly: c.NArg() == 0, DryRun: c.Bool("dry-run"), Try: try}
 	if session, found := server.FindSession(); found && o.Try == 0 && !c.Bool("allow-lockout") {
 		o.Guard = server.RefuseLockout(session)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"os/signal"
 	"slices"
 	"syscall"
@@ -90,6 +89,10 @@ func installCommand() *cli.Command {
 		Description: `No name: every enabled profile; an installed profile without an enabled file is removed.
 Positions and leases stay. When a profile opens more than before, its leases end.
 
+A trial (--try) asks whether the new rules may stay. Any answer but yes, the end of the input
+and the end of the time bring the old rules back. Where standard input is at its end before,
+nothing is changed.
+
 Example:
   knockd install mysql --dry-run
   knockd install ssh --try 30s    # the old rules come back unless you confirm`,
@@ -123,7 +126,11 @@ func install(h *host) error {
 	if session, found := server.FindSession(); found && o.Try == 0 && !c.Bool("allow-lockout") {
 		o.Guard = server.RefuseLockout(session)
 	}
-	if o.Try > 0 {
+	var answers *bufio.Reader
+	if o.Try > 0 && !o.DryRun {
+		if answers, err = h.answers(); err != nil {
+			return err
+		}
 		signal.Ignore(syscall.SIGTSTP) // Ctrl-Z between the commit and the start of the guard's clock would stop that, too
 	}
 	if !o.DryRun {
@@ -163,7 +170,7 @@ func install(h *host) error {
 	}
 	h.report(change, s.Backend().Name())
 	if change.Guard != nil {
-		return h.confirm(change.Guard, o.Try, shadows)
+		return h.confirm(change.Guard, o.Try, answers, shadows)
 	}
 	if change.From != "" {
 		h.beside("it works with backend " + change.From + " until it is started again, and brings the rules back there")
@@ -201,67 +208,6 @@ func (h *host) report(c server.Change, backendName string) {
 	for _, note := range c.Notes {
 		h.words.Warning("%s", note)
 	}
-}
-
-// confirm asks whether the new rules may stay. No answer is a no. Nothing that takes time
-// comes between the start of the guard's clock and the question; shadows are said when they
-// are known. What is said at the end is what the guard did.
-func (h *host) confirm(guard *server.Guard, patience time.Duration, shadows func() []string) error {
-	h.words.Note("the old rules come back in %s unless you write yes", patience)
-	answer, notes := make(chan string, 1), make(chan []string, 1)
-	go func() {
-		line, _ := bufio.NewReader(h.c.App.Reader).ReadString('\n')
-		answer <- line
-	}()
-	go func() { notes <- shadows() }()
-	h.beside("the old rules would not stay: it installs the files again")
-	warn := func(all []string) {
-		for _, note := range all {
-			h.words.Warning("%s", note)
-		}
-		notes = nil
-	}
-	for {
-		select {
-		case all := <-notes:
-			warn(all)
-			continue
-		case line := <-answer:
-			if !server.Confirmed(line) {
-				break
-			}
-			kept, err := guard.Keep()
-			if err != nil {
-				return notUndone(err)
-			}
-			if !kept {
-				return notKept("not kept, the answer came too late", guard)
-			}
-			if notes != nil {
-				warn(<-notes)
-			}
-			h.words.Note("kept")
-			return nil
-		case <-guard.Done():
-		case <-h.c.Context.Done():
-		}
-		if err := guard.Undo(); err != nil {
-			return notUndone(err)
-		}
-		return notKept("not confirmed", guard)
-	}
-}
-
-func notUndone(err error) error {
-	return &command.Error{Code: command.Failed, Err: err, Hint: "what is installed now says: knockd status"}
-}
-
-// notKept prints why the old rules are back.
-func notKept(why string, guard *server.Guard) error {
-	if err := guard.Lost(); err != nil {
-		why = err.Error()
-	}
-	return &command.Error{Code: command.Failed, Err: errors.New(why + ": the old rules are back")}
 }
 
 func removeCommand() *cli.Command {

@@ -10,19 +10,21 @@ import (
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/kernel/conns"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // Change is what an install or a remove did, or would do.
 type Change struct {
-	Added   []string // names that were not installed before
-	Updated []string // names whose rules are written anew
-	Removed []string
-	From    string   // the backend that held the rules before, "" if this one did
-	Kept    []string // installed before and untouched by this change
-	Leases  []string // what happened to leases of profiles that were changed: a sentence each
-	Notes   []string // what the operator should know about the host
-	Texts   []Text   // with DryRun: what would be committed
-	Guard   *Guard   // with Try: undoes the change unless it is told to keep it; has the lock until then
+	Added     []string // names that were not installed before
+	Updated   []string // names whose rules are written anew
+	Unchanged []string // names that were asked for, and are installed like that already
+	Removed   []string
+	From      string   // the backend that held the rules before, "" if this one did
+	Kept      []string // installed before and untouched by this change
+	Leases    []string // what happened to leases of profiles that were changed: a sentence each
+	Notes     []string // what the operator should know about the host
+	Texts     []Text   // with DryRun: what would be committed
+	Guard     *Guard   // with Try: undoes the change unless it is told to keep it; has the lock until then. nil: nothing has changed
 
 	Saved []Saved // what was read of the host's iptables
 
@@ -59,13 +61,19 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
-	plan := func(r *Reading) (backend.Plan, error) { return r.Plan(want) }
+	first, err := r.Plan(want)
+	if err != nil {
+		return Change{}, err
+	}
 	if o.DryRun {
-		p, err := plan(r)
-		if err == nil {
-			change.Texts = p.Texts()
+		change.Texts = first.Texts()
+		return change, nil
+	}
+	plan := func(is *Reading) (backend.Plan, error) {
+		if is == r {
+			return first, nil
 		}
-		return change, err
+		return is.Plan(want)
 	}
 	if o.Guard != nil {
 		if err := o.Guard(change.added); err != nil {
@@ -73,7 +81,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		}
 	}
 	inherit := []*os.File{lock.file()}
-	if o.Try > 0 {
+	if o.Try > 0 && len(first.Texts()) > 0 {
 		if change.Guard, err = s.startGuard(ctx, r, lock, o.Try); err != nil {
 			return Change{}, err
 		}
@@ -88,7 +96,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if change.Guard != nil {
 		return change, change.Guard.committed()
 	}
-	if len(change.Removed) == 0 || len(change.Added)+len(change.Updated)+len(change.Kept) > 0 {
+	if len(change.Removed) == 0 || len(change.Added)+len(change.Updated)+len(change.Unchanged)+len(change.Kept) > 0 {
 		change.Notes = append(change.Notes, s.roomNotes(ctx, r.Fill)...)
 	}
 	return change, other.handOver(ctx, inherit...)
@@ -111,6 +119,9 @@ func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profi
 	carried := other.leases()
 	want.Carried, want.Trial = append(backend.KeepLeases(carried, other.profiles(), all), o.Carried...), o.Try > 0
 	change := compare(was, profiles, all)
+	if other.backend == nil && r.Unread == nil && len(r.Drift) == 0 && len(r.Policy.Differs(s.settings.Policy)) == 0 {
+		change.findUnchanged(was, profiles)
+	}
 	change.added, change.Saved = newlyGated(was, profiles), r.Saved
 	change.Leases = leaseChanges(was, all, slices.Concat(r.Sources, carried))
 	for _, rule := range r.Foreign {
@@ -186,6 +197,17 @@ func compare(was, touched, will []*protocol.Profile) Change {
 		}
 	}
 	return c
+}
+
+// findUnchanged moves profiles that are installed as they are wanted from Updated to Unchanged.
+func (c *Change) findUnchanged(was, wanted []*protocol.Profile) {
+	c.Updated = slices.DeleteFunc(c.Updated, func(name string) bool {
+		same := format.Canonical(protocol.Find(was, name)) == format.Canonical(protocol.Find(wanted, name))
+		if same {
+			c.Unchanged = append(c.Unchanged, name)
+		}
+		return same
+	})
 }
 
 // newlyGated returns the profiles that may close a port, or cut a connection, which

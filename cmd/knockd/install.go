@@ -89,6 +89,9 @@ func installCommand() *cli.Command {
 		Description: `No name: every enabled profile; an installed profile without an enabled file is removed.
 Positions and leases stay. When a profile opens more than before, its leases end.
 
+Where a profile is installed as its file says, it is unchanged; where nothing differs, nothing
+is committed, and a trial asks nothing.
+
 A trial (--try) asks whether the new rules may stay. Any answer but yes, the end of the input
 and the end of the time bring the old rules back. Where standard input is at its end before,
 nothing is changed.
@@ -201,6 +204,7 @@ func (h *host) report(c server.Change, backendName string) {
 	}
 	tell(c.Added, "installed")
 	tell(c.Updated, "installed again")
+	tell(c.Unchanged, "unchanged")
 	tell(c.Removed, "removed")
 	for _, what := range c.Leases {
 		h.words.Note("%s", what)

@@ -30,7 +30,7 @@ func (s *site) installAs(session string, inParent bool, args ...string) lab.Outp
 	cmd.Env = append(os.Environ(), "SSH_CONNECTION="+session)
 	var stderr strings.Builder
 	cmd.Stdin, cmd.Stderr = strings.NewReader("no\n"), &stderr // of a trial
-	_ = labtest.Start(s.t, s.host, cmd)() // the exit code says it
+	_ = labtest.Start(s.t, s.host, cmd)()                      // the exit code says it
 	return lab.Output{Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
 }
 

@@ -21,7 +21,7 @@ func TestEachCommandSaysWhatItDid(t *testing.T) {
 		s.says(0, "knockd: nothing was installed\n", "remove", "--all")
 		s.says(2, "knockd: error: profile mysql: not installed\nknockd: hint: see: knockd status\n", "grant", "mysql", "10.9.0.1")
 		s.says(0, "knockd: installed: mysql (iptables)\n", "install", "mysql")
-		s.says(0, "knockd: installed: web (iptables)\nknockd: installed again: mysql (iptables)\n", "install")
+		s.says(0, "knockd: installed: web (iptables)\nknockd: unchanged: mysql (iptables)\n", "install")
 		s.says(2, "knockd: error: profile mail: not installed\nknockd: hint: see: knockd status\n", "remove", "mysql", "mail")
 
 		s.says(0, "knockd: mysql is open for 10.9.0.1 for the profile's lease\n", "grant", "mysql", "10.9.0.1")
@@ -33,7 +33,7 @@ func TestEachCommandSaysWhatItDid(t *testing.T) {
 		if out := s.must("status"); !strings.Contains(narrow(out.Stdout), "web no file iptables 80/tcp 1h 0 open, 0 knocking\n") {
 			t.Errorf("a profile without a file:\n%s", out.Stdout)
 		}
-		s.says(0, "knockd: installed again: mysql (iptables)\nknockd: removed: web (iptables)\n", "install")
+		s.says(0, "knockd: unchanged: mysql (iptables)\nknockd: removed: web (iptables)\n", "install")
 		s.says(0, "knockd: removed: mysql (iptables)\n", "remove", "mysql")
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"knockkit/internal/kernel/backend"
@@ -67,6 +68,61 @@ func TestAGroupIsHadByOneAndTheOthersSeeByWhomAndForHowLong(t *testing.T) {
 		return nil
 	})
 	take(t, h).Close()
+}
+
+// TestTheOwnerOfAGroupIsToldByRootOnlyAndOnlyOnceItHasSaidWhenItEnds: its queue outlives each of
+// the processes that have the group.
+func TestTheOwnerOfAGroupIsToldByRootOnlyAndOnlyOnceItHasSaidWhenItEnds(t *testing.T) {
+	labtest.NeedRoot(t)
+	h := labtest.NewHost(t, "server")
+	tells := func(text string, want bool) {
+		t.Helper()
+		on(t, h, func() error {
+			if told, err := Tell(Install, text); err != nil || told != want {
+				t.Errorf("%q: %v, %v", text, told, err)
+			}
+			return nil
+		})
+	}
+	tells("nobody has it", false)
+	var c *Claim
+	on(t, h, func() (err error) {
+		c, err = Take(Install)
+		return err
+	})
+	tells("it ends at once", false)
+	on(t, h, func() error { return c.EndsAt(time.Now().Add(time.Minute)) })
+	tells("one", true)
+	tells("two", true)
+	on(t, h, func() error {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 { // of a thread that ends here
+			return errno
+		}
+		if told, err := Tell(Install, "a stranger's"); told || err == nil {
+			t.Errorf("a stranger: %v, %v", told, err)
+		}
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		err = unix.Sendto(fd, []byte("a stranger's"), unix.MSG_DONTWAIT, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: uint32(os.Getpid())})
+		if !errors.Is(err, unix.EPERM) {
+			t.Errorf("the kernel takes it: %v", err)
+		}
+		return nil
+	})
+	on(t, h, func() error {
+		got, err := c.Told()
+		if diff := cmp.Diff([]string{"one", "two"}, got); err != nil || diff != "" {
+			t.Errorf("%v, %s", err, diff)
+		}
+		if got, err := c.Told(); err != nil || len(got) != 0 {
+			t.Errorf("again: %q, %v", got, err)
+		}
+		return c.Close()
+	})
+	tells("it is gone", false)
 }
 
 // TestAProcessIsFoundWhoseNetlinkPortIsNotItsNumber: any user can bind the port that the

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -24,7 +23,7 @@ type Change struct {
 	Leases    []string // what happened to leases of profiles that were changed: a sentence each
 	Notes     []string // what the operator should know about the host
 	Texts     []Text   // with DryRun: what would be committed
-	Guard     *Guard   // with Try: undoes the change unless it is told to keep it; has the lock until then. nil: nothing has changed
+	Guard     *Guard   // with Try: undoes the change unless it is told to keep it; nobody else installs until then. nil: nothing has changed
 
 	Saved []Saved // what was read of the host's iptables
 
@@ -44,11 +43,11 @@ type InstallOptions struct {
 // Positions and leases stay, except leases that would open more than they were given for. Errors: a
 // [*CheckError], a [*LockError], those of the backend.
 func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o InstallOptions) (Change, error) {
-	lock, err := s.lock(ctx)
+	lock, err := s.lockInstalls(ctx)
 	if err != nil {
 		return Change{}, err
 	}
-	defer func() { lock.Release() }()
+	defer lock.Release()
 	r, err := s.read(ctx, depthOfInstall)
 	if err != nil {
 		return Change{}, err
@@ -80,21 +79,22 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 			return Change{}, err
 		}
 	}
-	inherit := []*os.File{lock.file()}
+	inherit := lock.files()
 	if o.Try > 0 && len(first.Texts()) > 0 {
 		if change.Guard, err = s.startGuard(ctx, r, lock, o.Try); err != nil {
 			return Change{}, err
 		}
-		inherit, lock = append(inherit, change.Guard.orders), nil // the guard's
+		inherit = append(inherit, change.Guard.orders)
 	}
 	if err := conns.Adopt(change.added); err != nil {
 		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
 	}
 	if _, err := s.commit(ctx, r, depthOfInstall, plan, inherit...); err != nil {
+		lock.Release() // the guard needs it
 		return Change{}, change.Guard.giveUp(err)
 	}
 	if change.Guard != nil {
-		return change, change.Guard.committed()
+		return change, change.Guard.committed(lock)
 	}
 	if len(change.Removed) == 0 || len(change.Added)+len(change.Updated)+len(change.Unchanged)+len(change.Kept) > 0 {
 		change.Notes = append(change.Notes, s.roomNotes(ctx, r.Fill)...)
@@ -143,7 +143,7 @@ func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profi
 // Errors: [ErrNotInstalled] where one of the names is not installed, and then nothing is changed; a
 // [*LockError]; those of the backend.
 func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
-	lock, err := s.lock(ctx)
+	lock, err := s.lockInstalls(ctx)
 	if err != nil {
 		return Change{}, err
 	}
@@ -167,7 +167,7 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	_, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.file())
+	_, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.files()...)
 	return compare(r.Profiles, nil, left), err
 }
 

@@ -49,6 +49,9 @@ func (s *Server) startGuard(ctx context.Context, r *Reading, lock *Lock, patienc
 	if err != nil {
 		return nil, err
 	}
+	if _, err := lock.install.Told(); err != nil { // what it was told while it waited is in what was read
+		return nil, err
+	}
 	theirs, orders, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -127,13 +130,12 @@ func (s *Server) putBack(ctx context.Context, saved string, ended []backend.Ende
 }
 
 // tellTrial tells the trial that is on, if there is one, which leases and bans are not to come back
-// with the old rules. The caller has the lock. The error says that there is one, and that it cannot
-// be told.
+// with the old rules. The caller has the lock. The error says that it cannot be told.
 func tellTrial(ended []backend.Ended) error {
-	_, err := claim.Tell(claim.Install, backend.JSON(ended))
+	err := claim.Tell(claim.Install, backend.JSON(ended))
 	if err != nil {
 		trial, _, _ := claim.OwnerOf(claim.Install)
-		err = fmt.Errorf("a trial (%s) has to know of it for its undo, and cannot be told: %w", trial, err)
+		err = fmt.Errorf("a trial (%s) has to know of it for its undo: %w", trial, err)
 	}
 	return err
 }
@@ -163,12 +165,11 @@ func (g *Guard) tell(word string) error {
 }
 
 // committed gives the lock up, and starts the guard's clock. From then on other commands see until
-// when the trial lasts, and tell it which leases they end. Where the guard is gone, the old rules are
-// put back, and the error says so.
+// when the trial lasts. Where the guard is gone, the old rules are put back, and the error says so.
 func (g *Guard) committed(lock *Lock) error {
-	err := g.install.EndsAt(time.Now().Add(g.lasts))
+	_ = g.install.EndsAt(time.Now().Add(g.lasts)) // else the commands that wait cannot say how long
 	lock.Release()
-	if err == nil && g.tell(committed) == nil {
+	if g.tell(committed) == nil {
 		return nil
 	}
 	if err := g.Undo(); err != nil {

@@ -44,6 +44,9 @@ func Take(g Group) (*Claim, error) {
 	if err := c.bind(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	if g == Install {
+		c.makeRoom()
+	}
 	return c, nil
 }
 
@@ -92,9 +95,9 @@ func (c *Claim) Close() error { return c.file.Close() }
 
 // EndsAt tells the processes that wait when the owner's work is done at the latest. It is kept where
 // they see who has the group: as the group's timeout for reports, of which there are none, in
-// seconds of the machine's clock since boot. From then on they can [Tell] the owner something.
+// seconds of the machine's clock since boot. Nobody may [Tell] the owner anything meanwhile: it waits
+// for the kernel's answer.
 func (c *Claim) EndsAt(t time.Time) error {
-	c.makeRoom()
 	return c.configure(timeout(uint32((uptime() + time.Until(t)).Round(time.Second) / time.Second)))
 }
 

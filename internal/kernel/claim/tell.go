@@ -7,30 +7,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// toldRoom is how much the owner's queue takes: some 8,000 short texts.
+// toldRoom is how much the queue of the owner of [Install] takes: some 8,000 short texts.
 const toldRoom = 8 << 20
 
-// Tell sends a text to the owner of a group that has said when its work is done ([Claim.EndsAt]).
-// told is false where nobody has the group, or has not said it. The kernel takes such a text from no
-// process without CAP_NET_ADMIN in this network namespace. The error says that the queue is full.
-func Tell(g Group, text string) (told bool, err error) {
+// Tell sends a text to the owner of a group, who reads it with [Claim.Told]; nothing happens where nobody has the group. The kernel
+// takes such a text from no process without CAP_NET_ADMIN in this network namespace. The error says
+// that it could not be sent: the queue is full.
+func Tell(g Group, text string) error {
 	l, err := listed(g)
-	if err != nil || l.endsAt == 0 {
-		return false, err
+	if err != nil || l.port == 0 {
+		return err
 	}
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
-		return false, fmt.Errorf("netlink: %w", err)
+		return fmt.Errorf("netlink: %w", err)
 	}
 	defer unix.Close(fd)
 	err = unix.Sendto(fd, []byte(text), unix.MSG_DONTWAIT, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: l.port})
-	if errors.Is(err, unix.ECONNREFUSED) {
-		return false, nil // its last process has just ended
+	if err != nil && !errors.Is(err, unix.ECONNREFUSED) { // its last process has just ended
+		return fmt.Errorf("telling the owner of NFLOG group %d: %w", g, err)
 	}
-	if err != nil {
-		return false, fmt.Errorf("telling the owner of NFLOG group %d: %w", g, err)
-	}
-	return true, nil
+	return nil
 }
 
 // Told returns the texts that were sent to the owner since the last call. Processes that share the

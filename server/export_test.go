@@ -17,7 +17,7 @@ func (s *Server) Save(ctx context.Context) (string, error) {
 }
 
 // PutBack makes what was saved what is installed.
-func (s *Server) PutBack(ctx context.Context, saved string) error { return s.putBack(ctx, saved) }
+func (s *Server) PutBack(ctx context.Context, saved string) error { return s.putBack(ctx, saved, nil) }
 
 // Try commits exactly these profiles as a trial does.
 func (s *Server) Try(ctx context.Context, profiles []*protocol.Profile) error {

@@ -3,12 +3,14 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
 	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/kernel/conns"
 	"knockkit/protocol"
 )
@@ -38,20 +40,20 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 	who = protocol.UnmapPrefix(who)
 	depth := backend.Depth{Rules: true, Leases: true, Profile: name, Family: protocol.FamilyOf(who.Addr())}
 	var g Granted
-	lost, err := s.changeLeases(ctx, depth, func(r *Reading) (give, end []Source, err error) {
+	lost, err := s.changeLeases(ctx, depth, func(r *Reading) (c leaseChange, err error) {
 		p, err := find(r, name)
 		if err != nil {
-			return nil, nil, err
+			return c, err
 		}
 		if g, err = grantOf(p, who); err != nil {
-			return nil, nil, err
+			return c, err
 		}
 		g.Drift = r.Drift
 		lifted, falls := bans(r, g.Covers)
 		g.Lifted = lifted
 		lasts, steps := cmp.Or(d, p.Lease), len(p.Sequence)
 		lease := Source{Profile: p.Name, Address: g.Covers, State: Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0}
-		return []Source{lease}, falls, nil
+		return leaseChange{[]Source{lease}, falls, []backend.Ended{{Profile: name, Holder: g.Covers}, {Holder: g.Covers, Inside: true}}}, nil
 	})
 	if err != nil || len(lost) == 0 {
 		return g, err
@@ -115,30 +117,31 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 	var r Revoked
 	var p *protocol.Profile
 	var from []netip.Prefix
-	_, err := s.changeLeases(ctx, depth, func(is *Reading) (give, end []Source, err error) {
+	_, err := s.changeLeases(ctx, depth, func(is *Reading) (c leaseChange, err error) {
 		if p, err = find(is, name); err != nil {
-			return nil, nil, err
+			return c, err
 		}
 		from = everybody()
 		if who.IsValid() {
 			holder, err := leaseFor(p, who)
 			if err != nil {
-				return nil, nil, err
+				return c, err
 			}
 			from = []netip.Prefix{holder}
 		}
+		c.ended = endedInside(name, from)
 		r = Revoked{}
 		for _, src := range backend.LongestLeases(is.Sources) {
 			switch {
 			case src.Profile != name || src.State != Open:
 			case backend.Inside(src.Address, from):
 				r.Ended = append(r.Ended, src.Address)
-				end = append(end, src)
+				c.end = append(c.end, src)
 			case slices.ContainsFunc(from, src.Address.Overlaps):
 				r.Wider = append(r.Wider, src.Address)
 			}
 		}
-		return nil, end, nil
+		return c, nil
 	})
 	if err != nil {
 		return Revoked{}, err
@@ -169,20 +172,34 @@ func (s *Server) Unban(ctx context.Context, who netip.Prefix) (lifted []netip.Ad
 	if who = protocol.UnmapPrefix(who); who.IsValid() {
 		which = []netip.Prefix{who}
 	}
-	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, func(r *Reading) (give, end []Source, err error) {
+	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, func(r *Reading) (leaseChange, error) {
 		lifted = nil
+		c := leaseChange{ended: endedInside("", which)}
 		for _, p := range which {
 			banned, falls := bans(r, p)
-			lifted, end = append(lifted, banned...), append(end, falls...)
+			lifted, c.end = append(lifted, banned...), append(c.end, falls...)
 		}
-		return nil, end, nil
+		return c, nil
 	})
 	return lifted, err
 }
 
+// leaseChange is what a command does to leases, bans and falls.
+type leaseChange struct {
+	give, end []Source
+	ended     []backend.Ended // the same in general: of leases that a trial has ended for its time, too
+}
+
+func endedInside(profile string, which []netip.Prefix) (all []backend.Ended) {
+	for _, p := range which {
+		all = append(all, backend.Ended{Profile: profile, Holder: p, Inside: true})
+	}
+	return all
+}
+
 // changeLeases gives and ends leases, bans and falls. It returns the leases that a full table of the
 // kernel has forgotten for the new ones.
-func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(*Reading) (give, end []Source, err error)) ([]Source, error) {
+func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(*Reading) (leaseChange, error)) ([]Source, error) {
 	lock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -196,13 +213,24 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 	if err != nil {
 		return nil, err
 	}
-	return s.commit(ctx, r, d, func(r *Reading) (backend.Plan, error) {
-		give, end, err := change(r)
+	told := false
+	lost, err := s.commit(ctx, r, d, func(r *Reading) (backend.Plan, error) {
+		c, err := change(r)
 		if err != nil {
 			return nil, err
 		}
-		return r.Change(give, end)
-	}, lock.file())
+		if !told { // first, so that nothing is done which its undo would not know of
+			if err := tellTrial(c.ended); err != nil {
+				return nil, err
+			}
+			told = true
+		}
+		return r.Change(c.give, c.end)
+	}, lock.files()...)
+	if trial, _, _ := claim.OwnerOf(claim.Install); errors.Is(err, ErrNotInstalled) && trial.Left > 0 {
+		err = fmt.Errorf("%w while a trial lasts (%s)", err, trial)
+	}
+	return lost, err
 }
 
 // find finds an installed profile by its name.

@@ -33,17 +33,18 @@ const (
 	undo      = "undo\n"
 )
 
-// The guard's answers: that it is ready, and what it did. Any other answer is the error that kept
-// it from putting the old rules back.
+// The guard's answers: that it is ready, what it was told of leases, and what it did. Any other
+// answer is the error that kept it from putting the old rules back.
 const (
-	ready     = "ready\n"
-	wasKept   = "kept"
-	wasUndone = "undone"
+	ready      = "ready\n"
+	toldBegins = "[" // a list in JSON
+	wasKept    = "kept"
+	wasUndone  = "undone"
 )
 
 // Files that the guard inherits, beside its standard input for orders.
 const (
-	guardLock    = 3
+	guardClaim   = 3
 	guardAnswers = 4
 )
 
@@ -51,8 +52,9 @@ const (
 // told, it returns what happened: untold says that the old rules are back, the error why they are
 // not.
 func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Backend, error)) (untold bool, err error) {
-	lock, answers := os.NewFile(guardLock, "lock"), os.NewFile(guardAnswers, "answers")
-	unix.CloseOnExec(guardLock)
+	install := claim.Inherited(claim.Install, os.NewFile(guardClaim, "claim"))
+	answers := os.NewFile(guardAnswers, "answers")
+	unix.CloseOnExec(guardClaim)
 	unix.CloseOnExec(guardAnswers)
 	in := bufio.NewReader(orders)
 	srv, o, err := takeOrder(in, open)
@@ -62,12 +64,17 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 	if _, err := io.WriteString(answers, ready); err != nil {
 		return false, nil // the process that started us is gone, and has changed nothing
 	}
-	if keeps(in, o.Patience, claim.Inherited(claim.Lock, lock)) {
+	if keeps(in, o.Patience) {
 		_, _ = io.WriteString(answers, wasKept) // it was asked for: nothing else happens
 		return false, nil
 	}
 	answer := wasUndone
-	err = srv.putBack(ctx, o.Saved, lock, answers)
+	err = srv.undo(ctx, o.Saved, install, func(texts []string) []string {
+		for _, text := range texts { // in case that this process is killed before it is done
+			_, _ = io.WriteString(answers, text+"\n")
+		}
+		return texts
+	}, answers)
 	if err != nil {
 		answer = strings.Join(strings.Fields(err.Error()), " ")
 	}
@@ -93,7 +100,7 @@ func takeOrder(in *bufio.Reader, open func(name string) (Backend, error)) (*Serv
 // keeps waits for the end of the trial, and reports whether the new rules stay. The time of the
 // trial begins when they are in the kernel. The end of the orders says that the process that gave
 // them and its tools are gone, so that nothing more is committed.
-func keeps(in *bufio.Reader, patience time.Duration, lock *claim.Claim) bool {
+func keeps(in *bufio.Reader, patience time.Duration) bool {
 	words := make(chan string)
 	go func() {
 		defer close(words)
@@ -113,7 +120,6 @@ func keeps(in *bufio.Reader, patience time.Duration, lock *claim.Claim) bool {
 				return word == keep
 			}
 			over = time.After(patience)
-			_ = lock.EndsAt(time.Now().Add(patience)) // else the commands that wait cannot say how long
 		case <-over:
 			return false
 		}

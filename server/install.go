@@ -3,26 +3,27 @@ package server
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/kernel/conns"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // Change is what an install or a remove did, or would do.
 type Change struct {
-	Added   []string // names that were not installed before
-	Updated []string // names whose rules are written anew
-	Removed []string
-	From    string   // the backend that held the rules before, "" if this one did
-	Kept    []string // installed before and untouched by this change
-	Leases  []string // what happened to leases of profiles that were changed: a sentence each
-	Notes   []string // what the operator should know about the host
-	Texts   []Text   // with DryRun: what would be committed
-	Guard   *Guard   // with Try: undoes the change unless it is told to keep it; has the lock until then
+	Added     []string // names that were not installed before
+	Updated   []string // names whose rules are written anew
+	Unchanged []string // names that were asked for, and are installed like that already
+	Removed   []string
+	From      string   // the backend that held the rules before, "" if this one did
+	Kept      []string // installed before and untouched by this change
+	Leases    []string // what happened to leases of profiles that were changed: a sentence each
+	Notes     []string // what the operator should know about the host
+	Texts     []Text   // with DryRun: what would be committed
+	Guard     *Guard   // with Try: undoes the change unless it is told to keep it; nobody else installs until then. nil: nothing has changed
 
 	Saved []Saved // what was read of the host's iptables
 
@@ -42,11 +43,11 @@ type InstallOptions struct {
 // Positions and leases stay, except leases that would open more than they were given for. Errors: a
 // [*CheckError], a [*LockError], those of the backend.
 func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o InstallOptions) (Change, error) {
-	lock, err := s.lock(ctx)
+	lock, err := s.lockInstalls(ctx)
 	if err != nil {
 		return Change{}, err
 	}
-	defer func() { lock.Release() }()
+	defer lock.Release()
 	r, err := s.read(ctx, depthOfInstall)
 	if err != nil {
 		return Change{}, err
@@ -59,36 +60,43 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if err != nil {
 		return Change{}, err
 	}
-	plan := func(r *Reading) (backend.Plan, error) { return r.Plan(want) }
+	first, err := r.Plan(want)
+	if err != nil {
+		return Change{}, err
+	}
 	if o.DryRun {
-		p, err := plan(r)
-		if err == nil {
-			change.Texts = p.Texts()
+		change.Texts = first.Texts()
+		return change, nil
+	}
+	plan := func(is *Reading) (backend.Plan, error) {
+		if is == r {
+			return first, nil
 		}
-		return change, err
+		return is.Plan(want)
 	}
 	if o.Guard != nil {
 		if err := o.Guard(change.added); err != nil {
 			return Change{}, err
 		}
 	}
-	inherit := []*os.File{lock.file()}
-	if o.Try > 0 {
+	inherit := lock.files()
+	if o.Try > 0 && len(first.Texts()) > 0 {
 		if change.Guard, err = s.startGuard(ctx, r, lock, o.Try); err != nil {
 			return Change{}, err
 		}
-		inherit, lock = append(inherit, change.Guard.orders), nil // the guard's
+		inherit = append(inherit, change.Guard.orders)
 	}
 	if err := conns.Adopt(change.added); err != nil {
 		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
 	}
 	if _, err := s.commit(ctx, r, depthOfInstall, plan, inherit...); err != nil {
+		lock.Release() // the guard needs it
 		return Change{}, change.Guard.giveUp(err)
 	}
 	if change.Guard != nil {
-		return change, change.Guard.committed()
+		return change, change.Guard.committed(lock)
 	}
-	if len(change.Removed) == 0 || len(change.Added)+len(change.Updated)+len(change.Kept) > 0 {
+	if len(change.Removed) == 0 || len(change.Added)+len(change.Updated)+len(change.Unchanged)+len(change.Kept) > 0 {
 		change.Notes = append(change.Notes, s.roomNotes(ctx, r.Fill)...)
 	}
 	return change, other.handOver(ctx, inherit...)
@@ -111,6 +119,9 @@ func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profi
 	carried := other.leases()
 	want.Carried, want.Trial = append(backend.KeepLeases(carried, other.profiles(), all), o.Carried...), o.Try > 0
 	change := compare(was, profiles, all)
+	if other.backend == nil && r.Unread == nil && len(r.Drift) == 0 && len(r.Policy.Differs(s.settings.Policy)) == 0 {
+		change.findUnchanged(was, profiles)
+	}
 	change.added, change.Saved = NewlyGated(was, profiles), r.Saved
 	change.Leases = leaseChanges(was, all, slices.Concat(r.Sources, carried))
 	for _, rule := range r.Foreign {
@@ -132,7 +143,7 @@ func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profi
 // Errors: [ErrNotInstalled] where one of the names is not installed, and then nothing is changed; a
 // [*LockError]; those of the backend.
 func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
-	lock, err := s.lock(ctx)
+	lock, err := s.lockInstalls(ctx)
 	if err != nil {
 		return Change{}, err
 	}
@@ -156,7 +167,7 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	_, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.file())
+	_, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.files()...)
 	return compare(r.Profiles, nil, left), err
 }
 
@@ -186,6 +197,17 @@ func compare(was, touched, will []*protocol.Profile) Change {
 		}
 	}
 	return c
+}
+
+// findUnchanged moves profiles that are installed as they are wanted from Updated to Unchanged.
+func (c *Change) findUnchanged(was, wanted []*protocol.Profile) {
+	c.Updated = slices.DeleteFunc(c.Updated, func(name string) bool {
+		same := format.Canonical(protocol.Find(was, name)) == format.Canonical(protocol.Find(wanted, name))
+		if same {
+			c.Unchanged = append(c.Unchanged, name)
+		}
+		return same
+	})
 }
 
 // NewlyGated returns the profiles that may close a port, or cut a connection, which

@@ -145,7 +145,7 @@ func jobsFlag() cli.Flag {
 }
 
 func timeoutFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "timeout", DefaultText: "none", Usage: "give up after `TIME`, as 5s: a port that has not opened by then did not open"}
+	return command.TimeFlag("timeout", "give up after `TIME`, as 5s: a port that has not opened by then did not open")
 }
 
 func printer(c *cli.Context) *say.Printer {

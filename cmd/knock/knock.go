@@ -81,7 +81,7 @@ func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.T
 
 // limited ends the context after --timeout.
 func limited(c *cli.Context, ctx context.Context) (context.Context, context.CancelFunc) {
-	if d := c.Duration("timeout"); d > 0 {
+	if d := command.TimeOf(c, "timeout"); d > 0 {
 		return context.WithTimeout(ctx, d)
 	}
 	return context.WithCancel(ctx)

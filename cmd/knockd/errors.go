@@ -53,6 +53,7 @@ func explainError(err error) error {
 		lockout *server.LockoutError
 		address *server.AddressError
 		tool    *server.ToolError
+		busy    *server.LockError
 	)
 	switch {
 	case errors.Is(err, server.ErrPrivilege), errors.Is(err, fs.ErrPermission):
@@ -61,6 +62,8 @@ func explainError(err error) error {
 	case errors.As(err, &lockout):
 		e.Code = command.Usage
 		e.Hint = "add --try 30s to have the old rules back unless you confirm, or --allow-lockout if you are sure"
+	case errors.As(err, &busy) && busy.Owner.Trial():
+		e.Hint = "answer the trial, or wait for its end; grant, revoke and unban work meanwhile"
 	case errors.As(err, &check), errors.As(err, &address):
 		e.Code = command.Usage
 	case errors.Is(err, server.ErrNotInstalled):

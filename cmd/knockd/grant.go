@@ -11,7 +11,6 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/say"
 	"knockkit/protocol"
-	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/service"
 )
@@ -26,7 +25,7 @@ func grantCommand() *cli.Command {
 Example:
   knockd grant mysql 198.51.100.7
   knockd grant mysql 198.51.100.0/24 --for 30m`,
-		Flags:  []cli.Flag{&cli.StringFlag{Name: "for", Usage: "for `TIME` instead of the profile's lease, as 30m or 2d"}},
+		Flags:  []cli.Flag{command.TimeFlag("for", "for `TIME` instead of the profile's lease, as 30m or 2d")},
 		Action: on(grant),
 	}
 }
@@ -74,14 +73,9 @@ func grant(h *host) error {
 	if err != nil {
 		return err
 	}
-	var d time.Duration
-	if c.IsSet("for") {
-		if d, err = format.ParseDuration(c.String("for")); err != nil {
-			return command.Usagef("for example --for 30m", "--for: %w", err)
-		}
-		if d < time.Second || d%time.Second != 0 || d > protocol.MaxLease {
-			return command.Usagef("for example --for 30m", "--for %s: a lease lasts whole seconds, at least 1s and at most %s", c.String("for"), protocol.FormatDuration(protocol.MaxLease))
-		}
+	d := command.TimeOf(c, "for")
+	if c.IsSet("for") && (d < time.Second || d%time.Second != 0 || d > protocol.MaxLease) {
+		return command.Usagef("for example --for 30m", "--for %s: a lease lasts whole seconds, at least 1s and at most %s", c.String("for"), protocol.FormatDuration(protocol.MaxLease))
 	}
 	s, err := h.live(c.Context)
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"os/signal"
 	"slices"
 	"syscall"
@@ -90,12 +89,19 @@ func installCommand() *cli.Command {
 		Description: `No name: every enabled profile; an installed profile without an enabled file is removed.
 Positions and leases stay. When a profile opens more than before, its leases end.
 
+Where a profile is installed as its file says, it is unchanged; where nothing differs, nothing
+is committed, and a trial asks nothing.
+
+A trial (--try) asks whether the new rules may stay. Any answer but yes, the end of the input
+and the end of the time bring the old rules back. Where standard input is at its end before,
+nothing is changed.
+
 Example:
   knockd install mysql --dry-run
   knockd install ssh --try 30s    # the old rules come back unless you confirm`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; print the text that would be committed"},
-			&cli.DurationFlag{Name: "try", DefaultText: "none", Usage: "put the old rules back after `TIME` unless you confirm"},
+			command.TimeFlag("try", "put the old rules back after `TIME` unless you confirm"),
 			&cli.BoolFlag{Name: "allow-lockout", Usage: "close the port of your own SSH session"},
 		},
 		Action: on(install),
@@ -104,8 +110,9 @@ Example:
 
 func install(h *host) error {
 	c := h.c
-	if c.IsSet("try") && c.Duration("try") < time.Second {
-		return command.Usagef("for example --try 30s", "--try %s is too short to confirm anything", c.Duration("try"))
+	try := command.TimeOf(c, "try")
+	if c.IsSet("try") && try < time.Second {
+		return command.Usagef("for example --try 30s", "--try %s is too short to confirm anything", c.String("try"))
 	}
 	profiles, err := h.installable(c.Args().Slice())
 	if err != nil {
@@ -118,11 +125,15 @@ func install(h *host) error {
 	if err != nil {
 		return err
 	}
-	o := server.InstallOptions{Exactly: c.NArg() == 0, DryRun: c.Bool("dry-run"), Try: c.Duration("try")}
+	o := server.InstallOptions{Exactly: c.NArg() == 0, DryRun: c.Bool("dry-run"), Try: try}
 	if session, found := server.FindSession(); found && o.Try == 0 && !c.Bool("allow-lockout") {
 		o.Guard = server.RefuseLockout(session)
 	}
-	if o.Try > 0 {
+	var answers *bufio.Reader
+	if o.Try > 0 && !o.DryRun {
+		if answers, err = h.answers(); err != nil {
+			return err
+		}
 		signal.Ignore(syscall.SIGTSTP) // Ctrl-Z between the commit and the start of the guard's clock would stop that, too
 	}
 	if !o.DryRun {
@@ -162,7 +173,7 @@ func install(h *host) error {
 	}
 	h.report(change, s.Backend().Name())
 	if change.Guard != nil {
-		return h.confirm(change.Guard, o.Try, shadows)
+		return h.confirm(change.Guard, o.Try, answers, shadows)
 	}
 	if change.From != "" {
 		h.beside("it works with backend " + change.From + " until it is started again, and brings the rules back there")
@@ -193,6 +204,7 @@ func (h *host) report(c server.Change, backendName string) {
 	}
 	tell(c.Added, "installed")
 	tell(c.Updated, "installed again")
+	tell(c.Unchanged, "unchanged")
 	tell(c.Removed, "removed")
 	for _, what := range c.Leases {
 		h.words.Note("%s", what)
@@ -200,67 +212,6 @@ func (h *host) report(c server.Change, backendName string) {
 	for _, note := range c.Notes {
 		h.words.Warning("%s", note)
 	}
-}
-
-// confirm asks whether the new rules may stay. No answer is a no. Nothing that takes time
-// comes between the start of the guard's clock and the question; shadows are said when they
-// are known. What is said at the end is what the guard did.
-func (h *host) confirm(guard *server.Guard, patience time.Duration, shadows func() []string) error {
-	h.words.Note("the old rules come back in %s unless you write yes", patience)
-	answer, notes := make(chan string, 1), make(chan []string, 1)
-	go func() {
-		line, _ := bufio.NewReader(h.c.App.Reader).ReadString('\n')
-		answer <- line
-	}()
-	go func() { notes <- shadows() }()
-	h.beside("the old rules would not stay: it installs the files again")
-	warn := func(all []string) {
-		for _, note := range all {
-			h.words.Warning("%s", note)
-		}
-		notes = nil
-	}
-	for {
-		select {
-		case all := <-notes:
-			warn(all)
-			continue
-		case line := <-answer:
-			if !server.Confirmed(line) {
-				break
-			}
-			kept, err := guard.Keep()
-			if err != nil {
-				return notUndone(err)
-			}
-			if !kept {
-				return notKept("not kept, the answer came too late", guard)
-			}
-			if notes != nil {
-				warn(<-notes)
-			}
-			h.words.Note("kept")
-			return nil
-		case <-guard.Done():
-		case <-h.c.Context.Done():
-		}
-		if err := guard.Undo(); err != nil {
-			return notUndone(err)
-		}
-		return notKept("not confirmed", guard)
-	}
-}
-
-func notUndone(err error) error {
-	return &command.Error{Code: command.Failed, Err: err, Hint: "what is installed now says: knockd status"}
-}
-
-// notKept prints why the old rules are back.
-func notKept(why string, guard *server.Guard) error {
-	if err := guard.Lost(); err != nil {
-		why = err.Error()
-	}
-	return &command.Error{Code: command.Failed, Err: errors.New(why + ": the old rules are back")}
 }
 
 func removeCommand() *cli.Command {

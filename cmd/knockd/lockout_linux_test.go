@@ -29,8 +29,8 @@ func (s *site) installAs(session string, inParent bool, args ...string) lab.Outp
 	cmd := exec.Command("sh", append([]string{"-c", script, "sh"}, words...)...)
 	cmd.Env = append(os.Environ(), "SSH_CONNECTION="+session)
 	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	_ = labtest.Start(s.t, s.host, cmd)() // the exit code says it
+	cmd.Stdin, cmd.Stderr = strings.NewReader("no\n"), &stderr // of a trial
+	_ = labtest.Start(s.t, s.host, cmd)()                      // the exit code says it
 	return lab.Output{Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
 }
 
@@ -91,7 +91,7 @@ func TestATrialMayLockItsCallerOut(t *testing.T) {
 		labtest.MustRun(t, s.host, "", tool, "-P", "INPUT", "ACCEPT") // makes the empty table that iptables leaves behind
 	}
 	before := s.both()
-	out := s.installAs(session4, false, "ssh", "--try", "30s") // its input is empty: nobody confirms
+	out := s.installAs(session4, false, "ssh", "--try", "30s")
 	if out.Code != 1 || !strings.Contains(out.Stderr, "not confirmed: the old rules are back") {
 		t.Errorf("exit %d: %s", out.Code, out.Stderr)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -385,50 +384,36 @@ func (s *served) guard() (pid int, err error) {
 	return 0, errors.New("there is no guard")
 }
 
-// TestWhoWaitsForATrialIsToldForWhomAndForHowLong has a grant wait, and then one that does
-// not wait for the end.
+// TestWhoWaitsForATrialIsToldForWhomAndForHowLong has a removal wait, and be told again when the
+// trial goes on without its process.
 func TestWhoWaitsForATrialIsToldForWhomAndForHowLong(t *testing.T) {
 	s := newServedOn(t, "nftables")
 	a := s.try("4m")
 	a.question(soon)
-	trial := a.cmd.Process.Pid
-	takes := func(pid int) {
+	waits := s.start("remove", "--all")
+	said := func(pid int) string {
+		return fmt.Sprintf(`knockd: waiting for knockd \(process %d, install --try, 3m [1-5]\ds left\)\n`, pid)
+	}
+	says := func(want string) {
 		t.Helper()
-		labtest.Eventually(t, soon, func() error {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-			defer cancel()
-			err := s.host.Do(func() error {
-				_, err := server.TakeLock(ctx)
-				return err
-			})
-			held := new(server.LockError)
-			if !errors.As(err, &held) || held.Owner.PID != pid || held.Owner.Command != "install --try" || held.Owner.Left < 3*time.Minute || held.Owner.Left > 4*time.Minute {
-				return fmt.Errorf("the lock: %+v, %w", held, err)
-			}
-			return nil
-		})
+		s.eventually("it says "+want, soon, func() bool { return regexp.MustCompile("^" + want + "$").MatchString(waits.log.String()) })
 	}
-	takes(trial)
-	waits := s.start("grant", "mysql", "10.9.0.1")
-	said := regexp.MustCompile(fmt.Sprintf(`^knockd: waiting for knockd \(process %d, install --try, 3m 5\ds left\)\n`, trial))
-	s.eventually("grant waits", soon, func() bool { return said.MatchString(waits.log.String()) })
-	if err := waits.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	says(said(a.cmd.Process.Pid))
 	guard, err := s.guard()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The guard that is left works under the lock, too: it is stopped before it can.
+	// The guard that is left keeps others from it until it is done: it is stopped before.
 	if err := errors.Join(unix.Kill(guard, unix.SIGSTOP), a.cmd.Process.Kill()); err != nil {
 		t.Fatal(err)
 	}
 	_ = a.wait()
-	takes(guard)
+	says(said(a.cmd.Process.Pid) + said(guard))
 	if err := unix.Kill(guard, unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	if s.noOrphans(); !s.isOpen() {
-		t.Error("the trial was not undone")
+	if err := waits.wait(); err != nil || !s.isOpen() {
+		t.Errorf("%v: %s", err, waits.log)
 	}
+	says(said(a.cmd.Process.Pid) + said(guard) + `knockd: nothing was installed\n`)
 }

@@ -25,9 +25,16 @@ func statusCommand() *cli.Command {
 		Description: `A profile is in force when the kernel runs it as its file says, where packets come in, and no
 rule of others undoes it. Below the table are the reasons of those that are not.
 
+--json prints one object. Its "profiles" are {"name", "state", "open", "lease", "reasons"}: the
+state is "installed", "changed", "not installed", "disabled" or "no file", and reasons say
+why it is not in force. Its "sources" are {"profile", "address", "state", "step", "steps",
+"expires_in"}: the state is "knocking", "open" or "banned". Times are seconds, and null where
+there is no end. About the host, whatever NAMEs say, are "backend", "drift", "foreign" (rules
+of others that lead into our chains) and "tables", which are {"name", "entries", "limit"}.
+
 Example:
   knockd status
-  knockd status --json | jq '.[] | select(.state == "open")'
+  knockd status --json | jq '.sources[] | select(.state == "open")'
   knockd status --check    # for monitoring`,
 		Flags: []cli.Flag{
 			jsonFlag(),
@@ -35,16 +42,6 @@ Example:
 		},
 		Action: on(status),
 	}
-}
-
-// sourceLine is one element of `status --json`.
-type sourceLine struct {
-	Profile   string   `json:"profile"`
-	Address   string   `json:"address"`
-	State     string   `json:"state"`
-	Step      int      `json:"step"`
-	Steps     int      `json:"steps"`
-	ExpiresIn *float64 `json:"expires_in"` // seconds; null: no end
 }
 
 func status(h *host) error {
@@ -74,7 +71,7 @@ func status(h *host) error {
 	}
 	to := c.App.Writer // reasons are part of the answer; beside JSON they are words
 	if c.Bool("json") {
-		to, err = c.App.ErrWriter, printJSON(c, sourceLines(st.Sources))
+		to, err = c.App.ErrWriter, printJSON(c, formOf(st, reasons))
 	} else {
 		err = printStatus(c, st, reasons)
 	}
@@ -149,19 +146,6 @@ func unlisted(st server.Status) string {
 		return fmt.Sprintf("sources in a position: %d, of which %d are listed", st.Positions, len(listed))
 	}
 	return ""
-}
-
-func sourceLines(sources []server.Source) []sourceLine {
-	lines := []sourceLine{}
-	for _, s := range sources {
-		l := sourceLine{Profile: s.Profile, Address: protocol.PrefixText(s.Address), State: string(s.State), Step: s.Step, Steps: s.Steps}
-		if !s.Unlimited {
-			left := s.Left.Round(10 * time.Millisecond).Seconds()
-			l.ExpiresIn = &left
-		}
-		lines = append(lines, l)
-	}
-	return lines
 }
 
 func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -45,9 +44,8 @@ func TestInstallsAtTheSameTimeDoNotInterleave(t *testing.T) {
 		if n := strings.Count(out.Stdout, " installed "); n != processes {
 			t.Errorf("%d profiles are installed, not %d:\n%s", n, processes, out.Stdout)
 		}
-		var sources []any
-		if err := json.Unmarshal([]byte(s.must("status", "--json").Stdout), &sources); err != nil || len(sources) != 0 {
-			t.Errorf("%v, %v", sources, err)
+		if sources := s.form().Sources; len(sources) != 0 {
+			t.Errorf("%v", sources)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,12 +123,42 @@ func TestATrialThatFailsLeavesNoGuard(t *testing.T) {
 		labtest.MustRun(t, s.host, "", "ip6tables", "-P", "INPUT", "ACCEPT")
 		s.profile("mysql", mysql+"[opened]\niptables = [\"-m nosuchmatch -j LOG\"]\n")
 		before := s.both()
-		if out := s.knockd("install", "mysql", "--try", "30s"); out.Code != 2 || !strings.Contains(out.Stderr, "nothing was changed") {
+		if out := s.try("yes\n", program(t), "--config", s.config, "install", "mysql", "--try", "30s"); out.Code != 2 || !strings.Contains(out.Stderr, "nothing was changed") {
 			t.Errorf("exit %d, %s", out.Code, out.Stderr)
 		}
 		s.noOrphans()
 		if s.both() != before {
 			t.Error("the rules changed")
+		}
+	})
+}
+
+// TestATrialThatNobodyCanAnswerChangesNothing: it would be undone at once, and look like one that
+// was tried.
+func TestATrialThatNobodyCanAnswerChangesNothing(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, s *site) {
+		s.profile("mysql", mysql)
+		s.must("install")
+		s.profile("web", web)
+		s.write(filepath.Join(s.config, "empty"), "")
+		s.write(filepath.Join(s.config, "yes"), "yes")
+		before := s.both()
+		install := "'" + program(t) + "' --config '" + s.config + "' install web --try 30s"
+		for _, input := range []string{"</dev/null", "<'" + s.config + "/empty'", "<&-"} {
+			out := s.try("yes\n", "sh", "-c", install+" "+input)
+			want := "knockd: error: a trial needs an answer, and standard input is at its end: nothing was changed\n" +
+				"knockd: hint: answer it on a terminal, or from a script: (sleep 5; CHECK && echo yes) | knockd --config " + s.config + " install web --try 30s\n"
+			if out.Code != 2 || out.Stderr != want || s.both() != before {
+				t.Errorf("%s: exit %d, it says\n%swant\n%s", input, out.Code, out.Stderr, want)
+			}
+		}
+		s.noOrphans()
+		for _, answered := range []string{install + " <'" + s.config + "/yes'", "(sleep 0.5; echo yes) | " + install} {
+			out := s.try("", "sh", "-c", answered)
+			if out.Code != 0 || !strings.HasSuffix(out.Stderr, "knockd: kept\n") || s.both() == before {
+				t.Errorf("%s: exit %d, %s", answered, out.Code, out.Stderr)
+			}
+			s.must("remove", "web")
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
@@ -294,5 +295,34 @@ func TestErrorsDecideTheExitCode(t *testing.T) {
 	}
 	if !errors.Is(&Error{Err: cause}, cause) {
 		t.Error("an Error hides its cause")
+	}
+}
+
+func TestATimeIsWrittenAsInAProfileOrInPlainSeconds(t *testing.T) {
+	for _, c := range []struct {
+		line  string
+		d     time.Duration
+		words string // "": no error
+	}{
+		{"wait --for 5", 5 * time.Second, ""},
+		{"wait --for 90m", 90 * time.Minute, ""},
+		{"wait --for=2d", 48 * time.Hour, ""},
+		{"wait --for 0", 0, ""},
+		{"wait", 0, ""},
+		{"wait --for soon", 0, "prog: error: --for: \"soon\" is not a length of time\nprog: hint: times are written as \"10s\", \"90m\", \"1h\" or \"2d\"\n"},
+		{"wait --for 5min", 0, "prog: error: --for: \"5min\" is not a length of time\nprog: hint: did you mean \"5m\"?\n"},
+		{"wait --for=-5", 0, "prog: error: --for: a time is not negative\nprog: hint: did you mean \"5\"?\n"},
+		{"wait --for 99999999999", 0, "prog: error: --for: \"99999999999\" is not a length of time\nprog: hint: times are written as \"10s\", \"90m\", \"1h\" or \"2d\"\n"},
+	} {
+		app, _, errs := testApp(false)
+		got, ran := time.Duration(-1), false
+		app.Commands = append(app.Commands, &cli.Command{Name: "wait", Flags: []cli.Flag{TimeFlag("for", "for `TIME`")}, Action: func(c *cli.Context) error {
+			got, ran = TimeOf(c, "for"), true
+			return nil
+		}})
+		code := Run(t.Context(), app, strings.Fields("prog "+c.line))
+		if errs.String() != c.words || ran != (c.words == "") || ran && got != c.d || (code == Usage) == ran {
+			t.Errorf("%s: exit %d, %s, want %s; it says\n%swant\n%s", c.line, code, got, c.d, errs, c.words)
+		}
 	}
 }

@@ -89,14 +89,14 @@ func prepareFlags(flags []cli.Flag) {
 }
 
 // badValue is how package flag complains of one.
-var badValue = regexp.MustCompile(`^invalid value (".*") for flag -(\S+): `)
+var badValue = regexp.MustCompile(`^invalid value ".*" for flag -(\S+): `)
 
 // usageError takes what package flag says of a bad value, which it writes with
 // one dash.
 func usageError(c *cli.Context, err error, _ bool) error {
 	if m := badValue.FindStringSubmatch(err.Error()); m != nil {
-		if _, ok := find(c.Command.Flags, m[2]).(*cli.DurationFlag); ok {
-			return Usagef("for example --"+m[2]+" 30s", "--%s: %s is not a length of time", m[2], m[1])
+		if err := timeError(find(c.Command.Flags, m[1]), m[1]); err != nil {
+			return err
 		}
 	}
 	text := strings.Replace(err.Error(), " for flag -", " for flag --", 1)

@@ -87,6 +87,21 @@ func KeepLeases(sources []Source, was, will []*protocol.Profile) []Source {
 	return kept
 }
 
+// Ended is what a command has ended: the lease of a profile that a holder had, or with Profile "" a
+// ban and the falls that count towards one.
+type Ended struct {
+	Profile string
+	Holder  netip.Prefix
+	Inside  bool // also those of every address and prefix inside it
+}
+
+// IsEnded reports whether a lease of the profile, or with "" a ban, is among those that were ended.
+func IsEnded(all []Ended, profile string, holder netip.Prefix) bool {
+	return slices.ContainsFunc(all, func(e Ended) bool {
+		return e.Profile == profile && (e.Holder == holder || e.Inside && Inside(holder, []netip.Prefix{e.Holder}))
+	})
+}
+
 // Position is a source in a state of the automaton.
 type Position struct {
 	Address   netip.Addr

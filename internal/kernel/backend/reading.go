@@ -50,8 +50,9 @@ type Planner interface {
 	Save() (string, error)
 
 	// PutBack installs what was saved. Positions and leases stay, and leases that the change has
-	// ended come back. Leases that were given since, for less than the saved rules open, end.
-	PutBack(saved string) (Plan, error)
+	// ended come back, but for those that commands have ended since. Leases that were given since, for
+	// less than the saved rules open, end.
+	PutBack(saved string, ended []Ended) (Plan, error)
 }
 
 // Plan is what a commit does. It is for the backend whose reading made it.

@@ -20,8 +20,9 @@ type Group uint16
 
 // The groups, beside [backend.LogGroup].
 const (
-	Lock    Group = 7116 // of the process that changes rules
+	Lock    Group = 7116 // of the process that reads and commits
 	Service Group = 7117 // of `knockd run`
+	Install Group = 7118 // of the process that changes what is installed: of a trial until its end
 )
 
 // ErrTaken says that another process has the group.
@@ -42,6 +43,9 @@ func Take(g Group) (*Claim, error) {
 	c := &Claim{g, os.NewFile(uintptr(fd), fmt.Sprintf("NFLOG group %d", g))}
 	if err := c.bind(); err != nil {
 		return nil, errors.Join(err, c.Close())
+	}
+	if g == Install {
+		c.makeRoom()
 	}
 	return c, nil
 }
@@ -91,7 +95,8 @@ func (c *Claim) Close() error { return c.file.Close() }
 
 // EndsAt tells the processes that wait when the owner's work is done at the latest. It is kept where
 // they see who has the group: as the group's timeout for reports, of which there are none, in
-// seconds of the machine's clock since boot.
+// seconds of the machine's clock since boot. Nobody may [Tell] the owner anything meanwhile: it waits
+// for the kernel's answer.
 func (c *Claim) EndsAt(t time.Time) error {
 	return c.configure(timeout(uint32((uptime() + time.Until(t)).Round(time.Second) / time.Second)))
 }

@@ -2,6 +2,7 @@ package claim
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -67,6 +68,55 @@ func TestAGroupIsHadByOneAndTheOthersSeeByWhomAndForHowLong(t *testing.T) {
 		return nil
 	})
 	take(t, h).Close()
+}
+
+func TestTheOwnerOfAGroupIsToldByRootOnly(t *testing.T) {
+	labtest.NeedRoot(t)
+	h := labtest.NewHost(t, "server")
+	tells := func(text string) {
+		t.Helper()
+		on(t, h, func() error { return Tell(Install, text) })
+	}
+	tells("nobody has it")
+	var c *Claim
+	on(t, h, func() (err error) {
+		c, err = Take(Install)
+		return err
+	})
+	on(t, h, func() error { return c.EndsAt(time.Now().Add(time.Minute)) })
+	const texts = 1500 // more than the kernel's default has room for
+	for i := range texts {
+		tells(fmt.Sprint("text ", i))
+	}
+	on(t, h, func() error {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 { // of a thread that ends here
+			return errno
+		}
+		if Tell(Install, "a stranger's") == nil {
+			t.Error("a stranger tells it something")
+		}
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		err = unix.Sendto(fd, []byte("a stranger's"), unix.MSG_DONTWAIT, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: uint32(os.Getpid())})
+		if !errors.Is(err, unix.EPERM) {
+			t.Errorf("the kernel takes it: %v", err)
+		}
+		return nil
+	})
+	on(t, h, func() error {
+		got, err := c.Told()
+		if err != nil || len(got) != texts || got[0] != "text 0" || got[texts-1] != fmt.Sprint("text ", texts-1) {
+			t.Errorf("%v, %d texts, %.200q", err, len(got), got)
+		}
+		if got, err := c.Told(); err != nil || len(got) != 0 {
+			t.Errorf("again: %q, %v", got, err)
+		}
+		return c.Close()
+	})
+	tells("it is gone")
 }
 
 // TestAProcessIsFoundWhoseNetlinkPortIsNotItsNumber: any user can bind the port that the

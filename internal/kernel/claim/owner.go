@@ -24,6 +24,9 @@ type Owner struct {
 	Left    time.Duration // until its work is done at the latest; 0: not known
 }
 
+// Trial reports whether it tries rules, or is the guard of who does.
+func (h Owner) Trial() bool { return h.Command == tries }
+
 // Process names it: "process 812", or "a process" where that is not known.
 func (h Owner) Process() string {
 	if h.PID == 0 {
@@ -42,6 +45,12 @@ func (h Owner) String() string {
 		text += ", " + say.Duration(h.Left.Round(time.Second)) + " left"
 	}
 	return text
+}
+
+// Same reports whether two of them are the same process, at the same work, and the end of the work
+// is known of both or of none. The time that is left passes by itself.
+func (h Owner) Same(o Owner) bool {
+	return h.PID == o.PID && h.Command == o.Command && (h.Left > 0) == (o.Left > 0)
 }
 
 // OwnerOf says who has a group. found is false where nobody has it. The error is one of reading the
@@ -156,6 +165,9 @@ func hasSocket(pid int, inode string) (bool, error) {
 // guard has the lock when the command that started it is gone.
 const GuardCommand = "try-guard"
 
+// tries is the command of a trial and of its guard.
+const tries = "install --try"
+
 // commandOf says what a process does: the command where it is knockd, else the name of
 // the program.
 func commandOf(pid int) string {
@@ -185,7 +197,7 @@ func command(words []string) string {
 	case args[0] == GuardCommand, slices.ContainsFunc(args, func(a string) bool {
 		return strings.HasPrefix(a, "--try") || strings.HasPrefix(a, "-try")
 	}):
-		return "install --try"
+		return tries
 	}
 	return args[0]
 }

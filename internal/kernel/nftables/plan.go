@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -117,12 +118,13 @@ func (r *reading) Save() (string, error) {
 
 // PutBack installs the profiles and settings of an earlier Save, by a commit like any other: gates
 // that both have stay shut meanwhile, positions and leases are kept. Leases that have ended since,
-// with a profile that was removed or a shorter `lease`, come back as they were.
-func (r *reading) PutBack(text string) (backend.Plan, error) {
+// with a profile that was removed or changed, or by a shorter `lease`, come back as they were.
+func (r *reading) PutBack(text string, ended []backend.Ended) (backend.Plan, error) {
 	var then saved
 	if err := json.Unmarshal([]byte(text), &then); err != nil {
 		return nil, fmt.Errorf("what was saved: %w", err)
 	}
+	then.forget(ended)
 	var profiles []*protocol.Profile
 	for _, line := range then.Profiles {
 		p, err := format.ParseCanonical(line)
@@ -146,37 +148,69 @@ func (r *reading) PutBack(text string) (backend.Plan, error) {
 		}
 	}
 	p := r.replace(input{want, known, max(then.Settings.Next, r.about.next), byHand, v}, r.ended(then, profiles, v))
-	p.again = func(r *reading) (backend.Plan, error) { return r.PutBack(text) }
+	p.again = func(r *reading) (backend.Plan, error) { return r.PutBack(text, ended) }
 	return p, nil
+}
+
+// forget takes out the elements that commands have ended since.
+func (s *saved) forget(ended []backend.Ended) {
+	for set, all := range s.Elements {
+		is, profile := parseSetName(set), ""
+		if is.leases() {
+			profile = is.key[2:]
+		}
+		left := slices.DeleteFunc(all, func(e element) bool {
+			bits := is.bits
+			if !is.leases() {
+				bits = e.Address.BitLen()
+			}
+			return backend.IsEnded(ended, profile, netip.PrefixFrom(e.Address, bits))
+		})
+		if s.Elements[set] = left; len(left) == 0 {
+			delete(s.Elements, set)
+		}
+	}
 }
 
 // ended returns the commands that bring back saved elements which are not there any more: those of
 // sets that are gone, and of leases whose time was changed or that were not the profile's meanwhile.
+// What was a lease meanwhile and has ended by itself, used up or given back, stays ended.
 func (r *reading) ended(then saved, profiles []*protocol.Profile, v versions) []string {
-	changed := map[string]bool{}
+	suspended, retimed := map[string]bool{}, map[string]bool{} // whose leases were none, or had another time
 	for _, p := range profiles {
 		now := r.about.profile(p.Name)
-		if (now == nil || now.Lease != p.Lease) && !p.Once { // a lease that was used up stays so
-			changed[then.Versions.lease(p, protocol.IPv4)], changed[then.Versions.lease(p, protocol.IPv6)] = true, true
+		for _, f := range protocol.Families() {
+			key := leaseKey(p, f)
+			suspended[key] = now == nil || backend.LeasesEnd(p, now, f) != ""
+			retimed[key] = now != nil && now.Lease != p.Lease && !p.Once
 		}
 	}
 	var all []string
 	for _, set := range slices.Sorted(maps.Keys(then.Elements)) {
-		name := v.rename(set)
-		still := map[string]bool{}
-		if is := r.table.sets[name]; is != nil {
-			if name == set && !changed[set] {
-				continue
-			}
-			for _, e := range is.elements {
-				still[e.Address.String()] = true
-			}
+		is, name := parseSetName(set), v.rename(set)
+		there, meanwhile := r.table.addresses(name), r.table.addresses(r.about.versions.rename(set))
+		if !is.leases() && there != nil {
+			continue
 		}
 		for _, e := range then.Elements[set] {
-			if addr := e.Address.String(); !still[addr] && (e.Timeout == 0 || e.Expires >= time.Second) { // else about to end
-				all = append(all, elementCommand("add", name, addr+times(e.Timeout, e.Expires)))
+			stays := !is.leases() || suspended[is.key] || retimed[is.key] && is.what == opened || meanwhile[e.Address]
+			if stays && !there[e.Address] && (e.Timeout == 0 || e.Expires >= time.Second) { // else about to end
+				all = append(all, elementCommand("add", name, e.Address.String()+times(e.Timeout, e.Expires)))
 			}
 		}
+	}
+	return all
+}
+
+// addresses returns the addresses in a set; nil where there is no such set.
+func (t *table) addresses(set string) map[netip.Addr]bool {
+	s := t.sets[set]
+	if s == nil {
+		return nil
+	}
+	all := map[netip.Addr]bool{}
+	for _, e := range s.elements {
+		all[e.Address] = true
 	}
 	return all
 }

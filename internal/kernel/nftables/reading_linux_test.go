@@ -132,7 +132,7 @@ func TestWhatWasSavedIsPutBack(t *testing.T) {
 	}
 	s.install(mysql(t, "lease = \"1m\""))
 	s.grant("mysql", "192.0.2.3", 0)
-	s.commit(s.read(everything).PutBack(saved))
+	s.commit(s.read(everything).PutBack(saved, nil))
 	r := s.read(everything)
 	if got, want := holdersOf(r, backend.Open), "mysql 192.0.2.0/24, mysql 192.0.2.1, web 192.0.2.2, mysql 192.0.2.3"; got != want {
 		t.Errorf("holders %s, want %s", got, want)
@@ -151,7 +151,7 @@ func TestWhatWasSavedIsPutBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.install(web)
-	s.commit(s.read(everything).PutBack(nothing))
+	s.commit(s.read(everything).PutBack(nothing, nil))
 	if s.live() {
 		t.Error("nothing was installed, and something is")
 	}

@@ -15,9 +15,10 @@ NFPM_VERSION := v2.45.2
 NFPM := $(BIN)/tools/nfpm-$(NFPM_VERSION)
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-# knockd is for Linux; the client is for every system.
+# knockd is for Linux; the client is for every system. go is not asked: root's PATH often
+# has none.
 PROGRAMS := knock
-ifeq ($(shell go env GOOS),linux)
+ifeq ($(or $(GOOS),$(shell uname -s | tr A-Z a-z)),linux)
 PROGRAMS += knockd
 endif
 
@@ -25,7 +26,7 @@ endif
 ROOT := $(filter 0,$(shell id -u))
 
 # The test of xt_recent as a module boots a kernel of its own where this is set.
-VM := $(if $(ROOT),$(filter amd64,$(shell go env GOARCH)))
+VM := $(if $(ROOT),$(filter x86_64,$(shell uname -m)))
 
 # Commands that must be there, and the Debian packages that have them.
 DEMO_TOOLS := iptables:iptables
@@ -40,13 +41,14 @@ TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server maria
 # The folders of system tools are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help build build-all package demo test fuzz check vuln install clean demo-tools test-tools
+.PHONY: help build build-all package demo test fuzz check vuln install uninstall clean demo-tools test-tools
 
 help: ## say what there is (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build knockd and knock into bin/
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
+build: ## build knockd and knock into bin/, with manual pages and completions
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(GO_LDFLAGS)" -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
+	@GO_LDFLAGS="$(GO_LDFLAGS)" sh packaging/share.sh $(BIN) $(PROGRAMS)
 
 build-all: ## build the client for Linux, macOS and Windows into dist/
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \
@@ -101,13 +103,12 @@ $(NFPM):
 vuln: ## look for known holes in what we use (asks the network)
 	go run $(GOVULNCHECK) ./...
 
-# It builds nothing: root's PATH often has no Go.
-install: ## copy the programs of `make build` to PREFIX/bin (/usr/local)
-	@for program in $(PROGRAMS); do \
-		test -x $(BIN)/$$program || { echo "$(BIN)/$$program is missing: run make build first" >&2; exit 1; }; \
-	done
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin/
+# It builds nothing, and needs no Go.
+install: ## copy what `make build` made, and the systemd unit, to PREFIX (/usr/local)
+	@BIN="$(BIN)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" sh packaging/install.sh install $(PROGRAMS)
+
+uninstall: ## remove what `make install` has put there
+	@BIN="$(BIN)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" sh packaging/install.sh uninstall $(PROGRAMS)
 
 clean: ## remove what was built
 	rm -rf $(BIN) $(DIST)

@@ -121,18 +121,26 @@ test-tools:
 	@$(call need,$(TEST_TOOLS))
 	@$(MAKE) --no-print-directory -j2 $(NFPM) $(if $(ROOT),$(DEBIAN)) $(if $(VM),$(KERNEL))
 
-# A whole Debian for the test of the packages, made once: this machine's release, from
-# where this machine has it. Among its packages is the one that ours clashes with.
+# A whole Debian for the tests of the packages and of the README, made once, and again when
+# the list changes: this machine's release, from where this machine has it. Among its
+# packages is the one that ours clashes with; a person there needs the last line.
 DEBIAN := $(BIN)/debian.tar
-DEBIAN_PACKAGES := iptables,nftables,knockd,systemd
+DEBIAN_PACKAGES := iptables,nftables,knockd,systemd,$\
+	sudo,make,openssh-server,openssh-client
 
-$(DEBIAN):
+# The list, written when it is not what is there.
+$(DEBIAN).packages: FORCE
+	@mkdir -p $(@D); echo '$(DEBIAN_PACKAGES)' | cmp -s - $@ || echo '$(DEBIAN_PACKAGES)' > $@
+
+FORCE:
+
+$(DEBIAN): $(DEBIAN).packages
 	@echo "making $@"
 	@set -e; tree=$$(mktemp -d); trap 'rm -rf --one-file-system "$$tree"' EXIT; \
 	release=$$(. /etc/os-release; echo "$$VERSION_CODENAME"); \
 	mirror=$$(apt-get indextargets --format '$$(REPO_URI)' \
 		'Created-By: Packages' 'Origin: Debian' 'Component: main' "Codename: $$release" | head -n 1); \
-	mkdir -p "$$tree/etc/dpkg/dpkg.cfg.d" $(@D); \
+	chmod 755 "$$tree"; mkdir -p "$$tree/etc/dpkg/dpkg.cfg.d"; \
 	echo force-unsafe-io > "$$tree/etc/dpkg/dpkg.cfg.d/unsafe-io"; \
 	debootstrap --variant=minbase --include=$(DEBIAN_PACKAGES) "$$release" "$$tree" "$$mirror" > $@.log 2>&1 || \
 		{ tail -n 20 $@.log >&2; exit 1; }; \

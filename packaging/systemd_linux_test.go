@@ -13,7 +13,7 @@ import (
 // while a lease is alive, and removes it. The network is the machine's own.
 func upgradesUnderSystemd(m *machine, b built) {
 	labtest.Need(m.t, "systemd-nspawn")
-	m.inside("dpkg", "--purge", "knockd")
+	m.Inside("dpkg", "--purge", "knockd")
 	script := `set -eux
 exec > /root/log 2>&1
 pid() { systemctl show --property MainPID --value knockd; }
@@ -51,16 +51,16 @@ ExecStart=/bin/sh /root/script
 		"/root/script":                       script,
 		"/etc/systemd/system/script.service": unit,
 	} {
-		if err := os.WriteFile(m.tree+path, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(m.Tree+path, []byte(text), 0o644); err != nil {
 			m.t.Fatal(err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemd-nspawn", "--directory", m.tree, "--boot", "--private-network", "--capability=all",
+	out, err := exec.CommandContext(ctx, "systemd-nspawn", "--directory", m.Tree, "--boot", "--private-network", "--capability=all",
 		"--register=no", "--keep-unit", "--link-journal=no", "--quiet", "--", "systemd.unit=script.service").CombinedOutput()
-	if _, missing := os.Stat(m.tree + "/root/done"); missing != nil {
-		log, _ := os.ReadFile(m.tree + "/root/log")
+	if _, missing := os.Stat(m.Tree + "/root/done"); missing != nil {
+		log, _ := os.ReadFile(m.Tree + "/root/log")
 		m.t.Errorf("the machine has not come to the end (%v)\n%s\n%s", err, log, out)
 	}
 }

@@ -55,15 +55,17 @@ func (i *installer) write(file, text string, mode fs.FileMode) {
 	}
 }
 
-// builds is `make build`, by a person who has Go.
-func (i *installer) builds() {
-	i.t.Helper()
-	labtest.Need(i.t, "go")
-	cmd := exec.CommandContext(i.t.Context(), "make", "build", "BIN="+i.bin)
+// makeBuild returns a folder with what `make build` makes, for a person who has Go.
+func makeBuild(t *testing.T) string {
+	t.Helper()
+	labtest.Need(t, "make", "go")
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "make", "build", "BIN="+dir)
 	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
-		i.t.Fatalf("make build: %v\n%s", err, out)
+		t.Fatalf("make build: %v\n%s", err, out)
 	}
+	return dir
 }
 
 // builtByHand puts something in the place of programs.
@@ -106,12 +108,11 @@ func (i *installer) installed() map[string]string {
 }
 
 func TestMakeInstallNeedsNoGoAndMakeUninstallLeavesNothing(t *testing.T) {
-	built := newInstaller(t)
-	built.builds()
+	built := makeBuild(t)
 	for _, prefix := range []string{"/usr/local", "/usr", "/opt/knockkit-1.0/"} {
 		t.Run(prefix, func(t *testing.T) {
 			i := newInstaller(t)
-			i.bin = built.bin
+			i.bin = built
 			if said, err := i.make("install", prefix); err != nil {
 				t.Fatalf("%v\n%s", err, said)
 			}
@@ -140,20 +141,18 @@ func TestMakeInstallNeedsNoGoAndMakeUninstallLeavesNothing(t *testing.T) {
 	}
 }
 
-// What is read by other programs is right for them.
 func TestMakeBuildWritesPagesAndCompletionsOfItsPrograms(t *testing.T) {
-	i := newInstaller(t)
-	i.builds()
+	built := makeBuild(t)
 	for program, page := range map[string]string{"knock": "man1/knock.1", "knockd": "man8/knockd.8"} {
-		if text := string(read(t, i.bin+"/share/man/"+page)); !strings.HasPrefix(text, ".TH ") && !strings.Contains(text, "\n.TH ") {
+		if text := string(read(t, built+"/share/man/"+page)); !strings.HasPrefix(text, ".TH ") && !strings.Contains(text, "\n.TH ") {
 			t.Errorf("%s is no manual page:\n%s", page, text)
 		}
 		for shell, path := range map[string]string{"bash": "bash-completion/completions/" + program, "fish": "fish/vendor_completions.d/" + program + ".fish", "zsh": "zsh/site-functions/_" + program} {
-			want, err := exec.CommandContext(t.Context(), i.bin+"/"+program, "completion", shell).Output()
+			want, err := exec.CommandContext(t.Context(), built+"/"+program, "completion", shell).Output()
 			if err != nil || len(want) == 0 {
 				t.Fatalf("%s has no completion for %s (%v)", program, shell, err)
 			}
-			if got := string(read(t, i.bin+"/share/"+path)); got != string(want) {
+			if got := string(read(t, built+"/share/"+path)); got != string(want) {
 				t.Errorf("%s is\n%s\nand %s says\n%s", path, got, program, want)
 			}
 		}

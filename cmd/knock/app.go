@@ -32,7 +32,7 @@ KNOCK_ADDR, and exits with its code.
 A profile is a file profiles/NAME.toml in the configuration folder:
 --config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock.
 Command names win over profile names: for a profile that is called "list",
-say "knock list@HOST".
+say "knock list@HOST". On Windows the folder is %AppData%\knock.
 
 Exit codes: 0 open (or knocked, where no check is possible), 1 failed,
 2 a wrong command line or profile, 3 knocked but it did not open,

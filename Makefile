@@ -15,9 +15,10 @@ NFPM_VERSION := v2.45.2
 NFPM := $(BIN)/tools/nfpm-$(NFPM_VERSION)
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-# knockd is for Linux; the client is for every system.
+# knockd is for Linux; the client is for every system. go is not asked: root's PATH often
+# has none.
 PROGRAMS := knock
-ifeq ($(shell go env GOOS),linux)
+ifeq ($(or $(GOOS),$(shell uname -s | tr A-Z a-z)),linux)
 PROGRAMS += knockd
 endif
 
@@ -25,7 +26,7 @@ endif
 ROOT := $(filter 0,$(shell id -u))
 
 # The test of xt_recent as a module boots a kernel of its own where this is set.
-VM := $(if $(ROOT),$(filter amd64,$(shell go env GOARCH)))
+VM := $(if $(ROOT),$(filter x86_64,$(shell uname -m)))
 
 # Commands that must be there, and the Debian packages that have them.
 DEMO_TOOLS := iptables:iptables
@@ -40,13 +41,14 @@ TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server maria
 # The folders of system tools are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help build build-all package demo test fuzz check vuln install clean demo-tools test-tools
+.PHONY: help build build-all package demo test fuzz check vuln install uninstall clean demo-tools test-tools
 
 help: ## say what there is (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build knockd and knock into bin/
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
+build: ## build knockd and knock into bin/, with manual pages and completions
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(GO_LDFLAGS)" -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
+	@GO_LDFLAGS="$(GO_LDFLAGS)" sh packaging/share.sh $(BIN) $(PROGRAMS)
 
 build-all: ## build the client for Linux, macOS and Windows into dist/
 	@for os in linux darwin windows; do for arch in amd64 arm64; do \
@@ -101,13 +103,12 @@ $(NFPM):
 vuln: ## look for known holes in what we use (asks the network)
 	go run $(GOVULNCHECK) ./...
 
-# It builds nothing: root's PATH often has no Go.
-install: ## copy the programs of `make build` to PREFIX/bin (/usr/local)
-	@for program in $(PROGRAMS); do \
-		test -x $(BIN)/$$program || { echo "$(BIN)/$$program is missing: run make build first" >&2; exit 1; }; \
-	done
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin/
+# It builds nothing, and needs no Go.
+install: ## copy what `make build` made, and the systemd unit, to PREFIX (/usr/local)
+	@BIN="$(BIN)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" sh packaging/install.sh install $(PROGRAMS)
+
+uninstall: ## remove what `make install` has put there
+	@BIN="$(BIN)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" sh packaging/install.sh uninstall $(PROGRAMS)
 
 clean: ## remove what was built
 	rm -rf $(BIN) $(DIST)
@@ -120,18 +121,26 @@ test-tools:
 	@$(call need,$(TEST_TOOLS))
 	@$(MAKE) --no-print-directory -j2 $(NFPM) $(if $(ROOT),$(DEBIAN)) $(if $(VM),$(KERNEL))
 
-# A whole Debian for the test of the packages, made once: this machine's release, from
-# where this machine has it. Among its packages is the one that ours clashes with.
+# A whole Debian for the tests of the packages and of the README, made once, and again when
+# the list changes: this machine's release, from where this machine has it. Among its
+# packages is the one that ours clashes with; a person there needs the last line.
 DEBIAN := $(BIN)/debian.tar
-DEBIAN_PACKAGES := iptables,nftables,knockd,systemd
+DEBIAN_PACKAGES := iptables,nftables,knockd,systemd,$\
+	sudo,make,openssh-server,openssh-client
 
-$(DEBIAN):
+# The list, written when it is not what is there.
+$(DEBIAN).packages: FORCE
+	@mkdir -p $(@D); echo '$(DEBIAN_PACKAGES)' | cmp -s - $@ || echo '$(DEBIAN_PACKAGES)' > $@
+
+FORCE:
+
+$(DEBIAN): $(DEBIAN).packages
 	@echo "making $@"
 	@set -e; tree=$$(mktemp -d); trap 'rm -rf --one-file-system "$$tree"' EXIT; \
 	release=$$(. /etc/os-release; echo "$$VERSION_CODENAME"); \
 	mirror=$$(apt-get indextargets --format '$$(REPO_URI)' \
 		'Created-By: Packages' 'Origin: Debian' 'Component: main' "Codename: $$release" | head -n 1); \
-	mkdir -p "$$tree/etc/dpkg/dpkg.cfg.d" $(@D); \
+	chmod 755 "$$tree"; mkdir -p "$$tree/etc/dpkg/dpkg.cfg.d"; \
 	echo force-unsafe-io > "$$tree/etc/dpkg/dpkg.cfg.d/unsafe-io"; \
 	debootstrap --variant=minbase --include=$(DEBIAN_PACKAGES) "$$release" "$$tree" "$$mirror" > $@.log 2>&1 || \
 		{ tail -n 20 $@.log >&2; exit 1; }; \

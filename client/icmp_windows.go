@@ -13,7 +13,9 @@ import (
 )
 
 // Windows gives raw sockets to administrators only, but sends echo requests for
-// everybody through calls of its own (iphlpapi.dll), as its ping does.
+// everybody through calls of its own (iphlpapi.dll), as its ping does. All of these have
+// one identifier, which cannot be chosen: they are no new flow, as a wire's packets should
+// be, unless there was none for the 30 s after which a server's conntrack forgets one.
 
 // echo is a request that the system sends and waits for. What it writes to must
 // stay in place until it has ended.

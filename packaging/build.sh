@@ -12,28 +12,8 @@ STAGE=$(mktemp -d)
 trap 'rm -rf "$STAGE"' EXIT
 export ARCH VERSION STAGE SOURCE_DATE_EPOCH
 
-for program in knockd knock; do
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-		-ldflags "-s -w -X knockkit/internal/command.Version=$VERSION" -o "$STAGE/$program" "./cmd/$program"
-done
-
-# The programs write their manual pages and completions. Where they are for another
-# machine, those of this one do.
-says() { # PROGRAM ARGUMENT...
-	program=$1
-	shift
-	if test "$ARCH" = "$(go env GOHOSTARCH)"; then
-		"$STAGE/$program" "$@"
-	else
-		GOARCH='' CGO_ENABLED=0 go run -ldflags "-X knockkit/internal/command.Version=$VERSION" "./cmd/$program" "$@"
-	fi
-}
-says knockd __reference man | gzip -9n > "$STAGE/knockd.8.gz"
-says knock __reference man | gzip -9n > "$STAGE/knock.1.gz"
-for shell in bash fish zsh; do
-	says knockd completion $shell > "$STAGE/knockd.$shell"
-	says knock completion $shell > "$STAGE/knock.$shell"
-done
+make --no-print-directory build BIN="$STAGE" GO_LDFLAGS="-s -w -X knockkit/internal/command.Version=$VERSION"
+gzip -9n "$STAGE"/share/man/man*/*
 
 gzip -9nc CHANGELOG.md > "$STAGE/changelog.gz"
 gzip -9nc > "$STAGE/changelog.Debian.gz" << END

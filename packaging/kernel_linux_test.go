@@ -21,6 +21,9 @@ type loading struct {
 // packaged puts the package's file where modprobe looks.
 const packaged = "cp /package.conf /usr/lib/modprobe.d/00-knockkit.conf\n"
 
+// copied is where `make install` puts it.
+const copied = "cp /package.conf /usr/local/lib/modprobe.d/00-knockkit.conf\n"
+
 // asBefore leaves all as the loading before has left it.
 const asBefore = ":\n"
 
@@ -45,6 +48,7 @@ func loadings() []loading {
 		{"a rule that is not ours", "", rule, 100, ""}, // or the next ones show nothing
 		{"a rule that is not ours, with the package", packaged, rule, size, ""},
 		{"a rule for IPv6 that is not ours, with the package", packaged, "ip6" + rule[2:], size, ""},
+		{"a rule that is not ours, after make install", copied, rule, size, ""},
 		{"systemd before the service, with the package", packaged, "/sbin/modprobe -abq xt_recent", size, ""},
 		{"knockd that may not load modules, with the package", packaged, "/usr/bin/setpriv --bounding-set=-sys_module " + install, size, "installed: mysql"},
 		{"an operator's file", operators("firewall.conf", "options xt_recent ip_list_tot=222"), install, 222, "xt_recent remembers 222 addresses"},
@@ -67,7 +71,7 @@ func loadings() []loading {
 const prelude = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/usr/sbin:/sbin:/usr/bin:/bin
-mkdir -p /proc /sys /dev /tmp /run /etc/modprobe.d /usr/lib/modprobe.d /etc/knockd/profiles
+mkdir -p /proc /sys /dev /tmp /run /etc/modprobe.d /usr/lib/modprobe.d /usr/local/lib/modprobe.d /etc/knockd/profiles
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -77,7 +81,7 @@ legacy() { for f in ip ip6; do for n in '' -save -restore; do ln -sf xtables-leg
 clean() {
 	nft flush ruleset
 	grep -q cmdline /proc/mounts && umount /proc/cmdline
-	rm -f /etc/modprobe.d/* /usr/lib/modprobe.d/* /etc/knockd/knockd.toml
+	rm -f /etc/modprobe.d/* /usr/lib/modprobe.d/* /usr/local/lib/modprobe.d/* /etc/knockd/knockd.toml
 	/sbin/modprobe -r xt_recent
 }
 echo 'sequence = ["7421/tcp", "3190/udp", "9002/tcp"]

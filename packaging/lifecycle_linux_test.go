@@ -34,7 +34,7 @@ var sudo = strings.NewReplacer("sudo apt ", "apt -y ", "sudo ", "")
 // types runs a block of commands of docs/packages.md.
 func (m *machine) types(block string, r release) {
 	m.t.Helper()
-	m.inside("sh", "-euc", m.page(block, r))
+	m.Inside("sh", "-euc", m.page(block, r))
 }
 
 // page returns a block of commands of docs/packages.md, by what stands behind "sh",
@@ -56,8 +56,8 @@ func (m *machine) page(block string, r release) string {
 // of no other package there: so it is not asked what ours depends on.
 func rpm(m *machine) manager {
 	run := func(args ...string) {
-		c := m.mounted(append([]string{"rpm", "--force-debian", "--root", m.tree, "--nodeps"}, args...)...)
-		labtest.MustRun(m.t, m.host, "", c[0], c[1:]...)
+		c := m.Mounted(append([]string{"rpm", "--force-debian", "--root", m.Tree, "--nodeps"}, args...)...)
+		labtest.MustRun(m.t, m.Host, "", c[0], c[1:]...)
 	}
 	return manager{
 		install: func(r release) { run("-i", r.rpm) },
@@ -70,33 +70,33 @@ func rpm(m *machine) manager {
 // alive and the service runs, and removes it.
 func live(m *machine, by manager, b built) {
 	before := m.rules()
-	labtest.Listen(m.t, m.host, "tcp", "[::]:3306")
+	labtest.Listen(m.t, m.Host, "tcp", "[::]:3306")
 
 	by.install(b.old)
 	m.says("knockd", b.old)
 	m.says("knock", b.old)
 	m.unchanged(before, "the installation")
 	const modprobe = "/usr/lib/modprobe.d/00-knockkit.conf"
-	m.inside("grep", "-qx", fmt.Sprintf("options xt_recent ip_list_tot=%d", iptables.TableSize), modprobe)
-	if conffiles := m.inside("dpkg-query", "--show", "--showformat", "${Conffiles}\n"); strings.Contains(conffiles, modprobe) {
+	m.Inside("grep", "-qx", fmt.Sprintf("options xt_recent ip_list_tot=%d", iptables.TableSize), modprobe)
+	if conffiles := m.Inside("dpkg-query", "--show", "--showformat", "${Conffiles}\n"); strings.Contains(conffiles, modprobe) {
 		m.t.Errorf("%s is a conffile: an operator's edit of it would be asked about, where a file in /etc wins", modprobe)
 	}
-	if _, err := os.Lstat(m.tree + "/etc/systemd/system/sysinit.target.wants/knockd.service"); err == nil {
+	if _, err := os.Lstat(m.Tree + "/etc/systemd/system/sysinit.target.wants/knockd.service"); err == nil {
 		m.t.Error("the installation has enabled the service")
 	}
-	m.inside("knockd", "demo")
+	m.Inside("knockd", "demo")
 
-	m.inside("knockd", "profile", "new", "mysql")
-	m.inside("knockd", "install", "mysql")
+	m.Inside("knockd", "profile", "new", "mysql")
+	m.Inside("knockd", "install", "mysql")
 	service := m.serve()
-	knock := m.command("knock", "--config", "/etc/knockd", "mysql@"+m.host.Addr4.String())
+	knock := m.Command("knock", "--config", "/etc/knockd", "mysql@"+m.Host.Addr4.String())
 	labtest.MustRun(m.t, m.laptop, "", knock[0], knock[1:]...)
 	m.openForTheLaptopOnly("after the knock")
 	installed := m.rules()
 
 	by.upgrade(b.new)
 	m.says("knockd", b.new)
-	m.inside("test", "-s", modprobe)
+	m.Inside("test", "-s", modprobe)
 	m.unchanged(installed, "the upgrade")
 	m.openForTheLaptopOnly("after the upgrade")
 	service.stop() // with systemd, the upgrade does this
@@ -107,7 +107,7 @@ func live(m *machine, by manager, b built) {
 
 	service.stop()
 	// A mistake in there must not keep the rules in place.
-	if err := os.WriteFile(m.tree+"/etc/knockd/knockd.toml", []byte("backend = \n"), 0o600); err != nil {
+	if err := os.WriteFile(m.Tree+"/etc/knockd/knockd.toml", []byte("backend = \n"), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
 	by.remove()
@@ -115,16 +115,16 @@ func live(m *machine, by manager, b built) {
 	if !m.reaches(m.stranger) {
 		m.t.Error("after the removal a stranger does not get to MySQL, as before")
 	}
-	if out := m.try("knockd", "--version"); out.Code == 0 {
+	if out := m.Try("knockd", "--version"); out.Code == 0 {
 		m.t.Error("after the removal there is still a knockd")
 	}
-	m.inside("test", "!", "-e", modprobe)
-	m.inside("test", "-s", "/etc/knockd/profiles/mysql.toml")
+	m.Inside("test", "!", "-e", modprobe)
+	m.Inside("test", "-s", "/etc/knockd/profiles/mysql.toml")
 }
 
 func (m *machine) says(program string, r release) {
 	m.t.Helper()
-	if got, want := m.inside(program, "--version"), program+" "+r.version+"\n"; got != want {
+	if got, want := m.Inside(program, "--version"), program+" "+r.version+"\n"; got != want {
 		m.t.Errorf("it is %q, want %q", got, want)
 	}
 }
@@ -156,11 +156,11 @@ type running struct {
 // serve starts the service, and waits until it has installed the profiles.
 func (m *machine) serve() *running {
 	m.t.Helper()
-	c := m.command("knockd", "run")
+	c := m.Command("knockd", "run")
 	s := &running{m: m, cmd: exec.Command(c[0], c[1:]...)}
 	log := &buffer{}
 	s.cmd.Stderr = log
-	s.wait = labtest.Start(m.t, m.host, s.cmd)
+	s.wait = labtest.Start(m.t, m.Host, s.cmd)
 	labtest.Eventually(m.t, 10*time.Second, func() error {
 		if said := log.String(); !strings.Contains(said, "msg=installed") {
 			return fmt.Errorf("the service has said\n%s", said)
@@ -209,24 +209,24 @@ func classicIsNotTakenAway(m *machine, deb string) {
 		{[]string{"dpkg", "-i"}, "conflicts with knockd"},
 		{[]string{"apt-get", "install"}, "The following packages will be REMOVED:\n  knockd\n"},
 	} {
-		if out := m.try(append(c.by, m.takes(deb))...); out.Code == 0 || !strings.Contains(out.Stdout+out.Stderr, c.says) {
+		if out := m.Try(append(c.by, m.takes(deb))...); out.Code == 0 || !strings.Contains(out.Stdout+out.Stderr, c.says) {
 			m.t.Errorf("beside Debian's knockd %v ends with %d\n%s%s", c.by, out.Code, out.Stdout, out.Stderr)
 		}
-		if out := m.try("dpkg-query", "--show", "--showformat", "${db:Status-Status}", "knockd"); out.Stdout != "installed" {
+		if out := m.Try("dpkg-query", "--show", "--showformat", "${db:Status-Status}", "knockd"); out.Stdout != "installed" {
 			m.t.Errorf("after %v Debian's knockd is %q", c.by, out.Stdout)
 		}
 	}
-	m.inside("dpkg", "--purge", "knockd")
+	m.Inside("dpkg", "--purge", "knockd")
 }
 
 // goesWithoutPrivilege removes the package where its rules cannot be: without the
 // capabilities for it, as in a container.
 func goesWithoutPrivilege(m *machine, deb string) {
-	m.inside("dpkg", "--purge", "knockd")
-	m.inside("dpkg", "-i", m.takes(deb))
-	m.inside("knockd", "profile", "new", "mysql")
-	m.inside("knockd", "install", "mysql")
-	out := m.try("setpriv", "--bounding-set=-net_admin,-net_raw", "dpkg", "--purge", "knockkit")
+	m.Inside("dpkg", "--purge", "knockd")
+	m.Inside("dpkg", "-i", m.takes(deb))
+	m.Inside("knockd", "profile", "new", "mysql")
+	m.Inside("knockd", "install", "mysql")
+	out := m.Try("setpriv", "--bounding-set=-net_admin,-net_raw", "dpkg", "--purge", "knockkit")
 	if out.Code != 0 || !strings.Contains(out.Stderr, "rules of knockd may be left") {
 		m.t.Errorf("dpkg ends with %d\n%s%s", out.Code, out.Stdout, out.Stderr)
 	}

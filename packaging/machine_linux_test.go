@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -16,68 +15,27 @@ import (
 	"knockkit/internal/lab/labtest"
 )
 
-// machine is a Debian of its own: files of its own, and a network of its own, on
-// which there are two other hosts. Its kernel and its processes are this machine's.
+// debian is the system that the Makefile makes for these tests.
+const debian = "../bin/debian.tar"
+
+// machine is a Debian of its own, on a network with two other hosts.
 type machine struct {
-	t                      *testing.T
-	tree                   string
-	host, laptop, stranger *lab.Host
+	*labtest.Debian
+	t                *testing.T
+	laptop, stranger *lab.Host
 }
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	needDebian(t)
-	m := &machine{
-		t: t, tree: t.TempDir(),
-		host: labtest.NewHost(t, "debian"), laptop: labtest.NewHost(t, "laptop"), stranger: labtest.NewHost(t, "stranger"),
-	}
-	labtest.Network(t, m.host, m.laptop, m.stranger)
-	if out, err := exec.CommandContext(t.Context(), "tar", "-C", m.tree, "-xf", debian).CombinedOutput(); err != nil {
-		t.Fatalf("tar: %v\n%s", err, out)
-	}
+	labtest.Need(t, "rpm")
+	host := labtest.NewHost(t, "debian")
+	m := &machine{labtest.NewDebian(t, debian, host), t, labtest.NewHost(t, "laptop"), labtest.NewHost(t, "stranger")}
+	labtest.Network(t, m.Host, m.laptop, m.stranger)
 	// The host has rules of its own, which are to stay as they are.
 	for _, tool := range []string{"iptables", "ip6tables"} {
-		m.inside(tool, "-A", "INPUT", "-p", "tcp", "--dport", "25", "-j", "DROP")
+		m.Inside(tool, "-A", "INPUT", "-p", "tcp", "--dport", "25", "-j", "DROP")
 	}
 	return m
-}
-
-// enter runs a command with the machine's file systems mounted below its folder.
-const enter = `set -e
-tree=$1
-shift
-mount -t proc proc "$tree/proc"
-mount -t sysfs sysfs "$tree/sys"
-mount --rbind /dev "$tree/dev"
-exec "$@"`
-
-// command returns what runs args inside of the machine's files.
-func (m *machine) command(args ...string) []string {
-	return m.mounted(append([]string{
-		"chroot", m.tree, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive",
-	}, args...)...)
-}
-
-// mounted returns what runs args beside the machine's files, so that args may enter.
-func (m *machine) mounted(args ...string) []string {
-	return append([]string{"unshare", "--mount", "sh", "-c", enter, "sh", m.tree}, args...)
-}
-
-// try runs a command on the machine.
-func (m *machine) try(args ...string) lab.Output {
-	m.t.Helper()
-	c := m.command(args...)
-	return labtest.Run(m.t, m.host, "", c[0], c[1:]...)
-}
-
-// inside runs a command on the machine that has to succeed.
-func (m *machine) inside(args ...string) string {
-	m.t.Helper()
-	out := m.try(args...)
-	if out.Code != 0 {
-		m.t.Fatalf("%v: exit status %d\n%s%s", args, out.Code, out.Stdout, out.Stderr)
-	}
-	return out.Stdout
 }
 
 // counts are numbers that packets change.
@@ -86,7 +44,7 @@ var counts = regexp.MustCompile(`(?m)\[\d+:\d+\]|^#.*\n`)
 // rules returns all rules of the machine, and the names of nftables' tables.
 func (m *machine) rules() string {
 	m.t.Helper()
-	return counts.ReplaceAllString(m.inside("sh", "-c", "iptables-save && ip6tables-save && nft list tables"), "")
+	return counts.ReplaceAllString(m.Inside("sh", "-c", "iptables-save && ip6tables-save && nft list tables"), "")
 }
 
 // reaches reports whether a host gets to MySQL. A port that is shut is silent.
@@ -94,7 +52,7 @@ func (m *machine) reaches(from *lab.Host) bool {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), 700*time.Millisecond)
 	defer cancel()
-	c, err := from.Dial(ctx, "tcp", netip.AddrPortFrom(m.host.Addr4, 3306).String())
+	c, err := from.Dial(ctx, "tcp", netip.AddrPortFrom(m.Host.Addr4, 3306).String())
 	if err != nil {
 		return false
 	}
@@ -110,7 +68,7 @@ func (m *machine) takes(file string) string {
 		m.t.Fatal(err)
 	}
 	path := "/root/" + filepath.Base(file)
-	if err := os.WriteFile(m.tree+path, data, 0o644); err != nil {
+	if err := os.WriteFile(m.Tree+path, data, 0o644); err != nil {
 		m.t.Fatal(err)
 	}
 	return path
@@ -121,11 +79,11 @@ func (m *machine) takes(file string) string {
 func (m *machine) files() map[string]bool {
 	m.t.Helper()
 	all := map[string]bool{}
-	err := filepath.WalkDir(m.tree, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(m.Tree, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		path = strings.TrimPrefix(path, m.tree)
+		path = strings.TrimPrefix(path, m.Tree)
 		for _, other := range []string{"/var/lib/dpkg", "/var/lib/apt", "/var/log", "/var/cache", "/root", "/run"} {
 			if path == other {
 				return fs.SkipDir

@@ -1,7 +1,6 @@
 package packaging
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,7 +37,7 @@ func TestPackages(t *testing.T) {
 	t.Run("an RPM comes, is upgraded and goes", func(t *testing.T) {
 		t.Parallel()
 		m := newMachine(t)
-		m.inside("dpkg", "--purge", "knockd")
+		m.Inside("dpkg", "--purge", "knockd")
 		live(m, rpm(m), b)
 	})
 	t.Run("with systemd an upgrade starts the service anew", func(t *testing.T) {
@@ -144,18 +143,5 @@ func bothHoldTheSame(t *testing.T, r release) {
 		if deb["/usr/share/doc/knockkit/docs/"+filepath.Base(page)] == "" {
 			t.Errorf("%s is in no package", page)
 		}
-	}
-}
-
-// debian is the system that the Makefile makes for these tests.
-const debian = "../bin/debian.tar"
-
-func needDebian(t *testing.T) {
-	t.Helper()
-	labtest.NeedRoot(t)
-	labtest.NeedTUN(t) // the demo uses one
-	labtest.Need(t, "tar", "unshare", "rpm")
-	if _, err := os.Stat(debian); err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("%v: make test-tools makes it", err)
 	}
 }

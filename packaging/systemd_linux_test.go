@@ -4,16 +4,18 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"knockkit/internal/lab/labtest"
 )
 
 // upgradesUnderSystemd boots the machine, which then upgrades a service that runs
-// while a lease is alive, and removes it. The network is the machine's own.
+// while a lease is alive, and removes it; then comes and goes what `make install` puts
+// there. The network is the machine's own.
 func upgradesUnderSystemd(m *machine, b built) {
 	labtest.Need(m.t, "systemd-nspawn")
-	m.inside("dpkg", "--purge", "knockd")
+	m.Inside("dpkg", "--purge", "knockd")
 	script := `set -eux
 exec > /root/log 2>&1
 pid() { systemctl show --property MainPID --value knockd; }
@@ -36,6 +38,19 @@ knockd status --json | grep 198.51.100.7
 ` + m.page("remove", b.new) + `
 test "$(systemctl is-active knockd)" = inactive
 if iptables-save | grep KNOCKD; then exit 1; fi
+
+cd /sources
+files() { find /usr /etc/systemd ! -type d | sort; }
+files > /root/before
+make install BIN=/built
+hash -r # the shell goes on with /usr/sbin/knockd otherwise
+` + m.page("enable", b.new) + `
+test "$(systemctl show --property FragmentPath --value knockd)" = /usr/local/lib/systemd/system/knockd.service
+knockd status --check
+` + m.page("uninstall", b.new) + `
+test "$(systemctl is-active knockd)" = inactive
+if iptables-save | grep KNOCKD; then exit 1; fi
+test -z "$(files | comm -13 /root/before -)"
 echo done > /root/done
 `
 	const unit = `[Unit]
@@ -51,16 +66,22 @@ ExecStart=/bin/sh /root/script
 		"/root/script":                       script,
 		"/etc/systemd/system/script.service": unit,
 	} {
-		if err := os.WriteFile(m.tree+path, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(m.Tree+path, []byte(text), 0o644); err != nil {
 			m.t.Fatal(err)
 		}
 	}
+	sources, err := filepath.Abs("..")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	built := makeBuild(m.t)
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemd-nspawn", "--directory", m.tree, "--boot", "--private-network", "--capability=all",
+	out, err := exec.CommandContext(ctx, "systemd-nspawn", "--directory", m.Tree, "--boot", "--private-network", "--capability=all",
+		"--bind-ro="+sources+":/sources", "--bind-ro="+built+":/built",
 		"--register=no", "--keep-unit", "--link-journal=no", "--quiet", "--", "systemd.unit=script.service").CombinedOutput()
-	if _, missing := os.Stat(m.tree + "/root/done"); missing != nil {
-		log, _ := os.ReadFile(m.tree + "/root/log")
+	if _, missing := os.Stat(m.Tree + "/root/done"); missing != nil {
+		log, _ := os.ReadFile(m.Tree + "/root/log")
 		m.t.Errorf("the machine has not come to the end (%v)\n%s\n%s", err, log, out)
 	}
 }

@@ -39,7 +39,7 @@ A profile is a file profiles/NAME.toml in the configuration folder:
 --config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock.
 "knock enroll" makes one of a link that the server prints.
 Command names win over profile names: for a profile that is called "list",
-say "knock list@HOST".
+say "knock list@HOST". On Windows the folder is %AppData%\knock.
 
 An argument with a / or ending in .toml is the profile's file itself; so is that
 of -p FILE, where - is standard input: a command then gets what is left of it,

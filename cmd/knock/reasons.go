@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,10 +58,22 @@ func filteredReasons(p *protocol.Profile, a client.AddrResult) []string {
 		first = fmt.Sprintf("the host is there (it answered every knock, the first after %s)", say.Latency(rtt))
 	}
 	all := append([]string{first, otherwise(p, a)}, sourceReasons(p, a)...)
+	if ping := pingReason(runtime.GOOS, p); ping != "" {
+		all = append(all, ping)
+	}
 	if ban := banReason(p, a, answered > 0); ban != "" {
 		all = append(all, ban)
 	}
 	return all
+}
+
+// pingReason says that the server's connection tracking may have taken a ping for one before:
+// Windows sends all with the same identifier, where other systems draw one for each.
+func pingReason(system string, p *protocol.Profile) string {
+	if system != "windows" || !slices.ContainsFunc(p.Sequence, func(s protocol.Step) bool { return s.Knock.Proto == protocol.ICMP }) {
+		return ""
+	}
+	return "a ping from Windows is a knock only when this machine has sent the host none for 30 s: wait that long, or take a profile without icmp"
 }
 
 // banReason says that the server may have banned this address: several attempts may have been as

@@ -106,3 +106,18 @@ func TestReasonsFollowFromWhatWasSeen(t *testing.T) {
 		})
 	}
 }
+
+func TestAPingFromWindowsMayBeTakenForOneBefore(t *testing.T) {
+	ping := articles()
+	other := articles()
+	other.Sequence = other.Sequence[1:]
+	for _, c := range []struct {
+		system string
+		p      *protocol.Profile
+		want   bool
+	}{{"windows", ping, true}, {"windows", other, false}, {"linux", ping, false}, {"darwin", ping, false}} {
+		if got := pingReason(c.system, c.p); (got != "") != c.want {
+			t.Errorf("on %s, before the knocks %v, the reason is %q", c.system, c.p.Sequence, got)
+		}
+	}
+}

@@ -45,6 +45,7 @@ func TestWhereTheConfigurationIs(t *testing.T) {
 		{"server: the flag wins", Server, named, map[string]string{"KNOCKD_CONFIG": other}, Folders{Dirs: []string{named}}},
 		{"client: the home, then the system", Client, "", map[string]string{"HOME": "/home/ann"}, Folders{Dirs: []string{"/home/ann/.config/knock", "/etc/knock"}}},
 		{"client: XDG", Client, "", map[string]string{"HOME": "/home/ann", "XDG_CONFIG_HOME": "/cfg"}, Folders{Dirs: []string{"/cfg/knock", "/etc/knock"}}},
+		{"client: Windows, where a shell may have a home", Client, "", map[string]string{"HOME": "/home/ann", "AppData": "/data"}, Folders{Dirs: []string{"/data/knock"}}},
 		{"client: a relative XDG is ignored", Client, "", map[string]string{"HOME": "/home/ann", "XDG_CONFIG_HOME": "cfg"}, Folders{Dirs: []string{"/home/ann/.config/knock", "/etc/knock"}}},
 		{"client: no home", Client, "", nil, Folders{Dirs: []string{"/etc/knock"}}},
 		{"client: the environment alone", Client, "", map[string]string{"HOME": "/home/ann", "KNOCK_CONFIG": named}, Folders{Dirs: []string{named}, Lax: true}},

@@ -30,18 +30,21 @@ func Server(flag string, getenv func(string) string) (Folders, error) {
 }
 
 // Client returns the client's folders: the flag's value, else $KNOCK_CONFIG,
-// else $XDG_CONFIG_HOME/knock (~/.config/knock) and then /etc/knock. A folder
+// else $XDG_CONFIG_HOME/knock (~/.config/knock) and then /etc/knock; on Windows
+// %AppData%\knock alone, as everybody may make \etc there. A folder
 // that was named and does not exist is an error. A named one is lax, as `ssh -F` is: in
 // a deploy job it belongs to whoever checked it out.
 func Client(flag string, getenv func(string) string) (Folders, error) {
-	var defaults []string
+	defaults := []string{"/etc/knock"}
 	// The XDG specification: a relative path is to be ignored.
 	if home := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(home) {
-		defaults = append(defaults, filepath.Join(home, "knock"))
+		defaults = []string{filepath.Join(home, "knock"), "/etc/knock"}
+	} else if data := getenv("AppData"); data != "" { // nowhere but on Windows
+		defaults = []string{filepath.Join(data, "knock")}
 	} else if home := getenv("HOME"); home != "" {
-		defaults = append(defaults, filepath.Join(home, ".config", "knock"))
+		defaults = []string{filepath.Join(home, ".config", "knock"), "/etc/knock"}
 	}
-	f, named, err := folders(flag, getenv("KNOCK_CONFIG"), "KNOCK_CONFIG", append(defaults, "/etc/knock"))
+	f, named, err := folders(flag, getenv("KNOCK_CONFIG"), "KNOCK_CONFIG", defaults)
 	f.Lax = named
 	return f, err
 }

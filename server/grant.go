@@ -11,6 +11,7 @@ import (
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/kernel/conns"
 	"knockkit/protocol"
+	"knockkit/server/events"
 )
 
 // AddressError says that an address, or a prefix, cannot hold a lease of a profile.
@@ -38,7 +39,8 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 	who = protocol.UnmapPrefix(who)
 	depth := backend.Depth{Rules: true, Leases: true, Profile: name, Family: protocol.FamilyOf(who.Addr())}
 	var g Granted
-	lost, err := s.changeLeases(ctx, depth, func(r *Reading) (give, end []Source, err error) {
+	var acts []events.Act
+	lost, err := s.changeLeases(ctx, depth, &acts, func(r *Reading) (give, end []Source, err error) {
 		p, err := find(r, name)
 		if err != nil {
 			return nil, nil, err
@@ -51,6 +53,7 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 		g.Lifted = lifted
 		lasts, steps := cmp.Or(d, p.Lease), len(p.Sequence)
 		lease := Source{Profile: p.Name, Address: g.Covers, State: Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0}
+		acts = append(unbanned(lifted), granted(p, g.Covers, lasts))
 		return []Source{lease}, falls, nil
 	})
 	if err != nil || len(lost) == 0 {
@@ -115,7 +118,8 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 	var r Revoked
 	var p *protocol.Profile
 	var from []netip.Prefix
-	_, err := s.changeLeases(ctx, depth, func(is *Reading) (give, end []Source, err error) {
+	var acts []events.Act
+	_, err := s.changeLeases(ctx, depth, &acts, func(is *Reading) (give, end []Source, err error) {
 		if p, err = find(is, name); err != nil {
 			return nil, nil, err
 		}
@@ -127,13 +131,14 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 			}
 			from = []netip.Prefix{holder}
 		}
-		r = Revoked{}
+		r, acts = Revoked{}, nil
 		for _, src := range backend.LongestLeases(is.Sources) {
 			switch {
 			case src.Profile != name || src.State != Open:
 			case backend.Inside(src.Address, from):
 				r.Ended = append(r.Ended, src.Address)
 				end = append(end, src)
+				acts = append(acts, revoked(p, src.Address))
 			case slices.ContainsFunc(from, src.Address.Overlaps):
 				r.Wider = append(r.Wider, src.Address)
 			}
@@ -169,20 +174,22 @@ func (s *Server) Unban(ctx context.Context, who netip.Prefix) (lifted []netip.Ad
 	if who = protocol.UnmapPrefix(who); who.IsValid() {
 		which = []netip.Prefix{who}
 	}
-	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, func(r *Reading) (give, end []Source, err error) {
+	var acts []events.Act
+	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, &acts, func(r *Reading) (give, end []Source, err error) {
 		lifted = nil
 		for _, p := range which {
 			banned, falls := bans(r, p)
 			lifted, end = append(lifted, banned...), append(end, falls...)
 		}
+		acts = unbanned(lifted)
 		return nil, end, nil
 	})
 	return lifted, err
 }
 
-// changeLeases gives and ends leases, bans and falls. It returns the leases that a full table of the
-// kernel has forgotten for the new ones.
-func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(*Reading) (give, end []Source, err error)) ([]Source, error) {
+// changeLeases gives and ends leases, bans and falls, and tells the acts that change says. It returns
+// the leases that a full table of the kernel has forgotten for the new ones.
+func (s *Server) changeLeases(ctx context.Context, d backend.Depth, acts *[]events.Act, change func(*Reading) (give, end []Source, err error)) ([]Source, error) {
 	lock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -196,13 +203,17 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 	if err != nil {
 		return nil, err
 	}
-	return s.commit(ctx, r, d, func(r *Reading) (backend.Plan, error) {
+	lost, err := s.commit(ctx, r, d, func(r *Reading) (backend.Plan, error) {
 		give, end, err := change(r)
 		if err != nil {
 			return nil, err
 		}
 		return r.Change(give, end)
 	}, lock.file())
+	if err == nil {
+		s.tell(ctx, *acts...)
+	}
+	return lost, err
 }
 
 // find finds an installed profile by its name.

@@ -47,10 +47,10 @@ const (
 	guardAnswers = 4
 )
 
-// RunGuard runs the guard's own process. Where the process that started it is gone and cannot be
+// RunGuard runs the guard's own process, with the server that open returns for a backend. Where the process that started it is gone and cannot be
 // told, it returns what happened: untold says that the old rules are back, the error why they are
 // not.
-func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Backend, error)) (untold bool, err error) {
+func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (*Server, error)) (untold bool, err error) {
 	lock, answers := os.NewFile(guardLock, "lock"), os.NewFile(guardAnswers, "answers")
 	unix.CloseOnExec(guardLock)
 	unix.CloseOnExec(guardAnswers)
@@ -67,7 +67,7 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 		return false, nil
 	}
 	answer := wasUndone
-	err = srv.putBack(ctx, o.Saved, lock, answers)
+	err = srv.undoing(ctx, func() error { return srv.putBack(ctx, o.Saved, lock, answers) })
 	if err != nil {
 		answer = strings.Join(strings.Fields(err.Error()), " ")
 	}
@@ -77,7 +77,7 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 	return false, nil
 }
 
-func takeOrder(in *bufio.Reader, open func(name string) (Backend, error)) (*Server, order, error) {
+func takeOrder(in *bufio.Reader, open func(name string) (*Server, error)) (*Server, order, error) {
 	var o order
 	line, err := in.ReadBytes('\n')
 	if err != nil {
@@ -86,8 +86,8 @@ func takeOrder(in *bufio.Reader, open func(name string) (Backend, error)) (*Serv
 	if err := json.Unmarshal(line, &o); err != nil {
 		return nil, o, fmt.Errorf("orders: %w", err)
 	}
-	b, err := open(o.Backend)
-	return New(b, Settings{}), o, err
+	s, err := open(o.Backend)
+	return s, o, err
 }
 
 // keeps waits for the end of the trial, and reports whether the new rules stay. The time of the

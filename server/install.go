@@ -78,6 +78,8 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 			return Change{}, err
 		}
 		inherit, lock = append(inherit, change.Guard.orders), nil // the guard's
+		undo := change.Guard.putBack
+		change.Guard.putBack = func() error { return s.undoing(context.WithoutCancel(ctx), undo) }
 	}
 	if err := conns.Adopt(change.added); err != nil {
 		change.Notes = append(change.Notes, fmt.Sprintf("connections that exist to the gated ports may hang: %v", err))
@@ -85,6 +87,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	if _, err := s.commit(ctx, r, depthOfInstall, plan, inherit...); err != nil {
 		return Change{}, change.Guard.giveUp(err)
 	}
+	s.tell(ctx, change.acts(o.Try)...)
 	if change.Guard != nil {
 		return change, change.Guard.committed()
 	}
@@ -156,8 +159,12 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	_, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.file())
-	return compare(r.Profiles, nil, left), err
+	if _, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.file()); err != nil {
+		return Change{}, err
+	}
+	change := compare(r.Profiles, nil, left)
+	s.tell(ctx, change.acts(0)...)
+	return change, nil
 }
 
 // policyOf returns the installed policy where profiles stay: only an install brings new settings in.

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -53,7 +55,7 @@ func byHand(t *testing.T, lines string) (all []string) {
 			continue
 		}
 		all = append(all, fmt.Sprintf("%s %s %s", n.Kind, n.Profile, n.Address))
-		if n.By != nil && (n.By.UID != 0 || n.By.SudoUser != "alice" || !strings.HasPrefix(n.By.Command, "knockd --config ")) {
+		if n.By != nil && (n.By.UID != 0 || n.By.SudoUser != "alice" || !strings.HasPrefix(n.By.Command, "knockd ")) {
 			t.Errorf("by %+v: %s", *n.By, line)
 		}
 	}
@@ -171,7 +173,46 @@ func timesIn(all []string, one string) (n int) {
 	return n
 }
 
-// TestAnActThatNobodyWatchesDoesNotFail: nor where somebody has the name, and does not answer.
+// TestATrialAndItsUndoAreTold: an answer undoes it, and the guard does when the command is killed.
+func TestATrialAndItsUndoAreTold(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		s.env = []string{"SUDO_USER=alice"}
+		s.must("install")
+		s.profile("web", web)
+		w := s.watch("--json")
+		var want []string
+		for _, end := range []func(c *exec.Cmd, answer io.Writer) error{
+			func(_ *exec.Cmd, answer io.Writer) error { _, err := io.WriteString(answer, "no\n"); return err },
+			func(c *exec.Cmd, _ io.Writer) error { return c.Process.Kill() },
+		} {
+			said := &safeBuffer{}
+			trial := s.command("install", "web", "--try", "5m")
+			answer, err := trial.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			trial.Stderr = said
+			wait := labtest.Start(t, s.host, trial)
+			eventuallyHas(t, said, "come back in 5m", soon)
+			if err := end(trial, answer); err != nil {
+				t.Fatal(err)
+			}
+			_ = wait() // it failed, or was killed
+			want = append(want, "install web ", "remove web ")
+			s.eventually("it is undone and told", soon, func() bool {
+				return strings.Count(w.out.String(), `"detail":"removed: the trial is undone"`) == len(want)/2
+			})
+		}
+		if diff := cmp.Diff(want, byHand(t, w.out.String())); diff != "" {
+			t.Error(diff)
+		}
+		if !strings.Contains(w.out.String(), `"detail":"installed for a trial of 5m"`) {
+			t.Error(w.out.String())
+		}
+	})
+}
+
+// TestAnActThatNobodyWatchesDoesNotFail.
 func TestAnActThatNobodyWatchesDoesNotFail(t *testing.T) {
 	labtest.NeedRoot(t)
 	s := newServedOn(t, "nftables")

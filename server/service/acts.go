@@ -9,6 +9,7 @@ import (
 
 	"knockkit/internal/follow"
 	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/claim"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/events"
@@ -41,24 +42,28 @@ func (k *keeper) observeAct(e events.Notice) {
 }
 
 // awaitCommand waits for a command that is at work, and takes in what commands have told: they tell
-// before they give the lock up.
-func (k *keeper) awaitCommand(ctx context.Context) {
-	waiting, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
-	if l, err := server.TakeLock(waiting); err == nil {
-		l.Release()
+// before they give the lock up. It reports whether there was any of that, so that the last reading of
+// the kernel may be an old one.
+func (k *keeper) awaitCommand(ctx context.Context) (some bool) {
+	if some = claim.InUse(claim.Lock); some {
+		waiting, cancel := context.WithTimeout(ctx, lockPatience)
+		defer cancel()
+		if l, err := server.TakeLock(waiting); err == nil {
+			l.Release()
+		}
 	}
 	for {
 		select {
 		case i, ok := <-k.notices:
 			if ok {
 				k.observe(i)
+				some = some || i.Notice.By != nil
 				continue
 			}
 			k.notices = nil
 		default:
 		}
-		return
+		return some
 	}
 }
 

@@ -28,8 +28,7 @@ func (k *keeper) check(ctx context.Context) error {
 		return err
 	}
 	wrong := k.differences(snapshot.Installed)
-	if len(wrong) > 0 && len(snapshot.Drift) == 0 { // so a command of ours leaves it, too
-		k.awaitCommand(ctx)
+	if len(wrong) > 0 && len(snapshot.Drift) == 0 && k.awaitCommand(ctx) { // so a command of ours leaves the rules, too
 		if snapshot, err = k.reader.fresh(ctx); err != nil {
 			k.failure("the kernel cannot be read", err)
 			return err

@@ -13,6 +13,7 @@ import (
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
+	"knockkit/internal/metrics"
 	"knockkit/server/events"
 )
 
@@ -118,15 +119,44 @@ func TestALeaseGivenByHandSurvivesAFlush(t *testing.T) {
 	})
 }
 
+// TestWhatIsRemovedByHandBesideAServiceComesBackWithAWarning: but its leases are over. The service
+// knows that no other tool was at work, and who was.
 func TestWhatIsRemovedByHandBesideAServiceComesBackWithAWarning(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *served) {
+		s.env = []string{"SUDO_USER=alice"}
+		s.settings(fmt.Sprintf("backend = %q\nmetrics = \"127.0.0.1:9478\"\n", s.backend))
+		s.profile("web", web)
 		service := s.run()
-		s.says(0, fmt.Sprintf("knockd: removed: mysql (%s)\nknockd: warning: knockd run (process %d) looks after this host; "+
-			"what has an enabled file comes back: set enabled = false in it, or stop the service first\n", s.backend, service.cmd.Process.Pid), "remove", "mysql")
-		service.logs("the rules had been changed")
-		if s.answers(lab.ForgedAddr4(1)) {
-			t.Error("the gate is open")
+		service.logs("http://127.0.0.1:9478/metrics")
+		const undone = "what was done by hand is undone: the rules are as the files say"
+		for i, c := range []struct{ remove, again, first string }{
+			{"mysql", "mysql", "mysql"},
+			{"--all", "mysql, web", "mysql"},
+		} {
+			s.must("grant", "mysql", "10.9.0.1")
+			if !s.answers(lab.ForgedAddr4(1)) {
+				t.Fatal("a lease opens nothing")
+			}
+			s.says(0, fmt.Sprintf("knockd: removed: %s (%s)\nknockd: warning: knockd run (process %d) looks after this host; it installs %[1]s again, as the files say\n"+
+				"knockd: hint: to keep a profile out, set enabled = false in its file: %[4]s/profiles/mysql.toml\n", c.again, s.backend, service.cmd.Process.Pid, s.config), "remove", c.remove)
+			s.eventually("it is installed again", soon, func() bool { return strings.Count(service.log.String(), undone) == i+1 })
+			service.logs("found=\"mysql: removed")
+			if s.answers(lab.ForgedAddr4(1)) {
+				t.Errorf("remove %s: the gate is open, or the lease is back", c.remove)
+			}
 		}
+		service.logs("by=alice do=")
+		if log := service.log.String(); strings.Contains(log, "the rules had been changed") {
+			t.Errorf("it takes us for another tool:\n%s", log)
+		}
+		if n := sum(s.page()[metrics.Repairs]); n != 0 {
+			t.Errorf("%v repairs are counted", n)
+		}
+		s.profile("web", "enabled = false\n"+web)
+		s.says(0, fmt.Sprintf("knockd: removed: web (%s)\n", s.backend), "remove", "web")
+		service.logs("msg=reloaded")
+		s.flush() // this is another tool
+		service.logs("the rules had been changed")
 		service.stop()
 		s.says(0, fmt.Sprintf("knockd: removed: mysql (%s)\n", s.backend), "remove", "mysql")
 	})

@@ -59,6 +59,7 @@ func (k *keeper) check(ctx context.Context) error {
 		return err
 	}
 	k.failed = ""
+	clear(k.acts)
 	if len(acts) > 0 {
 		k.logUndone(acts)
 		return nil

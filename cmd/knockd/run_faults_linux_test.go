@@ -194,11 +194,25 @@ func TestKnockingGoesOnWhenTheServiceIsKilledInTheMiddleOfAKnock(t *testing.T) {
 
 func TestTheRulesStayWhenTheServiceEndsUnlessItIsToldOtherwise(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *served) {
-		if code := s.run().stop(); code != 0 || s.answers(lab.ForgedAddr4(1)) {
-			t.Errorf("exit code %d, or the gate is open", code)
-		}
-		if code := s.run("--remove-on-exit").stop(); code != 0 || !s.answers(lab.ForgedAddr4(1)) {
-			t.Errorf("exit code %d, or the gate is closed still", code)
+		for _, c := range []struct {
+			flags []string
+			sig   unix.Signal
+			says  string
+			open  bool
+		}{
+			{nil, unix.SIGTERM, `msg=stopping why=SIGTERM rules="they stay, and knocks still open"`, false},
+			{nil, unix.SIGINT, `msg=stopping why=SIGINT rules="they stay, and knocks still open"`, false},
+			{[]string{"--remove-on-exit"}, unix.SIGTERM, `msg=stopping why=SIGTERM rules="they are taken away"`, true},
+		} {
+			service := s.run(c.flags...)
+			s.signal(service, c.sig)
+			_ = service.wait() // the code says it
+			if code := service.cmd.ProcessState.ExitCode(); code != 0 || s.answers(lab.ForgedAddr4(1)) != c.open {
+				t.Errorf("%s: exit code %d, or the gate is not as it should be", c.says, code)
+			}
+			if log := service.log.String(); strings.Count(log, c.says+"\n") != 1 || strings.Contains(log, "msg=removed profiles=[mysql]") != c.open {
+				t.Errorf("it does not log %q:\n%s", c.says, log)
+			}
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"knockkit/internal/kernel/claim"
 	"knockkit/internal/kernel/conns"
 	"knockkit/protocol"
+	"knockkit/server/events"
 )
 
 // AddressError says that an address, or a prefix, cannot hold a lease of a profile.
@@ -40,7 +41,8 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 	who = protocol.UnmapPrefix(who)
 	depth := backend.Depth{Rules: true, Leases: true, Profile: name, Family: protocol.FamilyOf(who.Addr())}
 	var g Granted
-	lost, err := s.changeLeases(ctx, depth, func(r *Reading) (c leaseChange, err error) {
+	var acts []events.Act
+	lost, err := s.changeLeases(ctx, depth, &acts, func(r *Reading) (c leaseChange, err error) {
 		p, err := find(r, name)
 		if err != nil {
 			return c, err
@@ -53,6 +55,7 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 		g.Lifted = lifted
 		lasts, steps := cmp.Or(d, p.Lease), len(p.Sequence)
 		lease := Source{Profile: p.Name, Address: g.Covers, State: Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0}
+		acts = append(unbanned(lifted), granted(p, g.Covers, lasts))
 		return leaseChange{[]Source{lease}, falls, []backend.Ended{{Profile: name, Holder: g.Covers}, {Holder: g.Covers, Inside: true}}}, nil
 	})
 	if err != nil || len(lost) == 0 {
@@ -117,7 +120,8 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 	var r Revoked
 	var p *protocol.Profile
 	var from []netip.Prefix
-	_, err := s.changeLeases(ctx, depth, func(is *Reading) (c leaseChange, err error) {
+	var acts []events.Act
+	_, err := s.changeLeases(ctx, depth, &acts, func(is *Reading) (c leaseChange, err error) {
 		if p, err = find(is, name); err != nil {
 			return c, err
 		}
@@ -130,13 +134,14 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 			from = []netip.Prefix{holder}
 		}
 		c.ended = endedInside(name, from)
-		r = Revoked{}
+		r, acts = Revoked{}, nil
 		for _, src := range backend.LongestLeases(is.Sources) {
 			switch {
 			case src.Profile != name || src.State != Open:
 			case backend.Inside(src.Address, from):
 				r.Ended = append(r.Ended, src.Address)
 				c.end = append(c.end, src)
+				acts = append(acts, revoked(p, src.Address))
 			case slices.ContainsFunc(from, src.Address.Overlaps):
 				r.Wider = append(r.Wider, src.Address)
 			}
@@ -172,13 +177,15 @@ func (s *Server) Unban(ctx context.Context, who netip.Prefix) (lifted []netip.Ad
 	if who = protocol.UnmapPrefix(who); who.IsValid() {
 		which = []netip.Prefix{who}
 	}
-	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, func(r *Reading) (leaseChange, error) {
+	var acts []events.Act
+	_, err = s.changeLeases(ctx, backend.Depth{Leases: true}, &acts, func(r *Reading) (leaseChange, error) {
 		lifted = nil
 		c := leaseChange{ended: endedInside("", which)}
 		for _, p := range which {
 			banned, falls := bans(r, p)
 			lifted, c.end = append(lifted, banned...), append(c.end, falls...)
 		}
+		acts = unbanned(lifted)
 		return c, nil
 	})
 	return lifted, err
@@ -197,9 +204,9 @@ func endedInside(profile string, which []netip.Prefix) (all []backend.Ended) {
 	return all
 }
 
-// changeLeases gives and ends leases, bans and falls. It returns the leases that a full table of the
-// kernel has forgotten for the new ones.
-func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(*Reading) (leaseChange, error)) ([]Source, error) {
+// changeLeases gives and ends leases, bans and falls, and tells the acts that change says. It returns
+// the leases that a full table of the kernel has forgotten for the new ones.
+func (s *Server) changeLeases(ctx context.Context, d backend.Depth, acts *[]events.Act, change func(*Reading) (leaseChange, error)) ([]Source, error) {
 	lock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -229,6 +236,9 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, change func(
 	}, lock.files()...)
 	if trial, _, _ := claim.OwnerOf(claim.Install); errors.Is(err, ErrNotInstalled) && trial.Left > 0 {
 		err = fmt.Errorf("%w while a trial lasts (%s)", err, trial)
+	}
+	if err == nil {
+		s.tell(ctx, *acts...)
 	}
 	return lost, err
 }

@@ -48,10 +48,10 @@ const (
 	guardAnswers = 4
 )
 
-// RunGuard runs the guard's own process. Where the process that started it is gone and cannot be
-// told, it returns what happened: untold says that the old rules are back, the error why they are
-// not.
-func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Backend, error)) (untold bool, err error) {
+// RunGuard runs the guard's own process, with the server that open returns for a backend. Where
+// the process that started it is gone and cannot be told, it returns what happened: untold says
+// that the old rules are back, the error why they are not.
+func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (*Server, error)) (untold bool, err error) {
 	install := claim.Inherited(claim.Install, os.NewFile(guardClaim, "claim"))
 	answers := os.NewFile(guardAnswers, "answers")
 	unix.CloseOnExec(guardClaim)
@@ -69,12 +69,14 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 		return false, nil
 	}
 	answer := wasUndone
-	err = srv.undo(ctx, o.Saved, install, func(texts []string) []string {
-		for _, text := range texts { // in case that this process is killed before it is done
-			_, _ = io.WriteString(answers, text+"\n")
-		}
-		return texts
-	}, answers)
+	err = srv.undoing(ctx, func() error {
+		return srv.undo(ctx, o.Saved, install, func(texts []string) []string {
+			for _, text := range texts { // in case that this process is killed before it is done
+				_, _ = io.WriteString(answers, text+"\n")
+			}
+			return texts
+		}, answers)
+	})
 	if err != nil {
 		answer = strings.Join(strings.Fields(err.Error()), " ")
 	}
@@ -84,7 +86,7 @@ func RunGuard(ctx context.Context, orders io.Reader, open func(name string) (Bac
 	return false, nil
 }
 
-func takeOrder(in *bufio.Reader, open func(name string) (Backend, error)) (*Server, order, error) {
+func takeOrder(in *bufio.Reader, open func(name string) (*Server, error)) (*Server, order, error) {
 	var o order
 	line, err := in.ReadBytes('\n')
 	if err != nil {
@@ -93,8 +95,8 @@ func takeOrder(in *bufio.Reader, open func(name string) (Backend, error)) (*Serv
 	if err := json.Unmarshal(line, &o); err != nil {
 		return nil, o, fmt.Errorf("orders: %w", err)
 	}
-	b, err := open(o.Backend)
-	return New(b, Settings{}), o, err
+	s, err := open(o.Backend)
+	return s, o, err
 }
 
 // keeps waits for the end of the trial, and reports whether the new rules stay. The time of the

@@ -93,6 +93,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 		lock.Release() // the guard needs it
 		return Change{}, change.Guard.giveUp(err)
 	}
+	s.tell(ctx, change.acts(o.Try)...)
 	if change.Guard != nil {
 		return change, change.Guard.committed(lock)
 	}
@@ -167,8 +168,12 @@ func (s *Server) Remove(ctx context.Context, names []string) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	_, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.files()...)
-	return compare(r.Profiles, nil, left), err
+	if _, err = s.commit(ctx, r, depthOfInstall, func(r *Reading) (backend.Plan, error) { return r.Plan(want) }, lock.files()...); err != nil {
+		return Change{}, err
+	}
+	change := compare(r.Profiles, nil, left)
+	s.tell(ctx, change.acts(0)...)
+	return change, nil
 }
 
 // policyOf returns the installed policy where profiles stay: only an install brings new settings in.

@@ -11,6 +11,7 @@ import (
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
+	"knockkit/server/events"
 )
 
 // Backend executes automata in the kernel. [OpenBackend] returns one for [New]; programs outside
@@ -46,6 +47,10 @@ var (
 // Server changes and reads one host: the network namespace of the caller.
 type Server struct {
 	Waiting func(Owner) // called with the knockd that is waited for; nil: nobody is told
+
+	// Acted is called with what was done, when it is committed, and before the lock is free:
+	// [events.Tell] tells watchers and the service. nil: nobody is told.
+	Acted func(context.Context, []events.Act)
 
 	backend  Backend
 	settings Settings

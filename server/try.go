@@ -61,8 +61,11 @@ func (s *Server) startGuard(ctx context.Context, r *Reading, lock *Lock, patienc
 		return nil, errors.Join(err, theirs.Close(), orders.Close())
 	}
 	g := &Guard{cmd: exec.Command("/proc/self/exe", GuardCommand), orders: orders, done: make(chan struct{}), lasts: patience, install: lock.install}
+	ctx = context.WithoutCancel(ctx)
 	g.putBack = func() error {
-		return s.undo(context.WithoutCancel(ctx), saved, g.install, func(texts []string) []string { return append(g.told, texts...) })
+		return s.undoing(ctx, func() error {
+			return s.undo(ctx, saved, g.install, func(texts []string) []string { return append(g.told, texts...) })
+		})
 	}
 	g.cmd.Args[0] = "knockd"
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no hangup from our terminal

@@ -16,6 +16,7 @@ import (
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/events"
 )
 
 func newApp() *cli.App {
@@ -117,6 +118,7 @@ func (h *host) with(b server.Backend, why string, err error) (*server.Server, er
 	}
 	h.why = why
 	s := server.New(b, h.settings)
+	s.Acted = events.Tell
 	s.Waiting = func(other server.Owner) { h.words.Note("waiting for knockd (%s)", other) }
 	return s, nil
 }

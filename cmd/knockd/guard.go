@@ -10,6 +10,7 @@ import (
 
 	"knockkit/internal/say"
 	"knockkit/server"
+	"knockkit/server/events"
 )
 
 // guardCommand is how `install --try` runs the program a second time.
@@ -21,9 +22,11 @@ func guardCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			// It outlives the terminal and the process that it guards.
 			signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
-			untold, err := server.RunGuard(c.Context, os.Stdin, func(name string) (server.Backend, error) {
+			untold, err := server.RunGuard(c.Context, os.Stdin, func(name string) (*server.Server, error) {
 				b, _, err := server.OpenBackend(c.Context, name)
-				return b, err
+				s := server.New(b, server.Settings{})
+				s.Acted = events.Tell
+				return s, err
 			})
 			if untold && err == nil {
 				say.To("knockd", c.App.ErrWriter).Note("the old rules are back")

@@ -245,13 +245,27 @@ func remove(h *host) error {
 	if len(change.Removed) == 0 {
 		h.words.Note("nothing was installed")
 	}
-	h.beside("what has an enabled file comes back: set enabled = false in it, or stop the service first")
+	if again := h.wanted(change.Removed); len(again) > 0 && h.beside("it installs "+say.Names(again)+" again, as the files say") {
+		h.words.Hint("to keep a profile out, set enabled = false in its file: " + h.folders.ProfileFile(again[0]))
+	}
 	return nil
 }
 
-// beside warns of a running service that would undo the change.
-func (h *host) beside(what string) {
-	if service, found := service.Running(); found {
+// wanted returns those of the names that a service installs: their files are enabled, or cannot be
+// read, and then it keeps what it knows of them.
+func (h *host) wanted(names []string) []string {
+	all, broken, err := h.files()
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		p := protocol.Find(all, name)
+		return err == nil && !slices.Contains(broken, name) && (p == nil || !p.Enabled)
+	})
+}
+
+// beside warns of a running service that would undo the change, and reports whether there is one.
+func (h *host) beside(what string) bool {
+	service, found := service.Running()
+	if found {
 		h.words.Warning("knockd run (%s) looks after this host; %s", service.Process(), what)
 	}
+	return found
 }

@@ -13,6 +13,7 @@ import (
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
+	"knockkit/internal/metrics"
 	"knockkit/server/events"
 )
 
@@ -118,15 +119,44 @@ func TestALeaseGivenByHandSurvivesAFlush(t *testing.T) {
 	})
 }
 
+// TestWhatIsRemovedByHandBesideAServiceComesBackWithAWarning: but its leases are over. The service
+// knows that no other tool was at work, and who was.
 func TestWhatIsRemovedByHandBesideAServiceComesBackWithAWarning(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *served) {
+		s.env = []string{"SUDO_USER=alice"}
+		s.settings(fmt.Sprintf("backend = %q\nmetrics = \"127.0.0.1:9478\"\n", s.backend))
+		s.profile("web", web)
 		service := s.run()
-		s.says(0, fmt.Sprintf("knockd: removed: mysql (%s)\nknockd: warning: knockd run (process %d) looks after this host; "+
-			"what has an enabled file comes back: set enabled = false in it, or stop the service first\n", s.backend, service.cmd.Process.Pid), "remove", "mysql")
-		service.logs("the rules had been changed")
-		if s.answers(lab.ForgedAddr4(1)) {
-			t.Error("the gate is open")
+		service.logs("http://127.0.0.1:9478/metrics")
+		const undone = "what was done by hand is undone: the rules are as the files say"
+		for i, c := range []struct{ remove, again, first string }{
+			{"mysql", "mysql", "mysql"},
+			{"--all", "mysql, web", "mysql"},
+		} {
+			s.must("grant", "mysql", "10.9.0.1")
+			if !s.answers(lab.ForgedAddr4(1)) {
+				t.Fatal("a lease opens nothing")
+			}
+			s.says(0, fmt.Sprintf("knockd: removed: %s (%s)\nknockd: warning: knockd run (process %d) looks after this host; it installs %[1]s again, as the files say\n"+
+				"knockd: hint: to keep a profile out, set enabled = false in its file: %[4]s/profiles/mysql.toml\n", c.again, s.backend, service.cmd.Process.Pid, s.config), "remove", c.remove)
+			s.eventually("it is installed again", soon, func() bool { return strings.Count(service.log.String(), undone) == i+1 })
+			service.logs("found=\"mysql: removed")
+			if s.answers(lab.ForgedAddr4(1)) {
+				t.Errorf("remove %s: the gate is open, or the lease is back", c.remove)
+			}
 		}
+		service.logs("by=alice do=")
+		if log := service.log.String(); strings.Contains(log, "the rules had been changed") {
+			t.Errorf("it takes us for another tool:\n%s", log)
+		}
+		if n := sum(s.page()[metrics.Repairs]); n != 0 {
+			t.Errorf("%v repairs are counted", n)
+		}
+		s.profile("web", "enabled = false\n"+web)
+		s.says(0, fmt.Sprintf("knockd: removed: web (%s)\n", s.backend), "remove", "web")
+		service.logs("msg=reloaded")
+		s.flush() // this is another tool
+		service.logs("the rules had been changed")
 		service.stop()
 		s.says(0, fmt.Sprintf("knockd: removed: mysql (%s)\n", s.backend), "remove", "mysql")
 	})
@@ -164,11 +194,25 @@ func TestKnockingGoesOnWhenTheServiceIsKilledInTheMiddleOfAKnock(t *testing.T) {
 
 func TestTheRulesStayWhenTheServiceEndsUnlessItIsToldOtherwise(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *served) {
-		if code := s.run().stop(); code != 0 || s.answers(lab.ForgedAddr4(1)) {
-			t.Errorf("exit code %d, or the gate is open", code)
-		}
-		if code := s.run("--remove-on-exit").stop(); code != 0 || !s.answers(lab.ForgedAddr4(1)) {
-			t.Errorf("exit code %d, or the gate is closed still", code)
+		for _, c := range []struct {
+			flags []string
+			sig   unix.Signal
+			says  string
+			open  bool
+		}{
+			{nil, unix.SIGTERM, `msg=stopping why=SIGTERM rules="they stay, and knocks still open"`, false},
+			{nil, unix.SIGINT, `msg=stopping why=SIGINT rules="they stay, and knocks still open"`, false},
+			{[]string{"--remove-on-exit"}, unix.SIGTERM, `msg=stopping why=SIGTERM rules="they are taken away"`, true},
+		} {
+			service := s.run(c.flags...)
+			s.signal(service, c.sig)
+			_ = service.wait() // the code says it
+			if code := service.cmd.ProcessState.ExitCode(); code != 0 || s.answers(lab.ForgedAddr4(1)) != c.open {
+				t.Errorf("%s: exit code %d, or the gate is not as it should be", c.says, code)
+			}
+			if log := service.log.String(); strings.Count(log, c.says+"\n") != 1 || strings.Contains(log, "msg=removed profiles=[mysql]") != c.open {
+				t.Errorf("it does not log %q:\n%s", c.says, log)
+			}
 		}
 	})
 }

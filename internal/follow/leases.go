@@ -51,18 +51,49 @@ func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr
 	if err != nil {
 		return // the length of a valid profile is valid
 	}
-	h, given := Key{p.Name, holder}, lease{since: now}
-	if p.Lease > 0 {
-		given.until = now + p.Lease
-	}
-	if had, ok := l.byKey[h]; ok {
-		given.until = longer(had.until, given.until)
-	}
-	l.put(h, given)
+	l.Give(now, Key{p.Name, holder}, p.Lease)
 }
 
-// Sync takes over the leases of a reading, and returns those that have ended by it. The reading
-// began at began; now is later.
+// Give adds a lease that begins now: for d, or without end when d is 0.
+func (l *Leases) Give(now time.Duration, k Key, d time.Duration) {
+	given := lease{since: now}
+	if d > 0 {
+		given.until = now + d
+	}
+	if had, ok := l.byKey[k]; ok {
+		given.until = longer(had.until, given.until)
+	}
+	l.put(k, given)
+}
+
+// Forget forgets a lease that an operator has ended.
+func (l *Leases) Forget(k Key) { delete(l.byKey, k) }
+
+// ForgetProfile forgets all leases of a profile that was removed.
+func (l *Leases) ForgetProfile(name string) {
+	maps.DeleteFunc(l.byKey, func(k Key, _ lease) bool { return k.Profile == name })
+}
+
+// Missing returns the leases that have ended by a reading, and forgets none. The reading began at
+// began; now is later.
+func (l *Leases) Missing(now, began time.Duration, shown []backend.Source) []Ended {
+	has := map[Key]bool{}
+	for _, s := range shown {
+		if s.State == backend.Open {
+			has[keyOf(s)] = true
+		}
+	}
+	var ended []Ended
+	for k, had := range l.byKey {
+		if !has[k] && had.since < began {
+			ended = append(ended, Ended{k, had.until > 0 && now+Grace > had.until})
+		}
+	}
+	return ended
+}
+
+// Sync takes over the leases of a reading, and returns those that have ended by it: see
+// [Leases.Missing].
 func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended {
 	until := map[Key]time.Duration{}
 	for _, s := range shown {
@@ -78,12 +109,9 @@ func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended 
 		}
 		until[h] = end
 	}
-	var ended []Ended
-	for h, had := range l.byKey {
-		if _, is := until[h]; !is && had.since < began {
-			delete(l.byKey, h)
-			ended = append(ended, Ended{h, had.until > 0 && now+Grace > had.until})
-		}
+	ended := l.Missing(now, began, shown)
+	for _, e := range ended {
+		delete(l.byKey, e.Key)
 	}
 	for h, end := range until {
 		had, ok := l.byKey[h]
@@ -117,11 +145,16 @@ func (l *Leases) Expire(now time.Duration) []Ended {
 	return ended
 }
 
-// KeepLeases forgets leases that end when the profiles that they were given for are replaced.
-func (l *Leases) KeepLeases(was, will []*protocol.Profile) {
-	maps.DeleteFunc(l.byKey, func(h Key, _ lease) bool {
-		return len(backend.KeepLeases([]backend.Source{{Profile: h.Profile, Address: h.Holder, State: backend.Open}}, was, will)) == 0
-	})
+// KeepLeases forgets leases that end when the profiles that they were given for are replaced, and
+// returns them. One of a profile that is new goes on.
+func (l *Leases) KeepLeases(was, will []*protocol.Profile) (ended []Key) {
+	for h := range l.byKey {
+		if protocol.Find(was, h.Profile) != nil && len(backend.KeepLeases([]backend.Source{{Profile: h.Profile, Address: h.Holder, State: backend.Open}}, was, will)) == 0 {
+			delete(l.byKey, h)
+			ended = append(ended, h)
+		}
+	}
+	return ended
 }
 
 // Running returns the leases of the profiles that have a second left at least.

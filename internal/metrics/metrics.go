@@ -37,6 +37,7 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	}{
 		{events.Knock, Knocks, "Right knocks."},
 		{events.Grant, Grants, "Leases that began."},
+		{events.Revoke, Revokes, "Leases that an operator ended."},
 		{events.Reset, Resets, "Sources that started over by a wrong packet."},
 		{events.Expire, expired, "Positions and leases whose time was over."},
 		{events.Denied, Denied, "Connections without a lease. The kernel reports at most 100 a second."},
@@ -97,6 +98,7 @@ func (m *Metrics) Handler() http.Handler {
 const (
 	Knocks    = "knockd_knocks_total"      // by profile
 	Grants    = "knockd_grants_total"      // by profile
+	Revokes   = "knockd_revokes_total"     // by profile
 	Resets    = "knockd_resets_total"      // by profile
 	expired   = "knockd_expired_total"     // by profile
 	Denied    = "knockd_denied_total"      // by profile
@@ -117,7 +119,7 @@ const (
 
 // Names lists all of them.
 func Names() []string {
-	return []string{Knocks, Grants, Resets, expired, Denied, bans, lost, Repairs, Leases, Positions, Banned,
+	return []string{Knocks, Grants, Revokes, Resets, expired, Denied, bans, lost, Repairs, Leases, Positions, Banned,
 		Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, ReadOK}
 }
 

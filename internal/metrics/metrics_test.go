@@ -66,7 +66,7 @@ func TestEventsAreCountedByProfile(t *testing.T) {
 	m.Observe(events.Item{Lost: 7})
 	m.Repaired()
 	families := page(t, m)
-	for name, want := range map[string]float64{Knocks: 1, Grants: 1, Resets: 1, expired: 1, Denied: 1, bans: 1, lost: 7, Repairs: 1} {
+	for name, want := range map[string]float64{Knocks: 1, Grants: 1, Revokes: 1, Resets: 1, expired: 1, Denied: 1, bans: 1, lost: 7, Repairs: 1} {
 		metric := families[name].GetMetric()[0]
 		if got := metric.GetCounter().GetValue(); got != want {
 			t.Errorf("%s is %v, not %v", name, got, want)

@@ -72,7 +72,7 @@ const strangerPause = 5 * time.Millisecond
 // Accept passes on the connections of trusted peers ([Peer.Trusted]), until the listener is
 // closed or the context ends and the listener's deadline is over. Strangers are hung up
 // on. That no file can be opened, or the like, is waited out.
-func Accept(ctx context.Context, l *net.UnixListener, friend func(*net.UnixConn)) {
+func Accept(ctx context.Context, l *net.UnixListener, friend func(*net.UnixConn, Peer)) {
 	for ctx.Err() == nil {
 		c, err := l.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
@@ -80,7 +80,7 @@ func Accept(ctx context.Context, l *net.UnixListener, friend func(*net.UnixConn)
 		}
 		if err == nil {
 			if p, err := peerOf(c); err == nil && p.Trusted() {
-				friend(c)
+				friend(c, p)
 				continue
 			}
 			c.Close()

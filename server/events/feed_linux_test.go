@@ -7,14 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"knockkit/internal/kernel/backend"
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 )
@@ -42,9 +45,15 @@ func (f *fed) said() string {
 func run(t *testing.T, h *lab.Host, in backend.Installed) *fed {
 	t.Helper()
 	clock := SystemClock()
-	f := &fed{Feed: NewFeed(clock, func(context.Context) (Snapshot, error) {
+	return runReading(t, h, clock, func(context.Context) (Snapshot, error) {
 		return Snapshot{clock(), &backend.Reading{Installed: in}}, nil
-	})}
+	})
+}
+
+func runReading(t *testing.T, h *lab.Host, clock Clock, read ReadFunc) *fed {
+	t.Helper()
+	f := &fed{Feed: NewFeed(clock, read)}
+	f.Every = readGap
 	f.OnRole = func(r Role, err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -122,6 +131,98 @@ func TestOneFeedListensTheOtherReadsFromItAndTakesItsPlace(t *testing.T) {
 	ping(t, h)
 	if e := gets(t, two); e.Kind != Knock {
 		t.Errorf("%+v", e)
+	}
+}
+
+// TestALeaseThatACommandRevokesIsMissedByNoReadingBeforeTheCommandHasSaidSo: the command has committed,
+// and has the lock still.
+func TestALeaseThatACommandRevokesIsMissedByNoReadingBeforeTheCommandHasSaidSo(t *testing.T) {
+	labtest.NeedRoot(t)
+	h := labtest.NewHost(t, "server")
+	holder := netip.MustParsePrefix("10.9.0.1/32")
+	clock := SystemClock()
+	var readings, gone atomic.Int64
+	f := runReading(t, h, clock, func(context.Context) (Snapshot, error) {
+		s := Snapshot{clock(), &backend.Reading{Installed: installed(t, article())}}
+		if readings.Add(1); gone.Load() == 0 {
+			s.Sources = []backend.Source{{Profile: "mysql", Address: holder, State: backend.Open, Left: time.Hour}}
+		}
+		return s, nil
+	})
+	f.becomes(t, Listener)
+	w := f.Hub.Watch()
+	again := func(times int64) {
+		t.Helper()
+		from := readings.Load()
+		labtest.Eventually(t, 4*readGap+soon, func() error {
+			if readings.Load() < from+times {
+				return errors.New("no reading")
+			}
+			return nil
+		})
+	}
+	again(1)
+	if err := h.Do(func() error {
+		lock, err := claim.Take(claim.Lock)
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+		gone.Store(1)
+		again(2) // the first of them is in the tracker's hands
+		Tell(t.Context(), []Act{{Kind: Revoke, Profile: "mysql", Address: holder, Steps: 3, Detail: "the lease is revoked"}})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	again(2)
+	if e := gets(t, w); e.Kind != Revoke || e.By == nil || e.Address != "10.9.0.1" {
+		t.Errorf("%+v", e)
+	}
+	select {
+	case i := <-w.C:
+		t.Errorf("and %+v", i)
+	default:
+	}
+}
+
+// TestATellerWaitsForNobodyWithoutEnd: not for a process that was stopped, nor for one of another user.
+func TestATellerWaitsForNobodyWithoutEnd(t *testing.T) {
+	labtest.NeedRoot(t)
+	h := labtest.NewHost(t, "server")
+	took := func() (d time.Duration) {
+		t.Helper()
+		if err := h.Do(func() error {
+			began := time.Now()
+			Tell(t.Context(), []Act{{Kind: Install, Profile: "mysql"}})
+			d = time.Since(began)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if d := took(); d > tellLimit/2 {
+		t.Errorf("it waits %s for nobody", d)
+	}
+	var l *net.UnixListener
+	listen := func() (err error) {
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
+		return err
+	}
+	if err := h.Do(listen); err != nil {
+		t.Fatal(err)
+	}
+	if d := took(); d < tellLimit || d > tellLimit+soon {
+		t.Errorf("it waits %s for a process that does not answer", d)
+	}
+	l.Close()
+	if err := asNobody(t, h, listen); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if d := took(); d > tellLimit/2 {
+		t.Errorf("it waits %s for a stranger", d)
 	}
 }
 

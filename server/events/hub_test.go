@@ -52,7 +52,8 @@ func TestAWatcherEndsWithTheHubAndMayBeStoppedTwice(t *testing.T) {
 func TestAnItemIsTheSameAfterTheSocket(t *testing.T) {
 	for _, i := range []Item{
 		{Lost: 7, Where: "here"},
-		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Reset, "mysql", "10.9.0.1", 1, 3, "why"}},
+		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Reset, "mysql", "10.9.0.1", 1, 3, "why", nil}},
+		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Revoke, "mysql", "10.9.0.0/24", 3, 3, "why", &By{0, "alice", "knockd revoke mysql --all"}}},
 	} {
 		line, err := json.Marshal(i)
 		if err != nil {

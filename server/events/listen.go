@@ -37,7 +37,8 @@ type listener struct {
 	tracker    *tracker
 	lastRead   Moment // when the last reading began
 	reportedAt time.Duration
-	lost       uint64 // not published yet
+	lost       uint64    // not published yet
+	acts       chan told // what operators have done
 
 	unserved         int // how often others could not be served
 	reportedUnserved bool
@@ -49,7 +50,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer group.Close()
-	l := &listener{Feed: f, tracker: newTracker(backend.Installed{})}
+	l := &listener{Feed: f, tracker: newTracker(backend.Installed{}), acts: make(chan told)}
 	unserved := l.serve(ctx)
 	batches := make(chan batch)
 	go receive(ctx, group, batches)
@@ -92,6 +93,8 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			l.take(s)
 		case s := <-f.offered:
 			l.take(readResult{s, nil})
+		case a := <-l.acts:
+			l.act(a)
 		case <-f.refresh:
 			if reading { // this reading may have begun too early
 				f.Refresh()
@@ -116,7 +119,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 // serve serves others. Where another process has the name it returns when to try again, and listens
 // all the same. That process may be one of ours that is about to end.
 func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
-	err := serve(ctx, l.Hub)
+	err := serve(ctx, l.Hub, l.acts)
 	if err == nil {
 		return nil
 	}
@@ -160,11 +163,25 @@ func (l *listener) strange(reports []report) bool {
 	return l.Clock().Up-l.lastRead.Up > readGap && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
 }
 
+// act publishes what an operator has done.
+func (l *listener) act(a told) {
+	if a.done != nil {
+		close(a.done)
+		return
+	}
+	l.publish([]Notice{l.tracker.act(l.Clock(), a)})
+}
+
 // take gives a reading of the kernel to the tracker. One that failed is tried again when it is due;
-// until then times are counted.
+// until then times are counted. A lease that is missing in it may have been revoked by a command that
+// has the lock still, and tells so before it gives the lock up: then the reading is made again.
 func (l *listener) take(s readResult) {
-	if s.err == nil {
-		l.publish(l.tracker.sync(l.Clock(), s.Began, s.Installed, s.Sources))
+	switch now := l.Clock(); {
+	case s.err != nil:
+	case l.tracker.endsEarly(now, s.Snapshot) && claim.InUse(claim.Lock):
+		l.tracker.stale = true
+	default:
+		l.publish(l.tracker.sync(now, s.Began, s.Installed, s.Sources))
 	}
 }
 

@@ -19,29 +19,44 @@ const (
 	Expire = Kind("expire")             // a position's or a lease's time is over
 	Ban    = Kind(backend.ReportBan)    // a ban starts
 	Denied = Kind(backend.ReportDenied) // a connection without a lease
+
+	// By hand only, as a Grant may be too.
+	Revoke  = Kind("revoke")  // a lease was ended
+	Unban   = Kind("unban")   // a ban was lifted
+	Install = Kind("install") // a profile was brought into the kernel
+	Remove  = Kind("remove")  // a profile was taken out of it
 )
 
 // Kinds lists all of them.
-func Kinds() []Kind { return []Kind{Knock, Grant, Reset, Expire, Ban, Denied} }
+func Kinds() []Kind {
+	return []Kind{Knock, Grant, Reset, Expire, Ban, Denied, Revoke, Unban, Install, Remove}
+}
 
 // Notice is something that happened to a source. Its JSON form is a line of `knockd watch --json`,
 // and of the socket.
 type Notice struct {
 	Time    time.Time `json:"time"`
 	Kind    Kind      `json:"event"`
-	Profile string    `json:"profile"` // "" for a ban
-	Address string    `json:"address"` // or a prefix, when a lease for one ends
-	Step    int       `json:"step"`    // knocks made; Steps when a lease starts or ends
-	Steps   int       `json:"steps"`   // 0 where the notice is about no position
-	Detail  string    `json:"detail"`  // what happened, in words
+	Profile string    `json:"profile"`      // "" for a ban and its end
+	Address string    `json:"address"`      // or a prefix; "" for Install and Remove
+	Step    int       `json:"step"`         // knocks made; Steps when a lease starts or ends
+	Steps   int       `json:"steps"`        // 0 where the notice is about no position
+	Detail  string    `json:"detail"`       // what happened, in words
+	By      *By       `json:"by,omitempty"` // nil: nobody did it by hand
 }
 
 // String is the notice as a line of plain `knockd watch`, without its time.
 func (e Notice) String() string {
-	if e.Profile == "" {
-		return fmt.Sprintf("%s: %s", e.Address, e.Detail)
+	var text string
+	for _, about := range []string{e.Address, e.Profile} {
+		if about != "" {
+			text += about + ": "
+		}
 	}
-	return fmt.Sprintf("%s: %s: %s", e.Address, e.Profile, e.Detail)
+	if text += e.Detail; e.By != nil {
+		text += ", by " + e.By.String()
+	}
+	return text
 }
 
 // Item is what watchers get: a notice, or the number of notices that were lost.

@@ -23,8 +23,9 @@ const socketName = "@knockd/events"
 const maxClients = 32
 
 // serve hands the hub's items to root and our own user, when they connect, one line of JSON each,
-// until the context ends. It fails at once when it cannot have the name: a [*claim.NameError].
-func serve(ctx context.Context, h *hub) error {
+// until the context ends, and passes on the acts that they tell. It fails at once when it cannot have
+// the name: a [*claim.NameError].
+func serve(ctx context.Context, h *hub, acts chan<- told) error {
 	l, err := claim.TakeName(socketName)
 	if err != nil {
 		return err
@@ -32,12 +33,12 @@ func serve(ctx context.Context, h *hub) error {
 	context.AfterFunc(ctx, func() { l.Close() })
 	go func() {
 		slots := make(chan struct{}, maxClients)
-		rights.Accept(ctx, l, func(c *net.UnixConn) {
+		rights.Accept(ctx, l, func(c *net.UnixConn, peer rights.Peer) {
 			select {
 			case slots <- struct{}{}:
 				go func() {
 					defer func() { <-slots }()
-					hand(ctx, h, c)
+					hand(ctx, h, c, peer, acts)
 				}()
 			default:
 				c.Close()
@@ -47,15 +48,16 @@ func serve(ctx context.Context, h *hub) error {
 	return nil
 }
 
-// hand writes the hub's items to one reader.
-func hand(ctx context.Context, h *hub, c *net.UnixConn) {
+// hand writes the hub's items to one reader, until it closes its end, and passes on the acts that it
+// has told by then.
+func hand(ctx context.Context, h *hub, c *net.UnixConn, peer rights.Peer, acts chan<- told) {
 	defer c.Close()
 	w := h.Watch()
 	defer w.Stop()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	go func() { // the reader sends nothing: this ends when it closes
-		_, _ = c.Read(make([]byte, 1))
+	go func() {
+		accept(ctx, c, peer, acts)
 		w.Stop()
 	}()
 	pulse := time.NewTicker(helloEvery)

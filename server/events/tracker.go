@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,9 +34,11 @@ type tracker struct {
 	policy protocol.Policy
 	trails map[netip.Addr]*trail
 	leases *follow.Leases
-	stale  bool // a report named something unknown
+	stale  bool          // the kernel has to be read: a report named something unknown, or an operator changed it
+	acted  time.Duration // when an operator did something last: no reading that began before tells of it
 
-	identity string // of what is installed
+	profiles []*protocol.Profile // that are installed
+	identity string              // of what is installed
 }
 
 // trail is the position of a source, and its last fall.
@@ -48,7 +51,7 @@ type trail struct {
 
 // newTracker returns a tracker of what is installed, in which nobody has knocked yet.
 func newTracker(in backend.Installed) *tracker {
-	return &tracker{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), identity: identity(in)}
+	return &tracker{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), acted: -1, profiles: in.Profiles, identity: identity(in)}
 }
 
 // knows reports whether the tracker knows the profile and step that a report names.
@@ -169,32 +172,70 @@ func (s *tracker) trail(now Moment, src netip.Addr) *trail {
 // report named something unknown.
 func (s *tracker) wantsRead(now Moment) bool { return s.stale || s.leases.Due(now.Up) }
 
+// act takes over what an operator has done, and returns its notice. The lease that it has ended is
+// told of once.
+func (s *tracker) act(now Moment, a told) Notice {
+	key := follow.Key{Profile: a.Profile, Holder: a.Address}
+	switch a.Kind {
+	case Grant:
+		s.leases.Give(now.Up, key, a.Lease)
+	case Revoke:
+		s.leases.Forget(key)
+		s.remember(now, key.Holder, "its lease was revoked")
+	case Remove:
+		s.leases.ForgetProfile(a.Profile)
+		s.stale = true
+	case Install:
+		s.stale = true
+	}
+	s.acted = now.Up
+	n := Notice{Time: now.Wall, Kind: a.Kind, Profile: a.Profile, Step: a.Steps, Steps: a.Steps, Detail: a.Detail, By: &a.By}
+	if a.Address.IsValid() {
+		n.Address = protocol.PrefixText(a.Address)
+	}
+	return n
+}
+
+// endsEarly reports whether a reading of the kernel lacks a lease whose time is not over.
+func (s *tracker) endsEarly(now Moment, r Snapshot) bool {
+	return len(r.Drift) == 0 && r.Began.Up > s.acted &&
+		slices.ContainsFunc(s.leases.Missing(now.Up, r.Began.Up, r.Sources), func(e follow.Ended) bool { return !e.InTime })
+}
+
 // sync takes over a reading of the kernel: how long leases still last, which have ended, and other
 // profiles. The reading began at began.
 func (s *tracker) sync(now, began Moment, in backend.Installed, sources []backend.Source) []Notice {
-	if s.stale = false; len(in.Profiles) == 0 {
+	if s.stale = began.Up <= s.acted; s.stale {
+		return nil // it may show leases that an operator has ended since
+	}
+	if len(in.Profiles) == 0 {
 		return nil // it may have been flushed, and come back
 	}
-	s.use(in)
+	changed := s.use(now, in)
 	if len(in.Drift) > 0 {
-		return nil
+		return changed
 	}
-	return s.ended(now, s.leases.Sync(now.Up, began.Up, sources))
+	return append(changed, s.ended(now, s.leases.Sync(now.Up, began.Up, sources))...)
 }
 
-// use makes other profiles the tracker's own. Sources keep their positions.
-func (s *tracker) use(in backend.Installed) {
+// use makes other profiles the tracker's own, and returns notices of the leases that end with that.
+// Sources keep their positions.
+func (s *tracker) use(now Moment, in backend.Installed) (all []Notice) {
 	text := identity(in)
 	if text == s.identity {
-		return
+		return nil
 	}
-	s.identity = text
+	for _, k := range s.leases.KeepLeases(s.profiles, in.Profiles) {
+		all = append(all, s.over(now, k, leaseChanged))
+	}
+	s.identity, s.profiles = text, in.Profiles
 	was := s.views
 	s.views, s.policy = views(in), in.Policy
 	for src, t := range s.trails {
 		f := protocol.FamilyOf(src)
 		t.state = s.views[f].same(was[f], t.state)
 	}
+	return all
 }
 
 // identity is a text that differs where what is installed does.
@@ -211,11 +252,21 @@ func identity(in backend.Installed) string {
 func (s *tracker) ended(now Moment, leases []follow.Ended) []Notice {
 	var all []Notice
 	for _, l := range leases {
-		if l.Holder.IsSingleIP() {
-			s.trail(now, l.Holder.Addr()).why = over(l.InTime)
-		}
-		n := steps(s.views[protocol.FamilyOf(l.Holder.Addr())].profile(l.Profile))
-		all = append(all, Notice{Time: now.Wall, Kind: Expire, Profile: l.Profile, Address: protocol.PrefixText(l.Holder), Step: n, Steps: n, Detail: over(l.InTime)})
+		all = append(all, s.over(now, l.Key, over(l.InTime)))
 	}
 	return all
+}
+
+// over returns the notice of a lease that has ended.
+func (s *tracker) over(now Moment, k follow.Key, why string) Notice {
+	s.remember(now, k.Holder, why)
+	n := steps(s.views[protocol.FamilyOf(k.Holder.Addr())].profile(k.Profile))
+	return Notice{Time: now.Wall, Kind: Expire, Profile: k.Profile, Address: protocol.PrefixText(k.Holder), Step: n, Steps: n, Detail: why}
+}
+
+// remember keeps why a holder has no lease, in case it comes to the gate.
+func (s *tracker) remember(now Moment, holder netip.Prefix, why string) {
+	if holder.IsSingleIP() {
+		s.trail(now, holder.Addr()).why = why
+	}
 }

@@ -3,13 +3,16 @@ package events
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"knockkit/internal/kernel/backend"
+	"knockkit/internal/rights"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
 )
@@ -181,7 +184,111 @@ func TestALeaseThatIsTakenAwayHasEndedEarlyAndOneThatWasFlushedHasNot(t *testing
 	drifted := in
 	drifted.Drift = []string{"INPUT does not jump"}
 	p.expect(p.story.sync(p.now, p.now, drifted, nil))
-	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease ended early: given back, used up or revoked")
+	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease ended early: given back or used up")
+}
+
+// by is alice, who became root by sudo.
+func by(a Act) told { return told{Act: a, By: By{0, "alice", "knockd " + string(a.Kind)}} }
+
+func TestALeaseThatIsRevokedHasNotAlsoEndedWhateverAReadingSaysThatBeganBefore(t *testing.T) {
+	p := play(t, article())
+	in := installed(t, article())
+	held := backend.Source{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.1/32"), State: backend.Open, Left: time.Hour}
+	p.report("grant mysql", "8000/tcp")
+	p.pass(time.Second)
+	p.expect(p.story.sync(p.now, p.now, in, []backend.Source{held}))
+	began := p.now
+	p.pass(time.Second)
+	if !p.story.endsEarly(p.now, Snapshot{p.now, &backend.Reading{Installed: in}}) {
+		t.Error("a lease is missing, and nobody asks who may have revoked it")
+	}
+	revoked := by(Act{Kind: Revoke, Profile: "mysql", Address: held.Address, Steps: 3, Detail: "the lease is revoked"})
+	n := p.story.act(p.now, revoked)
+	p.expect([]Notice{n}, "revoke mysql 3/3: the lease is revoked")
+	if n.String() != "10.9.0.1: mysql: the lease is revoked, by alice" {
+		t.Error(n.String())
+	}
+	p.expect(p.story.sync(p.now, began, in, []backend.Source{held})) // it shows the lease, and is late
+	if !p.story.wantsRead(p.now) {
+		t.Error("it wants no other reading")
+	}
+	p.pass(time.Second)
+	p.expect(p.story.sync(p.now, p.now, in, nil))
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (its lease was revoked)")
+}
+
+func TestALeaseThatIsGivenByHandEndsWhenItsOwnTimeIsOver(t *testing.T) {
+	p := play(t, article())
+	in := installed(t, article())
+	n := p.story.act(p.now, by(Act{Kind: Grant, Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.1/32"), Steps: 3, Lease: time.Minute, Detail: "open for 1m"}))
+	p.expect([]Notice{n}, "grant mysql 3/3: open for 1m")
+	p.pass(time.Minute + time.Second)
+	if !p.story.wantsRead(p.now) {
+		t.Error("it does not want to know")
+	}
+	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease is over")
+}
+
+func TestLeasesThatEndWithTheirProfile(t *testing.T) {
+	holder := netip.MustParsePrefix("10.9.0.1/32")
+	with := func(text string) map[string]string { return map[string]string{"mysql": text} }
+	for _, c := range []struct {
+		name    string
+		removed bool // by hand
+		will    map[string]string
+		want    []string
+	}{
+		{"it opens more", false, with("sequence = [\"icmp\", \"7/tcp\", \"8000/tcp\"]\nopen = [\"3306/tcp\", \"22/tcp\"]\n"), []string{"expire mysql 3/3: the lease is over: the profile was changed"}},
+		{"another sequence", false, with("sequence = [\"icmp\", \"8000/tcp\"]\nopen = [\"3306/tcp\"]\n"), nil},
+		{"it is removed by hand, and that is told", true, map[string]string{"web": "sequence = [\"1/tcp\"]\nopen = [\"80/tcp\"]\n"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := play(t, article())
+			p.report("grant mysql", "8000/tcp")
+			p.pass(time.Second)
+			if c.removed {
+				p.story.act(p.now, by(Act{Kind: Remove, Profile: "mysql"}))
+			}
+			p.pass(time.Second)
+			var sources []backend.Source
+			if c.want == nil && !c.removed {
+				sources = append(sources, backend.Source{Profile: "mysql", Address: holder, State: backend.Open, Left: time.Hour})
+			}
+			p.expect(p.story.sync(p.now, p.now, installed(t, c.will), sources), c.want...)
+			p.pass(time.Second)
+			p.expect(p.story.sync(p.now, p.now, installed(t, c.will), sources))
+		})
+	}
+}
+
+func TestALeaseOfAProfileThatIsNewToTheTrackerGoesOn(t *testing.T) {
+	p := play(t, nil)
+	holder := netip.MustParsePrefix("10.9.0.1/32")
+	p.story.act(p.now, by(Act{Kind: Install, Profile: "mysql"}))
+	p.story.act(p.now, by(Act{Kind: Grant, Profile: "mysql", Address: holder, Lease: time.Hour}))
+	p.pass(time.Second)
+	p.expect(p.story.sync(p.now, p.now, installed(t, article()), []backend.Source{{Profile: "mysql", Address: holder, State: backend.Open, Left: time.Hour}}))
+	if p.story.leases.Len() != 1 {
+		t.Error("it is forgotten")
+	}
+}
+
+func TestOnlyRootIsBelievedWhatSudoSays(t *testing.T) {
+	for _, c := range []struct {
+		uid              int
+		sudo, name, text string
+	}{
+		{0, "alice", "alice", "alice"},
+		{0, "", "", "root"},
+		{1000, "alice", "", "uid 1000"},
+		{0, "eve\n12:00:00 bob", "eve 12:00:00 bob", "eve 12:00:00 bob"},
+		{0, strings.Repeat("a", 100), strings.Repeat("a", longestName-1) + "…", strings.Repeat("a", longestName-1) + "…"},
+	} {
+		b := byOf(rights.Peer{PID: os.Getpid(), UID: c.uid}, c.sudo)
+		if b.UID != c.uid || b.SudoUser != c.name || b.String() != c.text || !strings.HasPrefix(b.Command, "events.test") {
+			t.Errorf("%+v of user %d: %+v, %q", c.sudo, c.uid, b, b.String())
+		}
+	}
 }
 
 func TestWithoutALookALeasesEndIsCounted(t *testing.T) {

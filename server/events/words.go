@@ -89,8 +89,11 @@ func over(inTime bool) string {
 	if inTime {
 		return "the lease is over"
 	}
-	return "the lease ended early: given back, used up or revoked"
+	return "the lease ended early: given back or used up"
 }
+
+// leaseChanged is why a lease is over that was not given for what its profile is now.
+const leaseChanged = "the lease is over: the profile was changed"
 
 func steps(p *protocol.Profile) int {
 	if p == nil {

@@ -47,12 +47,17 @@ type keeper struct {
 	filesRead time.Time // when the last reading of the folder began, for commands that ask
 	filesErr  error     // why what it said was not installed; nil: it was
 
+	notices <-chan events.Item // what has happened; nil: nothing comes
+	acts    map[string]act     // by profile: what the rules show that differs from the files may be an operator's
+
 	rulesChanged bool            // somebody has changed rules since those of others were read
 	shadows      []server.Reason // why gates were useless then
 	reported     []server.Reason // why profiles are not in force, as last logged
 }
 
-func newKeeper(s *Service) *keeper { return &keeper{Service: s, memory: follow.New(maxRemembered)} }
+func newKeeper(s *Service) *keeper {
+	return &keeper{Service: s, memory: follow.New(maxRemembered), acts: map[string]act{}}
+}
 
 // inputs are the channels that the keeper waits for.
 type inputs struct {
@@ -81,15 +86,16 @@ func (k *keeper) run(ctx context.Context, from inputs) error {
 		k.cost, last = processorTime()-worked, time.Now()
 		next.Reset(k.pause(err))
 	}
+	k.notices = from.events
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-alive:
 			k.manager.alive()
-		case i, ok := <-from.events:
+		case i, ok := <-k.notices:
 			if !ok {
-				from.events = nil
+				k.notices = nil
 				continue
 			}
 			if k.observe(i) { // the first lease: checks are more frequent from now on
@@ -131,6 +137,8 @@ func (k *keeper) observe(i events.Item) (first bool) {
 	switch {
 	case i.Lost > 0:
 		k.Log.Warn("events were lost", "number", i.Lost, "why", i.Where)
+	case e.By != nil:
+		k.observeAct(e)
 	case e.Kind == events.Grant:
 		k.Log.Info("grant", "profile", e.Profile, "address", e.Address, "detail", e.Detail)
 		first = k.memory.Len() == 0

@@ -27,9 +27,17 @@ func (k *keeper) check(ctx context.Context) error {
 		k.failure("the kernel cannot be read", err)
 		return err
 	}
+	wrong := k.differences(snapshot.Installed)
+	if len(wrong) > 0 && len(snapshot.Drift) == 0 && k.awaitCommand(ctx) { // so a command of ours leaves the rules, too
+		if snapshot, err = k.reader.fresh(ctx); err != nil {
+			k.failure("the kernel cannot be read", err)
+			return err
+		}
+		wrong = k.differences(snapshot.Installed)
+	}
 	in, sources := snapshot.Installed, snapshot.Sources
-	wrong := k.differences(in)
 	if len(wrong) == 0 {
+		k.forgetActs(snapshot.Began.Up)
 		if step := k.clocks.step(snapshot.Began); step != 0 {
 			k.Log.Warn("the machine's clock was set", "by", step)
 			snapshot = k.keepTimes(ctx, step, snapshot)
@@ -44,13 +52,19 @@ func (k *keeper) check(ctx context.Context) error {
 	if w, faster := k.installedBefore(in); faster {
 		return k.change(ctx, w)
 	}
+	acts := k.byHand(in)
 	kept, err := k.repair(ctx, in, sources)
 	if err != nil {
 		k.failure("the rules are not what they should be, and could not be put right", err)
 		return err
 	}
-	k.metrics.Repaired()
 	k.failed = ""
+	clear(k.acts)
+	if len(acts) > 0 {
+		k.logUndone(acts)
+		return nil
+	}
+	k.metrics.Repaired()
 	k.Log.Warn("the rules had been changed, and are put right", "found", strings.Join(wrong, "; "), "leases kept", kept,
 		"lost", "the positions of whoever was knocking, where tables were emptied")
 	return nil

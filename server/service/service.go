@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/metrics"
@@ -116,9 +119,25 @@ func Run(ctx context.Context, c Config) error {
 	err = runAll(ctx, tasks, func() { s.manager.ready(summary) })
 	s.manager.stopping()
 	if c.RemoveOnExit {
-		err = k.removeAll(err)
+		s.Log.Info("stopping", "why", whyStopped(ctx, err), "rules", "they are taken away")
+		return k.removeAll(err)
 	}
+	s.Log.Info("stopping", "why", whyStopped(ctx, err), "rules", "they stay, and knocks still open")
 	return err
+}
+
+// whyStopped names the signal that has ended the context, or the failure.
+func whyStopped(ctx context.Context, failed error) string {
+	cause := context.Cause(ctx)
+	if cause == nil {
+		return fmt.Sprint(failed)
+	}
+	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT} {
+		if strings.HasPrefix(cause.Error(), sig.String()+" signal") { // so says signal.NotifyContext
+			return unix.SignalName(sig)
+		}
+	}
+	return cause.Error()
 }
 
 // runFeed publishes notices. Without the right to listen there are none, and the rules are looked

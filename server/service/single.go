@@ -113,7 +113,7 @@ func (s *Service) acceptNudges(ctx context.Context, one *single, asked chan<- io
 	l := one.name
 	stop := context.AfterFunc(ctx, func() { l.SetDeadline(time.Now()) })
 	defer stop()
-	rights.Accept(ctx, l, func(c *net.UnixConn) {
+	rights.Accept(ctx, l, func(c *net.UnixConn, _ rights.Peer) {
 		select {
 		case asked <- c:
 		case <-ctx.Done():

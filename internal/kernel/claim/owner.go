@@ -70,6 +70,12 @@ func OwnerOf(g Group) (h Owner, found bool, err error) {
 	return h, true, nil
 }
 
+// InUse reports whether a process has a group, as far as the kernel's list can be read.
+func InUse(g Group) bool {
+	l, err := listed(g)
+	return err == nil && l.port != 0
+}
+
 // Opener returns the process that took the group, if it still runs: when it has ended, tools that it
 // started may have the group. 0: it has ended, or is not known.
 func Opener(g Group) int {
@@ -176,6 +182,21 @@ func commandOf(pid int) string {
 		return ""
 	}
 	return say.Plain(command(strings.Split(strings.TrimRight(string(text), "\x00"), "\x00")))
+}
+
+// CommandLine returns the command line of a process, in one line of plain text: "" where it cannot be
+// read.
+func CommandLine(pid int) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(text) == 0 {
+		return ""
+	}
+	words := strings.Split(strings.TrimRight(string(text), "\x00"), "\x00")
+	words[0] = filepath.Base(words[0])
+	if slices.Contains(words, GuardCommand) {
+		words = []string{words[0], "install", "--try"} // the guard's own name is nobody's
+	}
+	return say.Plain(strings.Join(words, " "))
 }
 
 func command(words []string) string {

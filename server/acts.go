@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/internal/say"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
+	"knockkit/server/events"
+)
+
+// tell passes on what was done, to whoever wants to know. The caller has the lock.
+func (s *Server) tell(ctx context.Context, acts ...events.Act) {
+	if s.Acted != nil && len(acts) > 0 {
+		s.Acted(ctx, acts)
+	}
+}
+
+// granted is the act of a grant.
+func granted(p *protocol.Profile, holder netip.Prefix, lasts time.Duration) events.Act {
+	detail := "open until it is revoked"
+	if lasts > 0 {
+		detail = "open for " + say.Duration(lasts)
+	}
+	if p.Once {
+		detail += ", for one connection"
+	}
+	return events.Act{Kind: events.Grant, Profile: p.Name, Address: holder, Steps: len(p.Sequence), Lease: lasts, Detail: detail}
+}
+
+// revoked is the act of a revocation.
+func revoked(p *protocol.Profile, holder netip.Prefix) events.Act {
+	return events.Act{Kind: events.Revoke, Profile: p.Name, Address: holder, Steps: len(p.Sequence), Detail: "the lease is revoked"}
+}
+
+// unbanned are the acts of lifted bans.
+func unbanned(lifted []netip.Addr) (acts []events.Act) {
+	for _, a := range lifted {
+		acts = append(acts, events.Act{Kind: events.Unban, Address: netip.PrefixFrom(a, a.BitLen()), Detail: "the ban is lifted"})
+	}
+	return acts
+}
+
+// acts are those of an install or a removal, one for each profile.
+func (c Change) acts(trial time.Duration) (acts []events.Act) {
+	add := func(kind events.Kind, names []string, detail string) {
+		for _, name := range names {
+			acts = append(acts, events.Act{Kind: kind, Profile: name, Detail: detail})
+		}
+	}
+	how := ""
+	if trial > 0 {
+		how = " for a trial of " + say.Duration(trial)
+	}
+	add(events.Install, c.Added, "installed"+how)
+	add(events.Install, c.Updated, "installed again"+how)
+	add(events.Remove, c.Removed, "removed"+how)
+	return acts
+}
+
+// undoing undoes a trial, and tells which profiles have changed by that.
+func (s *Server) undoing(ctx context.Context, undo func() error) error {
+	was, failed := s.read(ctx, backend.Depth{}) // the record alone: nothing may keep the old rules waiting
+	if err := undo(); err != nil || failed != nil {
+		return err
+	}
+	is, err := s.read(ctx, backend.Depth{})
+	if err != nil {
+		return nil // it is undone
+	}
+	back := compare(was.Profiles, is.Profiles, is.Profiles)
+	back.Updated = slices.DeleteFunc(back.Updated, func(name string) bool {
+		return format.Canonical(protocol.Find(was.Profiles, name)) == format.Canonical(protocol.Find(is.Profiles, name))
+	})
+	acts := back.acts(0)
+	for i := range acts {
+		acts[i].Detail += ": the trial is undone"
+	}
+	s.tell(ctx, acts...)
+	return nil
+}

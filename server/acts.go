@@ -21,15 +21,18 @@ func (s *Server) tell(ctx context.Context, acts ...events.Act) {
 }
 
 // granted is the act of a grant.
-func granted(p *protocol.Profile, holder netip.Prefix, lasts time.Duration) events.Act {
+func granted(p *protocol.Profile, g Granted) events.Act {
 	detail := "open until it is revoked"
-	if lasts > 0 {
-		detail = "open for " + say.Duration(lasts)
+	if g.Lasts > 0 {
+		detail = "open for " + say.Duration(g.Lasts)
 	}
-	if p.Once {
+	if g.Once {
 		detail += ", for one connection"
 	}
-	return events.Act{Kind: events.Grant, Profile: p.Name, Address: holder, Steps: len(p.Sequence), Lease: lasts, Detail: detail}
+	if len(g.Drift) > 0 {
+		detail += ", if at all: the rules have drifted"
+	}
+	return events.Act{Kind: events.Grant, Profile: p.Name, Address: g.Covers, Steps: len(p.Sequence), Lease: g.Lasts, Detail: detail}
 }
 
 // revoked is the act of a revocation.

@@ -28,6 +28,7 @@ func (e *AddressError) Error() string { return protocol.PrefixText(e.Address) + 
 type Granted struct {
 	Covers netip.Prefix   // what the lease covers: at least the profile's own prefix
 	Only   []netip.Prefix // the part of Covers that the profile's `from` lets in; nil: all of it
+	Lasts  time.Duration  // 0: without end
 	Once   bool           // for one connection
 	Lifted []netip.Addr   // addresses whose bans were lifted: a gate drops who is banned
 	Drift  []string       // where the rules have drifted: the lease may open nothing
@@ -54,8 +55,9 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 		lifted, falls := bans(r, g.Covers)
 		g.Lifted = lifted
 		lasts, steps := cmp.Or(d, p.Lease), len(p.Sequence)
+		g.Lasts = lasts
 		lease := Source{Profile: p.Name, Address: g.Covers, State: Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0}
-		acts = append(unbanned(lifted), granted(p, g.Covers, lasts))
+		acts = append(unbanned(lifted), granted(p, g))
 		return leaseChange{[]Source{lease}, falls, []backend.Ended{{Profile: name, Holder: g.Covers}, {Holder: g.Covers, Inside: true}}}, nil
 	})
 	if err != nil || len(lost) == 0 {

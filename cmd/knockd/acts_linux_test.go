@@ -13,6 +13,7 @@ import (
 
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
+	"knockkit/internal/say"
 	"knockkit/server/events"
 )
 
@@ -109,11 +110,16 @@ func TestWhatAnOperatorDoesIsToldOnceWithWhoDidIt(t *testing.T) {
 				}
 				var want []string
 				for _, a := range actsByHand() {
-					if name, rest, _ := strings.Cut(a.command, " "); name == "install" || name == "remove" {
+					name, rest, _ := strings.Cut(a.command, " ")
+					profile := name == "install" || name == "remove"
+					if profile {
 						// The file is enabled while it is installed: a service agrees.
 						s.profile(rest, fmt.Sprintf("enabled = %v\nsequence = [\"7001/tcp\"]\nopen = [\"80/tcp\"]\n", name == "install"))
 					}
-					s.must(strings.Fields(a.command)...)
+					said := s.must(strings.Fields(a.command)...).Stderr
+					if !profile && (strings.Count(said, "\n") != 1 || say.Width(strings.TrimSpace(said)) > 80) {
+						t.Errorf("%s says not one line of 80 columns:\n%s", a.command, said)
+					}
 					want = append(want, a.events...)
 				}
 				// The end of the last lease is read in the kernel, as every other end would be by then.

@@ -86,15 +86,18 @@ func grant(h *host) error {
 		return explainError(err)
 	}
 	service.Nudge(c.Context)
-	if len(granted.Lifted) > 0 {
-		h.words.Note("%s", unbanned(granted.Lifted))
-	}
-	length := "for the profile's lease"
-	if d > 0 {
-		length = "for " + say.Duration(d)
+	length := "until it is revoked"
+	if granted.Lasts > 0 {
+		length = "for " + say.Duration(granted.Lasts)
 	}
 	if granted.Once {
 		length += ", for one connection"
+	}
+	switch n := len(granted.Lifted); {
+	case n == 1 && granted.Covers.IsSingleIP():
+		length += "; its ban is lifted"
+	case n > 0:
+		length += fmt.Sprintf("; bans lifted: %d", n)
 	}
 	for _, a := range granted.Advice {
 		h.words.Warning("%s", a)
@@ -147,12 +150,13 @@ func revoke(h *host) error {
 		return explainError(err)
 	}
 	service.Nudge(c.Context)
-	h.words.Note("%s", revoked(name, who, r))
+	done := revoked(name, who, r)
+	if c.Bool("cut") && err == nil {
+		done += fmt.Sprintf("; connections ended: %d", r.Connections)
+	}
+	h.words.Note("%s", done)
 	if err != nil {
 		return explainError(err)
-	}
-	if c.Bool("cut") {
-		h.words.Note("connections ended: %d", r.Connections)
 	}
 	if len(r.Wider) > 0 {
 		still := fmt.Errorf("%s goes on to be open for %s: it is in %s, which has a lease", name, protocol.PrefixText(who), protocol.PrefixText(r.Wider[0]))

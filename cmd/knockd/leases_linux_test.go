@@ -55,7 +55,7 @@ func TestRevokeEndsAllLeases(t *testing.T) {
 			t.Fatal("a lease opens nothing")
 		}
 		// The wire answers no SYN/ACK: what there is to end is no connection yet.
-		s.says(0, "knockd: leases of mysql that are over: 4\nknockd: connections ended: 0\n", "revoke", "mysql", "--all", "--cut")
+		s.says(0, "knockd: leases of mysql that are over: 4; connections ended: 0\n", "revoke", "mysql", "--all", "--cut")
 		if s.answers(lab.ForgedAddr4(1)) || s.answers(lab.ForgedAddr6(1)) || s.answers(netip.MustParseAddr("10.9.16.1")) {
 			t.Error("a lease is left")
 		}
@@ -131,8 +131,8 @@ func TestAPrefixThatCannotHoldALeaseIsRefused(t *testing.T) {
 			t.Errorf("something was given: %v", given)
 		}
 		s.says(0, "knockd: inside is open for 10.9.0.0/24 for 5m\nknockd: of that the profile's `from` lets in 10.9.0.0/25, 10.9.0.192/26 only\n", "grant", "inside", "10.9.0.0/24", "--for", "5m")
-		s.says(0, "knockd: single is open for 10.9.0.1 for the profile's lease, for one connection\n", "grant", "single", "10.9.0.1")
-		s.says(0, "knockd: mobile is open for 10.9.0.0/24 for the profile's lease\n", "grant", "mobile", "10.9.0.16/28") // as for an address
+		s.says(0, "knockd: single is open for 10.9.0.1 for 1h, for one connection\n", "grant", "single", "10.9.0.1")
+		s.says(0, "knockd: mobile is open for 10.9.0.0/24 for 1h\n", "grant", "mobile", "10.9.0.16/28") // as for an address
 		s.says(0, "knockd: mysql is open for 10.9.0.0/24 for 5m\n", "grant", "mysql", "::ffff:10.9.0.0/120", "--for", "5m")
 		for range 2 {
 			if out := narrow(s.must("status").Stdout); strings.Count(out, "10.9.0.0/24 ") != 3 {
@@ -155,7 +155,7 @@ func TestAGrantDoesNotCallOpenWhatItDoesNotKnow(t *testing.T) {
 			drift = "chain mine is not one that we made"
 		}
 		s.says(0, "knockd: warning: the rules are not as they were installed, so whether mysql is open is not known: "+drift+"\n"+
-			"knockd: mysql: a lease was given to 10.9.0.1 for the profile's lease\n", "grant", "mysql", "10.9.0.1")
+			"knockd: mysql: a lease was given to 10.9.0.1 for 1h\n", "grant", "mysql", "10.9.0.1")
 	})
 }
 
@@ -186,7 +186,7 @@ func TestAGrantLiftsTheBan(t *testing.T) {
 		for _, src := range []netip.Addr{lab.ForgedAddr4(1), lab.ForgedAddr6(1)} {
 			s.falls(src)
 			s.falls(src)
-			s.says(0, "knockd: the ban of "+src.String()+" is lifted\nknockd: mysql is open for "+src.String()+" for the profile's lease\n", "grant", "mysql", src.String())
+			s.says(0, "knockd: mysql is open for "+src.String()+" for 1h; its ban is lifted\n", "grant", "mysql", src.String())
 			if !s.answers(src) {
 				t.Errorf("mysql is not open for %s", src)
 			}
@@ -195,7 +195,7 @@ func TestAGrantLiftsTheBan(t *testing.T) {
 			s.falls(lab.ForgedAddr4(i))
 			s.falls(lab.ForgedAddr4(i))
 		}
-		s.says(0, "knockd: bans lifted: 2\nknockd: mysql is open for 10.9.0.2/31 for 30m\n", "grant", "mysql", "10.9.0.2/31", "--for", "30m")
+		s.says(0, "knockd: mysql is open for 10.9.0.2/31 for 30m; bans lifted: 2\n", "grant", "mysql", "10.9.0.2/31", "--for", "30m")
 		if diff := cmp.Diff([]string{"10.9.0.1"}, s.banned()); diff != "" {
 			t.Error(diff)
 		}

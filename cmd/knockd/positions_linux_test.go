@@ -37,7 +37,7 @@ func TestAFloodOfPositionsMakesNoCommandLarge(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"grant", "mysql", "10.9.0.1"}, "mysql is open for 10.9.0.1 for the profile's lease"},
+		{[]string{"grant", "mysql", "10.9.0.1"}, "mysql is open for 10.9.0.1 for 1h"},
 		{[]string{"grant", "mysql", "10.9.0.2", "--for", "30m"}, "mysql is open for 10.9.0.2 for 30m"},
 		{[]string{"revoke", "mysql", "10.9.0.1"}, "the lease of 10.9.0.1 for mysql is over"},
 		{[]string{"unban", "10.9.0.1"}, "not banned"},

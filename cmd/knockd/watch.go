@@ -65,7 +65,7 @@ func watch(c *cli.Context) error {
 	}
 	show := h.plain
 	if c.Bool("json") {
-		show = h.jsonLine
+		show = h.objects
 	}
 	return h.follow(feed, show)
 }
@@ -84,19 +84,12 @@ func (h *host) reader(clock events.Clock) events.ReadFunc {
 	}
 }
 
-// follow shows every item until the program is told to stop.
-func (h *host) follow(feed *events.Feed, show func(events.Item) error) error {
+// follow shows all items until the program is told to stop.
+func (h *host) follow(feed *events.Feed, show func(<-chan events.Item) error) error {
 	w := feed.Hub.Watch()
 	group, ctx := errgroup.WithContext(h.c.Context)
 	group.Go(func() error { return feed.Run(ctx) })
-	group.Go(func() error {
-		for i := range w.C {
-			if err := show(i); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	group.Go(func() error { return show(w.C) })
 	err := group.Wait()
 	if errors.Is(err, server.ErrPrivilege) {
 		return explainError(err)
@@ -104,23 +97,58 @@ func (h *host) follow(feed *events.Feed, show func(events.Item) error) error {
 	return err
 }
 
-// plain shows an item as a line with the time of day.
-func (h *host) plain(i events.Item) error {
-	if i.Lost > 0 {
-		h.words.Warning("%s", i)
-		return nil
+// plain shows items as lines with the time of day. Lost events are no events: they are said on
+// standard error.
+func (h *host) plain(items <-chan events.Item) error {
+	var fold plainFold
+	var due <-chan time.Time // nil: nothing waits
+	for {
+		var lines []folded
+		select {
+		case i, ok := <-items:
+			if !ok {
+				return h.lines(fold.waiting)
+			}
+			lines = fold.add(time.Now(), i)
+		case now := <-due:
+			lines = fold.take(now)
+		}
+		if err := h.lines(lines); err != nil {
+			return err
+		}
+		due = nil
+		if at, any := fold.next(); any {
+			due = time.After(time.Until(at))
+		}
 	}
-	return say.Print(h.c.App.Writer, "%s %s", i.Notice.Time.Local().Format(time.TimeOnly), i.Notice)
 }
 
-// jsonLine shows an event as an object. Lost events are no events: they are said on
-// standard error.
-func (h *host) jsonLine(i events.Item) error {
-	if i.Lost > 0 {
-		h.words.Warning("%s", i)
-		return nil
+func (h *host) lines(all []folded) error {
+	for _, l := range all {
+		switch {
+		case l.Lost > 0:
+			h.words.Warning("%s", l.Item)
+		case l.times > 0:
+			if err := say.Print(h.c.App.Writer, "%s %s", l.Notice.Time.Local().Format(time.TimeOnly), &l); err != nil {
+				return err
+			}
+		}
 	}
-	return say.JSON(h.c.App.Writer, "", i.Notice)
+	return nil
+}
+
+// objects shows events as objects, and says on standard error how many were lost.
+func (h *host) objects(items <-chan events.Item) error {
+	for i := range items {
+		if i.Lost > 0 {
+			h.words.Warning("%s", i)
+			continue
+		}
+		if err := say.JSON(h.c.App.Writer, "", i.Notice); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // How much a screen keeps, and how soon it reads the kernel.
@@ -139,7 +167,7 @@ type screen struct {
 	sources       []server.Source // as of readAt
 	readAt        time.Time
 	drift         []string
-	events        []events.Item // newest last
+	events        []folded // newest last
 	role          events.Role
 	problem       error // of the feed
 	unread        error // why the kernel could not be read
@@ -173,7 +201,7 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			s.events = nil
 		}
 	case itemMsg:
-		s.events = append(s.events, events.Item(m))
+		s.events = foldInto(s.events, events.Item(m))
 		if len(s.events) > screenEvents {
 			s.events = slices.Clone(s.events[len(s.events)-screenEvents:])
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
+	"knockkit/internal/say"
 )
 
 func TestWatchExplainsAWrongOrderATooSlowKnockAndARightOneWithinASecond(t *testing.T) {
@@ -26,8 +28,8 @@ func TestWatchExplainsAWrongOrderATooSlowKnockAndARightOneWithinASecond(t *testi
 			{lab.ForgedAddr6(1).String(), lab.ForgedAddr6(2).String(), lab.ForgedAddr6(3).String()},
 		} {
 			s.knock(addr(family.wrong), "icmp", "8000/tcp", "7/tcp", "3306/tcp")
-			w.shows(family.wrong+": mysql: after knock 1 of 3 came 8000/tcp, expected 7/tcp: starts over\n", time.Second)
-			w.shows(family.wrong+": mysql: came to 3306/tcp without a lease (after knock 1 of 3 came 8000/tcp, expected 7/tcp)\n", time.Second)
+			w.shows(family.wrong+": mysql: starts over: knock 2 was 8000/tcp, not 7/tcp\n", time.Second)
+			w.shows(family.wrong+": mysql: no lease for 3306/tcp: knock 2 was 8000/tcp\n", time.Second)
 
 			s.knock(addr(family.right), "icmp", "7/tcp")
 			w.shows(family.right+": mysql: knock 2 of 3\n", time.Second)
@@ -36,7 +38,7 @@ func TestWatchExplainsAWrongOrderATooSlowKnockAndARightOneWithinASecond(t *testi
 
 			began := time.Now()
 			s.knock(addr(family.slow), "icmp")
-			slow := family.slow + ": mysql: waited longer than 2s after knock 1 of 3: starts over\n"
+			slow := family.slow + ": mysql: starts over: no knock 2 within 2s\n"
 			w.shows(slow, 3*time.Second) // a second after its time is over
 			if took := time.Since(began); took < 2*time.Second {
 				t.Errorf("%q after %s, before the time was over", slow, took)
@@ -105,6 +107,37 @@ func TestALineOfJSONHasEveryFieldOfTheDesign(t *testing.T) {
 		}
 		if got := strings.Join(kinds, " "); got != "knock knock knock grant" {
 			t.Errorf("events %s", got)
+		}
+	})
+}
+
+// TestTenRefusedConnectionsAreOneLineAndTenObjects: within 80 columns.
+func TestTenRefusedConnectionsAreOneLineAndTenObjects(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		s.must("install")
+		lines, objects := s.watch(), s.watch("--json")
+		for _, src := range []netip.Addr{lab.ForgedAddr4(1), lab.ForgedAddr6(1)} {
+			s.knock(src, slices.Repeat([]string{"3306/tcp"}, 10)...)
+			lines.shows(src.String()+": mysql: no lease for 3306/tcp: it has not knocked ×10\n", time.Second)
+			s.knock(src, "icmp")
+			lines.shows(src.String()+": mysql: knock 1 of 3\n", time.Second)
+			s.knock(src, "8000/tcp", "3306/tcp", "3306/tcp")
+			objects.shows(`"`+src.String()+`","step":0,"steps":3,"detail":"no lease for 3306/tcp: knock 2 was 8000/tcp"`, time.Second)
+		}
+		s.eventually("all is told", soon, func() bool { return strings.Count(objects.out.String(), "was 8000/tcp\"") == 4 })
+		lines.stop() // what waits is not lost
+		for _, src := range []netip.Addr{lab.ForgedAddr4(1), lab.ForgedAddr6(1)} {
+			if n := strings.Count(lines.out.String(), src.String()+": mysql: no lease"); n != 2 || !strings.Contains(lines.out.String(), src.String()+": mysql: no lease for 3306/tcp: knock 2 was 8000/tcp ×2\n") {
+				t.Errorf("%d lines of %s, not 2:\n%s", n, src, lines.out)
+			}
+			if n := strings.Count(objects.out.String(), `"event":"denied","profile":"mysql","address":"`+src.String()+`"`); n != 12 {
+				t.Errorf("%d objects of %s, not 12:\n%s", n, src, objects.out)
+			}
+		}
+		for line := range strings.Lines(lines.out.String()) {
+			if say.Width(line) > 80+len("\n") {
+				t.Errorf("wider than 80 columns: %s", line)
+			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,14 +122,7 @@ func (s *screen) View() tea.View {
 	lines = append(lines, "")
 	s.drawSources(add, st)
 	lines = append(lines, "")
-	room := max(s.height-len(lines)-1, 3)
-	for _, i := range s.events[max(0, len(s.events)-room):] {
-		if i.Lost > 0 {
-			add(st.bad, i.String())
-			continue
-		}
-		add(st.ofKind(i.Notice.Kind), i.Notice.Time.Local().Format(time.TimeOnly)+" "+i.String())
-	}
+	lines = append(lines, s.drawEvents(max(s.height-len(lines)-1, 3), st)...)
 	if len(s.events) == 0 {
 		add(st.dim, "nothing has happened yet")
 	}
@@ -141,31 +135,52 @@ func (s *screen) View() tea.View {
 	return v
 }
 
+// drawEvents returns the newest events, in at most so many lines. An event that is wider than the
+// screen goes on in the next line, below its words: its reason is at its end.
+func (s *screen) drawEvents(room int, st styles) (lines []string) {
+	const margin = len(time.TimeOnly) + 1
+	for n := len(s.events) - 1; n >= 0; n-- {
+		e := &s.events[n]
+		style, head := st.bad, ""
+		if e.Lost == 0 {
+			style, head = st.ofKind(e.Notice.Kind), e.Notice.Time.Local().Format(time.TimeOnly)
+		}
+		var drawn []string
+		for text := range strings.Lines(lipgloss.Wrap(say.Plain(e.String()), max(s.width-margin, 1), "")) {
+			drawn = append(drawn, style.Render(say.Cut(say.Pad(head, margin)+strings.TrimSpace(text), s.width)))
+			head = ""
+		}
+		if len(drawn) > room {
+			break
+		}
+		room -= len(drawn)
+		lines = append(drawn, lines...)
+	}
+	return lines
+}
+
 // drawSources shows the sources with a position, a lease or a ban: at most half a screen.
 func (s *screen) drawSources(add func(lipgloss.Style, string), st styles) {
 	room := max(s.height/2-2, 3)
-	shown, hidden := 0, 0
-	for _, src := range s.sources {
-		left, alive := s.left(src)
-		if !alive {
-			continue
-		}
-		if shown == room {
-			hidden++
-			continue
-		}
-		shown++
+	alive := slices.DeleteFunc(slices.Clone(s.sources), func(src server.Source) bool { _, alive := s.left(src); return !alive })
+	shown := alive[:min(len(alive), room)]
+	address, profile := 15, 8
+	for _, src := range shown {
+		address, profile = max(address, len(protocol.PrefixText(src.Address))), max(profile, len(src.Profile))
+	}
+	for _, src := range shown {
 		end := "no end"
-		if !src.Unlimited {
+		if left, _ := s.left(src); !src.Unlimited {
 			end = say.Duration(left)
 		}
 		style := map[server.SourceState]lipgloss.Style{server.Open: st.good, server.Knocking: st.way, server.Banned: st.bad}[src.State]
-		add(style, fmt.Sprintf("%-24s %-20s %-8s %-16s %s", protocol.PrefixText(src.Address), src.Profile, src.State, dots(src), end))
+		// The dots come last: they may be cut, and the time left may not.
+		add(style, fmt.Sprintf("%-*s %-*s %-8s %-7s %s", address, protocol.PrefixText(src.Address), profile, src.Profile, src.State, end, dots(src)))
 	}
-	if shown == 0 {
+	if len(shown) == 0 {
 		add(st.dim, "nobody has knocked")
 	}
-	if hidden > 0 {
+	if hidden := len(alive) - len(shown); hidden > 0 {
 		add(st.dim, fmt.Sprintf("and %d more: knockd status", hidden))
 	}
 }

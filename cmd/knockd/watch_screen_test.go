@@ -40,17 +40,17 @@ func TestTheLiveViewShowsDotsForStepsAndTheLeasesTimeRunningDown(t *testing.T) {
 		{Profile: "web", Address: netip.MustParsePrefix("2001:db8:9::/64"), State: server.Open, Step: 2, Steps: 2, Unlimited: true},
 	}})
 	s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Reset, Profile: "mysql", Address: "10.9.0.3", Step: 1, Steps: 3,
-		Detail: "after knock 1 of 3 came 8000/tcp, expected 7/tcp: starts over"}}))
+		Detail: "starts over: knock 2 was 8000/tcp, not 7/tcp"}}))
 	s.Update(itemMsg(events.Item{Lost: 12, Where: "this reader is too slow"}))
 	s.Update(tickMsg(now.Add(3 * time.Second)))
 	want := `knockd watch  03:04:08
 
-10.9.0.1                 mysql                open     ●●●              59m 57s
-10.9.0.2                 mysql                knocking ●●○              5s
-2001:db8:9::/64          web                  open     ●●               no end
+10.9.0.1        mysql    open     59m 57s ●●●
+10.9.0.2        mysql    knocking 5s      ●●○
+2001:db8:9::/64 web      open     no end  ●●
 
-03:04:05 10.9.0.3: mysql: after knock 1 of 3 came 8000/tcp, expected 7/tcp: starts over
-12 events were lost: this reader is too slow
+03:04:05 10.9.0.3: mysql: starts over: knock 2 was 8000/tcp, not 7/tcp
+         12 events were lost: this reader is too slow
 
 
 
@@ -115,5 +115,45 @@ func TestTheLiveViewSaysWhatFailed(t *testing.T) {
 	s.Update(readMsg{})
 	if strings.Contains(drawn(s), "no such table") {
 		t.Error("it still says so")
+	}
+}
+
+// TestAnEightyColumnScreenShowsReasonsAndTheTimeLeft: also of the longest addresses and names.
+func TestAnEightyColumnScreenShowsReasonsAndTheTimeLeft(t *testing.T) {
+	s, now := newTestScreen()
+	s.Update(tea.WindowSizeMsg{Width: 80, Height: 16})
+	const address, name = "2001:db8:1111:2222:3333:4444:5555:6666", "a-name-of-20-letters"
+	s.Update(roleMsg{role: events.Listener})
+	s.Update(readMsg{at: now, sources: []server.Source{
+		{Profile: name, Address: netip.MustParsePrefix(address + "/128"), State: server.Knocking, Step: 2, Steps: 16, Left: 59*time.Minute + 57*time.Second},
+		{Profile: "mysql", Address: netip.MustParsePrefix("10.9.0.1/32"), State: server.Open, Step: 3, Steps: 3, Left: time.Hour},
+	}})
+	s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Reset, Profile: name, Address: address, Detail: "starts over: knock 2 was 48000/tcp, not 47000/udp"}}))
+	for range 10 {
+		s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Denied, Profile: name, Address: address, Detail: "no lease for 33060/tcp: knock 2 was 48000/tcp"}}))
+	}
+	s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Denied, Profile: "mysql", Address: "10.9.0.3", Detail: "no lease for 3306/tcp: it has not knocked"}}))
+	want := `knockd watch  03:04:05
+
+2001:db8:1111:2222:3333:4444:5555:6666 a-name-of-20-letters knocking 59m 57s ●●…
+10.9.0.1                               mysql                open     1h      ●●●
+
+03:04:05 2001:db8:1111:2222:3333:4444:5555:6666: a-name-of-20-letters: starts
+         over: knock 2 was 48000/tcp, not 47000/udp
+03:04:05 2001:db8:1111:2222:3333:4444:5555:6666: a-name-of-20-letters: no lease
+         for 33060/tcp: knock 2 was 48000/tcp ×10
+03:04:05 10.9.0.3: mysql: no lease for 3306/tcp: it has not knocked
+
+
+
+
+
+listens to the kernel · q: quit  c: clear`
+	if got := drawn(s); got != want {
+		t.Errorf("it shows\n%s\nwant\n%s", got, want)
+	}
+	s.Update(tea.WindowSizeMsg{Width: 80, Height: 9}) // the newest stay
+	if got := drawn(s); strings.Count(got, "\n") > 8 || !strings.Contains(got, "×10\n03:04:05 10.9.0.3") || strings.Contains(got, "starts") {
+		t.Errorf("a low screen shows\n%s", got)
 	}
 }

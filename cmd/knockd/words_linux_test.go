@@ -24,10 +24,10 @@ func TestEachCommandSaysWhatItDid(t *testing.T) {
 		s.says(0, "knockd: installed: web (iptables)\nknockd: unchanged: mysql (iptables)\n", "install")
 		s.says(2, "knockd: error: profile mail: not installed\nknockd: hint: see: knockd status\n", "remove", "mysql", "mail")
 
-		s.says(0, "knockd: mysql is open for 10.9.0.1 for the profile's lease\n", "grant", "mysql", "10.9.0.1")
+		s.says(0, "knockd: mysql is open for 10.9.0.1 for 1h\n", "grant", "mysql", "10.9.0.1")
 		s.says(0, "knockd: mysql is open for 2001:db8:9::1 for 30m\n", "grant", "mysql", "2001:db8:9::1", "--for", "30m")
 		s.says(0, "knockd: the lease of 10.9.0.1 for mysql is over\n", "revoke", "mysql", "10.9.0.1")
-		s.says(0, "knockd: 10.9.0.1 held no lease of mysql\nknockd: connections ended: 0\n", "revoke", "mysql", "10.9.0.1", "--cut")
+		s.says(0, "knockd: 10.9.0.1 held no lease of mysql; connections ended: 0\n", "revoke", "mysql", "10.9.0.1", "--cut")
 
 		s.must("profile", "remove", "web")
 		if out := s.must("status"); !strings.Contains(narrow(out.Stdout), "web no file iptables 80/tcp 1h 0 open, 0 knocking\n") {

@@ -2,6 +2,8 @@ package events
 
 import (
 	"encoding/json"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +67,30 @@ func TestAnItemIsTheSameAfterTheSocket(t *testing.T) {
 		}
 		if diff := cmp.Diff(i, back); diff != "" {
 			t.Error(diff)
+		}
+	}
+}
+
+// TestThePageOfTheServiceShowsLinesAsTheyAre: those that it has of an act.
+func TestThePageOfTheServiceShowsLinesAsTheyAre(t *testing.T) {
+	page, err := os.ReadFile("../../docs/service.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := Notice{time.Date(2030, 1, 2, 12, 7, 31, 0, time.UTC), Revoke, "mysql", "203.0.113.5", 3, 3, "the lease is revoked", &By{0, "alice", "knockd revoke mysql --all"}}
+	line, err := json.Marshal(Item{Notice: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(page), "\n ", "")
+	for _, want := range []string{n.Time.Format(time.TimeOnly) + " " + n.String() + "\n", string(line)} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	for _, k := range Kinds() {
+		if !strings.Contains(text, "`"+string(k)+"`") {
+			t.Errorf("the page does not explain %s", k)
 		}
 	}
 }

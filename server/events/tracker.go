@@ -82,7 +82,7 @@ func (s *tracker) report(now Moment, r report) []Notice {
 			out.fall(v, i, r.Packet.Kind, protocol.Root)
 		} else {
 			s.stale = true
-			out.add(Reset, r.Profile, r.Step, 0, "came "+r.Packet.Kind+": starts over")
+			out.add(Reset, r.Profile, r.Step, 0, "starts over: "+r.Packet.Kind+" came")
 		}
 		t.state, t.until = protocol.Root, 0
 	case backend.ReportGrant:
@@ -181,7 +181,7 @@ func (s *tracker) act(now Moment, a told) Notice {
 		s.leases.Give(now.Up, key, a.Lease)
 	case Revoke:
 		s.leases.Forget(key)
-		s.remember(now, key.Holder, "its lease was revoked")
+		s.remember(now, key.Holder, "it was revoked")
 	case Remove:
 		s.leases.ForgetProfile(a.Profile)
 		s.stale = true
@@ -226,7 +226,7 @@ func (s *tracker) use(now Moment, in backend.Installed) (all []Notice) {
 		return nil
 	}
 	for _, k := range s.leases.KeepLeases(s.profiles, in.Profiles) {
-		all = append(all, s.over(now, k, leaseChanged))
+		all = append(all, s.over(now, k, changed()))
 	}
 	s.identity, s.profiles = text, in.Profiles
 	was := s.views
@@ -252,16 +252,20 @@ func identity(in backend.Installed) string {
 func (s *tracker) ended(now Moment, leases []follow.Ended) []Notice {
 	var all []Notice
 	for _, l := range leases {
-		all = append(all, s.over(now, l.Key, over(l.InTime)))
+		how := early()
+		if l.InTime {
+			how = inTime()
+		}
+		all = append(all, s.over(now, l.Key, how))
 	}
 	return all
 }
 
 // over returns the notice of a lease that has ended.
-func (s *tracker) over(now Moment, k follow.Key, why string) Notice {
-	s.remember(now, k.Holder, why)
+func (s *tracker) over(now Moment, k follow.Key, how end) Notice {
+	s.remember(now, k.Holder, how.why)
 	n := steps(s.views[protocol.FamilyOf(k.Holder.Addr())].profile(k.Profile))
-	return Notice{Time: now.Wall, Kind: Expire, Profile: k.Profile, Address: protocol.PrefixText(k.Holder), Step: n, Steps: n, Detail: why}
+	return Notice{Time: now.Wall, Kind: Expire, Profile: k.Profile, Address: protocol.PrefixText(k.Holder), Step: n, Steps: n, Detail: how.detail}
 }
 
 // remember keeps why a holder has no lease, in case it comes to the gate.

@@ -87,15 +87,15 @@ func TestARightSequenceIsToldStepByStep(t *testing.T) {
 func TestAFallSaysWhatCameAndWhatWasExpected(t *testing.T) {
 	p := play(t, article())
 	p.report("knock mysql 1", "icmp")
-	p.expect(p.report("reset mysql 1", "8000/tcp"), "reset mysql 1/3: after knock 1 of 3 came 8000/tcp, expected 7/tcp: starts over")
-	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (after knock 1 of 3 came 8000/tcp, expected 7/tcp)")
+	p.expect(p.report("reset mysql 1", "8000/tcp"), "reset mysql 1/3: starts over: knock 2 was 8000/tcp, not 7/tcp")
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: no lease for 3306/tcp: knock 2 was 8000/tcp")
 	p.report("knock mysql 1", "icmp") // a new try: the old fall is no reason any more
-	p.expect(p.report("reset mysql 1", "3306/tcp"), "reset mysql 1/3: after knock 1 of 3 came 3306/tcp, expected 7/tcp: starts over")
+	p.expect(p.report("reset mysql 1", "3306/tcp"), "reset mysql 1/3: starts over: knock 2 was 3306/tcp, not 7/tcp")
 }
 
 func TestWhoHasNotKnockedIsToldSo(t *testing.T) {
 	p := play(t, article())
-	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (it has not knocked)")
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: no lease for 3306/tcp: it has not knocked")
 }
 
 func TestABanIsToldWithItsTime(t *testing.T) {
@@ -109,9 +109,9 @@ func TestAPositionsEndIsCounted(t *testing.T) {
 	p.pass(10 * time.Second)
 	p.expect(p.story.tick(p.now)) // the next knock's report may be on its way
 	p.pass(grace + time.Millisecond)
-	p.expect(p.story.tick(p.now), "expire mysql 1/3: waited longer than 10s after knock 1 of 3: starts over")
+	p.expect(p.story.tick(p.now), "expire mysql 1/3: starts over: no knock 2 within 10s")
 	p.expect(p.story.tick(p.now)) // once
-	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (waited longer than 10s after knock 1 of 3)")
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: no lease for 3306/tcp: no knock 2 within 10s")
 }
 
 // TestAStepOfTheMachinesClockEndsNothing sets the clock by an hour each way.
@@ -127,7 +127,7 @@ func TestAStepOfTheMachinesClockEndsNothing(t *testing.T) {
 				t.Error("a lease should be over")
 			}
 			p.pass(11 * time.Second)
-			p.expect(p.story.tick(p.now), "expire mysql 1/3: waited longer than 10s after knock 1 of 3: starts over")
+			p.expect(p.story.tick(p.now), "expire mysql 1/3: starts over: no knock 2 within 10s")
 		})
 	}
 }
@@ -139,7 +139,7 @@ func TestASharedPositionIsToldForEachProfile(t *testing.T) {
 	p.expect(p.report("knock mysql 1", "icmp"), "knock mysql 1/3: knock 1 of 3", "knock shared 1/2: knock 1 of 2")
 	p.expect(p.report("knock mysql 2", "7/tcp"), "knock mysql 2/3: knock 2 of 3", "knock shared 2/2: knock 2 of 2")
 	// One of them is through: only the other one can fall.
-	p.expect(p.report("reset mysql 2", "9/tcp"), "reset mysql 2/3: after knock 2 of 3 came 9/tcp, expected 8000/tcp: starts over")
+	p.expect(p.report("reset mysql 2", "9/tcp"), "reset mysql 2/3: starts over: knock 3 was 9/tcp, not 8000/tcp")
 }
 
 // TestGoingOnWithTheEndOfAnotherSequenceIsAFallFromTheFirst: no rule reports it.
@@ -150,7 +150,7 @@ func TestGoingOnWithTheEndOfAnotherSequenceIsAFallFromTheFirst(t *testing.T) {
 	p.report("knock a 1", "1/tcp")
 	p.report("knock a 2", "2/tcp")
 	p.expect(p.report("knock other 2", "4/tcp"),
-		"reset a 2/3: after knock 2 of 3 came 4/tcp, expected 3/tcp: starts over", "knock other 2/3: knock 2 of 3")
+		"reset a 2/3: starts over: knock 3 was 4/tcp, not 3/tcp", "knock other 2/3: knock 2 of 3")
 }
 
 func TestALeasesEndIsTakenFromTheKernel(t *testing.T) {
@@ -170,7 +170,7 @@ func TestALeasesEndIsTakenFromTheKernel(t *testing.T) {
 	}
 	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease is over")
 	p.expect(p.story.sync(p.now, p.now, in, nil))
-	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (the lease is over)")
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: no lease for 3306/tcp: its time is over")
 }
 
 func TestALeaseThatIsTakenAwayHasEndedEarlyAndOneThatWasFlushedHasNot(t *testing.T) {
@@ -214,7 +214,7 @@ func TestALeaseThatIsRevokedHasNotAlsoEndedWhateverAReadingSaysThatBeganBefore(t
 	}
 	p.pass(time.Second)
 	p.expect(p.story.sync(p.now, p.now, in, nil))
-	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: came to 3306/tcp without a lease (its lease was revoked)")
+	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: no lease for 3306/tcp: it was revoked")
 }
 
 func TestALeaseThatIsGivenByHandEndsWhenItsOwnTimeIsOver(t *testing.T) {

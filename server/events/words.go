@@ -9,6 +9,9 @@ import (
 	"knockkit/protocol"
 )
 
+// A line of `knockd watch` has an address and a profile's name before the words, and is read on 80
+// columns: so the words are few, and the step that they are about comes without the number of steps.
+
 // collector collects the notices of one report.
 type collector struct {
 	now     Moment
@@ -30,8 +33,8 @@ func (t *collector) fall(v *view, from int, came string, next int) {
 		if u.Step == n || goesOn {
 			continue
 		}
-		t.why = fmt.Sprintf("after knock %d of %d came %s, expected %s", u.Step, n, came, u.Profile.Sequence[u.Step].Knock)
-		t.add(Reset, u.Profile.Name, u.Step, n, t.why+": starts over")
+		t.why = fmt.Sprintf("knock %d was %s", u.Step+1, came)
+		t.add(Reset, u.Profile.Name, u.Step, n, fmt.Sprintf("starts over: %s, not %s", t.why, u.Profile.Sequence[u.Step].Knock))
 	}
 }
 
@@ -43,8 +46,8 @@ func (t *collector) expire(v *view, from int) {
 		if u.Step == n {
 			continue
 		}
-		t.why = fmt.Sprintf("waited longer than %s after knock %d of %d", protocol.FormatDuration(s.Within), u.Step, n)
-		t.add(Expire, u.Profile.Name, u.Step, n, t.why+": starts over")
+		t.why = fmt.Sprintf("no knock %d within %s", u.Step+1, protocol.FormatDuration(s.Within))
+		t.add(Expire, u.Profile.Name, u.Step, n, "starts over: "+t.why)
 	}
 }
 
@@ -82,18 +85,17 @@ func denied(came, why string) string {
 	if why == "" {
 		why = "it has not knocked"
 	}
-	return fmt.Sprintf("came to %s without a lease (%s)", came, why)
+	return fmt.Sprintf("no lease for %s: %s", came, why)
 }
 
-func over(inTime bool) string {
-	if inTime {
-		return "the lease is over"
-	}
-	return "the lease ended early: given back or used up"
-}
+// end is how a lease ended: for its notice, and as the reason why its holder is denied.
+type end struct{ detail, why string }
 
-// leaseChanged is why a lease is over that was not given for what its profile is now.
-const leaseChanged = "the lease is over: the profile was changed"
+func inTime() end { return end{"the lease is over", "its time is over"} }
+func early() end  { return end{"the lease ended early: given back or used up", "given back or used up"} }
+func changed() end {
+	return end{"the lease is over: the profile was changed", "the profile was changed"}
+}
 
 func steps(p *protocol.Profile) int {
 	if p == nil {

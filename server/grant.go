@@ -222,7 +222,7 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, acts *[]even
 	if err != nil {
 		return nil, err
 	}
-	told := false
+	told, began := false, time.Now()
 	lost, err := s.commit(ctx, r, d, func(r *Reading) (backend.Plan, error) {
 		c, err := change(r)
 		if err != nil {
@@ -240,6 +240,9 @@ func (s *Server) changeLeases(ctx context.Context, d backend.Depth, acts *[]even
 		err = fmt.Errorf("%w while a trial lasts (%s)", err, trial)
 	}
 	if err == nil {
+		for i := range *acts {
+			(*acts)[i].Took = time.Since(began)
+		}
 		s.tell(ctx, *acts...)
 	}
 	return lost, err

@@ -23,6 +23,7 @@ type Act struct {
 	Address netip.Prefix  `json:"address,omitzero"` // whose lease or ban; the zero Prefix for Install and Remove
 	Steps   int           `json:"steps"`            // of the profile's sequence
 	Lease   time.Duration `json:"lease"`            // of a Grant; 0: without end
+	Took    time.Duration `json:"took"`             // the commit, in which a Grant's lease began
 	Detail  string        `json:"detail"`           // what was done, in words
 }
 

@@ -178,7 +178,7 @@ func (s *tracker) act(now Moment, a told) Notice {
 	key := follow.Key{Profile: a.Profile, Holder: a.Address}
 	switch a.Kind {
 	case Grant:
-		s.leases.Give(now.Up, key, a.Lease)
+		s.leases.Give(now.Up, key, left(a))
 	case Revoke:
 		s.leases.Forget(key)
 		s.remember(now, key.Holder, "it was revoked")
@@ -273,4 +273,12 @@ func (s *tracker) remember(now Moment, holder netip.Prefix, why string) {
 	if holder.IsSingleIP() {
 		s.trail(now, holder.Addr()).why = why
 	}
+}
+
+// left returns how long the lease of a grant lasts from now on, 0 for ever.
+func left(a Act) time.Duration {
+	if a.Lease == 0 {
+		return 0
+	}
+	return max(a.Lease-a.Took, 1)
 }

@@ -178,7 +178,7 @@ func (s *tracker) act(now Moment, a told) Notice {
 	key := follow.Key{Profile: a.Profile, Holder: a.Address}
 	switch a.Kind {
 	case Grant:
-		s.leases.Give(now.Up, key, left(a))
+		s.leases.Give(now.Up, key, left(a.Act))
 	case Revoke:
 		s.leases.Forget(key)
 		s.remember(now, key.Holder, "it was revoked")

@@ -27,7 +27,7 @@ func TestWhatCanFollow(t *testing.T) {
 		line string // what was typed; the last word is being typed
 		want []string
 	}{
-		{"commands and profiles", "s", []string{"show", "ssh"}},
+		{"commands and profiles", "s", []string{"status", "show", "ssh"}},
 		{"hosts of a profile", "mysql@", []string{"mysql@db1", "mysql@db2"}},
 		{"hosts of all, where a profile has none", "web@", []string{"web@db1", "web@db2"}},
 		{"hosts of nobody's profile", "nobody@", nil},

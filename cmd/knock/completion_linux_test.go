@@ -45,7 +45,7 @@ func completed(t *testing.T, shell string, args ...string) []string {
 
 func TestBashCompletes(t *testing.T) {
 	for line, want := range map[string][]string{
-		"knock s":               {"show", "ssh"},
+		"knock s":               {"status", "show", "ssh"},
 		"knock show my":         {"mysql"},
 		"knock mysql@":          {"@db1.example.com", "@db2.example.com"}, // bash replaces the "@" too
 		"knock forward --po":    {"--port"},
@@ -63,7 +63,7 @@ func TestBashCompletes(t *testing.T) {
 
 func TestFishCompletes(t *testing.T) {
 	for line, want := range map[string][]string{
-		"knock s":            {"show", "ssh"},
+		"knock s":            {"show", "ssh", "status"},
 		"knock show my":      {"mysql"},
 		"knock mysql@":       {"mysql@db1.example.com", "mysql@db2.example.com"},
 		"knock forward --po": {"--port"},
@@ -81,7 +81,7 @@ func TestFishCompletes(t *testing.T) {
 // helpers replaced by ones that write down what they are given.
 func TestZshCompletes(t *testing.T) {
 	for line, want := range map[string][]string{
-		"knock s":            {"show:show a profile, with its sequence", "ssh:ssh"},
+		"knock s":            {"status:list what this machine believes to be open, and for how long", "show:show a profile, with its sequence", "ssh:ssh"},
 		"knock mysql@db2":    {"mysql@db2.example.com:mysql@db2.example.com"},
 		"knock forward --po": {"--port:connect to PORT of the host"},
 		"knock --config /e":  {"files"},

@@ -69,8 +69,10 @@ func TestTheMetricsAreWhatPrometheusReads(t *testing.T) {
 		s.knock(lab.ForgedAddr4(2), "icmp", "8000/tcp")
 		s.knock(lab.ForgedAddr4(3), "3306/tcp")
 		s.knock(lab.ForgedAddr6(4), "icmp")
+		s.must("grant", "mysql", "10.9.0.7")
+		s.must("revoke", "mysql", "10.9.0.7")
 		var page map[string]*dto.MetricFamily
-		want := map[string]float64{metrics.Grants: 1, metrics.Knocks: 5, metrics.Resets: 1, metrics.Denied: 1, metrics.Leases: 1,
+		want := map[string]float64{metrics.Grants: 2, metrics.Revokes: 1, "knockd_expired_total": 0, metrics.Knocks: 5, metrics.Resets: 1, metrics.Denied: 1, metrics.Leases: 1,
 			metrics.Positions: 1, metrics.Profiles: 1, metrics.Drift: 0, metrics.ReloadOK: 1, metrics.ReadOK: 1, metrics.Banned: 0, metrics.Repairs: 0}
 		labtest.Eventually(t, soon, func() error {
 			page = s.page()

@@ -69,12 +69,20 @@ type shared struct {
 	observing sync.Mutex  // held during Observe
 }
 
+// sideBySide knocks on all addresses at once. When it returns, nothing of any of them is under way.
 func sideBySide(ctx context.Context, t Target, w wire, addrs []netip.Addr, sent func()) []AddrResult {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	s := &shared{Target: t, wire: w, sent: sent}
 	results := make([]AddrResult, len(addrs))
 	var visits sync.WaitGroup
 	for i, addr := range addrs {
-		visits.Go(func() { results[i] = (&visit{shared: s, addr: addr}).run(ctx) })
+		visits.Go(func() {
+			results[i] = (&visit{shared: s, addr: addr}).run(ctx)
+			if t.first && results[i].Outcome == Open {
+				cancel()
+			}
+		})
 	}
 	visits.Wait()
 	return results

@@ -14,7 +14,7 @@ import (
 // the caller allow, IPv4 first. Names are asked for once: every knock and the
 // check must go to the same machine.
 func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
-	found, err := lookup(ctx, t.Host)
+	found, err := lookup(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("find the address of %s: %w", t.Host, err)
 	}
@@ -42,11 +42,14 @@ func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
+func lookup(ctx context.Context, t Target) ([]netip.Addr, error) {
+	if t.addrs != nil {
+		return t.addrs, nil
+	}
+	if addr, err := netip.ParseAddr(t.Host); err == nil {
 		return []netip.Addr{addr}, nil
 	}
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", t.Host)
 }
 
 // firstOf returns the first address of the family: a resolver sorts by what

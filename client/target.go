@@ -28,6 +28,12 @@ type Target struct {
 	// next knock waits for it.
 	Observe func(Progress)
 
+	// first ends the knocking on one address when another has opened.
+	first bool
+
+	// addrs, if set, are those of the host.
+	addrs []netip.Addr
+
 	// turn, if set, waits until the first sequence may be sent, and is told when
 	// it was.
 	turn func(context.Context) (sent func(), err error)

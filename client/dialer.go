@@ -25,8 +25,9 @@ type Dialer struct {
 	// ":3306"; else the host that is dialled is the one that is knocked on.
 	Target Target
 
-	// Dial makes the connections; nil: as [net.Dialer] does. It is given a
-	// numeric address.
+	// Dial makes the connections; nil: as [net.Dialer] does, from the target's
+	// Source and over its Interface, which a Dial of your own has to see to
+	// itself. It is given a numeric address.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	wire  wire // nil: the network of this machine
@@ -140,11 +141,7 @@ func (d *Dialer) known(host string) *knownHost {
 	if d.hosts[host] == nil {
 		t := d.Target
 		t.Host = host
-		w := d.wire
-		if w == nil {
-			w = network{}
-		}
-		d.hosts[host] = &knownHost{target: t, wire: w, turn: make(chan struct{}, 1), changed: make(chan struct{})}
+		d.hosts[host] = &knownHost{target: t, wire: d.wire, turn: make(chan struct{}, 1), changed: make(chan struct{})}
 	}
 	return d.hosts[host]
 }
@@ -263,7 +260,11 @@ func (d *Dialer) dial(ctx context.Context, to destination, addr netip.Addr, limi
 	}
 	dial := d.Dial
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		n, err := d.Target.leaving()
+		if err != nil {
+			return nil, err
+		}
+		dial = n.dialer(to.network).DialContext
 	}
 	return dial(ctx, to.network, netip.AddrPortFrom(addr, to.port).String())
 }

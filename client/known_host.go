@@ -15,7 +15,7 @@ import (
 // under way.
 type knownHost struct {
 	target Target
-	wire   wire
+	wire   wire          // nil: the network of this machine
 	turn   chan struct{} // holds one value during a knock: sequences must not mix
 
 	mu      sync.Mutex

@@ -19,6 +19,7 @@ func TestTheAddressesThatAreKnockedOn(t *testing.T) {
 		host    string
 		profile protocol.Family
 		caller  protocol.Family
+		source  string
 		want    string
 		err     string
 	}{
@@ -32,12 +33,19 @@ func TestTheAddressesThatAreKnockedOn(t *testing.T) {
 			err: "profile mysql is knocked on over IPv6 here, but 127.0.0.1 has only an IPv4 address"},
 		{name: "both against each other", host: "127.0.0.1", profile: protocol.IPv4, caller: protocol.IPv6,
 			err: "profile mysql has no gate for IPv6"},
+		{name: "the source's family", host: "127.0.0.1", source: "127.0.0.2", want: "127.0.0.1"},
+		{name: "a source of the other family", host: "127.0.0.1", source: "2001:db8::1",
+			err: "profile mysql is knocked on from 2001:db8::1 over IPv6 here, but 127.0.0.1 has only an IPv4 address"},
+		{name: "a source against the caller's family", host: "127.0.0.1", source: "2001:db8::1", caller: protocol.IPv4,
+			err: "profile mysql cannot be knocked on over IPv4 from 2001:db8::1"},
+		{name: "a source against the profile's family", host: "::1", source: "2001:db8::1", profile: protocol.IPv4,
+			err: "profile mysql has no gate for IPv6"},
 		{name: "no such name", host: "nowhere.invalid", err: "find the address of nowhere.invalid: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := mysql()
 			p.Family = c.profile
-			addrs, err := resolve(t.Context(), Target{Profile: p, Host: c.host, Family: c.caller})
+			addrs, err := resolve(t.Context(), Target{Profile: p, Host: c.host, Family: c.caller, Source: parsed(c.source)})
 			if c.err != "" {
 				if err == nil || !strings.HasPrefix(err.Error(), c.err) {
 					t.Errorf("error %v, want %q", err, c.err)
@@ -48,6 +56,24 @@ func TestTheAddressesThatAreKnockedOn(t *testing.T) {
 				t.Errorf("%v, error %v, want %v", addrs, err, want)
 			}
 		})
+	}
+}
+
+// parsed returns an address; "" is the zero Addr.
+func parsed(text string) (a netip.Addr) {
+	if text != "" {
+		a = netip.MustParseAddr(text)
+	}
+	return a
+}
+
+func TestASourceNarrowsTheHostToItsFamily(t *testing.T) {
+	addrs := []netip.Addr{v4(), v6()}
+	for _, to := range addrs {
+		got, err := resolve(t.Context(), Target{Profile: mysql(), Host: "db1", Source: to.Next(), addrs: addrs})
+		if err != nil || len(got) != 1 || got[0] != to {
+			t.Errorf("from %s: %v, error %v, want %s", to.Next(), got, err, to)
+		}
 	}
 }
 

@@ -25,8 +25,9 @@ type Dialer struct {
 	// ":3306"; else the host that is dialled is the one that is knocked on.
 	Target Target
 
-	// Dial makes the connections; nil: as [net.Dialer] does. It is given a
-	// numeric address.
+	// Dial makes the connections; nil: as [net.Dialer] does, from the target's
+	// Source and over its Interface, which a Dial of your own has to see to
+	// itself. It is given a numeric address.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Turns, if set, is shared with other Dialers, whose knocks on a host then wait for each other.
@@ -55,27 +56,25 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		return nil, err
 	}
 	g := d.known(to.host)
+	w := want{family: to.family}
 	if d.Target.Profile.Once {
 		return d.dialOnce(ctx, g, to)
 	}
-	var tried int // the number of the lease that did not let us in
 	for n := 0; ; n++ {
-		l, fresh, err := g.need(ctx, tried, false)
+		ls, fresh, err := g.need(ctx, w)
 		if err != nil {
 			return nil, err
 		}
 		// A lease that was just checked is valid: if the connection fails now, the gate is
 		// not the cause. One that could not be checked is checked by this dial.
-		final := fresh && (l.checked || n >= d.Target.Profile.Client.Attempts-1)
-		conn, err := g.beside(ctx, func() (net.Conn, error) { return d.dialAny(ctx, to, l, final) })
-		if err == nil {
-			g.used(l)
-			return conn, nil
+		final := fresh && (ls[0].checked || n >= d.Target.Profile.Client.Attempts-1)
+		conn, err := g.beside(ctx, func() (net.Conn, error) { return d.dialAny(ctx, g, to, ls, final) })
+		if err == nil || final || ctx.Err() != nil {
+			return conn, err
 		}
-		if final || ctx.Err() != nil {
-			return nil, err
+		for _, l := range ls { // they did not let us in
+			w.after = max(w.after, l.number)
 		}
-		tried = l.number
 	}
 }
 
@@ -84,11 +83,11 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 func (d *Dialer) dialOnce(ctx context.Context, g *knownHost, to destination) (net.Conn, error) {
 	for n := 0; ; n++ {
 		conn, err := g.alone(ctx, func() (net.Conn, error) {
-			l, err := g.obtain(ctx, NoLease)
+			ls, err := g.obtain(ctx, want{family: to.family}, NoLease)
 			if err != nil {
 				return nil, err
 			}
-			return d.dialAny(ctx, to, l, n >= d.Target.Profile.Client.Attempts-1)
+			return d.dialAny(ctx, g, to, ls, n >= d.Target.Profile.Client.Attempts-1)
 		})
 		if err == nil || ctx.Err() != nil || n >= d.Target.Profile.Client.Attempts-1 {
 			return conn, err
@@ -98,7 +97,8 @@ func (d *Dialer) dialOnce(ctx context.Context, g *knownHost, to destination) (ne
 
 // Keep knocks on the host again before its lease ends, for as long as ctx
 // lives: connections that end with their lease (`cut`) need that. It waits for
-// the first lease to come from a dial. failed, if not nil, is told of knocks
+// the first lease to come from a dial, and knocks on the address that opened
+// then, since the connections are there. failed, if not nil, is told of knocks
 // that did not open; Keep then tries again after a pause. host is as in
 // DialContext, "" for the target's.
 func (d *Dialer) Keep(ctx context.Context, host string, failed func(error)) {
@@ -107,42 +107,35 @@ func (d *Dialer) Keep(ctx context.Context, host string, failed func(error)) {
 	}
 	g := d.known(host)
 	for ctx.Err() == nil {
-		l, changed := g.current()
-		if l.endless() {
-			_ = sleepOrChange(ctx, nil, changed)
+		ls, next, changed := g.due()
+		if len(ls) == 0 {
+			sleepOrChange(ctx, next, changed)
 			continue
 		}
-		if sleepOrChange(ctx, l.due(), changed) {
-			continue // another lease came meanwhile
+		for _, l := range ls {
+			_, _, err := g.need(ctx, want{family: l.family(), addr: l.addr, after: l.number})
+			if err == nil || ctx.Err() != nil {
+				continue
+			}
+			if failed != nil {
+				failed(err)
+			}
+			sleepOrChange(ctx, time.After(keepPause), changed)
 		}
-		if now, _ := g.current(); now.until.After(l.until) || ctx.Err() != nil {
-			continue // a connection has renewed it
-		}
-		_, _, err := g.need(ctx, l.number, true)
-		if err == nil || ctx.Err() != nil {
-			continue
-		}
-		if failed != nil {
-			failed(err)
-		}
-		pause := time.After(keepPause)
-		_ = sleepOrChange(ctx, pause, changed)
 	}
 }
 
 // keepPause is the time from a failed knock of Keep to its next.
 const keepPause = 5 * time.Second
 
-// sleepOrChange reports whether a lease changed before the time came. A nil
-// channel for the time is one that never does.
-func sleepOrChange(ctx context.Context, at <-chan time.Time, changed <-chan struct{}) bool {
+// sleepOrChange returns when the leases changed or the time came. A nil channel for the time is
+// one that never does.
+func sleepOrChange(ctx context.Context, at <-chan time.Time, changed <-chan struct{}) {
 	select {
 	case <-changed:
-		return true
 	case <-at:
 	case <-ctx.Done():
 	}
-	return false
 }
 
 func (d *Dialer) known(host string) *knownHost {
@@ -154,15 +147,11 @@ func (d *Dialer) known(host string) *knownHost {
 	if d.hosts[host] == nil {
 		t := d.Target
 		t.Host = host
-		w := d.wire
-		if w == nil {
-			w = network{}
-		}
 		turns := d.Turns
 		if turns == nil {
 			turns = new(Turns)
 		}
-		d.hosts[host] = &knownHost{target: t, wire: w, told: d.Told, turn: turns.of(host), changed: make(chan struct{})}
+		d.hosts[host] = &knownHost{target: t, wire: d.wire, told: d.Told, turn: turns.of(host), changed: make(chan struct{})}
 	}
 	return d.hosts[host]
 }
@@ -206,33 +195,69 @@ func (d *Dialer) destination(ctx context.Context, network, address string) (dest
 	if k := (protocol.Knock{Proto: proto, Port: to.port}); !d.Target.Profile.Opens(k) {
 		return to, &ProfileError{d.Target.Profile.Name, "does not open " + k.String()}
 	}
+	if f := d.Target.Family; f != protocol.Both && to.family != protocol.Both && f != to.family {
+		return to, &ProfileError{d.Target.Profile.Name, fmt.Sprintf("is knocked on over %s here, not over %s", f.Label(), to.family.Label())}
+	}
 	return to, nil
 }
 
-// dialAny dials the addresses that opened, best first. All but the last try of
-// a final dial are given up when nothing comes back in the usual time.
-func (d *Dialer) dialAny(ctx context.Context, to destination, l lease, final bool) (net.Conn, error) {
-	var addrs []netip.Addr
-	for _, a := range l.addrs {
-		if to.family == protocol.Both || to.family == protocol.FamilyOf(a) {
-			addrs = append(addrs, a)
+// familyDelay is how long one address may be silent before the other is dialled
+// too (RFC 8305, section 5).
+const familyDelay = 250 * time.Millisecond
+
+// dialAny dials the addresses that opened, beginning with the best, and returns
+// the first connection; the other dial has ended then. There is more than one
+// only where no check has told which address opens first. Dials that are not
+// final are given up when nothing comes back in the usual time.
+func (d *Dialer) dialAny(ctx context.Context, g *knownHost, to destination, ls []lease, final bool) (net.Conn, error) {
+	type made struct {
+		conn  net.Conn
+		lease lease
+		err   error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g.usedFirst(ls)
+	ended := make(chan made, len(ls))
+	var dials sync.WaitGroup
+	var best made
+	for begun, running := 0, 0; best.conn == nil && (begun < len(ls) || running > 0); {
+		var next <-chan time.Time
+		if begun < len(ls) {
+			l := ls[begun]
+			limit := window(l.rtt)
+			if final {
+				limit = 0
+			}
+			dials.Go(func() {
+				conn, err := d.dial(ctx, to, l.addr, limit)
+				ended <- made{conn, l, err}
+			})
+			begun++
+			running++
+			if begun < len(ls) {
+				next = time.After(familyDelay)
+			}
+		}
+		select {
+		case best = <-ended:
+			running--
+		case <-next:
 		}
 	}
-	if len(addrs) == 0 {
-		return nil, &ProfileError{d.Target.Profile.Name, fmt.Sprintf("did not open over %s on %s", to.family.Label(), to.host)}
-	}
-	var conn net.Conn
-	var err error
-	for i, a := range addrs {
-		limit := window(l.rtt)
-		if final && i == len(addrs)-1 {
-			limit = 0
-		}
-		if conn, err = d.dial(ctx, to, a, limit); err == nil || ctx.Err() != nil {
-			return conn, err
+	cancel()
+	dials.Wait()
+	close(ended)
+	for other := range ended {
+		if other.conn != nil {
+			other.conn.Close()
 		}
 	}
-	return nil, err
+	if best.err != nil {
+		return nil, best.err
+	}
+	g.used(best.lease)
+	return best.conn, nil
 }
 
 // dial gives up after limit, which is below the time after which the kernel
@@ -245,7 +270,11 @@ func (d *Dialer) dial(ctx context.Context, to destination, addr netip.Addr, limi
 	}
 	dial := d.Dial
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		n, err := d.Target.leaving()
+		if err != nil {
+			return nil, err
+		}
+		dial = n.dialer(to.network).DialContext
 	}
 	return dial(ctx, to.network, netip.AddrPortFrom(addr, to.port).String())
 }

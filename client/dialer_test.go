@@ -261,10 +261,9 @@ func TestALivingLeaseOutlivesAFailedRenewal(t *testing.T) {
 		f.answer = nil // from now on it is silent, but what is open stays open
 		f.fakeWire.mu.Unlock()
 		g := d.known(v4().String())
-		l, _ := g.current()
 		renewed := make(chan error)
 		go func() {
-			_, _, err := g.need(t.Context(), l.number, true)
+			_, _, err := g.need(t.Context(), want{after: 1})
 			renewed <- err
 		}()
 		synctest.Wait()

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/icmp"
@@ -27,14 +28,14 @@ type icmpFlight struct {
 // sendEcho sends an echo request from a ping socket, which needs no privilege
 // where the system allows it, else from a raw one. The error is a
 // [*PrivilegeError] when neither may be had.
-func sendEcho(to netip.Addr) (flight, error) {
+func (n network) sendEcho(to netip.Addr) (flight, error) {
 	f := &icmpFlight{to: to}
 	var err error
-	if f.conn, err = listen(to, "udp4", "udp6"); err != nil {
+	if f.conn, err = n.listen(to, "udp4", "udp6"); err != nil {
 		// Identifiers are drawn anew for each request, so that the server sees a
 		// new flow. The ping socket's kernel does the same.
 		f.id = 1 + rand.IntN(1<<16-1)
-		if f.conn, err = listen(to, "ip4:icmp", "ip6:ipv6-icmp"); err != nil {
+		if f.conn, err = n.listen(to, "ip4:icmp", "ip6:ipv6-icmp"); err != nil {
 			if errors.Is(err, fs.ErrPermission) {
 				return nil, &PrivilegeError{Commands: pingCommands(), Err: err}
 			}
@@ -48,11 +49,34 @@ func sendEcho(to netip.Addr) (flight, error) {
 	return f, nil
 }
 
-func listen(to netip.Addr, v4, v6 string) (*icmp.PacketConn, error) {
-	if to.Is4() {
-		return icmp.ListenPacket(v4, "0.0.0.0")
+func (n network) listen(to netip.Addr, v4, v6 string) (*icmp.PacketConn, error) {
+	family, on := v4, netip.IPv4Unspecified()
+	if to.Is6() {
+		family, on = v6, netip.IPv6Unspecified()
 	}
-	return icmp.ListenPacket(v6, "::")
+	if n.source.IsValid() {
+		on = n.source
+	}
+	conn, err := icmp.ListenPacket(family, on.String())
+	if err != nil || n.device == nil {
+		return conn, err
+	}
+	// The package makes the socket by itself; here it can be reached.
+	var inner net.PacketConn
+	if to.Is4() {
+		inner = conn.IPv4PacketConn().PacketConn
+	} else {
+		inner = conn.IPv6PacketConn().PacketConn
+	}
+	raw, err := inner.(syscall.Conn).SyscallConn()
+	if err == nil {
+		err = n.prepareRaw(raw, to.Is6())
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func (f *icmpFlight) send() error {

@@ -29,7 +29,7 @@ type echo struct {
 }
 
 // sendEcho asks the system to send an echo request.
-func sendEcho(to netip.Addr) (flight, error) {
+func (n network) sendEcho(to netip.Addr) (flight, error) {
 	f := &echo{v6: to.Is6(), reply: make([]byte, 256), request: make([]byte, 32)} // the size of ping's own
 	create := "IcmpCreateFile"
 	if f.v6 {
@@ -46,7 +46,7 @@ func sendEcho(to netip.Addr) (flight, error) {
 	}
 	f.pin.Pin(&f.reply[0])
 	f.pin.Pin(&f.request[0])
-	if err := f.send(to); err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
+	if err := f.send(n.source, to); err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
 		f.close()
 		if errors.Is(err, windows.ERROR_NETWORK_UNREACHABLE) || errors.Is(err, windows.ERROR_HOST_UNREACHABLE) {
 			err = errors.Join(err, windows.WSAENETUNREACH)
@@ -58,7 +58,7 @@ func sendEcho(to netip.Addr) (flight, error) {
 
 // send returns ERROR_IO_PENDING when the request is on its way: there is an
 // event to be set.
-func (f *echo) send(to netip.Addr) error {
+func (f *echo) send(source, to netip.Addr) error {
 	timeout := uintptr(lifetime / time.Millisecond)
 	request, size := uintptr(unsafe.Pointer(&f.request[0])), uintptr(len(f.request))
 	reply, room := uintptr(unsafe.Pointer(&f.reply[0])), uintptr(len(f.reply))
@@ -66,21 +66,32 @@ func (f *echo) send(to netip.Addr) error {
 	var err error
 	if f.v6 {
 		from := windows.RawSockaddrInet6{Family: windows.AF_INET6} // any
+		if source.IsValid() {
+			from.Addr, from.Scope_id = source.As16(), zoneNumber(source.Zone())
+		}
 		there := windows.RawSockaddrInet6{Family: windows.AF_INET6, Addr: to.As16(), Scope_id: zoneNumber(to.Zone())}
 		n, _, err = call("Icmp6SendEcho2", uintptr(f.handle), uintptr(f.done), 0, 0,
 			uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&there)), request, size, 0, reply, room, timeout)
 		runtime.KeepAlive(&from)
 		runtime.KeepAlive(&there)
 	} else {
-		a := to.As4()
-		there := *(*uint32)(unsafe.Pointer(&a[0])) // an address is in network order
-		n, _, err = call("IcmpSendEcho2", uintptr(f.handle), uintptr(f.done), 0, 0,
-			uintptr(there), request, size, 0, reply, room, timeout)
+		from := netip.IPv4Unspecified() // any
+		if source.IsValid() {
+			from = source
+		}
+		n, _, err = call("IcmpSendEcho2Ex", uintptr(f.handle), uintptr(f.done), 0, 0,
+			number(from), number(to), request, size, 0, reply, room, timeout)
 	}
 	if n != 0 {
 		return nil
 	}
 	return err
+}
+
+// number returns an IPv4 address as the system wants it: in network order.
+func number(addr netip.Addr) uintptr {
+	a := addr.As4()
+	return uintptr(*(*uint32)(unsafe.Pointer(&a[0])))
 }
 
 // wait looks for the answer. It waits in short turns so that it ends with ctx.

@@ -18,10 +18,11 @@ import (
 //
 // The error is nil when the result's outcome is Open or Knocked. Else it is a
 // [*NotOpenError], a [*PrivilegeError], a [*ProfileError], the context's, or
-// what kept a name from being resolved or a packet from being sent. When Knock
+// what kept a name from being resolved or a packet from being sent; or it says
+// that this machine does not have Source or Interface. When Knock
 // returns, all its sockets are closed.
 func Knock(ctx context.Context, t Target) (Result, error) {
-	return knockOn(ctx, t, network{})
+	return knockOn(ctx, t, nil)
 }
 
 func knockOn(ctx context.Context, t Target, w wire) (Result, error) {
@@ -40,11 +41,19 @@ func Close(ctx context.Context, t Target) (Result, error) {
 	p := *t.Profile
 	p.Sequence = []protocol.Step{{Knock: *p.Close}}
 	t.Profile, t.NoVerify = &p, true
-	return knock(ctx, t, network{})
+	return knock(ctx, t, nil)
 }
 
+// knock knocks over a wire; nil: the network of this machine.
 func knock(ctx context.Context, t Target, w wire) (Result, error) {
-	r := Result{Profile: t.Profile.Name, Host: t.Host}
+	r := Result{Profile: t.Profile.Name, Host: t.Host, Source: t.Source, Interface: t.Interface}
+	if w == nil {
+		n, err := t.network()
+		if err != nil {
+			return r, err
+		}
+		w = n
+	}
 	addrs, err := resolve(ctx, t)
 	if err != nil {
 		return r, err
@@ -69,12 +78,20 @@ type shared struct {
 	observing sync.Mutex  // held during Observe
 }
 
+// sideBySide knocks on all addresses at once. When it returns, nothing of any of them is under way.
 func sideBySide(ctx context.Context, t Target, w wire, addrs []netip.Addr, sent func()) []AddrResult {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	s := &shared{Target: t, wire: w, sent: sent}
 	results := make([]AddrResult, len(addrs))
 	var visits sync.WaitGroup
 	for i, addr := range addrs {
-		visits.Go(func() { results[i] = (&visit{shared: s, addr: addr}).run(ctx) })
+		visits.Go(func() {
+			results[i] = (&visit{shared: s, addr: addr}).run(ctx)
+			if t.first && results[i].Outcome == Open {
+				cancel()
+			}
+		})
 	}
 	visits.Wait()
 	return results

@@ -7,78 +7,114 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"knockkit/protocol"
 )
 
-// knownHost is a [Dialer]'s state for one host: the lease that it takes for valid, and the knock
+// knownHost is a [Dialer]'s state for one host: the leases that it takes for valid, and the knock
 // under way.
 type knownHost struct {
 	target Target
-	wire   wire
+	wire   wire           // nil: the network of this machine
 	told   func(Knocking) // nil: nobody is told
 	turn   *turn
 
 	mu      sync.Mutex
-	lease   lease
-	changed chan struct{} // closed when lease is another
+	leases  []lease       // one of a family at most, the best first
+	changed chan struct{} // closed when leases are others
 	joint   *joint        // nil: none under way
 	count   int
+	last    netip.Addr // the last connection went there
 }
 
-// lease is the result of a knock, as far as this side can know. The zero value is none.
+// lease is what a knock opened on one address, as far as this side can know.
 type lease struct {
-	number  int // from 1; tells leases of a host apart
-	addrs   []netip.Addr
+	number  int // of the knock, from 1
+	addr    netip.Addr
 	checked bool // a connection was accepted
 	until   time.Time
 	rtt     time.Duration
 }
 
+// want says which leases will do. The zero value is any.
+type want struct {
+	family protocol.Family
+	addr   netip.Addr // of a lease that is to be renewed; the zero Addr for any
+	after  int        // newer than that of this number
+}
+
+// takes reports whether a lease of the address would do.
+func (w want) takes(family protocol.Family, addr netip.Addr) bool {
+	return (w.family == protocol.Both || w.family == family) && (!w.addr.IsValid() || w.addr == addr)
+}
+
+// of returns those of the leases that are wanted.
+func (w want) of(all []lease) (ls []lease) {
+	for _, l := range all {
+		if l.number > w.after && w.takes(l.family(), l.addr) {
+			ls = append(ls, l)
+		}
+	}
+	return ls
+}
+
 // joint is a knock that several dials wait for.
 type joint struct {
+	want    want
 	cancel  context.CancelFunc
 	waiting int
-	done    chan struct{} // closed when lease and err are there
-	lease   lease
+	done    chan struct{} // closed when leases or err are there
+	leases  []lease
 	err     error
 }
 
-// need returns a lease newer than the one of the number tried, and knocks for
-// it if there is none. fresh says that it was obtained during this call, or
-// after the one that was tried. renewal says that no dial has failed.
+// need returns the leases that are wanted, at least one, and knocks if there is none. fresh says
+// that they were obtained during this call, or after the one that was tried.
 //
 // While a sequence is on its way, a living lease waits too: in strict mode the
 // SYN of its connection would be an event in the middle of the sequence.
-func (g *knownHost) need(ctx context.Context, tried int, renewal bool) (l lease, fresh bool, err error) {
-	g.mu.Lock()
-	if g.joint == nil && g.lease.number > tried && g.lease.live(time.Now()) {
+func (g *knownHost) need(ctx context.Context, w want) (ls []lease, fresh bool, err error) {
+	for {
+		g.mu.Lock()
+		if ls := g.living(w); g.joint == nil && len(ls) > 0 {
+			defer g.mu.Unlock()
+			return ls, w.after > 0, nil
+		}
+		j := g.joint
+		if j == nil {
+			// The knock has the values of the first dial's context, and not its end.
+			joined, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			j = &joint{want: w, cancel: cancel, done: make(chan struct{})}
+			g.joint = j
+			go g.run(joined, j, g.why(w))
+		}
+		j.waiting++
+		g.mu.Unlock()
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			g.abandon(j)
+			return nil, false, ctx.Err()
+		}
+		if ls := w.of(j.leases); len(ls) > 0 {
+			return ls, true, nil
+		}
+		if j.err == nil || !j.want.takes(w.family, w.addr) {
+			continue // it was a knock for another family, or on another address
+		}
+		g.mu.Lock()
 		defer g.mu.Unlock()
-		return g.lease, tried > 0, nil
+		if ls := g.living(w); len(ls) > 0 { // a renewal failed; the lease still lives
+			return ls, false, nil
+		}
+		return nil, false, j.err
 	}
-	j := g.joint
-	if j == nil {
-		// The knock has the values of the first dial's context, and not its end.
-		joined, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		j = &joint{cancel: cancel, done: make(chan struct{})}
-		g.joint = j
-		go g.run(joined, j, g.why(renewal))
-	}
-	j.waiting++
-	g.mu.Unlock()
-	select {
-	case <-j.done:
-	case <-ctx.Done():
-		g.abandon(j)
-		return lease{}, false, ctx.Err()
-	}
-	if j.err == nil {
-		return j.lease, true, nil
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.lease.number > tried && g.lease.live(time.Now()) { // a renewal failed; the lease still lives
-		return g.lease, false, nil
-	}
-	return lease{}, false, j.err
+}
+
+// living returns the leases that are wanted and have not ended.
+func (g *knownHost) living(w want) []lease {
+	now := time.Now()
+	return slices.DeleteFunc(w.of(g.leases), func(l lease) bool { return !l.live(now) })
 }
 
 // abandon takes a dial from those that wait for the knock. The last one ends the knock, and waits
@@ -104,7 +140,7 @@ func (g *knownHost) run(ctx context.Context, j *joint, why Why) {
 	defer j.cancel()
 	_, j.err = g.alone(ctx, func() (net.Conn, error) {
 		var err error
-		j.lease, err = g.obtain(ctx, why)
+		j.leases, err = g.obtain(ctx, j.want, why)
 		return nil, err
 	})
 	g.mu.Lock()
@@ -113,7 +149,8 @@ func (g *knownHost) run(ctx context.Context, j *joint, why Why) {
 		g.joint = nil
 	}
 	if j.err == nil {
-		g.lease = j.lease
+		others := slices.DeleteFunc(g.leases, func(l lease) bool { return j.want.takes(l.family(), l.addr) })
+		g.leases = slices.Concat(others, j.leases)
 		close(g.changed)
 		g.changed = make(chan struct{})
 	}
@@ -143,54 +180,100 @@ func (g *knownHost) beside(ctx context.Context, f func() (net.Conn, error)) (net
 }
 
 // why returns why a knock is needed; g.mu is held.
-func (g *knownHost) why(renewal bool) Why {
+func (g *knownHost) why(w want) Why {
+	now := time.Now()
 	switch {
-	case g.lease.number == 0:
+	case g.count == 0:
 		return NoLease
-	case renewal:
+	case w.addr.IsValid():
 		return Renewal
-	case g.lease.live(time.Now()):
+	case slices.ContainsFunc(g.leases, func(l lease) bool { return l.live(now) }):
 		return LeaseLost
 	}
 	return LeaseOver
 }
 
 // obtain knocks.
-func (g *knownHost) obtain(ctx context.Context, why Why) (lease, error) {
+func (g *knownHost) obtain(ctx context.Context, w want, why Why) ([]lease, error) {
 	if g.told != nil {
 		g.told(Knocking{Target: g.target, Why: why})
 	}
+	t := g.target
+	t.first = true
+	if w.family != protocol.Both {
+		t.Family = w.family
+	}
+	if w.addr.IsValid() {
+		t.addrs = []netip.Addr{w.addr}
+	}
 	start := time.Now() // the server's lease cannot have begun before
-	r, err := knockOn(ctx, g.target, g.wire)
+	r, err := knockOn(ctx, t, g.wire)
 	if g.told != nil {
 		g.told(Knocking{g.target, why, true, r, err})
 	}
 	if err != nil {
-		return lease{}, err
+		return nil, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.count++
-	return lease{
-		number: g.count, addrs: r.usable(), checked: r.Outcome() == Open,
-		until: g.end(start), rtt: r.roundTrip(),
-	}, nil
+	var ls []lease
+	for _, a := range r.usable() {
+		ls = append(ls, lease{number: g.count, addr: a.Addr, checked: a.Outcome == Open, until: g.end(start), rtt: a.roundTrip()})
+	}
+	return ls, nil
 }
 
-// used renews the lease for a connection that was made under it, where the profile does so.
+// used notes that a connection was made under a lease. It renews the lease where the profile does
+// so. The other address of the same knock is given up: this one was there first.
 func (g *knownHost) used(l lease) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.target.Profile.Renew && g.lease.number == l.number {
-		g.lease.until = g.end(time.Now())
+	g.last = l.addr
+	i := slices.IndexFunc(g.leases, func(o lease) bool { return o.number == l.number && o.addr == l.addr })
+	if i < 0 {
+		return // it was renewed or given up meanwhile
 	}
+	if g.target.Profile.Renew {
+		g.leases[i].until = g.end(time.Now())
+	}
+	g.leases = slices.DeleteFunc(g.leases, func(o lease) bool { return o.number == l.number && o.addr != l.addr })
 }
 
-// current returns the lease, and a channel that is closed when it is another.
-func (g *knownHost) current() (lease, <-chan struct{}) {
+// usedFirst sorts leases: that of the address of the last connection is first.
+func (g *knownHost) usedFirst(ls []lease) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.lease, g.changed
+	slices.SortStableFunc(ls, func(a, b lease) int {
+		switch g.last {
+		case a.addr:
+			return -1
+		case b.addr:
+			return 1
+		}
+		return 0
+	})
+}
+
+// due returns the leases that should be renewed, sends on next when the first of the others should
+// be (nil: none has an end), and closes changed when the leases are others.
+func (g *knownHost) due() (ls []lease, next <-chan time.Time, changed <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	var first time.Time
+	for _, l := range g.leases {
+		switch {
+		case !l.live(now):
+			ls = append(ls, l)
+		case !l.until.IsZero() && (first.IsZero() || l.until.Before(first)):
+			first = l.until
+		}
+	}
+	if !first.IsZero() {
+		next = time.After(first.Sub(now))
+	}
+	return ls, next, g.changed
 }
 
 // end returns until when a lease that began then is believed in: a tenth less
@@ -203,43 +286,25 @@ func (g *knownHost) end(start time.Time) time.Time {
 	return start.Add(d - min(d/10, 10*time.Second))
 }
 
-func (l lease) live(now time.Time) bool {
-	return l.number > 0 && (l.until.IsZero() || now.Before(l.until))
-}
+func (l lease) live(now time.Time) bool { return l.until.IsZero() || now.Before(l.until) }
 
-// endless reports whether there is nothing to renew: no lease, or one without end.
-func (l lease) endless() bool { return l.until.IsZero() }
-
-// due sends when the lease should be renewed.
-func (l lease) due() <-chan time.Time { return time.After(time.Until(l.until)) }
+func (l lease) family() protocol.Family { return protocol.FamilyOf(l.addr) }
 
 // usable returns the addresses that opened, the fastest first; where none could
 // be checked, those that were knocked on.
-func (r Result) usable() []netip.Addr {
+func (r Result) usable() []AddrResult {
 	good := slices.DeleteFunc(slices.Clone(r.Addrs), func(a AddrResult) bool { return a.Outcome != r.Outcome() })
 	slices.SortStableFunc(good, func(a, b AddrResult) int { return int(a.Took - b.Took) })
-	var addrs []netip.Addr
-	for _, a := range good {
-		addrs = append(addrs, a.Addr)
-	}
-	return addrs
+	return good
 }
 
-// roundTrip returns the longest of the addresses' shortest answers, 0 when one
-// that is usable answered nothing.
-func (r Result) roundTrip() time.Duration {
-	var longest time.Duration
-	for _, a := range r.Addrs {
-		var shortest time.Duration
-		for _, p := range a.Packets {
-			if p.After > 0 && (shortest == 0 || p.After < shortest) {
-				shortest = p.After
-			}
+// roundTrip returns the shortest time to an answer, 0 without one.
+func (a AddrResult) roundTrip() time.Duration {
+	var shortest time.Duration
+	for _, p := range a.Packets {
+		if p.After > 0 && (shortest == 0 || p.After < shortest) {
+			shortest = p.After
 		}
-		if a.Outcome == r.Outcome() && shortest == 0 {
-			return 0
-		}
-		longest = max(longest, shortest)
 	}
-	return longest
+	return shortest
 }

@@ -14,7 +14,14 @@ import (
 // the caller allow, IPv4 first. Names are asked for once: every knock and the
 // check must go to the same machine.
 func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
-	found, err := lookup(ctx, t.Host)
+	family, by := t.Family, "over %s"
+	if t.Source.IsValid() {
+		family, by = protocol.FamilyOf(t.Source), "from "+t.Source.String()+" over %s"
+		if t.Family != protocol.Both && t.Family != family {
+			return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("cannot be knocked on over %s from %s", t.Family.Label(), t.Source)}
+		}
+	}
+	found, err := lookup(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("find the address of %s: %w", t.Host, err)
 	}
@@ -25,7 +32,7 @@ func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 		if first.IsValid() {
 			has = append(has, f.Label())
 		}
-		if t.Profile.In(f) && (t.Family == protocol.Both || t.Family == f) {
+		if t.Profile.In(f) && (family == protocol.Both || family == f) {
 			wanted = append(wanted, f.Label())
 			if first.IsValid() {
 				addrs = append(addrs, first)
@@ -34,19 +41,22 @@ func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 	}
 	switch {
 	case len(wanted) == 0:
-		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("has no gate for %s", t.Family.Label())}
+		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("has no gate for %s", family.Label())}
 	case len(addrs) == 0:
-		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("is knocked on over %s here, but %s has only an %s address",
+		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("is knocked on "+by+" here, but %s has only an %s address",
 			strings.Join(wanted, " and "), t.Host, strings.Join(has, " and "))}
 	}
 	return addrs, nil
 }
 
-func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
+func lookup(ctx context.Context, t Target) ([]netip.Addr, error) {
+	if t.addrs != nil {
+		return t.addrs, nil
+	}
+	if addr, err := netip.ParseAddr(t.Host); err == nil {
 		return []netip.Addr{addr}, nil
 	}
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", t.Host)
 }
 
 // firstOf returns the first address of the family: a resolver sorts by what

@@ -29,7 +29,12 @@ func states() []Outcome { return []Outcome{Open, Knocked, Refused, Filtered, Unr
 type Result struct {
 	Profile string
 	Host    string
-	Addrs   []AddrResult // one of each family that was knocked on, IPv4 first
+
+	// Source and Interface are those of the target.
+	Source    netip.Addr
+	Interface string
+
+	Addrs []AddrResult // one of each family that was knocked on, IPv4 first
 }
 
 // Outcome is the best outcome of the host's addresses: one dead family does not

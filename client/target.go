@@ -16,6 +16,17 @@ type Target struct {
 	Host    string          // a name or an address; IPv6 without brackets
 	Family  protocol.Family // narrows what the profile and the host have; Both for any
 
+	// Source is the address from which every packet leaves: knocks, the check, and
+	// a Dialer's connections. It narrows the knocking to its family. The zero Addr
+	// lets the system choose. Which way packets go remains a matter of routes. IPv6
+	// that is link-local needs its zone, or Interface.
+	Source netip.Addr
+
+	// Interface is the name of the network interface over which every packet
+	// leaves, whatever the routes say; "" for any. Linux (unprivileged since 5.7)
+	// and macOS only: elsewhere it is an error. Names are looked up as always.
+	Interface string
+
 	// NoVerify leaves the check out, as the profile's `verify = false` does.
 	NoVerify bool
 
@@ -27,6 +38,12 @@ type Target struct {
 	// something came back. Calls never overlap. It must return quickly: the
 	// next knock waits for it.
 	Observe func(Progress)
+
+	// first ends the knocking on one address when another has opened.
+	first bool
+
+	// addrs, if set, are those of the host.
+	addrs []netip.Addr
 
 	// turn, if set, waits until the first sequence may be sent, and is told when
 	// it was.

@@ -24,14 +24,18 @@ type dialed struct {
 
 // connect sends one SYN: it returns when the dialer is about to, as near as
 // net lets it see. With abort an accepted connection is reset instead of closed.
-func connect(to netip.AddrPort, abort bool) (flight, error) {
+func (n network) connect(to netip.AddrPort, abort bool) (flight, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lifetime)
 	f := &tcpFlight{cancel, make(chan dialed, 1)}
 	leaving := make(chan struct{}, 1)
-	d := net.Dialer{Control: func(string, string, syscall.RawConn) error {
+	d := n.dialer("tcp")
+	d.Control = func(family, address string, c syscall.RawConn) error {
+		if err := n.control(family, address, c); err != nil {
+			return err
+		}
 		leaving <- struct{}{}
 		return nil
-	}}
+	}
 	go func() {
 		conn, err := d.DialContext(ctx, "tcp", to.String())
 		if tcp, ok := conn.(*net.TCPConn); ok && abort {

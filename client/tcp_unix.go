@@ -21,10 +21,14 @@ type tcpFlight struct{ socket *os.File }
 // must know when the SYN has left, which net.Dialer does not tell. With abort
 // an accepted connection is reset instead of closed, so that it leaves nothing
 // behind on either side.
-func connect(to netip.AddrPort, abort bool) (flight, error) {
+func (n network) connect(to netip.AddrPort, abort bool) (flight, error) {
 	fd, err := tcpSocket(to.Addr())
 	if err != nil {
 		return nil, fmt.Errorf("make a tcp socket: %w", err)
+	}
+	if err := n.bind(fd, to.Addr().Is6()); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("bind a tcp socket: %w", err)
 	}
 	if abort {
 		// Without it only the closing differs: not worth failing for.
@@ -40,6 +44,14 @@ func connect(to netip.AddrPort, abort bool) (flight, error) {
 		return nil, fmt.Errorf("connect to %s: %w", to, err)
 	}
 	return &tcpFlight{os.NewFile(uintptr(fd), "tcp")}, nil
+}
+
+// bind binds a socket to the interface and the source.
+func (n network) bind(fd int, v6 bool) error {
+	if err := n.prepare(uintptr(fd), v6); err != nil || !n.source.IsValid() {
+		return err
+	}
+	return unix.Bind(fd, sockaddr(netip.AddrPortFrom(n.source, 0)))
 }
 
 func (f *tcpFlight) wait(ctx context.Context, until time.Time) Reply {

@@ -30,22 +30,26 @@ type flight interface {
 	wait(ctx context.Context, until time.Time) Reply
 }
 
-// network is the wire of this machine.
-type network struct{}
+// network is the wire of this machine. The zero value leaves it to the system's
+// routes where packets leave.
+type network struct {
+	source netip.Addr     // the zero Addr: the system chooses
+	device *net.Interface // nil: any
+}
 
-func (network) knock(to netip.Addr, k protocol.Knock) (flight, error) {
+func (n network) knock(to netip.Addr, k protocol.Knock) (flight, error) {
 	switch k.Proto {
 	case protocol.TCP:
-		return connect(netip.AddrPortFrom(to, k.Port), true)
+		return n.connect(netip.AddrPortFrom(to, k.Port), true)
 	case protocol.UDP:
-		return sendDatagram(netip.AddrPortFrom(to, k.Port))
+		return n.sendDatagram(netip.AddrPortFrom(to, k.Port))
 	default:
-		return sendEcho(to)
+		return n.sendEcho(to)
 	}
 }
 
-func (network) check(to netip.Addr, port uint16) (flight, error) {
-	return connect(netip.AddrPortFrom(to, port), false)
+func (n network) check(to netip.Addr, port uint16) (flight, error) {
+	return n.connect(netip.AddrPortFrom(to, port), false)
 }
 
 // landed is a flight whose answer was there at once, as on loopback.
@@ -79,11 +83,11 @@ func endWith(ctx context.Context, setDeadline func(time.Time) error, until time.
 }
 
 // udpFlight waits for what a datagram brings back.
-type udpFlight struct{ conn *net.UDPConn }
+type udpFlight struct{ conn net.Conn }
 
 // sendDatagram sends one byte: some firewalls drop empty datagrams.
-func sendDatagram(to netip.AddrPort) (flight, error) {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+func (n network) sendDatagram(to netip.AddrPort) (flight, error) {
+	conn, err := n.dialer("udp").Dial("udp", to.String())
 	if err != nil {
 		return nil, fmt.Errorf("send to %s/udp: %w", to, err)
 	}

@@ -82,12 +82,17 @@ func (t Target) leaving() (n network, err error) {
 		}
 	}
 	n.source = t.Source.Unmap()
-	switch {
-	case !n.source.IsValid():
-	case n.source.IsUnspecified(), n.source.IsMulticast():
+	if n.source.IsUnspecified() || n.source.IsMulticast() {
 		return n, fmt.Errorf("%s is no address of a machine", n.source)
-	case n.source.Is6() && n.source.IsLinkLocalUnicast() && n.source.Zone() == "" && t.Interface != "":
+	}
+	if n.source.Is6() && n.source.IsLinkLocalUnicast() && n.source.Zone() == "" {
 		n.source = n.source.WithZone(t.Interface)
+	}
+	switch zone := n.source.Zone(); {
+	case n.source.Is6() && n.source.IsLinkLocalUnicast() && zone == "":
+		return n, fmt.Errorf("%s needs its interface, as %s%%eth0", n.source, n.source)
+	case zone != "" && zoneNumber(zone) == 0:
+		return n, fmt.Errorf("this machine has no interface %q", zone)
 	}
 	return n, nil
 }

@@ -126,7 +126,7 @@ func listFlags() []cli.Flag {
 }
 
 func targetFlags() []cli.Flag {
-	return append(listFlags(),
+	flags := append(listFlags(),
 		profileFlag(),
 		&cli.StringSliceFlag{Name: "host", Usage: "knock on `HOST` instead of the profile's; may be repeated"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors only"},
@@ -134,6 +134,7 @@ func targetFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "knock over IPv4 only"},
 		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "knock over IPv6 only"},
 	)
+	return append(flags, leaveFlags()...)
 }
 
 func hostsFileFlag() cli.Flag {

@@ -40,6 +40,8 @@ func TestWhatCanFollow(t *testing.T) {
 		{"a command after a flag and its value", "--host proxy forw", []string{"forward"}},
 		{"a value that is a file", "mysql --hosts-file ", []string{":files"}},
 		{"a value that is a host", "mysql --host ", []string{"db1", "db2"}},
+		{"an address of this machine", "proxy ssh --source 127.0.0.", []string{"127.0.0.1"}},
+		{"an interface of this machine", "mysql --interface lo", []string{"lo"}},
 		{"a value that is anything", "mysql --timeout ", nil},
 		{"a value behind an equals sign", "mysql --host=", []string{"--host=db1", "--host=db2"}},
 		{"a file behind an equals sign", "mysql --hosts-file=", []string{":files"}},

@@ -42,7 +42,7 @@ func classicTargets(c *cli.Context) ([]client.Target, error) {
 	if command.Rest(c) != nil {
 		return nil, command.Usagef("nothing tells whether it opened: make a profile, or use &&", "a command goes with a profile, not with HOST PORT")
 	}
-	f, err := family(c)
+	t, err := leave(c)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +60,8 @@ func classicTargets(c *cli.Context) ([]client.Target, error) {
 		}
 		p.Sequence = append(p.Sequence, protocol.Step{Knock: k})
 	}
-	ts, err := forHosts(p, []string{p.Name}, f)
-	if err != nil {
-		return nil, err
-	}
-	ts[0].Plain = true
-	return ts, nil
+	t.Profile, t.Plain = p, true
+	return forHosts(t, []string{p.Name})
 }
 
 // cutPort cuts PORT:PROTOCOL and PORT/PROTOCOL.

@@ -21,6 +21,10 @@ func arguments(profiles func(dir string) []*protocol.Profile) completion.Argumen
 		switch {
 		case at.Flag == "host":
 			return hostWords(profiles(at.Config))
+		case at.Flag == "source":
+			return sourceWords()
+		case at.Flag == "interface":
+			return interfaceWords()
 		case at.Flag != "":
 			return nil
 		case at.Rest: // the command that is run

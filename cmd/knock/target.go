@@ -18,7 +18,6 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/files"
-	"knockkit/protocol"
 )
 
 // wanted reads the arguments of a command that takes a profile alone.
@@ -64,7 +63,7 @@ func strayError(c *cli.Context, stray []string, dashed string) error {
 // targets loads the profile and reads the flags: one target for each host, at
 // least one. instead, if not "", is the host instead of all others.
 func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) {
-	f, err := family(c)
+	t, err := leave(c)
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +95,13 @@ func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) 
 	if len(hosts) == 0 {
 		return nil, command.Usagef("say which: knock "+p.with("HOST")+", or set `host` in "+entry.File, "profile %s has no host", entry.Name)
 	}
-	return forHosts(entry.Profile, hosts, f)
+	t.Profile = entry.Profile
+	return forHosts(t, hosts)
 }
 
-// forHosts drops hosts that were named twice: two sequences to one host at the
+// forHosts returns the target for each host. It drops hosts that were named twice: two sequences to one host at the
 // same time would disturb each other.
-func forHosts(p *protocol.Profile, hosts []string, f protocol.Family) ([]client.Target, error) {
+func forHosts(t client.Target, hosts []string) ([]client.Target, error) {
 	var ts []client.Target
 	var seen []string
 	for _, host := range hosts {
@@ -113,7 +113,8 @@ func forHosts(p *protocol.Profile, hosts []string, f protocol.Family) ([]client.
 			continue
 		}
 		seen = append(seen, bare)
-		ts = append(ts, client.Target{Profile: p, Host: bare, Family: f})
+		t.Host = bare
+		ts = append(ts, t)
 	}
 	return ts, nil
 }

@@ -41,7 +41,7 @@ func TestLinesThatWaitForMoreOfTheirKind(t *testing.T) {
 			var got []string
 			for _, a := range c.what {
 				now := began.Add(time.Duration(a.ms) * time.Millisecond)
-				lines := []folded{}
+				var lines []folded
 				switch {
 				case a.lost > 0:
 					lines = fold.add(now, events.Item{Lost: a.lost, Where: "here"})

@@ -135,7 +135,7 @@ func targetFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "knock over IPv4 only"},
 		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "knock over IPv6 only"},
 	)
-	return append(flags, leaveFlags()...)
+	return append(flags, outgoingFlags()...)
 }
 
 func hostsFileFlag() cli.Flag {

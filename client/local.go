@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -63,6 +64,8 @@ func (t Target) network() (network, error) {
 	switch {
 	case err == nil:
 		return n, probe.Close()
+	case errors.Is(err, errors.ErrUnsupported) && n.device != nil:
+		return n, fmt.Errorf("binding to an interface is not supported on %s: give its address as the source", runtime.GOOS)
 	case errors.Is(err, fs.ErrPermission) && n.device != nil:
 		return n, fmt.Errorf("bind to interface %s: %w: Linux before 5.7 lets root alone do that", n.device.Name, fs.ErrPermission)
 	case unreachable(err):

@@ -45,6 +45,9 @@ An argument with a / or ending in .toml is the profile's file itself; so is that
 of -p FILE, where - is standard input: a command then gets what is left of it,
 which is nothing.
 
+--source and --interface are for what knock itself sends, and for the connections of
+proxy and forward: the command after "--" goes its own way.
+
 With --each the command runs once for every host that opened, without standard
 input: one after another, or -j N at once. Each line of those is whole then, with
 the host in front.
@@ -134,7 +137,7 @@ func targetFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "knock over IPv4 only"},
 		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "knock over IPv6 only"},
 	)
-	return append(flags, leaveFlags()...)
+	return append(flags, outgoingFlags()...)
 }
 
 func hostsFileFlag() cli.Flag {

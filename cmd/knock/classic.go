@@ -42,7 +42,7 @@ func classicTargets(c *cli.Context) ([]client.Target, error) {
 	if command.Rest(c) != nil {
 		return nil, command.Usagef("nothing tells whether it opened: make a profile, or use &&", "a command goes with a profile, not with HOST PORT")
 	}
-	t, err := leave(c)
+	t, err := outgoing(c)
 	if err != nil {
 		return nil, err
 	}

@@ -22,15 +22,30 @@ func reasons(p *protocol.Profile, r client.Result) []string {
 	switch best.Outcome {
 	case client.Unreachable:
 		if best.Err != nil {
-			return []string{fmt.Sprintf("this machine has no route to %s", best.Addr)}
+			return []string{fmt.Sprintf("this machine has no route to %s%s", best.Addr, way(r))}
 		}
 		return []string{fmt.Sprintf("nobody on this network has the address %s, or a router or a firewall said that it cannot be reached", best.Addr)}
 	case client.Refused:
 		return refusedReasons(p, *best)
 	case client.Filtered:
-		return filteredReasons(p, *best)
+		all := filteredReasons(p, *best)
+		if _, answered, _ := replies(*best); answered == 0 && way(r) != "" {
+			all = append(all, fmt.Sprintf("the knocks left%s: perhaps %s is not reached that way, or the answers do not come back", way(r), best.Addr))
+		}
+		return all
 	}
 	return nil
+}
+
+// way says from where packets left, with a blank in front; "" where nobody chose it.
+func way(r client.Result) (text string) {
+	if r.Source.IsValid() {
+		text += " from " + r.Source.String()
+	}
+	if r.Interface != "" {
+		text += " over " + r.Interface
+	}
+	return text
 }
 
 func refusedReasons(p *protocol.Profile, a client.AddrResult) []string {

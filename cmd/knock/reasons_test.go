@@ -39,6 +39,32 @@ func seen(state client.Outcome, knocks, check client.Reply) client.AddrResult {
 	return a
 }
 
+func TestReasonsNameTheChosenWay(t *testing.T) {
+	silent, answered := seen(client.Filtered, client.NoReply, client.NoReply), seen(client.Filtered, client.RefusedReply, client.NoReply)
+	noRoute := client.AddrResult{Addr: silent.Addr, Outcome: client.Unreachable, Err: syscall.ENETUNREACH}
+	source := netip.MustParseAddr("198.51.100.9")
+	for _, c := range []struct {
+		name string
+		r    client.Result
+		want string // the last reason
+	}{
+		{"silence", client.Result{Interface: "tun0", Addrs: []client.AddrResult{silent}},
+			"the knocks left over tun0: perhaps 198.51.100.2 is not reached that way, or the answers do not come back"},
+		{"silence, from an address too", client.Result{Source: source, Interface: "tun0", Addrs: []client.AddrResult{silent}},
+			"the knocks left from 198.51.100.9 over tun0: perhaps 198.51.100.2 is not reached that way, or the answers do not come back"},
+		{"no route", client.Result{Source: source, Addrs: []client.AddrResult{noRoute}}, "this machine has no route to 198.51.100.2 from 198.51.100.9"},
+		{"answers came back", client.Result{Source: source, Addrs: []client.AddrResult{answered}},
+			"perhaps the server's profile is another version, or another client behind the same address knocked in between"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := reasons(articles(), c.r)
+			if len(got) == 0 || got[len(got)-1] != c.want {
+				t.Errorf("%q, want the last to be %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestReasonsFollowFromWhatWasSeen(t *testing.T) {
 	const perhaps = "perhaps the server's profile is another version, or another client behind the same address knocked in between"
 	const listens = "it opened, but nothing listens on 3306/tcp there"

@@ -63,7 +63,7 @@ func strayError(c *cli.Context, stray []string, dashed string) error {
 // targets loads the profile and reads the flags: one target for each host, at
 // least one. instead, if not "", is the host instead of all others.
 func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) {
-	t, err := leave(c)
+	t, err := outgoing(c)
 	if err != nil {
 		return nil, err
 	}

@@ -14,16 +14,16 @@ import (
 	"knockkit/protocol"
 )
 
-func leaveFlags() []cli.Flag {
+func outgoingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "source", Usage: "send everything from `ADDR` of this machine, over its family only; routes still choose the uplink"},
 		&cli.StringFlag{Name: "interface", Usage: "send everything over network interface `NAME`, whatever the routes say (Linux, macOS)"},
 	}
 }
 
-// leave reads which family, address and interface everything leaves by, and sees that this
+// outgoing reads which family, address and interface everything leaves by, and sees that this
 // machine has them.
-func leave(c *cli.Context) (t client.Target, err error) {
+func outgoing(c *cli.Context) (t client.Target, err error) {
 	if t.Family, err = family(c); err != nil {
 		return t, err
 	}

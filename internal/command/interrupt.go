@@ -12,13 +12,23 @@ import (
 type InterruptError struct{ Signal syscall.Signal }
 
 func (e *InterruptError) Error() string {
-	switch e.Signal {
-	case syscall.SIGTERM:
-		return "interrupted by SIGTERM"
-	case syscall.SIGHUP:
-		return "interrupted by SIGHUP"
+	if e.Signal == syscall.SIGINT {
+		return "interrupted"
 	}
-	return "interrupted"
+	return "interrupted by " + e.SignalName()
+}
+
+// SignalName returns the signal's name: "SIGTERM".
+func (e *InterruptError) SignalName() string {
+	switch e.Signal {
+	case syscall.SIGINT:
+		return "SIGINT"
+	case syscall.SIGTERM:
+		return "SIGTERM"
+	case syscall.SIGHUP:
+		return "SIGHUP"
+	}
+	return e.Signal.String()
 }
 
 // Is reports whether target is context.Canceled.

@@ -8,13 +8,10 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/metrics"
@@ -126,16 +123,14 @@ func Run(ctx context.Context, c Config) error {
 	return err
 }
 
-// whyStopped names the signal that has ended the context, or the failure.
+// whyStopped names the signal that has ended the context, which its cause knows, or the failure.
 func whyStopped(ctx context.Context, failed error) string {
 	cause := context.Cause(ctx)
 	if cause == nil {
 		return fmt.Sprint(failed)
 	}
-	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT} {
-		if strings.HasPrefix(cause.Error(), sig.String()+" signal") { // so says signal.NotifyContext
-			return unix.SignalName(sig)
-		}
+	if by, ok := cause.(interface{ SignalName() string }); ok {
+		return by.SignalName()
 	}
 	return cause.Error()
 }

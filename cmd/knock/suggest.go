@@ -39,10 +39,7 @@ func meant(c *cli.Context, unknown *config.UnknownProfileError, stray []string) 
 	if right != "" {
 		return []string{"did you mean: " + command.Corrected(c, unknown.Name, right)}
 	}
-	hints := []string{"there are: " + say.Names(unknown.Known)}
-	if len(unknown.Known) == 0 {
-		hints[0] = "there are no profiles yet; they are files like " + unknown.Folders.ProfileFile("mysql")
-	}
+	hints := []string{command.KnownProfiles(unknown)}
 	if one != nil {
 		hints = append(hints, "the command needs a profile: "+one.UsageText)
 	}
@@ -71,8 +68,7 @@ func otherWord(word string, rest []string) string {
 	return ""
 }
 
-// closestCommand returns the command that a word was likely meant to be, nil when none is near
-// or the word is the opposite of the one that is.
+// closestCommand returns the command that a word was likely meant to be, nil when none is near.
 func closestCommand(c *cli.Context, word string) *cli.Command {
 	commands := c.App.VisibleCommands()
 	var names []string
@@ -80,11 +76,6 @@ func closestCommand(c *cli.Context, word string) *cli.Command {
 		names = append(names, one.Names()...)
 	}
 	right := say.Closest(word, names)
-	for _, prefix := range []string{"un", "de", "dis"} {
-		if positive, has := strings.CutPrefix(word, prefix); has && say.Closest(positive, names) == right {
-			return nil
-		}
-	}
 	for _, one := range commands {
 		if one.HasName(right) {
 			return one

@@ -121,14 +121,15 @@ func ProfileError(c *cli.Context, err error, typed string) error {
 }
 
 func unknownHint(c *cli.Context, e *config.UnknownProfileError, typed string) string {
-	right := e.Closest()
-	if right == "" && c.Command.Name == c.App.Name && typed == e.Name { // perhaps it was to be a command
-		right = say.Closest(e.Name, commandNames(c.App.Commands))
+	if right := e.Closest(); right != "" {
+		return didYouMean + Corrected(c, typed, right+strings.TrimPrefix(typed, e.Name))
 	}
-	switch {
-	case right != "":
-		return "did you mean: " + Corrected(c, typed, right+strings.TrimPrefix(typed, e.Name))
-	case len(e.Known) == 0:
+	return KnownProfiles(e)
+}
+
+// KnownProfiles is the hint that lists the profiles that there are.
+func KnownProfiles(e *config.UnknownProfileError) string {
+	if len(e.Known) == 0 {
 		return "there are no profiles yet; they are files like " + e.Folders.ProfileFile("mysql")
 	}
 	return "there are: " + say.Names(e.Known)

@@ -59,6 +59,8 @@ ends with 0). Otherwise that of the command. Of several hosts: 0 when all went
 well; the code of those that failed, if it is the same; else 1. Without any
 argument this help goes to standard error, with 2.`
 
+const firstProfile = "knock enroll makes one of a link that the server prints"
+
 func newApp() *cli.App {
 	app := &cli.App{
 		Name:        "knock",
@@ -74,7 +76,7 @@ func newApp() *cli.App {
 			&cli.IntFlag{Name: "delay", Aliases: []string{"d"}, Usage: "with HOST PORT: wait `MS` milliseconds between knocks", DefaultText: "10"},
 		),
 		Action:   knockAction,
-		Metadata: map[string]any{command.Takes: takesArguments},
+		Metadata: map[string]any{command.Takes: takesArguments, command.FirstProfile: firstProfile},
 		Commands: []*cli.Command{
 			{
 				Name:        "close",
@@ -125,14 +127,18 @@ func listFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "config", Usage: "configuration folder `DIR`", TakesFile: true},
 		&cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"},
+		quietFlag(),
 	}
+}
+
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors only"}
 }
 
 func targetFlags() []cli.Flag {
 	flags := append(listFlags(),
 		profileFlag(),
 		&cli.StringSliceFlag{Name: "host", Usage: "knock on `HOST` instead of the profile's; may be repeated"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors only"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print each knock with its time, and the answers"},
 		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "knock over IPv4 only"},
 		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "knock over IPv6 only"},

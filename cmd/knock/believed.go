@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 
 	"knockkit/client"
 	"knockkit/internal/command"
+	"knockkit/internal/files"
 	"knockkit/internal/say"
 )
 
@@ -32,15 +35,26 @@ type believed struct {
 // maxBelieved bounds the leases that are kept.
 const maxBelieved = 1000
 
-// stateFolder is where the leases are kept: the XDG specification's folder for state.
-func stateFolder(getenv func(string) string) string {
+// stateFolder returns where the leases are kept: the XDG specification's folder for state, on
+// Windows that for data of this machine. It is an error where the folder is not the caller's to
+// make: with sudo, HOME may be that of somebody else, who could not write in it afterwards.
+func stateFolder(getenv func(string) string) (string, error) {
+	var dir string
 	if home := getenv("XDG_STATE_HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, "knock", "leases")
+		dir = filepath.Join(home, "knock", "leases")
+	} else if data := getenv("LocalAppData"); data != "" { // nowhere but on Windows
+		dir = filepath.Join(data, "knock", "leases")
+	} else if home := getenv("HOME"); home != "" {
+		dir = filepath.Join(home, ".local", "state", "knock", "leases")
+	} else {
+		return "", errors.New("neither XDG_STATE_HOME nor HOME is set")
 	}
-	if home := getenv("HOME"); home != "" {
-		return filepath.Join(home, ".local", "state", "knock", "leases")
+	_, err := files.Check(dir)
+	for at := dir; errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at); { // it is to be made
+		at = filepath.Dir(at)
+		_, err = files.Check(at)
 	}
-	return ""
+	return dir, err
 }
 
 // file returns the path of a lease.
@@ -49,37 +63,42 @@ func (b believed) file(dir string) string {
 }
 
 // remember keeps the leases that a knock has opened, and forgets those that a closing knock has
-// given back. To keep none is no failure of the knock: it is told to whoever wants details.
+// given back or a check has contradicted. To keep none is no failure of the knock: it is told to
+// whoever wants details, and to whoever asks what is open.
 func remember(c *cli.Context, o outcome, closed bool) {
-	if o.err != nil || o.target.Plain {
+	if !o.told() || o.target.Plain {
 		return
 	}
-	dir := stateFolder(os.Getenv)
-	err := errors.New("neither HOME nor XDG_STATE_HOME is set")
-	if dir != "" {
-		err = os.MkdirAll(dir, 0o700)
-	}
+	dir, err := stateFolder(os.Getenv)
 	for _, a := range o.result.Addrs {
-		if err != nil || !a.Outcome.OK() {
-			continue
+		if err != nil {
+			break
 		}
 		b := newBelieved(o.target, a)
-		if closed {
-			if err = os.Remove(b.file(dir)); errors.Is(err, os.ErrNotExist) {
+		switch {
+		case a.Outcome.OK() && !closed:
+			err = b.write(dir)
+		case a.Outcome.OK(), a.Outcome == client.Refused, a.Outcome == client.Filtered:
+			if err = os.Remove(b.file(dir)); errors.Is(err, fs.ErrNotExist) {
 				err = nil
 			}
-			continue
 		}
-		text, _ := json.Marshal(b) // of these types nothing fails
-		err = os.WriteFile(b.file(dir), text, 0o600)
 	}
 	if err != nil && c.Bool("verbose") {
 		printer(c).Note("what is open is not kept for `knock status`: %s", err)
 	}
 }
 
+func (b believed) write(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	text, _ := json.Marshal(b) // of these types nothing fails
+	return os.WriteFile(b.file(dir), text, 0o600)
+}
+
 func newBelieved(t client.Target, a client.AddrResult) believed {
-	b := believed{Profile: t.Profile.Name, Host: t.Host, Address: a.Addr, Open: ranges(t.Profile.Open), Once: t.Profile.Once}
+	b := believed{Profile: t.Profile.Name, Host: t.Host, Address: a.Addr, Open: say.Texts(t.Profile.Open), Once: t.Profile.Once}
 	if d := t.Profile.Lease; d > 0 { // it began after the first knock had left
 		end := time.Now().Add(d - a.Took).Truncate(time.Second)
 		b.Until = &end
@@ -90,7 +109,7 @@ func newBelieved(t client.Target, a client.AddrResult) believed {
 // readBelieved returns the leases that have not ended, and removes the others.
 func readBelieved(dir string, now time.Time) ([]believed, error) {
 	found, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var all []believed
@@ -120,10 +139,11 @@ func statusCommand() *cli.Command {
 		UsageText: "knock status [--json]",
 		Description: `Lists the leases that knock got on this machine, until they end or are given back.
 It asks no server: one may have ended a lease since. They are kept in
-$XDG_STATE_HOME/knock (~/.local/state/knock), without any sequence.
+$XDG_STATE_HOME/knock (~/.local/state/knock; on Windows %LocalAppData%\knock),
+without any sequence.
 
    knock status`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"}},
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"}, quietFlag()},
 		Action: statusAction,
 	}
 }
@@ -142,8 +162,12 @@ func statusAction(c *cli.Context) error {
 	if extra := c.Args().First(); extra != "" {
 		return command.Usagef("for a profile of the name: knock status@HOST", "status takes no argument")
 	}
+	dir, err := stateFolder(os.Getenv)
+	if err != nil {
+		return fmt.Errorf("what is open is not kept on this machine: %w", err)
+	}
 	now := time.Now()
-	all, err := readBelieved(stateFolder(os.Getenv), now)
+	all, err := readBelieved(dir, now)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"testing"
@@ -10,8 +11,8 @@ import (
 func TestALeaseThatHasEndedIsForgotten(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", dir)
-	dir = stateFolder(os.Getenv)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err := stateFolder(os.Getenv)
+	if err := errors.Join(err, os.MkdirAll(dir, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	b := believed{Profile: "mysql", Address: netip.MustParseAddr("fe80::1%eth0")}

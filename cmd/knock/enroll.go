@@ -36,6 +36,7 @@ It replaces no other profile without --force.
 			&cli.StringFlag{Name: "config", Usage: "configuration folder `DIR`"},
 			&cli.StringFlag{Name: "name", Usage: "call the profile `NAME`, instead of what the server calls it"},
 			&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name"},
+			quietFlag(),
 		},
 		Action: enrollAction,
 	}
@@ -179,7 +180,7 @@ func sayNext(c *cli.Context, words *say.Printer, p *protocol.Profile) error {
 	if c.App.Command(p.Name) != nil { // a command's name is taken for the command
 		typed += "@" + p.Hosts[0]
 	}
-	words.Note("to open %s on %s: knock %s", joined(ranges(p.Open)), say.Names(p.Hosts), typed)
+	words.Note("to open %s on %s: knock %s", joined(say.Texts(p.Open)), say.Names(p.Hosts), typed)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,5 +155,26 @@ func TestTheClientWaitsForNoPipe(t *testing.T) {
 		if code, said := h.knock(args...); code != 2 && args[0] != "list" || !strings.Contains(said, "is not a regular file: it is a pipe") && !strings.Contains(said, "belongs to user 0") {
 			t.Errorf("knock %q: exit %d\n%s", args, code, said)
 		}
+	}
+}
+
+// TestRootWritesNothingIntoTheHomeOfAUser: as sudo with -E, or where it keeps HOME. The user could
+// not write there afterwards.
+func TestRootWritesNothingIntoTheHomeOfAUser(t *testing.T) {
+	labtest.NeedRoot(t)
+	near := labtest.NewHost(t, "laptop")
+	l := newLaptop(t, near, map[string]string{"mysql": "host = \"127.0.0.1\"\nsequence = [\"7000/tcp\", \"7001/udp\"]\nopen = [\"3306/tcp\"]\n"})
+	labtest.Listen(t, near, "tcp", ":3306")
+	if err := os.Chown(l.config, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	if p, code := l.run("-p", filepath.Join(l.config, "profiles", "mysql.toml"), "-v"); code != 0 || p.stderr.says("is not kept for `knock status`: "+l.config+" belongs to user 12345") != nil {
+		t.Errorf("exit %d: %s", code, p.stderr)
+	}
+	if _, err := os.Stat(filepath.Join(l.config, ".local")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the home of the user has .local: %v", err)
+	}
+	if p, code := l.run("status"); code != 1 || p.stderr.says("knock: error: what is open is not kept on this machine: ") != nil {
+		t.Errorf("exit %d: %s%s", code, p.stdout, p.stderr)
 	}
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -45,6 +48,18 @@ type forwarding struct {
 	on      string
 }
 
+// again returns the command that listens for the same on another port.
+func (f forwarding) again(port string) string {
+	p := f.profile
+	switch {
+	case p.typed == "":
+		return "knock forward " + p.again() + " " + port
+	case strings.Contains(p.host, ":") && !strings.HasPrefix(p.host, "["):
+		return "knock forward " + p.with("["+p.host+"]") + ":" + port
+	}
+	return "knock forward " + p.again() + ":" + port
+}
+
 // forwardings reads the arguments. Two of them may be a profile and where to listen, which no
 // name of a profile looks like.
 func forwardings(c *cli.Context) ([]forwarding, error) {
@@ -68,6 +83,9 @@ func forwardings(c *cli.Context) ([]forwarding, error) {
 		if _, err := netip.ParseAddr(strings.Trim(typed, "[]")); err == nil {
 			_, err = listenAddress(arg, 0)
 			return nil, err
+		}
+		if hint := bracketsMissing(arg); hint != "" && !isListen(on) {
+			return nil, command.Usagef(hint, "%q: which of the colons is in front of the port?", arg)
 		}
 		all = append(all, forwarding{chosenAs(typed), on})
 	}
@@ -96,6 +114,18 @@ func cutListen(arg string) (typed, on string) {
 	return arg[:end] + before, on
 }
 
+// bracketsMissing returns the hint for PROFILE@HOST:PORT whose host is an IPv6 address, else "".
+func bracketsMissing(arg string) string {
+	at, end := strings.LastIndex(arg, "@")+1, strings.LastIndex(arg, ":")
+	if end < at {
+		return ""
+	}
+	if a, err := netip.ParseAddr(arg[at:end]); err != nil || !a.Is6() {
+		return ""
+	}
+	return "as " + command.Shell([]string{arg[:at] + "[" + arg[at:end] + "]" + arg[end:]})
+}
+
 func forwardAction(c *cli.Context) error {
 	if noProfile(c) {
 		return command.NoArgument(c)
@@ -116,7 +146,7 @@ func forwardAction(c *cli.Context) error {
 		}
 	}()
 	for _, one := range all {
-		f, err := newForwarder(c, one, words, turns)
+		f, err := newForwarder(c, one, forwarders, words, turns)
 		if err != nil {
 			return err
 		}
@@ -140,8 +170,8 @@ func forwardAction(c *cli.Context) error {
 	return err
 }
 
-// newForwarder listens for a profile.
-func newForwarder(c *cli.Context, one forwarding, words *shared, turns *client.Turns) (*forwarder, error) {
+// newForwarder listens for a profile, beside others.
+func newForwarder(c *cli.Context, one forwarding, others []*forwarder, words *shared, turns *client.Turns) (*forwarder, error) {
 	tn, err := newTunnel(c, one.profile, "", c.String("port"))
 	if err != nil {
 		return nil, err
@@ -150,9 +180,14 @@ func newForwarder(c *cli.Context, one forwarding, words *shared, turns *client.T
 	if err != nil {
 		return nil, err
 	}
+	for _, f := range others {
+		if f.listener.Addr().String() == on.String() {
+			return nil, command.Usagef("choose another port: "+one.again("PORT"), "%s and %s would both listen on %s", f.profile.Name, tn.profile.Name, on)
+		}
+	}
 	l, err := net.Listen("tcp", on.String())
 	if err != nil {
-		return nil, &command.Error{Code: command.Failed, Err: err, Hint: "choose another port: knock forward " + one.profile.again() + ":PORT"}
+		return nil, listenError(one, err)
 	}
 	if !on.Addr().IsLoopback() {
 		words.warn("everyone who reaches %s can use the gate", l.Addr())
@@ -161,6 +196,19 @@ func newForwarder(c *cli.Context, one forwarding, words *shared, turns *client.T
 	tn.dialer.Turns = turns
 	tn.dialer.Told = func(k client.Knocking) { f.told(c, k) }
 	return f, nil
+}
+
+// listenError says of which profile it is that nothing listens.
+func listenError(one forwarding, err error) error {
+	e := &command.Error{Code: command.Failed, Err: fmt.Errorf("%s: %w", one.profile.again(), err),
+		Hint: "choose another port: " + one.again("PORT")}
+	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		e.Code, e.Hint = command.Usage, "this machine has: "+say.Names(sourceWords())
+	case errors.Is(err, fs.ErrPermission):
+		e.Code = command.Privilege
+	}
+	return e
 }
 
 // listenAddress reads PORT, ADDR:PORT or nothing.
@@ -203,9 +251,10 @@ type forwarder struct {
 	listener net.Listener
 	conns    sync.WaitGroup
 
-	mu   sync.Mutex
-	open int                // connections that are carried
-	rest context.CancelFunc // ends the keeping of the lease; nil: none is kept
+	mu     sync.Mutex
+	open   int                // connections that are carried
+	rest   context.CancelFunc // ends the keeping of the lease; nil: none is kept
+	failed error              // of the last knock that failed, which was said
 }
 
 // run accepts until ctx ends, then closes what is open. It returns nil then.
@@ -239,8 +288,8 @@ func (f *forwarder) carry(ctx context.Context, near *net.TCPConn) {
 	far, err := f.dialer.DialContext(ctx, "tcp", f.address())
 	if err != nil {
 		_ = near.SetLinger(0) // a reset says that there is nobody
-		if ctx.Err() == nil {
-			f.warn("%s", err)
+		if ctx.Err() == nil && !f.said(err) {
+			f.warn("%s: %s", f.profile.Name, err)
 		}
 		return
 	}
@@ -267,7 +316,7 @@ func (f *forwarder) begin(ctx context.Context) {
 	keep, rest := context.WithCancel(ctx)
 	f.rest = rest
 	f.conns.Go(func() {
-		f.dialer.Keep(keep, f.host, func(err error) { f.warn("the lease was not renewed: %s", err) })
+		f.dialer.Keep(keep, f.host, nil)
 	})
 }
 
@@ -281,16 +330,32 @@ func (f *forwarder) end() {
 	}
 }
 
-// told says when the gate is knocked on and why, what came of it, and keeps it.
+// told says when the gate is knocked on and why, and what came of it, and keeps that.
 func (f *forwarder) told(c *cli.Context, k client.Knocking) {
+	if !k.Ended {
+		f.words.note("%s: knocking on %s: %s", f.profile.Name, f.host, k.Why)
+		return
+	}
 	o := outcome{k.Target, k.Result, k.Err}
 	switch {
-	case !k.Ended:
-		f.words.note("%s: knocking on %s: %s", f.profile.Name, f.host, k.Why)
-	case k.Err == nil:
+	case k.Err == nil: // of the other addresses nothing is known: the first that opens ends it
+		o.result.Addrs = slices.DeleteFunc(slices.Clone(k.Result.Addrs), func(a client.AddrResult) bool { return !a.Outcome.OK() })
 		f.words.note("%s: %s", f.profile.Name, openedText(f.words.Printer, o))
-		remember(c, o, false)
+	case !errors.Is(k.Err, context.Canceled):
+		f.mu.Lock()
+		f.failed = k.Err
+		f.mu.Unlock()
+		f.warn("%s: %s", f.profile.Name, k.Err)
 	}
+	remember(c, o, false)
+}
+
+// said reports whether the error is that of a knock, which is said once however many
+// connections waited for it.
+func (f *forwarder) said(err error) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed != nil && errors.Is(err, f.failed)
 }
 
 func (f *forwarder) warn(format string, args ...any) { f.words.warn(format, args...) }

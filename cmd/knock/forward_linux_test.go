@@ -168,7 +168,29 @@ func TestForwardKnocksOnlyWhenSomebodyComesAndSaysWhatFails(t *testing.T) {
 	if err := says(c, "anybody?"); err == nil {
 		t.Error("somebody answered")
 	}
-	labtest.Eventually(t, 10*time.Second, func() error { return f.stderr.says("knock: warning: " + server.Addr4.String() + " did not open") })
+	labtest.Eventually(t, 10*time.Second, func() error {
+		return f.stderr.says("knock: warning: mysql: " + server.Addr4.String() + " did not open")
+	})
+	// Many connections that wait for one knock get one warning, or as many as there were knocks.
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if c, err := near.Dial(t.Context(), "tcp", "127.0.0.1:13306"); err == nil {
+				defer c.Close()
+				if err := says(c, "anybody?"); err == nil {
+					t.Error("somebody answered")
+				}
+			}
+		})
+	}
+	all.Wait()
+	labtest.Eventually(t, 10*time.Second, func() error {
+		said := f.stderr.String()
+		if knocks, warnings := strings.Count(said, ": knocking on "), strings.Count(said, "warning"); knocks != warnings || knocks < 2 {
+			return fmt.Errorf("%d knocks, %d warnings:\n%s", knocks, warnings, said)
+		}
+		return nil
+	})
 	echoing(t, server)
 	d, err := near.Dial(t.Context(), "tcp", "127.0.0.1:13306")
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -48,6 +49,12 @@ type outcome struct {
 	target client.Target
 	result client.Result
 	err    error
+}
+
+// told reports whether every address was asked to the end.
+func (o outcome) told() bool {
+	var notOpen *client.NotOpenError
+	return o.err == nil || errors.As(o.err, &notOpen)
 }
 
 // visit goes to the hosts, many at once, reports each as it ends, and runs the

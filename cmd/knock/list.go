@@ -11,7 +11,6 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/say"
-	"knockkit/protocol"
 )
 
 // profileJSON is a profile in --json of list and show.
@@ -56,8 +55,7 @@ func listAction(c *cli.Context) error {
 		return say.JSON(c.App.Writer, "", list)
 	}
 	if len(entries) == 0 {
-		words.Note("there are no profiles in %s", f)
-		words.Hint("profiles are files like " + f.ProfileFile("mysql") + "; knock enroll makes one of a link")
+		words.Note("there are no profiles in %s yet: %s", f, firstProfile)
 		return nil
 	}
 	var rows [][]string
@@ -76,7 +74,7 @@ func row(e config.Entry) []string {
 	if host == "" {
 		host = "-"
 	}
-	return []string{p.Name, host, strings.Join(ranges(p.Open), ", "), lease(p.Lease), p.Description}
+	return []string{p.Name, host, strings.Join(say.Texts(p.Open), ", "), lease(p.Lease), p.Description}
 }
 
 // sayBroken prints to standard error the mistakes of files, for which the list has no room.
@@ -98,7 +96,7 @@ func toJSON(e config.Entry) profileJSON {
 	}
 	j.Description = e.Profile.Description
 	j.Hosts = append(j.Hosts, e.Profile.Hosts...)
-	j.Open = ranges(e.Profile.Open)
+	j.Open = say.Texts(e.Profile.Open)
 	if e.Profile.Lease > 0 {
 		seconds := e.Profile.Lease.Seconds()
 		j.Lease = &seconds
@@ -110,14 +108,6 @@ func toJSON(e config.Entry) profileJSON {
 }
 
 func joined(words []string) string { return strings.Join(words, ", ") }
-
-func ranges(open []protocol.PortRange) []string {
-	words := make([]string, len(open))
-	for i, r := range open {
-		words[i] = r.String()
-	}
-	return words
-}
 
 func lease(d time.Duration) string {
 	if d == 0 {

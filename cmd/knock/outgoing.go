@@ -64,11 +64,7 @@ func known(name string) bool {
 // sourceWords lists the addresses of this machine.
 func sourceWords() []string {
 	addrs, _ := client.LocalAddrs() // a hint is left out
-	words := make([]string, len(addrs))
-	for i, a := range addrs {
-		words[i] = a.String()
-	}
-	return words
+	return say.Texts(addrs)
 }
 
 // interfaceWords lists the interfaces of this machine.

@@ -15,6 +15,7 @@ import (
 
 	"knockkit/client"
 	"knockkit/internal/command"
+	"knockkit/internal/say"
 	"knockkit/protocol"
 )
 
@@ -188,5 +189,5 @@ func opened(p *protocol.Profile, text string) (uint16, error) {
 			return k.Port, nil
 		}
 	}
-	return 0, command.Usagef("it opens "+joined(ranges(p.Open)), "profile %s does not open %s", p.Name, k)
+	return 0, command.Usagef("it opens "+joined(say.Texts(p.Open)), "profile %s does not open %s", p.Name, k)
 }

@@ -123,11 +123,7 @@ func sourceReasons(p *protocol.Profile, a client.AddrResult) []string {
 	if len(from) == 0 {
 		return []string{fmt.Sprintf("the profile's `from` has no %s prefix, so nobody can open it over %s", a.Family.Label(), a.Family.Label())}
 	}
-	words := make([]string, len(from))
-	for i, prefix := range from {
-		words[i] = prefix.String()
-	}
-	return []string{"the server takes knocks from " + strings.Join(words, ", ") + " only: is that where yours come from?"}
+	return []string{"the server takes knocks from " + joined(say.Texts(from)) + " only: is that where yours come from?"}
 }
 
 // replies counts the knocks that were sent and answered in the last attempt,

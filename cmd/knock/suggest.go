@@ -39,7 +39,7 @@ func meant(c *cli.Context, unknown *config.UnknownProfileError, stray []string) 
 	if right != "" {
 		return []string{"did you mean: " + command.Corrected(c, unknown.Name, right)}
 	}
-	hints := []string{command.KnownProfiles(unknown)}
+	hints := []string{command.KnownProfiles(c, unknown)}
 	if one != nil {
 		hints = append(hints, "the command needs a profile: "+one.UsageText)
 	}

@@ -22,7 +22,7 @@ import (
 func newApp() *cli.App {
 	app := &cli.App{
 		Name:     "knockd",
-		Metadata: map[string]any{command.Synonyms: synonyms()},
+		Metadata: map[string]any{command.Synonyms: synonyms(), command.FirstProfile: firstProfile},
 		Usage:    "gates in the kernel's packet filter that knocks open",
 		Version:  command.Version,
 		Description: `The kernel is the server: profiles become rules, and no process sees a packet.

@@ -141,7 +141,7 @@ func (h *host) walk(a *protocol.Automaton, w walk) ([]eventLine, error) {
 	lines := []eventLine{}
 	for _, text := range w.events {
 		if wait, ok := strings.CutPrefix(text, "+"); ok {
-			d, err := format.ParseDuration(wait)
+			d, err := command.ParseTime(wait)
 			if err != nil {
 				return nil, command.Usagef("for example +11s", "%s: %w", text, err)
 			}

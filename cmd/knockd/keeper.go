@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"knockkit/internal/command"
+	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/service"
@@ -180,7 +181,7 @@ func (h *host) next(name string, p *protocol.Profile) {
 
 // gateWords says what the gate of a profile that is installed does.
 func gateWords(p *protocol.Profile) string {
-	ports := strings.Join(portTexts(p.Open), " ") + scopeWords(p)
+	ports := strings.Join(say.Texts(p.Open), " ") + scopeWords(p)
 	if p.Closed == protocol.ClosedContinue {
 		return "a lease opens " + ports + " now; without one the host's other rules decide"
 	}

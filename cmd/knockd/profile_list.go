@@ -9,8 +9,9 @@ import (
 
 	"knockkit/internal/config"
 	"knockkit/internal/say"
-	"knockkit/protocol"
 )
+
+const firstProfile = "knockd profile new NAME makes one"
 
 func listCommand() *cli.Command {
 	return &cli.Command{
@@ -49,7 +50,7 @@ func lineOf(e config.Entry) profileLine {
 		return l
 	}
 	p := e.Profile
-	l.Enabled, l.Description, l.Open = &p.Enabled, p.Description, portTexts(p.Open)
+	l.Enabled, l.Description, l.Open = &p.Enabled, p.Description, say.Texts(p.Open)
 	l.Within, l.Lease = orNull(p.ShortestWithin()), orNull(p.Lease)
 	for _, s := range p.Sequence {
 		l.Sequence = append(l.Sequence, s.Knock.String())
@@ -70,14 +71,6 @@ func orNull(d time.Duration) *float64 {
 	return &seconds
 }
 
-func portTexts(ports []protocol.PortRange) []string {
-	texts := make([]string, len(ports))
-	for i, r := range ports {
-		texts[i] = r.String()
-	}
-	return texts
-}
-
 func listProfiles(h *host) error {
 	c := h.c
 	entries, err := h.folders.List()
@@ -92,7 +85,7 @@ func listProfiles(h *host) error {
 		return printJSON(c, lines)
 	}
 	if len(lines) == 0 {
-		h.words.Note("no profiles in %s yet: knockd profile new NAME makes one", h.folders)
+		h.words.Note("there are no profiles in %s yet: %s", h.folders, firstProfile)
 		return nil
 	}
 	var rows [][]string

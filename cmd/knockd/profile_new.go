@@ -65,7 +65,7 @@ func newProfile(h *host, name string) error {
 	if p.Lease == 0 {
 		length = "without end"
 	}
-	h.words.Note("a lease opens %s, %s", strings.Join(portTexts(p.Open), " "), length)
+	h.words.Note("a lease opens %s, %s", strings.Join(say.Texts(p.Open), " "), length)
 	return h.takenUp(k, began, name, p)
 }
 

@@ -163,7 +163,7 @@ func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) erro
 		if p.State == server.StateInstalled && slices.ContainsFunc(reasons, p.About) {
 			state = "not in force"
 		}
-		rows = append(rows, []string{p.Profile.Name, state, live, strings.Join(portTexts(p.Profile.Open), " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})
+		rows = append(rows, []string{p.Profile.Name, state, live, strings.Join(say.Texts(p.Profile.Open), " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})
 	}
 	if err := say.Table(c.App.Writer, []string{"PROFILE", "STATE", "BACKEND", "OPENS", "LEASE", "NOW"}, rows); err != nil || len(st.Sources) == 0 {
 		return err

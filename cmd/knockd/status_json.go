@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
 )
@@ -44,7 +45,7 @@ func formOf(st server.Status, reasons []server.Reason) statusForm {
 	form := statusForm{Backend: st.Backend, Profiles: []profileForm{}, Sources: []sourceForm{}, Tables: []tableForm{},
 		Drift: append([]string{}, st.Drift...), Foreign: append([]string{}, st.Foreign...)}
 	for _, p := range st.Profiles {
-		l := profileForm{Name: p.Profile.Name, State: string(p.State), Open: portTexts(p.Profile.Open), Reasons: []string{}}
+		l := profileForm{Name: p.Profile.Name, State: string(p.State), Open: say.Texts(p.Profile.Open), Reasons: []string{}}
 		if p.Profile.Lease > 0 {
 			l.Lease = seconds(p.Profile.Lease)
 		}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,13 +125,16 @@ func unknownHint(c *cli.Context, e *config.UnknownProfileError, typed string) st
 	if right := e.Closest(); right != "" {
 		return didYouMean + Corrected(c, typed, right+strings.TrimPrefix(typed, e.Name))
 	}
-	return KnownProfiles(e)
+	return KnownProfiles(c, e)
 }
 
+// FirstProfile is the key in App.Metadata of what makes a first profile, in words.
+const FirstProfile = "first profile"
+
 // KnownProfiles is the hint that lists the profiles that there are.
-func KnownProfiles(e *config.UnknownProfileError) string {
+func KnownProfiles(c *cli.Context, e *config.UnknownProfileError) string {
 	if len(e.Known) == 0 {
-		return "there are no profiles yet; they are files like " + e.Folders.ProfileFile("mysql")
+		return fmt.Sprintf("there are none yet: %s", c.App.Metadata[FirstProfile])
 	}
 	return "there are: " + say.Names(e.Known)
 }

@@ -186,6 +186,12 @@ func TestLinksThatGoInACircleEnd(t *testing.T) {
 	}
 }
 
+func TestBehindAFileThereIsNothing(t *testing.T) {
+	if _, err := files.Check("/dev/null/state/leases"); !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), " /dev/null:") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestAllCanReadAFileOnlyWhereTheyCanReachIt(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "files") // where all can reach what the test makes
 	if err != nil {

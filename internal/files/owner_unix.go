@@ -56,6 +56,8 @@ func Check(path string) (readable bool, err error) {
 			if at = filepath.Dir(at); filepath.IsAbs(target) {
 				at = "/"
 			}
+		} else if len(rest) > 0 && !info.IsDir() {
+			return false, &fs.PathError{Op: "open", Path: at, Err: syscall.ENOTDIR}
 		} else if mode := info.Mode(); !mode.IsDir() && !mode.IsRegular() {
 			return false, regular(path, info) // nobody should change the mode of a device for us
 		} else if err := closed(at, info); err != nil {

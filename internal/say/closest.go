@@ -64,6 +64,15 @@ func slips(a, b string) int {
 	return d[len(x)][len(y)]
 }
 
+// Texts returns how each of them writes itself.
+func Texts[T fmt.Stringer](all []T) []string {
+	texts := make([]string, len(all))
+	for i, one := range all {
+		texts[i] = one.String()
+	}
+	return texts
+}
+
 // mostNames is how many names are written out before the rest is only counted.
 const mostNames = 20
 

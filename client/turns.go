@@ -46,7 +46,7 @@ type Why string
 
 // The reasons.
 const (
-	NoLease   Why = "no lease is known"
+	NoLease   Why = "no lease yet"
 	LeaseOver Why = "the lease is over"
 	LeaseLost Why = "the lease did not let a connection in" // revoked, or another address by now
 	Renewal   Why = "the lease ends soon"                   // of [Dialer.Keep]

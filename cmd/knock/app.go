@@ -16,7 +16,7 @@ import (
 const usageText = `knock PROFILE[@HOST] [--host H]... [-- COMMAND ...]
 knock close PROFILE[@HOST]
 knock proxy PROFILE[@HOST] [HOST PORT]
-knock forward PROFILE[@HOST] [[ADDR:]PORT]
+knock forward PROFILE[@HOST][:[ADDR:]PORT]...
 knock enroll [LINK|-]
 knock status
 knock list
@@ -34,6 +34,10 @@ KNOCK_ADDR, and exits with its code.
    knock mysql --hosts-file hosts --each -- ssh {} uptime
    knock ./mysql.toml                   a profile by its file
    knock db1.example.com 7000 8000:udp  without a profile, as the knock of knockd
+
+It says "open" where the port took a connection, also where it was open before: then
+the knocks may be wrong. How long it is open for is what the profile says; what the
+server knows is told by "knockd status" there.
 
 A profile is a file profiles/NAME.toml in the configuration folder:
 --config, else $KNOCK_CONFIG, else ~/.config/knock and then /etc/knock.
@@ -75,8 +79,13 @@ func newApp() *cli.App {
 			&cli.BoolFlag{Name: "udp", Aliases: []string{"u"}, Usage: "with HOST PORT: all knocks are udp"},
 			&cli.IntFlag{Name: "delay", Aliases: []string{"d"}, Usage: "with HOST PORT: wait `MS` milliseconds between knocks", DefaultText: "10"},
 		),
-		Action:   knockAction,
-		Metadata: map[string]any{command.Takes: takesArguments, command.FirstProfile: firstProfile},
+		Action: knockAction,
+		Metadata: map[string]any{
+			command.Takes:        takesArguments,
+			command.TakesRest:    []string{"knock", completion.Hidden},
+			command.TakesLink:    "enroll",
+			command.FirstProfile: firstProfile,
+		},
 		Commands: []*cli.Command{
 			{
 				Name:        "close",
@@ -123,26 +132,30 @@ func takesArguments(words, flags []string) bool {
 }
 
 // Each command gets flags of its own: urfave/cli keeps values in them.
-func listFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "config", Usage: "configuration folder `DIR`", TakesFile: true},
-		&cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"},
-		quietFlag(),
-	}
+func listFlags() []cli.Flag { return []cli.Flag{configFlag(), jsonFlag(), quietFlag()} }
+
+func configFlag() cli.Flag {
+	return &cli.StringFlag{Name: "config", Usage: "configuration folder `DIR`", TakesFile: true}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"}
 }
 
 func quietFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print errors only"}
 }
 
-func targetFlags() []cli.Flag {
-	flags := append(listFlags(),
-		profileFlag(),
+func targetFlags() []cli.Flag { return append(tunnelFlags(), jsonFlag()) }
+
+// tunnelFlags are those of proxy and forward: the target's, without JSON.
+func tunnelFlags() []cli.Flag {
+	flags := []cli.Flag{configFlag(), quietFlag(), profileFlag(),
 		&cli.StringSliceFlag{Name: "host", Usage: "knock on `HOST` instead of the profile's; may be repeated"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print each knock with its time, and the answers"},
 		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "knock over IPv4 only"},
 		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "knock over IPv6 only"},
-	)
+	}
 	return append(flags, outgoingFlags()...)
 }
 

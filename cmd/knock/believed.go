@@ -143,7 +143,7 @@ $XDG_STATE_HOME/knock (~/.local/state/knock; on Windows %LocalAppData%\knock),
 without any sequence.
 
    knock status`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "write JSON to standard output"}, quietFlag()},
+		Flags:  []cli.Flag{jsonFlag(), quietFlag()},
 		Action: statusAction,
 	}
 }

@@ -31,7 +31,7 @@ func arguments(profiles func(dir string) []*protocol.Profile) completion.Argumen
 			return []string{completion.Files}
 		case command == "proxy" && len(at.Args) == 1:
 			return hostWords(profiles(at.Config))
-		case len(at.Args) > 0:
+		case len(at.Args) > 0 && command != "forward":
 			return nil
 		case slices.Contains([]string{"", "close", "show", "proxy", "forward"}, command):
 			return profileWords(profiles(at.Config), at.Word)

@@ -115,6 +115,7 @@ func (e *each) keep(o *ready) error {
 	ctx, cancel := limited(e.c, e.ctx)
 	defer cancel()
 	o.result, o.err = client.Knock(ctx, o.target)
+	remember(e.c, o.outcome, false)
 	return explain(o.outcome)
 }
 

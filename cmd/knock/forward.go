@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +35,7 @@ time. Ctrl-C ends it.
    knock forward mysql 13306            another port here
    knock forward mysql redis:16379      several at once, one on another port
    knock forward admin --port 8081      another of the ports that the profile opens`,
-		Flags: append(targetFlags(),
+		Flags: append(tunnelFlags(),
 			&cli.StringFlag{Name: "port", Usage: "connect to `PORT` of the host"}),
 		Action: forwardAction,
 	}
@@ -71,13 +70,20 @@ func forwardings(c *cli.Context) ([]forwarding, error) {
 		}
 		return []forwarding{{p, strings.Join(rest, "")}}, nil
 	}
+	if len(args) == 2 && strings.Trim(args[1], "0123456789") == "" && !isListen(args[1]) {
+		return nil, command.Usagef("a port is a number up to 65535", "bad port %q", args[1])
+	}
 	if len(args) == 2 && isListen(args[1]) {
 		return []forwarding{{chosenAs(args[0]), args[1]}}, nil
 	}
 	var all []forwarding
 	for _, arg := range args {
 		if isListen(arg) {
-			return nil, command.Usagef("as "+args[0]+":13306", "%q is where to listen, and belongs to a profile", arg)
+			before := "PROFILE"
+			if first := chosenAs(args[0]); !isListen(args[0]) {
+				before = first.again()
+			}
+			return nil, command.Usagef("as "+before+":13306", "%q is where to listen, and belongs to a profile", arg)
 		}
 		typed, on := cutListen(arg)
 		if _, err := netip.ParseAddr(strings.Trim(typed, "[]")); err == nil {
@@ -254,7 +260,7 @@ type forwarder struct {
 	mu     sync.Mutex
 	open   int                // connections that are carried
 	rest   context.CancelFunc // ends the keeping of the lease; nil: none is kept
-	failed error              // of the last knock that failed, which was said
+	failed error              // of the last knock, if it failed; it was said
 }
 
 // run accepts until ctx ends, then closes what is open. It returns nil then.
@@ -330,24 +336,34 @@ func (f *forwarder) end() {
 	}
 }
 
-// told says when the gate is knocked on and why, and what came of it, and keeps that.
+// told says when the gate is knocked on and why, and what came of it, with the likeliest reasons
+// where the knock before went well.
 func (f *forwarder) told(c *cli.Context, k client.Knocking) {
-	if !k.Ended {
-		f.words.note("%s: knocking on %s: %s", f.profile.Name, f.host, k.Why)
-		return
-	}
-	o := outcome{k.Target, k.Result, k.Err}
-	switch {
-	case k.Err == nil: // of the other addresses nothing is known: the first that opens ends it
-		o.result.Addrs = slices.DeleteFunc(slices.Clone(k.Result.Addrs), func(a client.AddrResult) bool { return !a.Outcome.OK() })
-		f.words.note("%s: %s", f.profile.Name, openedText(f.words.Printer, o))
+	f.words.mu.Lock()
+	defer f.words.mu.Unlock()
+	o := inTunnel(k)
+	switch words := f.words.Printer; {
+	case !k.Ended:
+		words.Note("%s: knocking on %s: %s", f.profile.Name, f.host, k.Why)
+	case k.Err == nil:
+		words.Note("%s: %s", f.profile.Name, openedText(words, o))
+		f.fails(nil)
 	case !errors.Is(k.Err, context.Canceled):
-		f.mu.Lock()
-		f.failed = k.Err
-		f.mu.Unlock()
-		f.warn("%s: %s", f.profile.Name, k.Err)
+		words.Warning("%s: %s", f.profile.Name, k.Err)
+		if reasons := new(command.Error); f.fails(k.Err) && errors.As(explain(o), &reasons) {
+			words.Hint(reasons.Hint)
+		}
 	}
-	remember(c, o, false)
+	f.keep(c, o, k.Ended)
+}
+
+// fails keeps how the last knock ended, and reports whether this is the first that fails.
+func (f *forwarder) fails(err error) (first bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first = f.failed == nil
+	f.failed = err
+	return first
 }
 
 // said reports whether the error is that of a knock, which is said once however many

@@ -171,6 +171,7 @@ func TestForwardKnocksOnlyWhenSomebodyComesAndSaysWhatFails(t *testing.T) {
 	labtest.Eventually(t, 10*time.Second, func() error {
 		return f.stderr.says("knock: warning: mysql: " + server.Addr4.String() + " did not open")
 	})
+	labtest.Eventually(t, 10*time.Second, func() error { return f.stderr.says("knock: hint: perhaps it opened, and nothing listens on 3306/tcp there\n") })
 	// Many connections that wait for one knock get one warning, or as many as there were knocks.
 	var all sync.WaitGroup
 	for range 10 {
@@ -245,8 +246,8 @@ func TestTwoForwardsToOneHostTakeTurnsAndSayWhatTheyDo(t *testing.T) {
 	both.Wait()
 	addr := server.Addr4.String()
 	for _, words := range []string{
-		"knock: mysql: knocking on " + addr + ": no lease is known\n",
-		"knock: redis: knocking on " + addr + ": no lease is known\n",
+		"knock: mysql: knocking on " + addr + ": no lease yet\n",
+		"knock: redis: knocking on " + addr + ": no lease yet\n",
 		"ms, open for 1h\n", "ms, open for 3s\n",
 		"knock: redis: knocking on " + addr + ": the lease ends soon\n",
 	} {

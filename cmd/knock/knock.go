@@ -38,6 +38,9 @@ func knockAction(c *cli.Context) error {
 
 func closeAction(c *cli.Context) error {
 	_, ts, err := wanted(c)
+	if err == nil {
+		err = hasClose(ts)
+	}
 	if err != nil {
 		return err
 	}
@@ -86,6 +89,14 @@ func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.T
 	return then[0].run(c, r.last)
 }
 
+// hasClose refuses a profile without a closing knock.
+func hasClose(ts []client.Target) error {
+	if p := ts[0].Profile; p.Close == nil {
+		return command.Usagef("set `close` in the profile, here and on the server; there, knockd revoke ends the lease", "profile %s has no `close` knock", p.Name)
+	}
+	return nil
+}
+
 // limited ends the context after --timeout.
 func limited(c *cli.Context, ctx context.Context) (context.Context, context.CancelFunc) {
 	if d := command.TimeOf(c, "timeout"); d > 0 {
@@ -117,8 +128,10 @@ func commandAfter(c *cli.Context, p chosen, ts []client.Target) ([]*child, error
 		return nil, command.Usagef("", "--json and a command both want standard output")
 	case len(ts) > 1 && !each:
 		return nil, command.Usagef("choose one: knock "+p.with(ts[0].Host)+" -- ...\nor run it for each of them: --each", "a command needs one host, not %d", len(ts))
-	case c.Bool("close-after") && ts[0].Profile.Close == nil:
-		return nil, command.Usagef("set `close` in the profile, here and on the server", "profile %s has no `close` knock", ts[0].Profile.Name)
+	case c.Bool("close-after"):
+		if err := hasClose(ts); err != nil {
+			return nil, err
+		}
 	}
 	var all []*child
 	for _, t := range ts {

@@ -33,7 +33,7 @@ type stepJSON struct {
 
 func listAction(c *cli.Context) error {
 	if extra := c.Args().First(); extra != "" {
-		return command.Usagef("knock show "+extra, "list takes no argument")
+		return command.Usagef("knock show "+command.Shell([]string{extra}), "list takes no argument")
 	}
 	f, err := folders(c, os.Getenv)
 	if err != nil {

@@ -27,11 +27,6 @@ func outgoing(c *cli.Context) (t client.Target, err error) {
 	if t.Family, err = family(c); err != nil {
 		return t, err
 	}
-	for _, name := range []string{"source", "interface"} {
-		if c.IsSet(name) && c.String(name) == "" {
-			return t, command.Usagef("", "--%s is empty", name)
-		}
-	}
 	t.Interface = c.String("interface")
 	if text := c.String("source"); text != "" {
 		if t.Source, err = netip.ParseAddr(text); err != nil {

@@ -81,8 +81,18 @@ func (p chosen) again() string {
 	return command.Shell([]string{p.typed})
 }
 
-// stdin reports whether the profile is read from standard input.
-func (p chosen) stdin() bool { return p.file == "-" || p.file == "/dev/stdin" }
+// stdin reports whether the profile is read from standard input, by whichever name.
+func (p chosen) stdin() bool { return isStdin(p.file) }
+
+// isStdin reports whether a file is standard input: "-", or another name that leads there.
+func isStdin(file string) bool {
+	if file == "-" || file == "/dev/stdin" {
+		return true
+	}
+	named, err := os.Stat(file)
+	in, errIn := os.Stdin.Stat()
+	return err == nil && errIn == nil && os.SameFile(named, in)
+}
 
 // load reads the profile.
 func (p chosen) load(c *cli.Context) (config.Entry, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -28,7 +29,7 @@ func proxyCommand() *cli.Command {
 
    Host db1.example.com
        ProxyCommand knock proxy ssh %h %p`,
-		Flags:  append(targetFlags(), timeoutFlag()),
+		Flags:  append(tunnelFlags(), timeoutFlag()),
 		Action: proxyAction,
 	}
 }
@@ -40,17 +41,21 @@ func proxyAction(c *cli.Context) error {
 	p, rest := choose(c)
 	switch {
 	case len(rest) == 0:
-		rest = []string{"", ""}
+		rest = []string{"", ""} // those of the profile
 	case len(rest) != 2:
 		return command.Usagef("knock proxy PROFILE HOST PORT", "proxy takes a profile, or a profile, a host and a port")
 	}
 	if p.stdin() {
 		return command.Usagef("give it a file", "proxy carries standard input: the profile cannot come from there")
 	}
+	if p.at && rest[0] != "" && rest[0] != p.host || c.IsSet("host") && rest[0] != "" {
+		return command.Usagef("leave one out: knock proxy PROFILE HOST PORT", "the host is named twice")
+	}
 	tn, err := newTunnel(c, p, rest[0], rest[1])
 	if err != nil {
 		return err
 	}
+	tn.dialer.Told = func(k client.Knocking) { tn.keep(c, inTunnel(k), k.Ended) }
 	interrupt, stop := interruptible(c.Context)
 	defer stop()
 	ctx, cancel := limited(c, interrupt)
@@ -161,6 +166,29 @@ func newTunnel(c *cli.Context, p chosen, at, port string) (*tunnel, error) {
 	}
 	tn.dialer = &client.Dialer{Target: t}
 	return tn, nil
+}
+
+// inTunnel is what a knock of a tunnel has come to. Where one address opened, of the others nothing
+// is known: the first that opens ends the knocks on them.
+func inTunnel(k client.Knocking) outcome {
+	if k.Err == nil {
+		k.Result.Addrs = slices.DeleteFunc(slices.Clone(k.Result.Addrs), func(a client.AddrResult) bool { return !a.Outcome.OK() })
+	}
+	return outcome{k.Target, k.Result, k.Err}
+}
+
+// keep keeps what a knock has come to, and lists its packets for whoever wants details. A lease
+// for one connection is used up at once by that of the tunnel.
+func (tn *tunnel) keep(c *cli.Context, o outcome, ended bool) {
+	if !ended {
+		return
+	}
+	if c.Bool("verbose") {
+		details(printer(c), o.result)
+	}
+	if !tn.profile.Once {
+		remember(c, o, false)
+	}
 }
 
 func (tn *tunnel) address() string {

@@ -108,6 +108,9 @@ func TestAProxyThatIsEndedSaysSoOnlyBeforeItWasConnected(t *testing.T) {
 			if p.stderr.String() != "" {
 				t.Errorf("connected, it says %q", p.stderr)
 			}
+			if p, _ := l.run("status"); p.stdout.says("ssh      "+server.Addr4.String()) != nil {
+				t.Errorf("status: %s%s", p.stdout, p.stderr)
+			}
 			knocks := labtest.ListenPacket(t, server, "udp", ":1202")
 			defer knocks.Close()
 			p = l.startWith(in, "proxy", "shut")

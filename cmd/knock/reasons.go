@@ -50,11 +50,11 @@ func way(r client.Result) (text string) {
 
 func refusedReasons(p *protocol.Profile, a client.AddrResult) []string {
 	k := a.LastCheck().Knock
-	listens := fmt.Sprintf("it opened, but nothing listens on %s there", k)
-	rejects := "the knock was not understood, and the gate rejects"
+	listens := fmt.Sprintf("perhaps it opened, and nothing listens on %s there", k)
+	rejects := "or the knock was not understood, and the gate rejects"
 	switch p.Closed {
 	case protocol.ClosedReject:
-		return append([]string{"the gate rejects, as this profile says, so " + otherwise(p, a), listens}, sourceReasons(p, a)...)
+		return append([]string{"the gate rejects, as this profile says, so " + otherwise(p, a), "or it opened, and nothing listens on " + k.String() + " there"}, sourceReasons(p, a)...)
 	case protocol.ClosedDrop:
 		return []string{listens, rejects + ", though this profile says it drops: is the server's the same?"}
 	}
@@ -79,7 +79,7 @@ func filteredReasons(p *protocol.Profile, a client.AddrResult) []string {
 	if ban := banReason(p, a, answered > 0); ban != "" {
 		all = append(all, ban)
 	}
-	return all
+	return append(all, "on the server, knockd status says whether this address has a lease, and what else drops the port")
 }
 
 // pingReason says that the server's connection tracking may have taken a ping for one before:

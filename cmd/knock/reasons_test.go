@@ -54,7 +54,7 @@ func TestReasonsNameTheChosenWay(t *testing.T) {
 			"the knocks left from 198.51.100.9 over tun0: perhaps 198.51.100.2 is not reached that way, or the answers do not come back"},
 		{"no route", client.Result{Source: source, Addrs: []client.AddrResult{noRoute}}, "this machine has no route to 198.51.100.2 from 198.51.100.9"},
 		{"answers came back", client.Result{Source: source, Addrs: []client.AddrResult{answered}},
-			"perhaps the server's profile is another version, or another client behind the same address knocked in between"},
+			"on the server, knockd status says whether this address has a lease, and what else drops the port"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := reasons(articles(), c.r)
@@ -67,7 +67,8 @@ func TestReasonsNameTheChosenWay(t *testing.T) {
 
 func TestReasonsFollowFromWhatWasSeen(t *testing.T) {
 	const perhaps = "perhaps the server's profile is another version, or another client behind the same address knocked in between"
-	const listens = "it opened, but nothing listens on 3306/tcp there"
+	const listens = "perhaps it opened, and nothing listens on 3306/tcp there"
+	const there = "on the server, knockd status says whether this address has a lease, and what else drops the port"
 	slow := seen(client.Filtered, client.RefusedReply, client.NoReply)
 	slow.Packets[2].Sent = 700 * time.Millisecond
 	half := seen(client.Filtered, client.NoReply, client.NoReply)
@@ -88,33 +89,33 @@ func TestReasonsFollowFromWhatWasSeen(t *testing.T) {
 	}{
 		{"open", seen(client.Open, client.NoReply, client.Accepted), nil, nil},
 		{"nothing came back", seen(client.Filtered, client.NoReply, client.NoReply), nil, []string{
-			"nothing came back at all: the host drops what it does not want, it is down, or the address is wrong", perhaps}},
+			"nothing came back at all: the host drops what it does not want, it is down, or the address is wrong", perhaps, there}},
 		{"the knocks were answered", seen(client.Filtered, client.RefusedReply, client.NoReply), nil, []string{
-			"the host is there (it answered every knock, the first after 20 ms)", perhaps}},
+			"the host is there (it answered every knock, the first after 20 ms)", perhaps, there}},
 		{"some knocks were answered", half, nil, []string{
-			"1 of 3 knocks were answered: the others may have been lost, or dropped on the way", perhaps}},
+			"1 of 3 knocks were answered: the others may have been lost, or dropped on the way", perhaps, there}},
 		{"slow for a short limit", slow, func(p *protocol.Profile) { p.Sequence[2].Within = time.Second }, []string{
 			"the host is there (it answered every knock, the first after 20 ms)",
-			"perhaps the knocks took too long (up to 690 ms apart, allowed are 1s), or the server's profile is another version, or another client behind the same address knocked in between"}},
+			"perhaps the knocks took too long (up to 690 ms apart, allowed are 1s), or the server's profile is another version, or another client behind the same address knocked in between", there}},
 		{"from elsewhere", seen(client.Filtered, client.NoReply, client.NoReply), func(p *protocol.Profile) {
 			p.From = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 		}, []string{
 			"nothing came back at all: the host drops what it does not want, it is down, or the address is wrong", perhaps,
-			"the server takes knocks from 203.0.113.0/24 only: is that where yours come from?"}},
+			"the server takes knocks from 203.0.113.0/24 only: is that where yours come from?", there}},
 		{"after several attempts", third(seen(client.Filtered, client.RefusedReply, client.NoReply)), nil, []string{
 			"the host is there (it answered every knock, the first after 20 ms)", perhaps,
-			"after 3 attempts, a server that bans may have banned " + lift}},
+			"after 3 attempts, a server that bans may have banned " + lift, there}},
 		{"a gate that rejects others", third(seen(client.Filtered, client.RefusedReply, client.NoReply)), func(p *protocol.Profile) { p.Closed = protocol.ClosedReject }, []string{
 			"the host is there (it answered every knock, the first after 20 ms)", perhaps,
-			"this profile says that the gate rejects, and it was silent: perhaps the server has banned " + lift}},
+			"this profile says that the gate rejects, and it was silent: perhaps the server has banned " + lift, there}},
 		{"refused after several attempts", third(seen(client.Refused, client.NoReply, client.RefusedReply)), nil, []string{listens,
-			"the knock was not understood, and the gate rejects, though this profile says it drops: is the server's the same?"}},
+			"or the knock was not understood, and the gate rejects, though this profile says it drops: is the server's the same?"}},
 		{"refused by a gate that drops", seen(client.Refused, client.NoReply, client.RefusedReply), nil, []string{listens,
-			"the knock was not understood, and the gate rejects, though this profile says it drops: is the server's the same?"}},
+			"or the knock was not understood, and the gate rejects, though this profile says it drops: is the server's the same?"}},
 		{"refused by a gate that rejects", seen(client.Refused, client.NoReply, client.RefusedReply), func(p *protocol.Profile) { p.Closed = protocol.ClosedReject },
-			[]string{"the gate rejects, as this profile says, so " + perhaps, listens}},
+			[]string{"the gate rejects, as this profile says, so " + perhaps, "or it opened, and nothing listens on 3306/tcp there"}},
 		{"refused by a gate that lets the host answer", seen(client.Refused, client.NoReply, client.RefusedReply), func(p *protocol.Profile) { p.Closed = protocol.ClosedContinue },
-			[]string{listens, "the knock was not understood, and the gate rejects, or the profile is not installed"}},
+			[]string{listens, "or the knock was not understood, and the gate rejects, or the profile is not installed"}},
 		{"no route", client.AddrResult{Addr: netip.MustParseAddr("198.51.100.2"), Outcome: client.Unreachable, Err: syscall.ENETUNREACH}, nil,
 			[]string{"this machine has no route to 198.51.100.2"}},
 		{"a router's word", seen(client.Unreachable, client.NoReply, client.NotReachable), nil,

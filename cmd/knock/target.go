@@ -68,7 +68,7 @@ func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) 
 		return nil, err
 	}
 	file := c.String("hosts-file")
-	if p.stdin() && (file == "-" || file == "/dev/stdin") {
+	if p.stdin() && isStdin(file) {
 		return nil, command.Usagef("", "the profile and the hosts cannot both come from standard input")
 	}
 	entry, err := p.load(c)

@@ -21,10 +21,14 @@ import (
 
 func newApp() *cli.App {
 	app := &cli.App{
-		Name:     "knockd",
-		Metadata: map[string]any{command.Synonyms: synonyms(), command.FirstProfile: firstProfile},
-		Usage:    "gates in the kernel's packet filter that knocks open",
-		Version:  command.Version,
+		Name: "knockd",
+		Metadata: map[string]any{
+			command.Synonyms:     synonyms(),
+			command.TakesRest:    []string{"explain", completion.Hidden},
+			command.FirstProfile: firstProfile,
+		},
+		Usage:   "gates in the kernel's packet filter that knocks open",
+		Version: command.Version,
 		Description: `The kernel is the server: profiles become rules, and no process sees a packet.
 
 A first gate:

@@ -72,11 +72,6 @@ func newProfile(h *host, name string) error {
 // newText returns the new profile's text, and what it says: valid, alone and beside the others.
 func (h *host) newText(name string) (string, *protocol.Profile, error) {
 	c := h.c
-	for _, flag := range []string{"lease", "within", "description"} {
-		if c.IsSet(flag) && c.String(flag) == "" {
-			return "", nil, command.Usagef("leave it out for the default", "--%s is empty", flag)
-		}
-	}
 	opens, err := openFlag(c, name)
 	if err != nil {
 		return "", nil, err

@@ -54,6 +54,7 @@ func testApp(root bool) (app *cli.App, out, errs *bytes.Buffer) {
 	}
 	if root {
 		app.Action = action
+		app.Metadata = map[string]any{TakesRest: []string{"prog"}, TakesLink: "show"}
 		app.Flags = append(app.Flags, &cli.StringSliceFlag{Name: "host"}, &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}})
 	}
 	return app, out, errs
@@ -72,7 +73,6 @@ func TestFlagsReachTheirCommandWhereverTheyStand(t *testing.T) {
 		{"a value that looks like a command", "--config list list", false, `list words=[] config=list`},
 		{"a value that looks like a flag", "list --config --json", false, `list words=[] config=--json`},
 		{"with an equals sign", "list --config=d", false, `list words=[] config=d`},
-		{"an empty value", "list --config=", false, `list words=[] config=`},
 		{"short with its value attached", "profile show -j4", false, `show words=[] jobs=4`},
 		{"short with an equals sign", "profile show -j=4", false, `show words=[] jobs=4`},
 		{"short flags in one", "a -qv", true, `prog words=["a"] quiet=true verbose=true`},
@@ -90,6 +90,10 @@ func TestFlagsReachTheirCommandWhereverTheyStand(t *testing.T) {
 			`prog words=["a"] quiet=true rest=["list" "--json" "-v" "--" "x"]`},
 		{"nothing after two dashes", "a --", true, `prog words=["a"] rest=[]`},
 		{"a command is not sought after two dashes", "-- list", true, `prog words=[] rest=["list"]`},
+		{"no flags after two dashes", "profile show --json -- -j4 --json", false, `show words=["-j4" "--json"] json=true`},
+		{"nor a command after one", "list -- list", true, `list words=["list"]`},
+		{"a link for the command that takes one", "profile show knock://mysql/", true, `show words=["knock://mysql/"]`},
+		{"a link of another program", "a -- go knock://mysql/", true, `prog words=["a"] rest=["go" "knock://mysql/"]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			app, out, errs := testApp(c.root)
@@ -155,6 +159,48 @@ func TestWrongWordsExitWith2AndAHintThatCanBePasted(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestWhatIsEmptyIsNotTakenForNothing(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"a", "", "b"}, "argument 2 is empty"},
+		{[]string{"profile", "show", ""}, "argument 3 is empty"},
+		{[]string{"a", "--config", ""}, "--config is empty"},
+		{[]string{"a", "--config="}, "--config is empty"},
+		{[]string{"a", "--host", "x", "--host", ""}, "--host is empty"},
+	} {
+		app, out, errs := testApp(true)
+		if code := Run(t.Context(), app, append([]string{"prog"}, c.args...)); code != Usage || out.Len() > 0 || !strings.HasPrefix(errs.String(), "prog: error: "+c.want+"\n") {
+			t.Errorf("%q: exit %d, said %q", c.args, code, errs)
+		}
+	}
+	app, out, _ := testApp(true)
+	if code := Run(t.Context(), app, []string{"prog", "a", "--", ""}); code != Done || out.String() != "prog words=[\"a\"] rest=[\"\"]\n" {
+		t.Errorf("another program's empty argument: exit %d, %q", code, out)
+	}
+}
+
+// TestALinkIsNotRepeated: errors and hints go to logs, and a link has a secret in it.
+func TestALinkIsNotRepeated(t *testing.T) {
+	const link = "knock://mysql/host=db1,knock=1111-tcp"
+	for line, want := range map[string]string{
+		"LINK":                     "an argument is a profile's link",
+		"a LINK":                   "an argument is a profile's link",
+		"profile new LINK":         "an argument is a profile's link",
+		"--zzz LINK":               "an argument is a profile's link",
+		"--config=LINK list":       "an argument is a profile's link",
+		"profile show --jsno LINK": "hint: did you mean: prog profile show --json LINK",
+	} {
+		app, out, errs := testApp(true)
+		args := strings.Fields(strings.ReplaceAll(line, "LINK", link))
+		if code := Run(t.Context(), app, append([]string{"prog"}, args...)); code != Usage || out.Len() > 0 ||
+			strings.Contains(errs.String(), "1111") || !strings.Contains(errs.String(), want) {
+			t.Errorf("%s: exit %d, said %q", line, code, errs)
+		}
 	}
 }
 

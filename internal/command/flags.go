@@ -124,11 +124,12 @@ func arrange(app *cli.App, args []string) (*line, error) {
 		arg := args[i]
 		switch {
 		case arg == "--":
-			l.rest = slices.Clone(args[i+1:])
-			if l.rest == nil {
-				l.rest = []string{}
+			if err := l.after(app, i, args); err != nil {
+				return nil, err
 			}
 			i = len(args)
+		case arg == "":
+			return nil, Usagef("a variable that is not set?", "argument %d is empty", i+1)
 		case len(arg) > 1 && arg[0] == '-':
 			for _, f := range l.split(arg) {
 				f.at = i
@@ -157,6 +158,28 @@ func arrange(app *cli.App, args []string) (*line, error) {
 		}
 	}
 	return l, nil
+}
+
+// TakesRest is the key in App.Metadata of a []string: the names of the commands for which what
+// follows "--" is another program's, or no arguments: they fetch it with [Rest]. For all other
+// commands these are arguments that may begin with a dash.
+const TakesRest = "rest"
+
+// after takes what follows the "--" at args[dashes].
+func (l *line) after(app *cli.App, dashes int, args []string) error {
+	takers, _ := app.Metadata[TakesRest].([]string)
+	if slices.Contains(takers, l.here().name) {
+		l.rest = append([]string{}, args[dashes+1:]...) // not nil
+		return nil
+	}
+	for i := dashes + 1; i < len(args); i++ {
+		if l.here().acts { // no command is sought here
+			l.words, l.last = append(l.words, args[i]), i
+		} else if err := l.word(args[i], i, args); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // word takes an argument that is no flag: the next command, or an argument.
@@ -205,6 +228,9 @@ func (l *line) attach(f given, args []string) error {
 			continue
 		}
 		l.version = l.version || f.name == "version" && i == 0
+		if f.has && f.value == "" {
+			return Usagef("leave it out; or is a variable not set?", "%s is empty", f.typed)
+		}
 		text := "--" + def.Names()[0] // one form, so that -q and --quiet together are no conflict
 		if f.has {
 			text += "=" + f.value
@@ -254,6 +280,9 @@ func (l *line) urfave() []string {
 	var args []string
 	for _, lv := range l.levels {
 		args = append(append(args, lv.name), lv.given...)
+	}
+	if slices.ContainsFunc(l.words, func(w string) bool { return strings.HasPrefix(w, "-") && w != "-" }) {
+		args = append(args, "--")
 	}
 	return append(args, l.words...)
 }

@@ -55,11 +55,13 @@ func Corrected(c *cli.Context, wrong, right string) string {
 	return Shell(append([]string{c.App.Name}, fixed...))
 }
 
-// Shell writes a command line as it can be pasted into a shell.
+// Shell writes a command line as it can be pasted into a shell, but for links.
 func Shell(args []string) string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
 		switch {
+		case isLink(a):
+			quoted[i] = "LINK" // the secret in it is not shown
 		case a != "" && !strings.ContainsFunc(a, special):
 			quoted[i] = a
 		case say.Plain(a) == a:

@@ -32,6 +32,9 @@ func Run(ctx context.Context, app *cli.App, args []string) int {
 }
 
 func run(ctx context.Context, app *cli.App, args []string) error {
+	if err := noLink(app, args[1:]); err != nil {
+		return err
+	}
 	l, err := arrange(app, args[1:])
 	if err != nil {
 		return err

@@ -140,8 +140,11 @@ var scripts embed.FS
 // Shells are those that there is a script for.
 func Shells() []string { return []string{"bash", "zsh", "fish"} }
 
+// Hidden is the name of the command that the scripts call.
+const Hidden = "__complete"
+
 // Commands returns two commands for the named program: completion, which writes a
-// script, and a hidden one that the scripts call.
+// script, and [Hidden].
 func Commands(name string, arguments Arguments) []*cli.Command {
 	return []*cli.Command{
 		{
@@ -157,7 +160,7 @@ Example:
 			Action: writeScript,
 		},
 		{
-			Name:   "__complete",
+			Name:   Hidden,
 			Hidden: true,
 			// The last of the words after "--" is the one to complete, perhaps
 			// empty. A candidate a line; with a tab, what it means.

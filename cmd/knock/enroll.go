@@ -54,7 +54,7 @@ func enrollAction(c *cli.Context) error {
 	}
 	if c.Args().First() == link {
 		words.Warning("the link stands in your shell's history, and the sequence with it")
-		words.Hint("next time let it be asked for: knock enroll")
+		words.Advice("next time let it be asked for: knock enroll")
 	}
 	if name := c.String("name"); name != "" {
 		if err := format.CheckName(name); err != nil {

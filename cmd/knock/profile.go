@@ -125,6 +125,6 @@ func warnExposed(c *cli.Context, entry config.Entry) {
 	if exposed := new(files.ExposedError); errors.As(entry.Exposed, &exposed) {
 		words := printer(c)
 		words.Warning("%s", exposed)
-		words.Hint(exposed.Todo)
+		words.Advice(exposed.Todo)
 	}
 }

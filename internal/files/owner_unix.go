@@ -79,6 +79,15 @@ func Check(path string) (readable bool, err error) {
 	}
 }
 
+// Restrict takes the rights to a file from all but its owner, and reports whether they had any.
+func Restrict(path string) (others bool, err error) {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode()&0o077 == 0 {
+		return false, err
+	}
+	return true, os.Chmod(path, 0o600)
+}
+
 // owned returns an error unless root or the caller owns the file.
 func owned(path string, info fs.FileInfo) error {
 	owner := int(info.Sys().(*syscall.Stat_t).Uid)

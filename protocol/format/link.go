@@ -21,8 +21,8 @@ const (
 	LinkBegin = "knock://" // of every link
 
 	linkEnd  = ",sum=" // and the sum, see linkSum
-	sumLen   = 8 // digits
-	linkJoin = "+" // between several values of a key
+	sumLen   = 8       // digits
+	linkJoin = "+"     // between several values of a key
 
 	linkLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/.,=+-_"
 )

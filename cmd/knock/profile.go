@@ -11,6 +11,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/files"
+	"knockkit/internal/say"
 )
 
 // chosen is the profile that a command line names, by its name or by its file.
@@ -103,6 +104,9 @@ func load(c *cli.Context, name, typed string) (config.Entry, error) {
 		return entry, unknownProfile(c, unknown, typed, nil)
 	}
 	warnExposed(c, entry)
+	if c.Command.Name != "show" { // which says all that is to be said of it
+		warnReadable(printer(c), entry)
+	}
 	return entry, command.ProfileError(c, err, typed)
 }
 
@@ -126,5 +130,19 @@ func warnExposed(c *cli.Context, entry config.Entry) {
 		words := printer(c)
 		words.Warning("%s", exposed)
 		words.Advice(exposed.Todo)
+	}
+}
+
+// warnReadable says which profiles, where they are used, everybody can read.
+func warnReadable(words *say.Printer, entries ...config.Entry) {
+	var names, paths []string
+	for _, e := range entries {
+		if e.Readable {
+			names, paths = append(names, e.Name), append(paths, e.File)
+		}
+	}
+	if len(names) > 0 {
+		words.Warning("everybody on this host can read the sequence of %s", say.Names(names))
+		words.Advice("chmod go-r " + command.Shell(paths))
 	}
 }

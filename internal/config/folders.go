@@ -146,6 +146,10 @@ type Entry struct {
 	Warnings format.Diagnostics // of a file that can be used
 	Err      error              // why the file is broken, as a [*BrokenError] if it was read
 	Exposed  error              // of lax folders: a [*files.ExposedError]; else that is Err
+
+	// Readable says that everybody can read the sequence of a profile in the first folder, which is for
+	// one user: later ones are for all of a machine, and a lax one is as it was checked out.
+	Readable bool
 }
 
 // BrokenError says that a profile's file cannot be used, and every reason.
@@ -241,6 +245,7 @@ func (f Folders) read(name string) Entry {
 	}
 	e := ReadProfile(file)
 	e.guard(readable, exposed)
+	e.Readable = e.everybodys(readable) && !f.Lax && file == f.NewFile(name)
 	return e
 }
 
@@ -250,10 +255,15 @@ func (e *Entry) guard(readable bool, exposed error) {
 	if errors.As(exposed, new(*files.ExposedError)) {
 		e.Exposed = exposed
 	}
-	if e.Profile != nil && readable && len(e.Profile.Sequence) > 0 {
+	if e.everybodys(readable) {
 		e.Warnings = append(e.Warnings, format.Diagnostic{Severity: format.SeverityWarning, File: e.File,
 			Message: "everybody on this host can read the sequence", Hint: "chmod go-r " + e.File})
 	}
+}
+
+// everybodys reports whether everybody can read a sequence, as its file is readable.
+func (e *Entry) everybodys(readable bool) bool {
+	return e.Profile != nil && readable && len(e.Profile.Sequence) > 0
 }
 
 // ReadGiven reads the file of a profile that a person has named, as in a lax folder. "-" is

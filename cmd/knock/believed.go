@@ -19,6 +19,8 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/files"
 	"knockkit/internal/say"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
 )
 
 // believed is a lease that this machine takes for valid. The server may have ended it since.
@@ -32,8 +34,8 @@ type believed struct {
 	Once    bool       `json:"once"`  // the first connection uses it up
 }
 
-// maxBelieved bounds the leases that are kept.
-const maxBelieved = 1000
+// maxBelieved bounds the file of one lease, which names what a profile opens.
+const maxBelieved = protocol.MaxProfileSize
 
 // stateFolder returns where the leases are kept: the XDG specification's folder for state, on
 // Windows that for data of this machine. It is an error where the folder is not the caller's to
@@ -90,11 +92,8 @@ func remember(c *cli.Context, o outcome, closed bool) {
 }
 
 func (b believed) write(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	text, _ := json.Marshal(b) // of these types nothing fails
-	return os.WriteFile(b.file(dir), text, 0o600)
+	return files.WriteState(b.file(dir), text)
 }
 
 func newBelieved(t client.Target, a client.AddrResult) believed {
@@ -106,7 +105,8 @@ func newBelieved(t client.Target, a client.AddrResult) believed {
 	return b
 }
 
-// readBelieved returns the leases that have not ended, and removes the others.
+// readBelieved returns the leases that have not ended, and removes those that have. What is no lease
+// of ours stays as it is.
 func readBelieved(dir string, now time.Time) ([]believed, error) {
 	found, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -115,21 +115,27 @@ func readBelieved(dir string, now time.Time) ([]believed, error) {
 	var all []believed
 	for _, f := range found {
 		path := filepath.Join(dir, f.Name())
-		var b believed
-		text, err := os.ReadFile(path)
-		if err != nil || json.Unmarshal(text, &b) != nil { // another program is at it
-			continue
+		b, ok := readLease(path)
+		switch {
+		case !ok:
+		case b.Until != nil && !b.Until.After(now):
+			_ = os.Remove(path) // another program may have been first
+		default:
+			all = append(all, b)
 		}
-		if b.Until != nil && !b.Until.After(now) || len(all) >= maxBelieved {
-			_ = os.Remove(path)
-			continue
-		}
-		all = append(all, b)
 	}
 	slices.SortFunc(all, func(x, y believed) int {
 		return cmp.Or(cmp.Compare(x.Profile, y.Profile), cmp.Compare(x.Host, y.Host), x.Address.Compare(y.Address))
 	})
 	return all, err
+}
+
+// readLease reads one file; ok reports whether it is a lease that knock wrote.
+func readLease(path string) (b believed, ok bool) {
+	text, err := files.Read(path, maxBelieved)
+	ok = err == nil && json.Unmarshal(text, &b) == nil &&
+		format.CheckName(b.Profile) == nil && b.Host != "" && b.Address.IsValid() && len(b.Open) > 0 && b.file(filepath.Dir(path)) == path
+	return b, ok
 }
 
 func statusCommand() *cli.Command {

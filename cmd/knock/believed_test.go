@@ -16,7 +16,7 @@ func TestALeaseThatHasEndedIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := believed{Profile: "mysql", Address: netip.MustParseAddr("fe80::1%eth0")}
-	if err := os.WriteFile(b.file(dir), []byte(`{"profile":"mysql","address":"fe80::1%eth0","until":"2026-01-01T12:00:00Z"}`), 0o600); err != nil {
+	if err := os.WriteFile(b.file(dir), []byte(`{"profile":"mysql","host":"db1","address":"fe80::1%eth0","open":["3306/tcp"],"until":"2026-01-01T12:00:00Z"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	end := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)

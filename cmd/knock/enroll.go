@@ -1,13 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -44,70 +44,66 @@ It replaces no other profile without --force.
 
 func enrollAction(c *cli.Context) error {
 	words := printer(c)
-	link, err := askedLink(c, words)
-	if err != nil {
-		return err
-	}
-	p, text, err := format.ParseLink(link)
-	if err != nil {
-		return linkError(err)
-	}
-	if c.Args().First() == link {
+	if typed := strings.Join(c.Args().Slice(), " "); format.HasSecret(typed) { // also when it is no whole link
 		words.Warning("the link stands in your shell's history, and the sequence with it")
-		words.Hint("next time let it be asked for: knock enroll")
+		words.Advice("next time let it be asked for: knock enroll")
 	}
 	if name := c.String("name"); name != "" {
 		if err := format.CheckName(name); err != nil {
 			return command.Usagef("lower-case letters, digits and hyphens, at most 20", "%w", err)
 		}
-		p.Name = name
 	}
-	return enroll(c, words, p, text)
+	text, err := askedLink(c, words)
+	if err != nil {
+		return err
+	}
+	links, begun := format.FindLinks(text)
+	if len(links) > 1 {
+		return command.Usagef("enroll one after the other", "there are %d links: no profile was enrolled", len(links))
+	}
+	p, file, err := format.ParseLink(cmp.Or(strings.Join(links, ""), begun, strings.TrimSpace(text)))
+	if err != nil {
+		return linkError(err)
+	}
+	p.Name = cmp.Or(c.String("name"), p.Name)
+	return enroll(c, words, p, file)
 }
 
-// maxLinkInput leaves room for a greeting before the link.
+// maxLinkInput leaves room for a greeting before the link: what comes over ssh may have one or, with a
+// terminal there (ssh -t), the question of sudo.
 const maxLinkInput = 64 << 10
 
-// askedLink returns the link: the argument, or what comes from standard input.
+// askedLink returns the text that has the link: the argument, what comes from standard input, or what a
+// person answers. A terminal on standard input is asked also for "-": it would show what is typed.
 func askedLink(c *cli.Context, words *say.Printer) (string, error) {
+	terminal := term.IsTerminal(int(os.Stdin.Fd()))
 	switch typed := c.Args().First(); {
 	case c.NArg() > 1:
 		return "", command.Usagef("\"knock enroll\" alone asks for it", "enroll takes one link")
-	case typed == "-":
+	case typed == "-" && !terminal:
 		text, err := files.Input(c.Context, "-", maxLinkInput)
-		if err != nil {
+		switch {
+		case err != nil:
 			return "", &command.Error{Code: command.Usage, Err: fmt.Errorf("read the link: %w", err)}
+		case len(bytes.TrimSpace(text)) == 0:
+			return "", command.Usagef("the command that was to print the link has failed, or printed none", "standard input is empty: no profile was enrolled")
 		}
-		return linkIn(string(text))
-	case c.NArg() == 1:
-		return strings.TrimSpace(typed), nil
-	case !term.IsTerminal(int(os.Stdin.Fd())):
+		return string(text), nil
+	case c.NArg() == 1 && typed != "-":
+		return typed, nil
+	case !terminal:
 		return "", command.Usagef("to read it from standard input: knock enroll -", "there is no terminal to ask for the link on")
 	}
-	link, err := words.AskSecret(os.Stdin, "the link (it is not shown)")
+	ctx, stop := interruptible(c.Context)
+	defer stop()
+	link, err := words.AskSecret(ctx, os.Stdin, "the link (it is not shown)", format.LinkGoesOn)
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		return "", err
 	case strings.TrimSpace(link) == "":
 		return "", command.Usagef("", "no link was entered: no profile was enrolled")
 	}
-	return strings.TrimSpace(link), nil
-}
-
-// linkIn returns the link among other words: what comes over ssh may have a greeting or, with a terminal
-// there (ssh -t), the question of sudo before it.
-func linkIn(text string) (string, error) {
-	words := strings.Fields(text)
-	links := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return !strings.HasPrefix(word, format.LinkBegin) })
-	switch {
-	case len(words) == 0:
-		return "", command.Usagef("the command that was to print the link has failed, or printed none", "standard input is empty: no profile was enrolled")
-	case len(links) > 1:
-		return "", command.Usagef("enroll one after the other", "standard input has %d links: no profile was enrolled", len(links))
-	case len(links) == 0:
-		return strings.TrimSpace(text), nil // and what is wrong with it will be said
-	}
-	return links[0], nil
+	return link, nil
 }
 
 func linkError(err error) error {
@@ -133,21 +129,23 @@ func enroll(c *cli.Context, words *say.Printer, p *protocol.Profile, text []byte
 		return command.ProfileError(c, err, p.Name)
 	}
 	there, err := f.Load(p.Name)
-	isNew := errors.As(err, new(*config.UnknownProfileError))
+	isNew, file := errors.As(err, new(*config.UnknownProfileError)), f.NewFile(p.Name)
 	switch {
 	case err == nil && sameForClient(there.Profile, p):
 		words.Note("profile %s is unchanged: %s", p.Name, there.File)
+		if there.File == file { // another is not the user's own
+			restrict(words, file)
+		}
 		return sayNext(c, words, p)
 	case !isNew && there.File == "":
 		return command.ProfileError(c, err, p.Name)
 	case !isNew && !c.Bool("force"):
-		return isThere(there.File)
+		return isThere(there)
 	}
-	file := f.NewFile(p.Name)
 	err = files.Write(file, text, c.Bool("force"))
 	switch {
-	case errors.Is(err, fs.ErrExist): // since it was looked for
-		return isThere(file)
+	case errors.Is(err, fs.ErrExist): // since it was looked for, or a folder
+		return isThere(config.ReadProfile(file))
 	case err != nil:
 		return writeError(err)
 	}
@@ -162,8 +160,29 @@ func enroll(c *cli.Context, words *say.Printer, p *protocol.Profile, text []byte
 	return sayNext(c, words, p)
 }
 
-func isThere(file string) error {
-	return command.Usagef("replace it with --force, or give this one a name of its own: --name NAME", "%s is there already, and says something else", file)
+// isThere says why what is there is not replaced.
+func isThere(there config.Entry) error {
+	const another = "give this one a name of its own: --name NAME"
+	exposed := new(files.ExposedError)
+	switch info, err := os.Stat(there.File); {
+	case err == nil && info.IsDir():
+		return command.Usagef("remove it, or "+another, "%s is a folder", there.File)
+	case errors.As(there.Err, &exposed):
+		return command.Usagef(exposed.Todo+"\nor replace it with --force", "there is a profile already, but %w", there.Err)
+	case there.Err != nil:
+		return command.Usagef("replace it with --force, or "+another, "%s is there already, and cannot be used: %w", there.File, there.Err)
+	}
+	return command.Usagef("replace it with --force, or "+another, "%s is there already, and says something else", there.File)
+}
+
+// restrict lets nobody else read or write a profile that was there.
+func restrict(words *say.Printer, file string) {
+	switch others, err := files.Restrict(file); {
+	case err != nil:
+		words.Warning("others than you can read or write it: %s", err)
+	case others:
+		words.Note("only you can read it now: its mode is 0600")
+	}
 }
 
 // sameForClient reports whether two profiles have the same link.

@@ -117,6 +117,28 @@ func (tt *terminal) exits(code int) {
 	}
 }
 
+// unread is how many bytes the shell would get.
+func (tt *terminal) unread() int {
+	tt.t.Helper()
+	n, err := unix.IoctlGetInt(int(tt.other.Fd()), unix.TIOCINQ)
+	if err != nil {
+		tt.t.Fatal(err)
+	}
+	return n
+}
+
+// givenBack checks that the terminal is as a shell leaves it.
+func (tt *terminal) givenBack() {
+	tt.t.Helper()
+	const lines = unix.ECHO | unix.ICANON | unix.ISIG
+	if m := tt.modes(); m.Lflag&lines != lines || m.Oflag&unix.OPOST == 0 {
+		tt.t.Errorf("the terminal's modes are %#x and %#x", m.Lflag, m.Oflag)
+	}
+	if n := tt.unread(); n > 0 {
+		tt.t.Errorf("%d bytes are left to the shell", n)
+	}
+}
+
 const question = "knock: the link (it is not shown): "
 
 func TestTheLinkThatIsAskedForIsNotShown(t *testing.T) {
@@ -153,12 +175,58 @@ func TestWhoGivesUpTheQuestionGetsTheTerminalBack(t *testing.T) {
 			tt.types(keys)
 			tt.exits(2)
 			tt.shows("\r\nknock: error: no link was entered: no profile was enrolled\r\n")
-			if m := tt.modes(); m.Lflag&(unix.ECHO|unix.ICANON|unix.ISIG) != unix.ECHO|unix.ICANON|unix.ISIG {
-				t.Errorf("the terminal's modes are %#x", m.Lflag)
-			}
+			tt.givenBack()
 			if _, err := os.Stat(config); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("there is a folder: %v", err)
 			}
+		})
+	}
+}
+
+// A mail breaks lines, and what a terminal gets after a line that is taken goes to the shell: it runs
+// it, shows it, and has it in its history.
+func TestALinkOfSeveralLinesIsTakenAndNothingIsLeftToTheShell(t *testing.T) {
+	link, _ := aLink(t)
+	lines := link[:40] + "\r" + link[40:80] + "\r\n  " + link[80:] + "\r"
+	rest := strings.Repeat("echo a line of a mail\r", 100) // more than a reader takes at once
+	for _, c := range []struct {
+		name, pasted string
+		args         []string
+		code         int
+		says         string
+	}{
+		{"in three lines", lines, []string{"enroll"}, 0, "knock: profile my-sql written: "},
+		{"asked for though it was to come from standard input", lines, []string{"enroll", "-"}, 0, "knock: profile my-sql written: "},
+		{"with a mail behind it", lines + rest, []string{"enroll"}, 0, "knock: profile my-sql written: "},
+		{"cut off, and no more", link[:80] + "\r\r" + rest, []string{"enroll"}, 2, "knock: error: the link was cut off"},
+		{"no link", rest, []string{"enroll"}, 2, "knock: error: this is no link"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tt := onTerminal(t, filepath.Join(t.TempDir(), "knock"), c.args...)
+			tt.shows(question)
+			tt.types(c.pasted)
+			tt.exits(c.code)
+			tt.shows(c.says)
+			tt.givenBack()
+			if shown := tt.shown.String(); strings.Contains(shown, "knock://m") || strings.Contains(shown, link[40:60]) || strings.Contains(shown, "echo") {
+				t.Errorf("it shows what was pasted:\n%s", shown)
+			}
+		})
+	}
+}
+
+func TestASignalWhileTheLinkIsAskedForGivesTheTerminalBack(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(s.String(), func(t *testing.T) {
+			tt := onTerminal(t, filepath.Join(t.TempDir(), "knock"), "enroll")
+			tt.shows(question)
+			tt.types("knock://")
+			if err := tt.cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+			tt.exits(128 + int(s))
+			tt.shows("\r\nknock: error: interrupted")
+			tt.givenBack()
 		})
 	}
 }

@@ -111,6 +111,35 @@ func TestAProfileOfTheUsersThatOthersMayWriteIsRefused(t *testing.T) {
 	}
 }
 
+func TestAProfileThatEverybodyCanReadIsSaidToBeOneWhereverItIsUsed(t *testing.T) {
+	h := newHome(t)
+	file := filepath.Join(h.dir, ".config/knock/profiles/shop.toml")
+	const other = "host = \"198.51.100.1\"\nsequence = [\"7421/tcp\", \"3190/udp\", \"9002/tcp\"]\nopen = [\"3307/tcp\"]\n"
+	h.write(".config/knock/profiles/other.toml", other)
+	h.write("checkout/profiles/shop.toml", shop)
+	for _, f := range []string{file, filepath.Join(h.dir, "checkout/profiles/shop.toml")} {
+		if err := os.Chmod(f, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const once = "everybody on this host can read the sequence"
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"shop@127.0.0.1", "--no-verify"}, 1}, {[]string{"list"}, 1}, {[]string{"list", "--json"}, 1}, {[]string{"show", "shop"}, 1},
+		{[]string{"shop@127.0.0.1", "--no-verify", "-q"}, 0}, {[]string{"list", "-q"}, 0}, {[]string{"show", "other"}, 0}, {[]string{"other@127.0.0.1", "--no-verify"}, 0},
+		{[]string{"shop@127.0.0.1", "--no-verify", "--config", "checkout"}, 0}, {[]string{"list", "--config", "checkout"}, 0}, // a job would be told every time
+		{[]string{"-p", "checkout/profiles/shop.toml", "--host", "127.0.0.1", "--no-verify"}, 0},
+		{[]string{"show", "shop", "--config", "checkout"}, 1},
+	} {
+		code, said := h.knock(c.args...)
+		if code != 0 || strings.Count(said, once) != c.want || strings.Count(said, "chmod go-r "+file) != c.want && c.args[len(c.args)-1] != "checkout" {
+			t.Errorf("knock %q: exit %d, want the warning %d times\n%s", c.args, code, c.want, said)
+		}
+	}
+}
+
 // TestNothingThatOthersWroteReachesTheTerminalOfTheClient as it is: names of files,
 // texts of profiles, and arguments.
 func TestNothingThatOthersWroteReachesTheTerminalOfTheClient(t *testing.T) {

@@ -47,6 +47,7 @@ func listAction(c *cli.Context) error {
 	for _, e := range entries {
 		sayBroken(words, e)
 	}
+	warnReadable(words, entries...)
 	if c.Bool("json") {
 		list := make([]profileJSON, len(entries))
 		for i, e := range entries {

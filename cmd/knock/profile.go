@@ -11,6 +11,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/files"
+	"knockkit/internal/say"
 )
 
 // chosen is the profile that a command line names, by its name or by its file.
@@ -113,6 +114,9 @@ func load(c *cli.Context, name, typed string) (config.Entry, error) {
 		return entry, unknownProfile(c, unknown, typed, nil)
 	}
 	warnExposed(c, entry)
+	if c.Command.Name != "show" { // which says all that is to be said of it
+		warnReadable(printer(c), entry)
+	}
 	return entry, command.ProfileError(c, err, typed)
 }
 
@@ -135,6 +139,20 @@ func warnExposed(c *cli.Context, entry config.Entry) {
 	if exposed := new(files.ExposedError); errors.As(entry.Exposed, &exposed) {
 		words := printer(c)
 		words.Warning("%s", exposed)
-		words.Hint(exposed.Todo)
+		words.Advice(exposed.Todo)
+	}
+}
+
+// warnReadable says which profiles, where they are used, everybody can read.
+func warnReadable(words *say.Printer, entries ...config.Entry) {
+	var names, paths []string
+	for _, e := range entries {
+		if e.Readable {
+			names, paths = append(names, e.Name), append(paths, e.File)
+		}
+	}
+	if len(names) > 0 {
+		words.Warning("everybody on this host can read the sequence of %s", say.Names(names))
+		words.Advice("chmod go-r " + command.Shell(paths))
 	}
 }

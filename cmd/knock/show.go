@@ -26,8 +26,8 @@ func showAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(e.Warnings) > 0 {
-		printer(c).Block(e.Warnings.Error())
+	if words := printer(c); len(e.Warnings) > 0 && !words.Quiet {
+		words.Block(e.Warnings.Error())
 	}
 	if c.Bool("json") {
 		j := toJSON(e)

@@ -246,7 +246,7 @@ func remove(h *host) error {
 		h.words.Note("nothing was installed")
 	}
 	if again := h.wanted(change.Removed); len(again) > 0 && h.beside("it installs "+say.Names(again)+" again, as the files say") {
-		h.words.Hint("to keep a profile out, set enabled = false in its file: " + h.folders.ProfileFile(again[0]))
+		h.words.Advice("to keep a profile out, set enabled = false in its file: " + h.folders.ProfileFile(again[0]))
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (f Folders) file(name string) string {
 // an [*files.ExposedError] where others can write it.
 func (f Folders) Read(name string, limit int) (path string, text []byte, err error) {
 	path = f.file(name)
-	if _, err := files.Check(path); err != nil && !f.Lax {
+	if _, err := f.check(path); err != nil && !f.Lax {
 		return path, nil, err
 	}
 	text, err = files.Read(path, limit)
@@ -93,11 +93,33 @@ func (f Folders) Read(name string, limit int) (path string, text []byte, err err
 // Check returns an [*files.ExposedError] where others can write what is below the first
 // folder, which need not be there yet.
 func (f Folders) Check() error {
-	_, err := files.Check(filepath.Dir(f.ProfileFile("any")))
+	_, err := f.check(filepath.Dir(f.ProfileFile("any")))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
+}
+
+// check is [files.Check] for a path below one of the folders. These, and what is in them, should have
+// another owner where it is somebody else; a folder above is his home, perhaps, and a lax one his checkout.
+func (f Folders) check(path string) (readable bool, err error) {
+	readable, err = files.Check(path)
+	if exposed := new(files.ExposedError); errors.As(err, &exposed) && exposed.Chown != "" && !f.Lax && slices.ContainsFunc(f.Dirs, contains(exposed.Path)) {
+		exposed.Todo = exposed.Chown
+	}
+	return readable, err
+}
+
+// contains returns whether a folder is the path, or is above it.
+func contains(path string) func(dir string) bool {
+	return func(dir string) bool {
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			return false
+		}
+		inside, err := filepath.Rel(dir, path)
+		return err == nil && filepath.IsLocal(inside)
+	}
 }
 
 // ProfileFile is where the profile of that name is, or would be made.
@@ -124,6 +146,10 @@ type Entry struct {
 	Warnings format.Diagnostics // of a file that can be used
 	Err      error              // why the file is broken, as a [*BrokenError] if it was read
 	Exposed  error              // of lax folders: a [*files.ExposedError]; else that is Err
+
+	// Readable says that everybody can read the sequence of a profile in the first folder, which is for
+	// one user: later ones are for all of a machine, and a lax one is as it was checked out.
+	Readable bool
 }
 
 // BrokenError says that a profile's file cannot be used, and every reason.
@@ -194,7 +220,7 @@ func (f Folders) names() ([]string, error) {
 		dir = filepath.Join(dir, "profiles")
 		inside, err := os.ReadDir(dir)
 		if err == nil && !f.Lax {
-			_, err = files.Check(dir)
+			_, err = f.check(dir)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("list profiles: %w", err)
@@ -213,12 +239,13 @@ func (f Folders) names() ([]string, error) {
 // read reads a profile of the folders, unless others could have written it.
 func (f Folders) read(name string) Entry {
 	file := f.ProfileFile(name)
-	readable, exposed := files.Check(file)
+	readable, exposed := f.check(file)
 	if exposed != nil && !f.Lax {
 		return Entry{Name: name, File: file, Err: exposed}
 	}
 	e := ReadProfile(file)
 	e.guard(readable, exposed)
+	e.Readable = e.everybodys(readable) && !f.Lax && file == f.NewFile(name)
 	return e
 }
 
@@ -228,10 +255,15 @@ func (e *Entry) guard(readable bool, exposed error) {
 	if errors.As(exposed, new(*files.ExposedError)) {
 		e.Exposed = exposed
 	}
-	if e.Profile != nil && readable && len(e.Profile.Sequence) > 0 {
+	if e.everybodys(readable) {
 		e.Warnings = append(e.Warnings, format.Diagnostic{Severity: format.SeverityWarning, File: e.File,
 			Message: "everybody on this host can read the sequence", Hint: "chmod go-r " + e.File})
 	}
+}
+
+// everybodys reports whether everybody can read a sequence, as its file is readable.
+func (e *Entry) everybodys(readable bool) bool {
+	return e.Profile != nil && readable && len(e.Profile.Sequence) > 0
 }
 
 // ReadGiven reads the file of a profile that a person has named, as in a lax folder. "-" is

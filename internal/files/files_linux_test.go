@@ -120,7 +120,10 @@ func TestAPipeThatTheShellHandsOverIsReadToItsEnd(t *testing.T) {
 // TestWhoElseCanWriteAFile is a table of files, folders above them, and links.
 func TestWhoElseCanWriteAFile(t *testing.T) {
 	labtest.NeedRoot(t)
-	const somebody = 12345
+	const (
+		somebody  = 12345
+		elsewhere = "choose a folder of root's with --config DIR, or run it without sudo"
+	)
 	for _, c := range []struct {
 		name    string
 		change  func(dir, file string) error
@@ -129,29 +132,29 @@ func TestWhoElseCanWriteAFile(t *testing.T) {
 	}{
 		{"root's alone", func(dir, file string) error { return nil }, "", ""},
 		{"readable by all", func(dir, file string) error { return os.Chmod(file, 0o644) }, "", ""},
-		{"its group's", func(dir, file string) error { return os.Chmod(file, 0o660) }, "file", "chmod go-w"},
-		{"everybody's", func(dir, file string) error { return os.Chmod(file, 0o602) }, "file", "chmod go-w"},
-		{"of somebody else", func(dir, file string) error { return os.Chown(file, somebody, somebody) }, "file", "chown root"},
-		{"in a folder of its group's", func(dir, file string) error { return os.Chmod(dir, 0o770) }, "dir", "chmod go-w"},
-		{"in a folder of everybody's", func(dir, file string) error { return os.Chmod(dir, 0o777) }, "dir", "chmod go-w"},
+		{"its group's", func(dir, file string) error { return os.Chmod(file, 0o660) }, "file", "chmod go-w PATH"},
+		{"everybody's", func(dir, file string) error { return os.Chmod(file, 0o602) }, "file", "chmod go-w PATH"},
+		{"of somebody else", func(dir, file string) error { return os.Chown(file, somebody, somebody) }, "file", "chown root PATH"},
+		{"in a folder of its group's", func(dir, file string) error { return os.Chmod(dir, 0o770) }, "dir", "chmod go-w PATH"},
+		{"in a folder of everybody's", func(dir, file string) error { return os.Chmod(dir, 0o777) }, "dir", "chmod go-w PATH"},
 		{"in a sticky folder, as /tmp", func(dir, file string) error { return os.Chmod(dir, os.ModeSticky|0o777) }, "", ""},
 		{"in a sticky folder of somebody else's", func(dir, file string) error {
 			return errors.Join(os.Chmod(dir, os.ModeSticky|0o777), os.Chown(dir, somebody, somebody))
-		}, "dir", "chown root"},
-		{"in a folder of somebody else's", func(dir, file string) error { return os.Chown(dir, somebody, somebody) }, "dir", "chown root"},
+		}, "dir", elsewhere},
+		{"in a folder of somebody else's", func(dir, file string) error { return os.Chown(dir, somebody, somebody) }, "dir", elsewhere},
 		{"a link to a file of root's", func(dir, file string) error {
 			return errors.Join(os.Rename(file, dir+"/real"), os.Symlink("../"+filepath.Base(dir)+"/real", file))
 		}, "", ""},
 		{"a link to a file of everybody's", func(dir, file string) error {
 			return errors.Join(os.Rename(file, dir+"/real"), os.Chmod(dir+"/real", 0o666), os.Symlink(dir+"/real", file))
-		}, "dir/real", "chmod go-w"},
+		}, "dir/real", "chmod go-w PATH"},
 		{"a link through a folder of everybody's", func(dir, file string) error {
 			return errors.Join(os.Mkdir(dir+"/open", 0o700), os.Chmod(dir+"/open", 0o777), os.Rename(file, dir+"/real"),
 				os.Symlink(dir+"/real", dir+"/open/link"), os.Symlink("open/link", file))
-		}, "dir/open", "chmod go-w"},
+		}, "dir/open", "chmod go-w PATH"},
 		{"a link of somebody else's", func(dir, file string) error {
 			return errors.Join(os.Rename(file, dir+"/real"), os.Symlink("real", file), os.Lchown(file, somebody, somebody))
-		}, "file", "chown root"},
+		}, "file", "chown -h root PATH"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "dir")
@@ -169,7 +172,7 @@ func TestWhoElseCanWriteAFile(t *testing.T) {
 			switch {
 			case c.exposed == "" && err != nil:
 				t.Error(err)
-			case c.exposed != "" && (!errors.As(err, &exposed) || exposed.Path != path || exposed.Todo != c.todo+" "+path):
+			case c.exposed != "" && (!errors.As(err, &exposed) || exposed.Path != path || exposed.Todo != strings.Replace(c.todo, "PATH", path, 1)):
 				t.Errorf("error %v, %#v, want one about %s and %s", err, exposed, path, c.todo)
 			}
 		})

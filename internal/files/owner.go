@@ -7,7 +7,11 @@ import "fmt"
 type ExposedError struct {
 	Path string // the file, or the folder
 	Why  string
-	Todo string // a command that mends it
+	Todo string // what mends it, as a command
+
+	// Chown is the command that gives a folder of somebody else's another owner; "" for all else. It is
+	// no advice for any folder: that of somebody's home would lock him out.
+	Chown string
 }
 
 func (e *ExposedError) Error() string { return fmt.Sprintf("%s %s", e.Path, e.Why) }

@@ -79,17 +79,35 @@ func Check(path string) (readable bool, err error) {
 	}
 }
 
+// Restrict takes the rights to a file from all but its owner, and reports whether they had any.
+func Restrict(path string) (others bool, err error) {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode()&0o077 == 0 {
+		return false, err
+	}
+	return true, os.Chmod(path, 0o600)
+}
+
 // owned returns an error unless root or the caller owns the file.
 func owned(path string, info fs.FileInfo) error {
 	owner := int(info.Sys().(*syscall.Stat_t).Uid)
 	if owner == 0 || owner == os.Geteuid() || owner == outside() {
 		return nil
 	}
-	todo := "chown root " + path
-	if os.Geteuid() != 0 {
-		todo = "let its owner be you: chown " + strconv.Itoa(os.Geteuid()) + " " + path
+	to, todo, elsewhere := "root", "", "choose a folder of root's with --config DIR, or run it without sudo"
+	if me := os.Geteuid(); me != 0 {
+		to, todo, elsewhere = strconv.Itoa(me), "let its owner be you: ", "choose a folder of your own with --config DIR"
 	}
-	return &ExposedError{path, fmt.Sprintf("belongs to user %d, who is neither root nor you", owner), todo}
+	e := &ExposedError{Path: path, Why: fmt.Sprintf("belongs to user %d, who is neither root nor you", owner)}
+	switch {
+	case info.IsDir():
+		e.Todo, e.Chown = elsewhere, todo+"chown "+to+" "+path
+	case info.Mode()&fs.ModeSymlink != 0: // without -h that changes what it leads to
+		e.Todo = todo + "chown -h " + to + " " + path
+	default:
+		e.Todo = todo + "chown " + to + " " + path
+	}
+	return e
 }
 
 // closed returns an error if others than root and the caller can write what is no link.
@@ -103,7 +121,8 @@ func closed(path string, info fs.FileInfo) error {
 	if !others || sticky {
 		return nil
 	}
-	return &ExposedError{path, fmt.Sprintf("can be written by others than its owner (mode %04o)", mode.Perm()), "chmod go-w " + path}
+	why := fmt.Sprintf("can be written by others than its owner (mode %04o)", mode.Perm())
+	return &ExposedError{Path: path, Why: why, Todo: "chmod go-w " + path}
 }
 
 // outside is the owner that files of the machine's root seem to have in a user

@@ -10,6 +10,14 @@ import (
 // they are missing. A reader sees the whole text or nothing of it. Without replace, the error is
 // [io/fs.ErrExist] where there is such a file, which stays as it is.
 func Write(path string, text []byte, replace bool) error {
+	return write(path, text, replace, true)
+}
+
+// WriteState is [Write], which replaces, for what may be lost when the machine crashes: it does not
+// wait for the disk.
+func WriteState(path string, text []byte) error { return write(path, text, true, false) }
+
+func write(path string, text []byte, replace, sync bool) error {
 	dir, name := filepath.Split(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -20,7 +28,10 @@ func Write(path string, text []byte, replace bool) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if replace {

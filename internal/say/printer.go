@@ -40,7 +40,8 @@ func (p *Printer) Error(err error) {
 	p.line("error: ", red, Painted(strings.ReplaceAll(plainLines(err.Error()), "\n", "\n  ")))
 }
 
-// Hint writes "NAME: hint: …", once for each line of text; nothing for "".
+// Hint writes "NAME: hint: …", once for each line of text; nothing for "". It is that of an error,
+// and so is written when quiet: that of a warning or a note is [Printer.Advice].
 func (p *Printer) Hint(text string) {
 	for line := range strings.Lines(text) {
 		p.line("hint: ", cyan, Text("%s", strings.TrimRight(line, "\n")))
@@ -51,6 +52,13 @@ func (p *Printer) Hint(text string) {
 func (p *Printer) Warning(format string, args ...any) {
 	if !p.Quiet {
 		p.line("warning: ", yellow, Text(format, args...))
+	}
+}
+
+// Advice writes the hint of a warning or a note unless quiet: without those nobody knows what it is about.
+func (p *Printer) Advice(text string) {
+	if !p.Quiet {
+		p.Hint(text)
 	}
 }
 

@@ -20,12 +20,14 @@ func TestWordsCarryTheProgramsName(t *testing.T) {
 	p.Hint("did you mean: knock mysql\nall profiles: knock list")
 	p.Hint("")
 	p.Warning("%d profiles are broken", 2)
+	p.Advice("see knock list")
 	p.Note("mysql: open")
 	p.Detail("icmp")
 	want := `knock: error: no profile mysq
 knock: hint: did you mean: knock mysql
 knock: hint: all profiles: knock list
 knock: warning: 2 profiles are broken
+knock: hint: see knock list
 knock: mysql: open
   icmp
 `
@@ -34,10 +36,11 @@ knock: mysql: open
 	}
 }
 
-func TestAQuietPrinterStillSaysErrorsAndHints(t *testing.T) {
+func TestAQuietPrinterStillSaysErrorsAndTheirHints(t *testing.T) {
 	var out bytes.Buffer
 	p := &Printer{Name: "knock", W: &out, Quiet: true, Terminal: true}
 	p.Warning("w")
+	p.Advice("a")
 	p.Note("n")
 	p.Detail("d")
 	p.Line().Set("progress")

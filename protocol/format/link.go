@@ -20,7 +20,8 @@ import (
 const (
 	LinkBegin = "knock://" // of every link
 
-	linkEnd  = ",sum=" // and the 8 digits of linkSum
+	linkEnd  = ",sum=" // and the sum, see linkSum
+	sumLen   = 8       // digits
 	linkJoin = "+"     // between several values of a key
 
 	linkLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/.,=+-_"

@@ -246,3 +246,39 @@ func FuzzLink(f *testing.F) {
 		}
 	})
 }
+
+func TestALinkIsFoundInWhateverText(t *testing.T) {
+	link, other := whole(goodLink), whole(strings.Replace(goodLink, "db1", "db2", 1))
+	for _, c := range []struct {
+		name, text string
+		links      []string
+		begun      string
+		goesOn     bool
+	}{
+		{"nothing", "", nil, "", false},
+		{"no link", "ssh: no route to host", nil, "", false},
+		{"alone", link, []string{link}, "", false},
+		{"in a sentence", "take '" + link + "', please", []string{link}, "", false},
+		{"words behind it", link + "\nmysql 8000\n", []string{link}, "", false},
+		{"in lines", link[:20] + "\r\n  " + link[20:50] + "\n" + link[50:] + "\n", []string{link}, "", false},
+		{"twice", link + " " + link, []string{link}, "", false},
+		{"two", link + " " + other, []string{link, other}, "", false},
+		{"one that is cut off before it", link[:40] + " " + link, []string{link}, "", false},
+		{"one whose sum is cut off behind it", link + "\n" + other[:len(other)-1], []string{link}, "", false},
+		{"the first line", "> " + link[:40] + "\n", nil, link[:40], true},
+		{"its last digit is missing", link[:len(link)-1], nil, link[:len(link)-1], true},
+		{"the beginning alone", "knock://", nil, "knock://", true},
+		{"a changed digit", link[:30] + "x" + link[30:] + " behind", nil, link[:30] + "x" + link[30:], false},
+		{"a letter that no link has", link[:30] + "–" + link[30:], nil, link[:30] + "–", false},
+		{"cut off in quotes", `"` + link[:40] + `"`, nil, link[:40], true},
+		{"far too long", "knock://" + strings.Repeat("a", 1<<16), nil, "knock://" + strings.Repeat("a", MaxLink-8), false},
+	} {
+		links, begun := FindLinks(c.text)
+		if !slices.Equal(links, c.links) || begun != c.begun {
+			t.Errorf("%s: %q and %q, want %q and %q", c.name, links, begun, c.links, c.begun)
+		}
+		if goesOn := LinkGoesOn(c.text); goesOn != c.goesOn {
+			t.Errorf("%s: it goes on: %v, want %v", c.name, goesOn, c.goesOn)
+		}
+	}
+}

@@ -55,7 +55,7 @@ func ParseLink(link string) (*protocol.Profile, []byte, error) {
 	if err := checkLinkForm(link); err != nil {
 		return nil, nil, err
 	}
-	name, rest, _ := strings.Cut(link[len(LinkBegin):len(link)-len(linkEnd)-8], "/")
+	name, rest, _ := strings.Cut(link[len(LinkBegin):len(link)-len(linkEnd)-sumLen], "/")
 	if err := CheckName(name); err != nil {
 		return refuse(newerLinks, "%v", err)
 	}
@@ -102,12 +102,11 @@ func ParseLink(link string) (*protocol.Profile, []byte, error) {
 
 // checkLinkForm refuses what is no link, and a link that is not whole.
 func checkLinkForm(link string) error {
-	odd := strings.IndexFunc(link, func(r rune) bool { return !strings.ContainsRune(linkLetters, r) })
-	end := strings.LastIndex(link, linkEnd)
+	odd, n := oddAt(link), linkLen(link)
 	switch {
 	case link == "":
 		return &SyntaxError{Message: "the link is empty", Hint: copyAgain}
-	case !strings.HasPrefix(link, LinkBegin) && end >= 0:
+	case !strings.HasPrefix(link, LinkBegin) && strings.Contains(link, linkEnd):
 		return &SyntaxError{Message: "the link's beginning is missing", Hint: copyAgain}
 	case !strings.HasPrefix(link, LinkBegin):
 		return &SyntaxError{Message: "this is no link: a link begins with " + LinkBegin, Hint: "on the server: knockd profile link NAME"}
@@ -117,11 +116,11 @@ func checkLinkForm(link string) error {
 		return &SyntaxError{Message: "the link has white space in it", Hint: "it is one line without spaces: " + copyAgain}
 	case odd >= 0:
 		return &SyntaxError{Message: fmt.Sprintf("the link has %q in it, which no link has", []rune(link[odd:])[0]), Hint: copyAgain}
-	case end < 0 || len(link) < end+len(linkEnd)+8:
+	case n == 0:
 		return &SyntaxError{Message: "the link was cut off: its end is missing", Hint: copyAgain}
-	case len(link) > end+len(linkEnd)+8:
+	case len(link) > n:
 		return &SyntaxError{Message: "something follows the link's end", Hint: copyAgain}
-	case link[end+len(linkEnd):] != linkSum(link[:end]):
+	case !hasSum(link):
 		return &SyntaxError{Message: "the link was changed on the way: its sum is not right", Hint: copyAgain}
 	}
 	return nil

@@ -2,7 +2,11 @@ package client
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -160,5 +164,26 @@ func TestErrorsOfThisMachineAreNoAnswers(t *testing.T) {
 	r := Result{Addrs: []AddrResult{{Outcome: Broken, Err: no}, {Outcome: Unreachable, Err: syscall.ENETUNREACH}}}
 	if err := r.err(t.Context()); err != no {
 		t.Errorf("error %v, want the missing privilege: it is what the caller can mend", err)
+	}
+}
+
+func TestTheErrorOfAKnockHasItsReasonAlone(t *testing.T) {
+	to := &net.UDPAddr{IP: net.IPv4(198, 51, 100, 2), Port: 31461}
+	privilege := &PrivilegeError{Err: syscall.EPERM}
+	for _, c := range []struct {
+		err  error
+		is   error
+		want string
+	}{
+		{syscall.ENETUNREACH, syscall.ENETUNREACH, "cannot send to 198.51.100.2: network is unreachable"},
+		{&net.OpError{Op: "write", Net: "udp", Addr: to, Err: os.NewSyscallError("write", syscall.EPERM)}, fs.ErrPermission, "cannot send to 198.51.100.2: operation not permitted"},
+		{&net.OpError{Op: "dial", Net: "udp", Addr: to, Err: errors.ErrUnsupported}, errors.ErrUnsupported, "cannot send to 198.51.100.2: unsupported operation"},
+		{fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Addr: to, Err: &net.OpError{Addr: to, Err: os.ErrDeadlineExceeded}}), os.ErrDeadlineExceeded, "cannot send to 198.51.100.2: i/o timeout"},
+		{privilege, privilege, "cannot send an icmp knock: operation not permitted"},
+	} {
+		err := unsent(v4(), c.err)
+		if err.Error() != c.want || !errors.Is(err, c.is) {
+			t.Errorf("%v became %v, want %s", c.err, err, c.want)
+		}
 	}
 }

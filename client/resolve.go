@@ -23,6 +23,9 @@ func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 	}
 	found, err := lookup(ctx, t)
 	if err != nil {
+		if late := unfinished(ctx, false, "the address of %s was not found", t.Host); late != nil {
+			return nil, late
+		}
 		return nil, fmt.Errorf("find the address of %s: %w", t.Host, err)
 	}
 	var addrs []netip.Addr

@@ -187,3 +187,35 @@ func TestTheErrorOfAKnockHasItsReasonAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestAHostHasOneCanonicalForm(t *testing.T) {
+	for want, written := range map[string][]string{
+		"2001:db8::1":     {"2001:db8::1", "2001:DB8::1", "2001:db8:0::1", "2001:0db8:0:0:0:0:0:1"},
+		"198.51.100.1":    {"198.51.100.1", "::ffff:198.51.100.1", "::FFFF:c633:6401"},
+		"db1.example.com": {"db1.example.com", "DB1.example.com", "db1.Example.com."},
+		"fe80::1%1":       {"fe80::1%lo", "fe80::1%1", "FE80::1%lo"},
+		"fe80::1%nosuch0": {"fe80::1%nosuch0"},
+		"localhost":       {"localhost", "LOCALHOST"},
+		"127.0.0.1":       {"127.0.0.1"},
+	} {
+		for _, host := range written {
+			if got := CanonicalHost(host); got != want {
+				t.Errorf("%s: %s, want %s", host, got, want)
+			}
+		}
+	}
+}
+
+func TestDialersTakeTurnsOnAHostHoweverItIsWritten(t *testing.T) {
+	turns := new(Turns)
+	if turns.of("2001:db8::1") != turns.of("2001:DB8:0::1") || turns.of("db1") != turns.of("DB1.") {
+		t.Error("one host has two turns")
+	}
+	if turns.of("db1") == turns.of("db2") {
+		t.Error("two hosts have one turn")
+	}
+	d := &Dialer{Target: Target{Profile: mysql()}}
+	if d.known("db1") != d.known("DB1") {
+		t.Error("one host has two leases")
+	}
+}

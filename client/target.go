@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -76,6 +77,21 @@ func checkPort(p *protocol.Profile) (protocol.Knock, bool) {
 		}
 	}
 	return protocol.Knock{}, false
+}
+
+// CanonicalHost returns the one form for all ways to write a host: an address in its shortest form,
+// as IPv4 where IPv6 only carries that, with the number of its zone; a name in lower case, without
+// the dot at its end. Names are not looked up: two names of one machine stay two.
+func CanonicalHost(host string) string {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return strings.ToLower(strings.TrimSuffix(host, "."))
+	}
+	addr = addr.Unmap()
+	if n := zoneNumber(addr.Zone()); n > 0 {
+		addr = addr.WithZone(strconv.Itoa(int(n)))
+	}
+	return addr.String()
 }
 
 // zoneNumber returns the number of the interface in fe80::1%eth0; 0 for none.

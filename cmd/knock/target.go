@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -99,20 +98,21 @@ func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) 
 	return forHosts(t, hosts)
 }
 
-// forHosts returns the target for each host. It drops hosts that were named twice: two sequences to one host at the
-// same time would disturb each other.
+// forHosts returns the target for each host. It drops hosts that were named twice, in whatever way:
+// two sequences to one host at the same time would disturb each other.
 func forHosts(t client.Target, hosts []string) ([]client.Target, error) {
 	var ts []client.Target
-	var seen []string
+	seen := map[string]bool{}
 	for _, host := range hosts {
 		bare, err := bareHost(host)
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(seen, bare) {
+		key := client.CanonicalHost(bare)
+		if seen[key] {
 			continue
 		}
-		seen = append(seen, bare)
+		seen[key] = true
 		t.Host = bare
 		ts = append(ts, t)
 	}

@@ -44,6 +44,11 @@ func TestTheAddressesThatAreKnockedOn(t *testing.T) {
 			err: "profile mysql cannot be knocked on over IPv4 from 2001:db8::1"},
 		{name: "a source against the profile's family", host: "::1", source: "2001:db8::1", profile: protocol.IPv4,
 			err: "profile mysql has no gate for IPv6"},
+		{name: "a zone by its number", host: "fe80::1%1", want: "fe80::1%1"},
+		{name: "no such zone", host: "fe80::1%nosuch0", err: `profile mysql cannot be knocked on at fe80::1%nosuch0: this machine has no interface "nosuch0"`},
+		{name: "no zone of that number", host: "fe80::1%99999", err: `profile mysql cannot be knocked on at fe80::1%99999: this machine has no interface "99999"`},
+		{name: "another machine from loopback", host: "198.51.100.1", source: "127.0.0.2",
+			err: "profile mysql cannot be knocked on at 198.51.100.1 from 127.0.0.2, from where this machine reaches only itself"},
 		{name: "no such name", host: "nowhere.invalid", err: "find the address of nowhere.invalid: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -94,11 +94,18 @@ func CanonicalHost(host string) string {
 	return addr.String()
 }
 
-// zoneNumber returns the number of the interface in fe80::1%eth0; 0 for none.
+// zoneNumber returns the number of the interface in fe80::1%eth0; 0 for none
+// and for one that this machine does not have.
 func zoneNumber(zone string) uint32 {
 	if i, err := net.InterfaceByName(zone); err == nil {
 		return uint32(i.Index)
 	}
-	n, _ := strconv.ParseUint(zone, 10, 32)
+	n, err := strconv.ParseUint(zone, 10, 31)
+	if err != nil {
+		return 0
+	}
+	if _, err := net.InterfaceByIndex(int(n)); err != nil {
+		return 0
+	}
 	return uint32(n)
 }

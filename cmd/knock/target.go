@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -17,6 +19,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/files"
+	"knockkit/internal/say"
 )
 
 // wanted reads the arguments of a command that takes a profile alone.
@@ -135,6 +138,9 @@ func bareHost(host string) (string, error) {
 		if addr.IsLinkLocalUnicast() && addr.Is6() && addr.Zone() == "" {
 			return "", command.Usagef("as "+bare+"%eth0", "%s needs the interface", bare)
 		}
+		if zone := addr.Zone(); zone != "" && !hasZone(zone) {
+			return "", command.Usagef("there are: "+say.Names(interfaceWords()), "bad host %q: this machine has no interface %q", host, zone)
+		}
 		return bare, nil
 	}
 	if bare == "" || strings.Contains(bare, "%") {
@@ -144,6 +150,19 @@ func bareHost(host string) (string, error) {
 		return "", command.Usagef("the ports are the profile's: try "+name, "bad host %q", host)
 	}
 	return bare, nil
+}
+
+// hasZone reports whether this machine has the interface that a zone names, or whose number it is.
+func hasZone(zone string) bool {
+	if known(zone) {
+		return true
+	}
+	n, err := strconv.Atoi(zone)
+	if err != nil {
+		return false
+	}
+	_, err = net.InterfaceByIndex(n)
+	return err == nil
 }
 
 // maxHostsSize is some 100,000 hosts.

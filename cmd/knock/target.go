@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -168,6 +166,24 @@ func hasZone(zone string) bool {
 // maxHostsSize is some 100,000 hosts.
 const maxHostsSize = 4 << 20
 
+// maxHost is the longest name that DNS has, with a dot at its end.
+const maxHost = 254
+
+// badLine returns why a line of a file of hosts is none. It shows the line only if that is an
+// address: a wrong file may be a profile or a link, whose sequence is a secret.
+func badLine(host string) *command.Error {
+	_, err := bareHost(host)
+	_, other := netip.ParseAddr(strings.Trim(host, "[]"))
+	wrong := new(command.Error)
+	switch {
+	case err == nil && len(host) <= maxHost:
+		return nil
+	case other == nil && errors.As(err, &wrong):
+		return wrong
+	}
+	return command.Usagef("a host is a name or an address, without a port", "bad host")
+}
+
 // readHosts reads a file with a host on each line, "-" for in. What follows "#"
 // and empty lines are left out. A file without any host is a mistake: to knock
 // on the profile's host instead would not be what was meant.
@@ -177,22 +193,18 @@ func readHosts(ctx context.Context, file string) ([]string, error) {
 		return nil, &command.Error{Code: command.Usage, Err: fmt.Errorf("read hosts: %w", err)}
 	}
 	var hosts []string
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		text = strings.TrimSpace(text)
-		if text == "" {
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		host, _, _ := strings.Cut(line, "#")
+		host = strings.TrimSpace(host)
+		if host == "" {
 			continue
 		}
-		if _, err := bareHost(text); err != nil {
-			wrong := new(command.Error)
-			errors.As(err, &wrong)
-			return nil, command.Usagef(wrong.Hint, "%s:%d: %w", file, n, err)
+		if err := badLine(host); err != nil {
+			return nil, command.Usagef(err.Hint, "%s:%d: %w", file, n, err.Err)
 		}
-		hosts = append(hosts, text)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read hosts from %s: %w", file, err)
+		hosts = append(hosts, host)
 	}
 	if len(hosts) == 0 {
 		return nil, command.Usagef("a host on each line", "%s has no host", file)

@@ -83,7 +83,7 @@ func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.T
 		return err
 	}
 	stop() // from here on signals are the command's
-	return then[0].run(c, r.last)
+	return then[0].run(c.Context, c, r.last)
 }
 
 // limited ends the context after --timeout.

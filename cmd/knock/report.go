@@ -37,7 +37,7 @@ func newReport(c *cli.Context, ts []client.Target) *report {
 	}
 	r.line = r.words.Line()
 	if r.all == 1 {
-		ts[0].Observe = newProgress(ts[0].Profile, r.line).observe
+		ts[0].Observe = newProgress(ts[0].Profile, r.line, c.Bool("verbose")).observe
 	} else {
 		r.line.Set(r.progress())
 	}

@@ -2,7 +2,10 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,20 +217,50 @@ func TestAFamilyThatAnswersGetsItsAttemptsWhenTheOtherIsOpen(t *testing.T) {
 	})
 }
 
-func TestACancelledKnockEndsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 15*ms)
-		defer cancel()
-		w := &fakeWire{}
-		start := time.Now()
-		r := Result{Addrs: sideBySide(ctx, Target{Profile: mysql()}, w, []netip.Addr{v4()}, func() {})}
-		if took := time.Since(start); took != 15*ms || w.open != 0 {
-			t.Errorf("took %v with %d sockets left open, want 15ms and none", took, w.open)
+func TestAKnockThatTheContextEndsDoesSoAtOnceAndSaysWhatWasNotDone(t *testing.T) {
+	for _, c := range []struct {
+		after    time.Duration
+		noVerify bool
+		text     string
+		checked  bool
+	}{
+		{0, false, "no knock was sent to db1", false},
+		{15 * ms, false, "the sequence for db1 was not finished", false}, // the third knock is due after 20 ms
+		{35 * ms, false, "db1 did not open", true},                       // the check is under way since 30 ms
+		{15 * ms, true, "the sequence for db1 was not finished", false},  // its timing is that of a second attempt
+	} {
+		for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
+			t.Run(fmt.Sprint(c.text, " ", c.noVerify, " ", cause), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), c.after)
+					words := " in time"
+					if cause == context.Canceled {
+						ctx, cancel = context.WithCancel(t.Context())
+						time.AfterFunc(c.after, cancel)
+						if c.after == 0 {
+							cancel()
+						}
+						words = ": interrupted"
+					}
+					defer cancel()
+					w := &fakeWire{}
+					start := time.Now()
+					r := Result{Host: "db1", Addrs: sideBySide(ctx, Target{Profile: mysql(), NoVerify: c.noVerify}, w, []netip.Addr{v4()}, func() {})}
+					if took := time.Since(start); took != c.after || w.open != 0 {
+						t.Errorf("took %v with %d sockets left open, want %v and none", took, w.open, c.after)
+					}
+					err := r.err(ctx)
+					late := new(UnfinishedError)
+					if !errors.As(err, &late) || !errors.Is(err, cause) || late.Checked != c.checked || err.Error() != c.text+words {
+						t.Errorf("error %q of %+v, want %q", err, late, c.text+words)
+					}
+					if want := strings.ReplaceAll(c.text+words, "db1", v4().String()); r.Addrs[0].Err == nil || r.Addrs[0].Err.Error() != want {
+						t.Errorf("the address's error %v, want %q", r.Addrs[0].Err, want)
+					}
+				})
+			})
 		}
-		if err := r.err(ctx); err != context.DeadlineExceeded {
-			t.Errorf("error %v, want the context's", err)
-		}
-	})
+	}
 }
 
 func TestObserversHearOfEveryPacketAndReply(t *testing.T) {

@@ -2,7 +2,11 @@ package client
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +44,11 @@ func TestTheAddressesThatAreKnockedOn(t *testing.T) {
 			err: "profile mysql cannot be knocked on over IPv4 from 2001:db8::1"},
 		{name: "a source against the profile's family", host: "::1", source: "2001:db8::1", profile: protocol.IPv4,
 			err: "profile mysql has no gate for IPv6"},
+		{name: "a zone by its number", host: "fe80::1%1", want: "fe80::1%1"},
+		{name: "no such zone", host: "fe80::1%nosuch0", err: `profile mysql cannot be knocked on at fe80::1%nosuch0: this machine has no interface "nosuch0"`},
+		{name: "no zone of that number", host: "fe80::1%99999", err: `profile mysql cannot be knocked on at fe80::1%99999: this machine has no interface "99999"`},
+		{name: "another machine from loopback", host: "198.51.100.1", source: "127.0.0.2",
+			err: "profile mysql cannot be knocked on at 198.51.100.1 from 127.0.0.2, from where this machine reaches only itself"},
 		{name: "no such name", host: "nowhere.invalid", err: "find the address of nowhere.invalid: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -160,5 +169,58 @@ func TestErrorsOfThisMachineAreNoAnswers(t *testing.T) {
 	r := Result{Addrs: []AddrResult{{Outcome: Broken, Err: no}, {Outcome: Unreachable, Err: syscall.ENETUNREACH}}}
 	if err := r.err(t.Context()); err != no {
 		t.Errorf("error %v, want the missing privilege: it is what the caller can mend", err)
+	}
+}
+
+func TestTheErrorOfAKnockHasItsReasonAlone(t *testing.T) {
+	to := &net.UDPAddr{IP: net.IPv4(198, 51, 100, 2), Port: 31461}
+	privilege := &PrivilegeError{Err: syscall.EPERM}
+	for _, c := range []struct {
+		err  error
+		is   error
+		want string
+	}{
+		{syscall.ENETUNREACH, syscall.ENETUNREACH, "cannot send to 198.51.100.2: network is unreachable"},
+		{&net.OpError{Op: "write", Net: "udp", Addr: to, Err: os.NewSyscallError("write", syscall.EPERM)}, fs.ErrPermission, "cannot send to 198.51.100.2: operation not permitted"},
+		{&net.OpError{Op: "dial", Net: "udp", Addr: to, Err: errors.ErrUnsupported}, errors.ErrUnsupported, "cannot send to 198.51.100.2: unsupported operation"},
+		{fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Addr: to, Err: &net.OpError{Addr: to, Err: os.ErrDeadlineExceeded}}), os.ErrDeadlineExceeded, "cannot send to 198.51.100.2: i/o timeout"},
+		{privilege, privilege, "cannot send an icmp knock: operation not permitted"},
+	} {
+		err := unsent(v4(), c.err)
+		if err.Error() != c.want || !errors.Is(err, c.is) {
+			t.Errorf("%v became %v, want %s", c.err, err, c.want)
+		}
+	}
+}
+
+func TestAHostHasOneCanonicalForm(t *testing.T) {
+	for want, written := range map[string][]string{
+		"2001:db8::1":     {"2001:db8::1", "2001:DB8::1", "2001:db8:0::1", "2001:0db8:0:0:0:0:0:1"},
+		"198.51.100.1":    {"198.51.100.1", "::ffff:198.51.100.1", "::FFFF:c633:6401"},
+		"db1.example.com": {"db1.example.com", "DB1.example.com", "db1.Example.com."},
+		"fe80::1%1":       {"fe80::1%lo", "fe80::1%1", "FE80::1%lo"},
+		"fe80::1%nosuch0": {"fe80::1%nosuch0"},
+		"localhost":       {"localhost", "LOCALHOST"},
+		"127.0.0.1":       {"127.0.0.1"},
+	} {
+		for _, host := range written {
+			if got := CanonicalHost(host); got != want {
+				t.Errorf("%s: %s, want %s", host, got, want)
+			}
+		}
+	}
+}
+
+func TestDialersTakeTurnsOnAHostHoweverItIsWritten(t *testing.T) {
+	turns := new(Turns)
+	if turns.of("2001:db8::1") != turns.of("2001:DB8:0::1") || turns.of("db1") != turns.of("DB1.") {
+		t.Error("one host has two turns")
+	}
+	if turns.of("db1") == turns.of("db2") {
+		t.Error("two hosts have one turn")
+	}
+	d := &Dialer{Target: Target{Profile: mysql()}}
+	if d.known("db1") != d.known("DB1") {
+		t.Error("one host has two leases")
 	}
 }

@@ -38,7 +38,7 @@ type Dialer struct {
 
 	wire  wire // nil: the network of this machine
 	mu    sync.Mutex
-	hosts map[string]*knownHost // by host
+	hosts map[string]*knownHost // by canonical host
 }
 
 // DialContext connects to address, HOST:PORT, on "tcp", "tcp4", "tcp6", "udp",
@@ -144,16 +144,17 @@ func (d *Dialer) known(host string) *knownHost {
 	if d.hosts == nil {
 		d.hosts = map[string]*knownHost{}
 	}
-	if d.hosts[host] == nil {
+	key := CanonicalHost(host)
+	if d.hosts[key] == nil {
 		t := d.Target
 		t.Host = host
 		turns := d.Turns
 		if turns == nil {
 			turns = new(Turns)
 		}
-		d.hosts[host] = &knownHost{target: t, wire: d.wire, told: d.Told, turn: turns.of(host), changed: make(chan struct{})}
+		d.hosts[key] = &knownHost{target: t, wire: d.wire, told: d.Told, turn: turns.of(host), changed: make(chan struct{})}
 	}
-	return d.hosts[host]
+	return d.hosts[key]
 }
 
 // destination is an address as it was asked for.

@@ -165,6 +165,9 @@ func TestACancelledDialEndsItsKnockAtOnce(t *testing.T) {
 		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took != 100*ms || w.open != 0 {
 			t.Errorf("%v after %v with %d sockets open, want the context's error after 100ms and none", err, took, w.open)
 		}
+		if late := new(UnfinishedError); !errors.As(err, &late) || !late.Checked {
+			t.Errorf("%v, want to know that the check was under way", err)
+		}
 	}) // synctest fails when a goroutine is left
 }
 

@@ -5,7 +5,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"net"
@@ -39,12 +38,12 @@ func (n network) sendEcho(to netip.Addr) (flight, error) {
 			if errors.Is(err, fs.ErrPermission) {
 				return nil, &PrivilegeError{Commands: pingCommands(), Err: err}
 			}
-			return nil, fmt.Errorf("make an icmp socket: %w", err)
+			return nil, err
 		}
 	}
 	if err := f.send(); err != nil {
 		f.conn.Close()
-		return nil, fmt.Errorf("send an echo request to %s: %w", to, err)
+		return nil, err
 	}
 	return f, nil
 }

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"time"
@@ -37,21 +36,24 @@ func (n network) sendEcho(to netip.Addr) (flight, error) {
 	}
 	handle, _, err := call(create)
 	if windows.Handle(handle) == windows.InvalidHandle {
-		return nil, fmt.Errorf("make an icmp handle: %w", err)
+		return nil, err
 	}
 	f.handle = windows.Handle(handle)
 	if f.done, err = windows.CreateEvent(nil, 1, 0, nil); err != nil {
 		f.close()
-		return nil, fmt.Errorf("make an event: %w", err)
+		return nil, err
 	}
 	f.pin.Pin(&f.reply[0])
 	f.pin.Pin(&f.request[0])
 	if err := f.send(n.source, to); err != nil && !errors.Is(err, windows.ERROR_IO_PENDING) {
 		f.close()
-		if errors.Is(err, windows.ERROR_NETWORK_UNREACHABLE) || errors.Is(err, windows.ERROR_HOST_UNREACHABLE) {
-			err = errors.Join(err, windows.WSAENETUNREACH)
+		switch { // by the numbers that sockets have for it
+		case errors.Is(err, windows.ERROR_NETWORK_UNREACHABLE):
+			err = windows.WSAENETUNREACH
+		case errors.Is(err, windows.ERROR_HOST_UNREACHABLE):
+			err = windows.WSAEHOSTUNREACH
 		}
-		return nil, fmt.Errorf("send an echo request to %s: %w", to, err)
+		return nil, err
 	}
 	return f, nil
 }

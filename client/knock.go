@@ -17,10 +17,10 @@ import (
 // says; what cannot be checked is sent once, with every knock doubled.
 //
 // The error is nil when the result's outcome is Open or Knocked. Else it is a
-// [*NotOpenError], a [*PrivilegeError], a [*ProfileError], the context's, or
-// what kept a name from being resolved or a packet from being sent; or it says
-// that this machine does not have Source or Interface. When Knock
-// returns, all its sockets are closed.
+// [*NotOpenError], a [*PrivilegeError], a [*ProfileError], an [*UnfinishedError]
+// when the context ended it, or what kept a name from being resolved or a packet
+// from being sent; or it says that this machine does not have Source or
+// Interface. When Knock returns, all its sockets are closed.
 func Knock(ctx context.Context, t Target) (Result, error) {
 	return knockOn(ctx, t, nil)
 }
@@ -61,7 +61,7 @@ func knock(ctx context.Context, t Target, w wire) (Result, error) {
 	sent := func() {}
 	if t.turn != nil {
 		if sent, err = t.turn(ctx); err != nil {
-			return r, err
+			return r, unfinished(ctx, false, "no knock was sent to %s", t.Host)
 		}
 		defer sent()
 	}
@@ -111,8 +111,8 @@ func (r Result) err(ctx context.Context) error {
 	if r.Outcome().OK() {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	if late := r.unfinished(ctx); late != nil {
+		return late
 	}
 	for _, a := range r.Addrs {
 		if p := new(*PrivilegeError); errors.As(a.Err, p) {
@@ -126,9 +126,23 @@ func (r Result) err(ctx context.Context) error {
 	return &NotOpenError{r}
 }
 
-// unfinished bounds the hosts that wait for answers, each with a few sockets:
+// unfinished says what was not done when ctx ended, on the address that got furthest; nil: all was.
+func (r Result) unfinished(ctx context.Context) error {
+	var furthest *AddrResult
+	for i, a := range r.Addrs {
+		if late := new(UnfinishedError); errors.As(a.Err, &late) && (furthest == nil || late.Checked) {
+			furthest = &r.Addrs[i]
+		}
+	}
+	if furthest == nil {
+		return nil
+	}
+	return furthest.unfinished(ctx, r.Host)
+}
+
+// maxWaiting bounds the hosts that wait for answers, each with a few sockets:
 // beyond it a process runs out of descriptors.
-const unfinished = 512
+const maxWaiting = 512
 
 // Many calls do, which is [Knock] or [Close], for every target, and returns when
 // all have ended. atOnce is how many hosts are sent their first sequence at the
@@ -139,7 +153,7 @@ const unfinished = 512
 func Many(ctx context.Context, ts []Target, atOnce int, do func(context.Context, Target) (Result, error),
 	done func(i int, r Result, err error)) {
 	sending := make(chan struct{}, max(1, atOnce))
-	waiting := make(chan struct{}, unfinished)
+	waiting := make(chan struct{}, maxWaiting)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	for i, t := range ts {

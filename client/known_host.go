@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -93,8 +94,7 @@ func (g *knownHost) need(ctx context.Context, w want) (ls []lease, fresh bool, e
 		select {
 		case <-j.done:
 		case <-ctx.Done():
-			g.abandon(j)
-			return nil, false, ctx.Err()
+			return nil, false, g.abandon(ctx, j)
 		}
 		if ls := w.of(j.leases); len(ls) > 0 {
 			return ls, true, nil
@@ -118,8 +118,8 @@ func (g *knownHost) living(w want) []lease {
 }
 
 // abandon takes a dial from those that wait for the knock. The last one ends the knock, and waits
-// for that: nothing of it outlives the dial.
-func (g *knownHost) abandon(j *joint) {
+// for that: nothing of it outlives the dial. The error is that of ctx, with what was not done.
+func (g *knownHost) abandon(ctx context.Context, j *joint) error {
 	g.mu.Lock()
 	j.waiting--
 	last := j.waiting == 0
@@ -130,9 +130,14 @@ func (g *knownHost) abandon(j *joint) {
 		}
 	}
 	g.mu.Unlock()
-	if last {
-		<-j.done
+	if !last {
+		return ctx.Err()
 	}
+	<-j.done
+	if late := new(UnfinishedError); errors.As(j.err, &late) {
+		return &UnfinishedError{late.Text, late.Checked, ctx.Err()}
+	}
+	return ctx.Err()
 }
 
 func (g *knownHost) run(ctx context.Context, j *joint, why Why) {

@@ -60,8 +60,11 @@ func (t Target) network() (network, error) {
 	if !n.source.IsValid() {
 		on = netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 	}
+	missing := fmt.Errorf("this machine does not have the address %s", n.source)
 	probe, err := (&net.ListenConfig{Control: n.control}).ListenPacket(context.Background(), "udp", on.String())
 	switch {
+	case err == nil && n.source.Is4() && isBroadcast(n.source):
+		return n, errors.Join(missing, probe.Close())
 	case err == nil:
 		return n, probe.Close()
 	case errors.Is(err, errors.ErrUnsupported) && n.device != nil:
@@ -69,7 +72,7 @@ func (t Target) network() (network, error) {
 	case errors.Is(err, fs.ErrPermission) && n.device != nil:
 		return n, fmt.Errorf("bind to interface %s: %w: Linux before 5.7 lets root alone do that", n.device.Name, fs.ErrPermission)
 	case unreachable(err):
-		return n, fmt.Errorf("this machine does not have the address %s", n.source)
+		return n, missing
 	}
 	return n, fmt.Errorf("send from here: %w", err)
 }

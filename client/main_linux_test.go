@@ -24,5 +24,5 @@ func TestMain(m *testing.M) {
 }
 
 func children() map[string]func() error {
-	return map[string]func() error{"database": databaseChild, "burst": burstChild}
+	return map[string]func() error{"database": databaseChild, "burst": burstChild, "sources": sourcesChild}
 }

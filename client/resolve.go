@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"knockkit/protocol"
@@ -23,7 +24,7 @@ func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 	}
 	found, err := lookup(ctx, t)
 	if err != nil {
-		return nil, fmt.Errorf("find the address of %s: %w", t.Host, err)
+		return nil, err
 	}
 	var addrs []netip.Addr
 	var wanted, has []string
@@ -46,6 +47,14 @@ func resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 		return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("is knocked on "+by+" here, but %s has only an %s address",
 			strings.Join(wanted, " and "), t.Host, strings.Join(has, " and "))}
 	}
+	if t.Source.IsLoopback() {
+		here, err := LocalAddrs()
+		for _, a := range addrs {
+			if err == nil && !a.IsLoopback() && !slices.Contains(here, a) {
+				return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("cannot be knocked on at %s from %s, from where this machine reaches only itself", a, t.Source)}
+			}
+		}
+	}
 	return addrs, nil
 }
 
@@ -54,9 +63,19 @@ func lookup(ctx context.Context, t Target) ([]netip.Addr, error) {
 		return t.addrs, nil
 	}
 	if addr, err := netip.ParseAddr(t.Host); err == nil {
+		if zone := addr.Zone(); zone != "" && zoneNumber(zone) == 0 {
+			return nil, &ProfileError{t.Profile.Name, fmt.Sprintf("cannot be knocked on at %s: this machine has no interface %q", t.Host, zone)}
+		}
 		return []netip.Addr{addr}, nil
 	}
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", t.Host)
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", t.Host)
+	if err == nil {
+		return found, nil
+	}
+	if late := unfinished(ctx, false, "the address of %s was not found", t.Host); late != nil {
+		return nil, late
+	}
+	return nil, fmt.Errorf("find the address of %s: %w", t.Host, err)
 }
 
 // firstOf returns the first address of the family: a resolver sorts by what

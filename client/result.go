@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,7 +22,7 @@ const (
 	Refused     Outcome = "refused"     // the check was refused: the gate rejects, or nothing listens
 	Filtered    Outcome = "filtered"    // the check got no reply
 	Unreachable Outcome = "unreachable" // no route, or a router said so
-	Broken      Outcome = "failed"      // this machine could not send
+	Broken      Outcome = "failed"      // this machine could not send, or not to the end
 )
 
 func states() []Outcome { return []Outcome{Open, Knocked, Refused, Filtered, Unreachable, Broken} }
@@ -79,7 +81,7 @@ type AddrResult struct {
 	Attempts int
 	Took     time.Duration // until the outcome was known
 	Packets  []Packet      // in the order in which they left
-	Err      error         // why this machine could not send; else nil
+	Err      error         // why this machine could not send, or what of it was not done when the context ended; else nil
 }
 
 // A Packet is a knock or a check that left, and what came back.
@@ -124,6 +126,35 @@ func (e *PrivilegeError) Error() string {
 }
 
 func (e *PrivilegeError) Unwrap() error { return e.Err }
+
+// UnfinishedError says what the end of the context kept from being done. It unwraps to the
+// context's error.
+type UnfinishedError struct {
+	Text    string // as "the sequence for 198.51.100.1 was not finished"
+	Checked bool   // a whole sequence had left and the check was under way: the port did not open
+	Err     error  // the context's
+}
+
+func (e *UnfinishedError) Error() string {
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		return e.Text + " in time"
+	}
+	return e.Text + ": interrupted"
+}
+
+func (e *UnfinishedError) Unwrap() error { return e.Err }
+
+// unfinished returns an [*UnfinishedError] if ctx has ended, else nil.
+func unfinished(ctx context.Context, checked bool, format string, args ...any) error {
+	err := ctx.Err()
+	if end, has := ctx.Deadline(); err == nil && has && !time.Now().Before(end) {
+		err = context.DeadlineExceeded // a socket with the same deadline may be told before ctx is
+	}
+	if err == nil {
+		return nil
+	}
+	return &UnfinishedError{fmt.Sprintf(format, args...), checked, err}
+}
 
 // ProfileError says that the profile cannot be knocked on this way or on this
 // host, whatever the network does.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -78,11 +79,33 @@ func checkPort(p *protocol.Profile) (protocol.Knock, bool) {
 	return protocol.Knock{}, false
 }
 
-// zoneNumber returns the number of the interface in fe80::1%eth0; 0 for none.
+// CanonicalHost returns the one form for all ways to write a host: an address in its shortest form,
+// as IPv4 where IPv6 only carries that, with the number of its zone; a name in lower case, without
+// the dot at its end. Names are not looked up: two names of one machine stay two.
+func CanonicalHost(host string) string {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return strings.ToLower(strings.TrimSuffix(host, "."))
+	}
+	addr = addr.Unmap()
+	if n := zoneNumber(addr.Zone()); n > 0 {
+		addr = addr.WithZone(strconv.Itoa(int(n)))
+	}
+	return addr.String()
+}
+
+// zoneNumber returns the number of the interface in fe80::1%eth0; 0 for none
+// and for one that this machine does not have.
 func zoneNumber(zone string) uint32 {
 	if i, err := net.InterfaceByName(zone); err == nil {
 		return uint32(i.Index)
 	}
-	n, _ := strconv.ParseUint(zone, 10, 32)
+	n, err := strconv.ParseUint(zone, 10, 31)
+	if err != nil {
+		return 0
+	}
+	if _, err := net.InterfaceByIndex(int(n)); err != nil {
+		return 0
+	}
 	return uint32(n)
 }

@@ -4,7 +4,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -51,7 +50,7 @@ func (n network) connect(to netip.AddrPort, abort bool) (flight, error) {
 		if reply, sent := replyOf(r.err); sent {
 			return landed(reply), nil
 		}
-		return nil, fmt.Errorf("connect to %s: %w", to, r.err)
+		return nil, r.err
 	}
 }
 

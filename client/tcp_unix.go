@@ -5,7 +5,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"syscall"
@@ -24,11 +23,11 @@ type tcpFlight struct{ socket *os.File }
 func (n network) connect(to netip.AddrPort, abort bool) (flight, error) {
 	fd, err := tcpSocket(to.Addr())
 	if err != nil {
-		return nil, fmt.Errorf("make a tcp socket: %w", err)
+		return nil, err
 	}
 	if err := n.bind(fd, to.Addr().Is6()); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("bind a tcp socket: %w", err)
+		return nil, err
 	}
 	if abort {
 		// Without it only the closing differs: not worth failing for.
@@ -41,7 +40,7 @@ func (n network) connect(to netip.AddrPort, abort bool) (flight, error) {
 	}
 	if err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		unix.Close(fd)
-		return nil, fmt.Errorf("connect to %s: %w", to, err)
+		return nil, err
 	}
 	return &tcpFlight{os.NewFile(uintptr(fd), "tcp")}, nil
 }

@@ -26,6 +26,7 @@ func (t *Turns) of(host string) *turn {
 	if t.hosts == nil {
 		t.hosts = map[string]*turn{}
 	}
+	host = CanonicalHost(host)
 	if t.hosts[host] == nil {
 		t.hosts[host] = semaphore.NewWeighted(all)
 	}

@@ -41,11 +41,22 @@ func (v *visit) run(ctx context.Context) AddrResult {
 			break
 		}
 	}
-	if a.Outcome == "" || ctx.Err() != nil && !a.Outcome.OK() {
-		a.Outcome, a.Err = Broken, ctx.Err()
-	}
 	a.Took, a.Packets = time.Since(v.start), v.packets
+	if a.Outcome == "" || ctx.Err() != nil && !a.Outcome.OK() {
+		a.Outcome, a.Err = Broken, a.unfinished(ctx, a.Addr.String())
+	}
 	return a
+}
+
+// unfinished says what was not done for a host or an address when ctx ended.
+func (a AddrResult) unfinished(ctx context.Context, name string) error {
+	if a.LastCheck() != nil {
+		return unfinished(ctx, true, "%s did not open", name)
+	}
+	if len(a.Packets) == 0 {
+		return unfinished(ctx, false, "no knock was sent to %s", name)
+	}
+	return unfinished(ctx, false, "the sequence for %s was not finished", name)
 }
 
 // givenUp reports whether another attempt would only keep the caller waiting:

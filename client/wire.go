@@ -37,19 +37,49 @@ type network struct {
 	device *net.Interface // nil: any
 }
 
-func (n network) knock(to netip.Addr, k protocol.Knock) (flight, error) {
+func (n network) knock(to netip.Addr, k protocol.Knock) (f flight, err error) {
 	switch k.Proto {
 	case protocol.TCP:
-		return n.connect(netip.AddrPortFrom(to, k.Port), true)
+		f, err = n.connect(netip.AddrPortFrom(to, k.Port), true)
 	case protocol.UDP:
-		return n.sendDatagram(netip.AddrPortFrom(to, k.Port))
+		f, err = n.sendDatagram(netip.AddrPortFrom(to, k.Port))
 	default:
-		return n.sendEcho(to)
+		f, err = n.sendEcho(to)
 	}
+	if err != nil {
+		return nil, unsent(to, err)
+	}
+	return f, nil
+}
+
+// unsent is the error of a knock that could not be sent. The sequence is a secret: errors of
+// package net name the port, and those of others the kind of the knock. Nothing but the reason
+// is taken from them.
+func unsent(to netip.Addr, err error) error {
+	if p := new(*PrivilegeError); errors.As(err, p) {
+		return *p // what the caller can mend
+	}
+	return fmt.Errorf("cannot send to %s: %w", to, reasonOf(err))
+}
+
+// reasonOf returns why a socket could not do something, without what it was to do.
+func reasonOf(err error) error {
+	if n := new(syscall.Errno); errors.As(err, n) {
+		return *n
+	}
+	for op := new(net.OpError); errors.As(err, &op); {
+		err = op.Err
+	}
+	return err
 }
 
 func (n network) check(to netip.Addr, port uint16) (flight, error) {
-	return n.connect(netip.AddrPortFrom(to, port), false)
+	on := netip.AddrPortFrom(to, port)
+	f, err := n.connect(on, false)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", on, reasonOf(err))
+	}
+	return f, nil
 }
 
 // landed is a flight whose answer was there at once, as on loopback.
@@ -89,11 +119,11 @@ type udpFlight struct{ conn net.Conn }
 func (n network) sendDatagram(to netip.AddrPort) (flight, error) {
 	conn, err := n.dialer("udp").Dial("udp", to.String())
 	if err != nil {
-		return nil, fmt.Errorf("send to %s/udp: %w", to, err)
+		return nil, err
 	}
 	if _, err := conn.Write([]byte{0}); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("send to %s/udp: %w", to, err)
+		return nil, err
 	}
 	return &udpFlight{conn}, nil
 }

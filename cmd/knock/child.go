@@ -21,7 +21,10 @@ import (
 const closeTimeout = 3 * time.Second
 
 // child is the command after "--".
-type child struct{ cmd *exec.Cmd }
+type child struct {
+	cmd     *exec.Cmd
+	outputs []*output // of byLine
+}
 
 func newChild(argv []string) (*child, error) {
 	path, err := exec.LookPath(argv[0])
@@ -31,35 +34,47 @@ func newChild(argv []string) (*child, error) {
 	cmd := exec.Command(path)
 	cmd.Args = argv
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return &child{cmd}, nil
+	return &child{cmd: cmd}, nil
 }
 
 // byLine lets the command write whole lines only, each after the prefix, while mu is held.
-// flush writes what is left after its end.
-func (ch *child) byLine(mu *sync.Mutex, prefix string) (flush func()) {
-	prefix = say.Plain(prefix)
-	out, problems := &lineWriter{mu: mu, to: os.Stdout, prefix: prefix}, &lineWriter{mu: mu, to: os.Stderr, prefix: prefix}
-	ch.cmd.Stdout, ch.cmd.Stderr = out, problems
-	return func() {
-		out.flush()
-		problems.flush()
+func (ch *child) byLine(mu *sync.Mutex, prefix string) error {
+	for _, to := range []*os.File{os.Stdout, os.Stderr} {
+		o, err := newOutput(&lineWriter{mu: mu, to: to, prefix: say.Plain(prefix)})
+		if err != nil {
+			ch.closeOutputs()
+			return err
+		}
+		ch.outputs = append(ch.outputs, o)
+	}
+	ch.cmd.Stdout, ch.cmd.Stderr = ch.outputs[0].w, ch.outputs[1].w
+	return nil
+}
+
+// closeOutputs closes this process's ends of what the command writes to.
+func (ch *child) closeOutputs() {
+	for _, o := range ch.outputs {
+		o.w.Close()
 	}
 }
 
 // run runs the command where the host opened and returns its exit code as an
 // error. With --close-after it gives the lease back afterwards, also when the
-// command failed or was ended by a signal.
-func (ch *child) run(c *cli.Context, o outcome) error {
+// command failed or was ended by a signal. ctx ends the waiting for what it left running.
+func (ch *child) run(ctx context.Context, c *cli.Context, o outcome) error {
 	ch.cmd.Env = append(os.Environ(), "KNOCK_ADDR="+o.result.Addr().String())
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
-	if err := ch.cmd.Start(); err != nil {
+	err := ch.cmd.Start()
+	ch.closeOutputs()
+	defer finish(ctx, ch.outputs)
+	if err != nil {
 		return fmt.Errorf("run %s: %w", ch.cmd.Args[0], err)
 	}
 	ended := make(chan struct{})
 	go forward(ch.cmd.Process, signals, ended)
-	err := ch.cmd.Wait()
+	err = ch.cmd.Wait()
 	close(ended)
 	if c.Bool("close-after") {
 		closeAfter(c, o)

@@ -83,7 +83,7 @@ func TestASignalReachesTheCommandOfOneHostAndKeepsThoseOfOthersFromStarting(t *t
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			script := `trap 'echo trapped; ` + c.end + `; n=200' TERM; echo ready; n=0; while [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done`
-			cmd, out := knockThen(t, script, "--each", "--host", "127.0.0.1", "--host", "::ffff:127.0.0.1")
+			cmd, out := knockThen(t, script, "--each", "--host", "127.0.0.1", "--host", "localhost", "-4")
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}

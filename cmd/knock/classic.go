@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -21,15 +23,22 @@ import (
 // It knows of no profile and cannot check what opened.
 
 // isClassic reports whether the arguments are of the classic form: two or more,
-// of which the second looks like a port. No other form has such a second word.
+// of which the second looks like a port. No other form has such a second word; an address, which may
+// begin like PORT:PROTOCOL, is a host in the wrong place.
 func isClassic(args []string) bool {
 	if len(args) < 2 || isPath(args[0]) {
+		return false
+	}
+	if _, err := netip.ParseAddr(args[1]); err == nil {
 		return false
 	}
 	number, _, _ := cutPort(args[1]) // a later word may name a service
 	_, err := strconv.Atoi(number)
 	return err == nil
 }
+
+// maxDelay is the longest delay in milliseconds, an hour: no server waits that long for a knock.
+const maxDelay = 3600 * 1000
 
 // classicTargets makes a profile of the arguments. Classic servers take a
 // repeated knock for a wrong one, so each is sent exactly once.
@@ -48,10 +57,11 @@ func classicTargets(c *cli.Context) ([]client.Target, error) {
 	}
 	p := &protocol.Profile{Name: c.Args().First(), Client: protocol.Client{Gap: protocol.DefaultGap, Attempts: 1}}
 	if c.IsSet("delay") {
-		if c.Int("delay") < 0 {
-			return nil, command.Usagef("", "bad delay %d", c.Int("delay"))
+		delay := c.Int("delay")
+		if delay < 0 || delay > maxDelay {
+			return nil, command.Usagef(fmt.Sprintf("milliseconds between knocks, from 0 to %d", maxDelay), "bad delay %d", delay)
 		}
-		p.Client.Gap = time.Duration(c.Int("delay")) * time.Millisecond
+		p.Client.Gap = time.Duration(delay) * time.Millisecond
 	}
 	for _, word := range c.Args().Tail() {
 		k, err := classicKnock(word, c.Bool("udp"))

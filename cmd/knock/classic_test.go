@@ -14,6 +14,8 @@ func TestTheClassicFormIsToldByItsSecondWord(t *testing.T) {
 		{"a port", []string{"db1", "7000"}, true},
 		{"with its protocol", []string{"db1", "7000:udp", "8000"}, true},
 		{"with a wrong one, to be told so", []string{"db1", "7000:sctp"}, true},
+		{"an address that begins like a port", []string{"mysql", "2001:db8::1"}, false},
+		{"an address that begins like a port and its protocol", []string{"mysql", "7000::"}, false},
 		{"a word", []string{"mysql", "true"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

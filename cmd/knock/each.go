@@ -84,15 +84,15 @@ func (e *each) run(o ready, beside bool) {
 	}
 	err := e.keep(&o)
 	if err == nil {
-		flush := func() {}
 		o.then.cmd.Stdin = nil
 		if beside {
-			flush = o.then.byLine(&e.writing, o.target.Host+": ")
+			err = o.then.byLine(&e.writing, o.target.Host+": ")
 		} else {
 			e.words.Note("%s: running %s", o.target.Host, o.then.cmd.Args[0])
 		}
-		err = o.then.run(e.c, o.outcome)
-		flush()
+		if err == nil {
+			err = o.then.run(e.ctx, e.c, o.outcome)
+		}
 		if exit := new(command.Error); errors.As(err, &exit) {
 			err = &command.Error{Code: exit.Code, Err: fmt.Errorf("%s: %s ended with exit code %d", o.target.Host, o.then.cmd.Args[0], exit.Code)}
 		}

@@ -191,7 +191,7 @@ func newForwarder(c *cli.Context, one forwarding, others []*forwarder, words *sh
 			return nil, command.Usagef("choose another port: "+one.again("PORT"), "%s and %s would both listen on %s", f.profile.Name, tn.profile.Name, on)
 		}
 	}
-	l, err := net.Listen("tcp", on.String())
+	l, err := net.Listen(familyOf(on), on.String())
 	if err != nil {
 		return nil, listenError(one, err)
 	}
@@ -230,6 +230,15 @@ func listenAddress(text string, port uint16) (netip.AddrPort, error) {
 		return on, nil
 	}
 	return netip.AddrPort{}, command.Usagef("as 13306, 127.0.0.1:13306 or [::1]:13306", "bad address to listen on %q", text)
+}
+
+// familyOf returns the network to listen on: the family of the address alone, which "tcp" is not for
+// 0.0.0.0 and [::].
+func familyOf(on netip.AddrPort) string {
+	if on.Addr().Unmap().Is4() {
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // shared is a printer that several goroutines write to.

@@ -86,7 +86,7 @@ func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.T
 		return err
 	}
 	stop() // from here on signals are the command's
-	return then[0].run(c, r.last)
+	return then[0].run(c.Context, c, r.last)
 }
 
 // hasClose refuses a profile without a closing knock.

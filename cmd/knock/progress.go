@@ -11,8 +11,13 @@ import (
 
 // progress fills one line of a terminal as the knocks go:
 //
+//	mysql  2 of 3 knocks
+//
+// The sequence is a secret, and others may see the terminal: only with details are knocks named.
+//
 //	mysql  icmp ✓  7/tcp ✓  8000/tcp …
 type progress struct {
+	details bool
 	line    *say.Line
 	name    string
 	steps   []protocol.Step
@@ -21,8 +26,8 @@ type progress struct {
 	check   string // the opened port, once it is being checked
 }
 
-func newProgress(p *protocol.Profile, line *say.Line) *progress {
-	return &progress{line: line, name: p.Name, steps: p.Sequence, attempt: 1}
+func newProgress(p *protocol.Profile, line *say.Line, details bool) *progress {
+	return &progress{details: details, line: line, name: p.Name, steps: p.Sequence, attempt: 1}
 }
 
 // observe is client.Target.Observe. Of two addresses that are knocked on side
@@ -46,8 +51,12 @@ func (g *progress) text() string {
 	if g.attempt > 1 {
 		cells[0] += fmt.Sprintf(" (attempt %d)", g.attempt)
 	}
+	if !g.details {
+		cells = append(cells, fmt.Sprintf("%d of %d knocks", min(g.sent, len(g.steps)), len(g.steps)))
+	}
 	for i, s := range g.steps {
 		switch {
+		case !g.details:
 		case i < g.sent:
 			cells = append(cells, s.Knock.String()+" ✓")
 		case i == g.sent:

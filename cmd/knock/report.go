@@ -37,7 +37,7 @@ func newReport(c *cli.Context, ts []client.Target) *report {
 	}
 	r.line = r.words.Line()
 	if r.all == 1 {
-		ts[0].Observe = newProgress(ts[0].Profile, r.line).observe
+		ts[0].Observe = newProgress(ts[0].Profile, r.line, c.Bool("verbose")).observe
 	} else {
 		r.line.Set(r.progress())
 	}
@@ -169,7 +169,7 @@ func details(words *say.Printer, r client.Result) {
 			}
 			words.Detail("  attempt %d  %s  %s  %s", p.Attempt, say.Pad("+"+say.Latency(p.Sent), 8), say.Pad(what, 17), back(p))
 			if last := i == len(a.Packets)-1; last || a.Packets[i+1].Attempt != p.Attempt {
-				words.Detail("  attempt %d  %s", p.Attempt, conclusion(a.Packets[:i+1]))
+				words.Detail("  attempt %d  %s", p.Attempt, conclusion(a.Packets[:i+1], a.Outcome))
 			}
 		}
 		if a.Err != nil {
@@ -187,9 +187,12 @@ func back(p client.Packet) string {
 
 // conclusion says what the last attempt of the packets came to: its checks tell,
 // the best of them.
-func conclusion(packets []client.Packet) string {
+func conclusion(packets []client.Packet, outcome client.Outcome) string {
 	attempt := packets[len(packets)-1].Attempt
-	said := "sent; nothing checks whether it opened"
+	said := "not finished"
+	if outcome == client.Knocked {
+		said = "sent; nothing checks whether it opened"
+	}
 	for _, p := range packets {
 		switch {
 		case p.Attempt != attempt || !p.Check:
@@ -211,6 +214,7 @@ func explain(o outcome) error {
 	var notOpen *client.NotOpenError
 	var privilege *client.PrivilegeError
 	var profile *client.ProfileError
+	var late *client.UnfinishedError
 	switch err := o.err; {
 	case errors.As(err, &notOpen):
 		return &command.Error{Code: command.NotOpen, Err: err, Hint: strings.Join(reasons(o.target.Profile, notOpen.Result), "\n")}
@@ -218,7 +222,13 @@ func explain(o outcome) error {
 		return &command.Error{Code: command.Privilege, Err: err, Hint: "allow it with: " + strings.Join(privilege.Commands, "\nor: ")}
 	case errors.As(err, &profile):
 		return &command.Error{Code: command.Usage, Err: err}
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &late) && errors.Is(err, context.DeadlineExceeded):
+		e := &command.Error{Code: command.Failed, Err: fmt.Errorf("%s in the time of --timeout", late.Text)}
+		if late.Checked {
+			e.Code = command.NotOpen
+		}
+		return e
+	case errors.Is(err, context.DeadlineExceeded): // of the connection of proxy, after the knock
 		return &command.Error{Code: command.NotOpen, Err: fmt.Errorf("%s did not open in the time of --timeout", o.target.Host)}
 	case errors.Is(err, context.Canceled):
 		return err

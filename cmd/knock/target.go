@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
-	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -18,6 +17,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/files"
+	"knockkit/internal/say"
 )
 
 // wanted reads the arguments of a command that takes a profile alone.
@@ -99,20 +99,21 @@ func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) 
 	return forHosts(t, hosts)
 }
 
-// forHosts returns the target for each host. It drops hosts that were named twice: two sequences to one host at the
-// same time would disturb each other.
+// forHosts returns the target for each host. It drops hosts that were named twice, in whatever way:
+// two sequences to one host at the same time would disturb each other.
 func forHosts(t client.Target, hosts []string) ([]client.Target, error) {
 	var ts []client.Target
-	var seen []string
+	seen := map[string]bool{}
 	for _, host := range hosts {
 		bare, err := bareHost(host)
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(seen, bare) {
+		key := client.CanonicalHost(bare)
+		if seen[key] {
 			continue
 		}
-		seen = append(seen, bare)
+		seen[key] = true
 		t.Host = bare
 		ts = append(ts, t)
 	}
@@ -135,6 +136,9 @@ func bareHost(host string) (string, error) {
 		if addr.IsLinkLocalUnicast() && addr.Is6() && addr.Zone() == "" {
 			return "", command.Usagef("as "+bare+"%eth0", "%s needs the interface", bare)
 		}
+		if zone := addr.Zone(); zone != "" && !hasZone(zone) {
+			return "", command.Usagef("there are: "+say.Names(interfaceWords()), "bad host %q: this machine has no interface %q", host, zone)
+		}
 		return bare, nil
 	}
 	if bare == "" || strings.Contains(bare, "%") {
@@ -146,8 +150,39 @@ func bareHost(host string) (string, error) {
 	return bare, nil
 }
 
+// hasZone reports whether this machine has the interface that a zone names, or whose number it is.
+func hasZone(zone string) bool {
+	if known(zone) {
+		return true
+	}
+	n, err := strconv.Atoi(zone)
+	if err != nil {
+		return false
+	}
+	_, err = net.InterfaceByIndex(n)
+	return err == nil
+}
+
 // maxHostsSize is some 100,000 hosts.
 const maxHostsSize = 4 << 20
+
+// maxHost is the longest name that DNS has, with a dot at its end.
+const maxHost = 254
+
+// badLine returns why a line of a file of hosts is none. It shows the line only if that is an
+// address: a wrong file may be a profile or a link, whose sequence is a secret.
+func badLine(host string) *command.Error {
+	_, err := bareHost(host)
+	_, other := netip.ParseAddr(strings.Trim(host, "[]"))
+	wrong := new(command.Error)
+	switch {
+	case err == nil && len(host) <= maxHost:
+		return nil
+	case other == nil && errors.As(err, &wrong):
+		return wrong
+	}
+	return command.Usagef("a host is a name or an address, without a port", "bad host")
+}
 
 // readHosts reads a file with a host on each line, "-" for in. What follows "#"
 // and empty lines are left out. A file without any host is a mistake: to knock
@@ -158,22 +193,18 @@ func readHosts(ctx context.Context, file string) ([]string, error) {
 		return nil, &command.Error{Code: command.Usage, Err: fmt.Errorf("read hosts: %w", err)}
 	}
 	var hosts []string
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		text = strings.TrimSpace(text)
-		if text == "" {
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		host, _, _ := strings.Cut(line, "#")
+		host = strings.TrimSpace(host)
+		if host == "" {
 			continue
 		}
-		if _, err := bareHost(text); err != nil {
-			wrong := new(command.Error)
-			errors.As(err, &wrong)
-			return nil, command.Usagef(wrong.Hint, "%s:%d: %w", file, n, err)
+		if err := badLine(host); err != nil {
+			return nil, command.Usagef(err.Hint, "%s:%d: %w", file, n, err.Err)
 		}
-		hosts = append(hosts, text)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read hosts from %s: %w", file, err)
+		hosts = append(hosts, host)
 	}
 	if len(hosts) == 0 {
 		return nil, command.Usagef("a host on each line", "%s has no host", file)

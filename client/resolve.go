@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -75,8 +76,27 @@ func lookup(ctx context.Context, t Target) ([]netip.Addr, error) {
 	if late := unfinished(ctx, false, "the address of %s was not found", t.Host); late != nil {
 		return nil, late
 	}
-	return nil, fmt.Errorf("find the address of %s: %w", t.Host, err)
+	return nil, &lookupError{t.Host, err}
 }
+
+// lookupError says what a person can act on; what the resolver tried is unwrapped.
+type lookupError struct {
+	host string
+	err  error
+}
+
+func (e *lookupError) Error() string {
+	var of *net.DNSError
+	switch {
+	case errors.As(e.err, &of) && of.IsNotFound:
+		return fmt.Sprintf("the name %s has no address: is it right?", e.host)
+	case errors.As(e.err, &of):
+		return fmt.Sprintf("the address of %s was not found: no name server answered, or this machine has no network", e.host)
+	}
+	return fmt.Sprintf("find the address of %s: %s", e.host, e.err)
+}
+
+func (e *lookupError) Unwrap() error { return e.err }
 
 // firstOf returns the first address of the family: a resolver sorts by what
 // this machine reaches best (RFC 6724).

@@ -54,7 +54,8 @@ proxy and forward: the command after "--" goes its own way.
 
 With --each the command runs once for every host that opened, without standard
 input: one after another, or -j N at once. Each line of those is whole then, with
-the host in front.
+the host in front. What a command leaves running is not waited for: what that writes
+is shown for one more second.
 
 Exit codes: 0 open (or knocked, where no check is possible), 1 failed,
 2 a wrong command line or profile, 3 knocked but it did not open,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,7 +23,11 @@ func reasons(p *protocol.Profile, r client.Result) []string {
 	switch best.Outcome {
 	case client.Unreachable:
 		if best.Err != nil {
-			return []string{fmt.Sprintf("this machine has no route to %s%s", best.Addr, way(r))}
+			var addrs []netip.Addr
+			for _, a := range r.Addrs {
+				addrs = append(addrs, a.Addr)
+			}
+			return []string{fmt.Sprintf("this machine has no route to %s%s", strings.Join(say.Texts(addrs), " or "), way(r))}
 		}
 		return []string{fmt.Sprintf("nobody on this network has the address %s, or a router or a firewall said that it cannot be reached", best.Addr)}
 	case client.Refused:

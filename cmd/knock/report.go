@@ -217,7 +217,11 @@ func explain(o outcome) error {
 	var late *client.UnfinishedError
 	switch err := o.err; {
 	case errors.As(err, &notOpen):
-		return &command.Error{Code: command.NotOpen, Err: err, Hint: strings.Join(reasons(o.target.Profile, notOpen.Result), "\n")}
+		e := &command.Error{Code: command.NotOpen, Err: err, Hint: strings.Join(reasons(o.target.Profile, notOpen.Result), "\n")}
+		if !slices.ContainsFunc(notOpen.Result.Addrs, func(a client.AddrResult) bool { return len(a.Packets) > 0 }) {
+			e.Code = command.Failed // nothing has left this machine
+		}
+		return e
 	case errors.As(err, &privilege):
 		return &command.Error{Code: command.Privilege, Err: err, Hint: "allow it with: " + strings.Join(privilege.Commands, "\nor: ")}
 	case errors.As(err, &profile):

@@ -23,13 +23,13 @@ func TestAKnockThatCannotBeSentIsNotNamed(t *testing.T) {
 			args []string
 			code int
 		}{
-			{"tcp", []string{"tcp@" + host, "-q"}, command.NotOpen},
-			{"udp", []string{"udp@" + host}, command.NotOpen},
-			{"icmp", []string{"icmp@" + host}, command.NotOpen},
-			{"as JSON", []string{"udp@" + host, "--json"}, command.NotOpen},
-			{"to close", []string{"close", "tcp@" + host}, command.NotOpen},
-			{"to carry a connection", []string{"proxy", "tcp", host, "22"}, command.NotOpen},
-			{"without a profile", []string{host, "31461:udp"}, command.NotOpen},
+			{"tcp", []string{"tcp@" + host, "-q"}, command.Failed},
+			{"udp", []string{"udp@" + host}, command.Failed},
+			{"icmp", []string{"icmp@" + host}, command.Failed},
+			{"as JSON", []string{"udp@" + host, "--json"}, command.Failed},
+			{"to close", []string{"close", "tcp@" + host}, command.Failed},
+			{"to carry a connection", []string{"proxy", "tcp", host, "22"}, command.Failed},
+			{"without a profile", []string{host, "31461:udp"}, command.Failed},
 		} {
 			t.Run(c.name+" to "+host, func(t *testing.T) {
 				p, code := l.run(c.args...)

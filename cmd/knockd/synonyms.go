@@ -50,6 +50,8 @@ func synonyms() []command.Synonym {
 		{Group: "profile", Typed: "install load apply activate", Right: "install"},
 		{Group: "profile", Typed: "uninstall unload deactivate", Right: "remove"},
 		{Group: "profile", Typed: "status state", Right: "status"},
+		{Group: "profile", Typed: "grant", Right: "grant"},
+		{Group: "profile", Typed: "revoke", Right: "revoke"},
 		{Group: "profile", Typed: "render export", Right: "render"},
 		{Group: "profile", Typed: "graph explain", Right: "explain, graph"},
 	}

@@ -6,11 +6,11 @@ import (
 )
 
 // Closest returns the word of among that word was most likely meant to be, ""
-// when none is near: at most one slip for each three letters, at least one, and
+// when none is near: at most one slip for each four letters, at least one, and
 // never as many as it has letters. It is never the opposite: not "install" for "uninstall".
 func Closest(word string, among []string) string {
 	letters := len([]rune(word))
-	best, found := min(letters, max(1, letters/3)+1), ""
+	best, found := min(letters, max(1, letters/4)+1), ""
 	for _, candidate := range among {
 		if d := slips(word, candidate); d < best && !opposite(word, candidate) && !opposite(candidate, word) {
 			best, found = d, candidate

@@ -400,6 +400,35 @@ func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
 	}
 }
 
+// TestAListenerThatEndsWhileAnotherAsksItIsNoAlarm: the group is free a moment later.
+func TestAListenerThatEndsWhileAnotherAsksItIsNoAlarm(t *testing.T) {
+	h := reporting(t)
+	var g *Group
+	var l *net.UnixListener
+	if err := h.Do(func() (err error) {
+		if g, err = OpenGroup(backend.LogGroup); err != nil {
+			return err
+		}
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f := run(t, h, installed(t, article()))
+	for range 2 { // it asks, gets no word, and asks again
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	l.Close()
+	g.Close()
+	if f.becomes(t, Listener); f.said() != string(Listener)+" <nil>" {
+		t.Errorf("it %s", f.said())
+	}
+}
+
 func TestWhoServesEventsSaysAgainAndAgainThatItDoes(t *testing.T) {
 	h := reporting(t)
 	run(t, h, installed(t, article())).becomes(t, Listener)

@@ -77,7 +77,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			if b.err != nil {
 				return b.err
 			}
-			if l.strange(b.reports) { // it may be installed since a moment ago
+			if l.strange(b.reports, reading) { // it may be installed since a moment ago
 				if !reading {
 					read()
 				}
@@ -155,10 +155,10 @@ func (l *listener) report(b batch) {
 	}
 }
 
-// strange reports whether reports name what the tracker does not know, and the last reading is old
-// enough for another.
-func (l *listener) strange(reports []report) bool {
-	return l.Clock().Up-l.lastRead.Up > readGap && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
+// strange reports whether reports name what the tracker does not know, and a reading is on its way or
+// the last one is old enough for another.
+func (l *listener) strange(reports []report, reading bool) bool {
+	return (reading || l.Clock().Up-l.lastRead.Up > readGap) && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
 }
 
 // act publishes what an operator has done, behind what packets did before. The error is the group's.

@@ -124,7 +124,7 @@ func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profi
 		change.findUnchanged(was, profiles)
 	}
 	change.added, change.Saved = NewlyGated(was, profiles), r.Saved
-	change.Leases = leaseChanges(was, all, slices.Concat(r.Sources, carried))
+	change.Leases = LeaseChanges(was, all, slices.Concat(r.Sources, carried))
 	for _, rule := range r.Foreign {
 		change.Notes = append(change.Notes, foreignReason(rule).String())
 	}
@@ -233,9 +233,9 @@ func sameGate(x, y *protocol.Profile) bool {
 		x.Place == y.Place && x.Closed == y.Closed && x.Cut == y.Cut && slices.Equal(x.From, y.From)
 }
 
-// leaseChanges says what an install does to the leases of the profiles that it changes: a sentence
-// for each, none where nothing happens to them.
-func leaseChanges(was, will []*protocol.Profile, sources []Source) []string {
+// LeaseChanges says what an install does to the leases of the profiles that it changes: a sentence
+// for each, none where nothing happens to them. sources are those from before it, and are sorted.
+func LeaseChanges(was, will []*protocol.Profile, sources []Source) []string {
 	type pair struct{ was, will *protocol.Profile }
 	var changed []pair
 	for _, p := range will {

@@ -31,6 +31,7 @@ type keeper struct {
 	process string // "knockd run (process 812)"
 	other   string // another folder, whose files it installs; "": it is ours, as far as it says
 	before  []*protocol.Profile
+	sources []server.Source // with their leases, then
 }
 
 // keeper returns the service that runs, nil where there is none. profiles are about to be written:
@@ -52,7 +53,7 @@ func (h *host) keeper(profiles ...*protocol.Profile) (*keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.before = r.Profiles
+	k.before, k.sources = r.Profiles, r.Sources
 	session, found := server.FindSession()
 	profiles = slices.DeleteFunc(profiles, func(p *protocol.Profile) bool { return !p.Enabled })
 	if !found || h.c.Bool("allow-lockout") {
@@ -119,6 +120,11 @@ func (h *host) takenUp(k *keeper, since time.Time, name string, p *protocol.Prof
 		what = "has removed its gate"
 	}
 	h.words.Note("%s", strings.Join(append([]string{k.process + " " + what}, did...), "; "))
+	if p != nil && p.Enabled {
+		for _, what := range server.LeaseChanges(k.before, []*protocol.Profile{p}, k.sources) {
+			h.words.Note("%s", what)
+		}
+	}
 	return nil
 }
 

@@ -101,11 +101,13 @@ func addProfile(h *host, file string) error {
 	if err != nil {
 		return err
 	}
+	was, _ := h.folders.Load(e.Name) // no profile where there is none that can be read
 	began := time.Now()
 	if err := h.write(e.Name, e.Text, h.c.Bool("force")); err != nil {
 		return err
 	}
 	h.words.Note("profile %s added", e.Name)
+	h.noteLink(was.Profile, e.Profile)
 	return h.takenUp(k, began, e.Name, e.Profile)
 }
 

@@ -78,6 +78,7 @@ func editProfile(h *host, name string) error {
 		return writeError(err)
 	}
 	h.words.Note("profile %s changed", name)
+	h.noteLink(e.Profile, p)
 	if k != nil || !p.Enabled || !say.IsTerminal(h.c.App.Reader) || h.isInstalled(p) {
 		return h.takenUp(k, began, name, p)
 	}
@@ -131,6 +132,25 @@ func (h *host) checkEdited(name string, text []byte) (*protocol.Profile, *keeper
 	h.warn(config.Entry{Warnings: diagnostics})
 	h.warnMisplaced(p)
 	return p, k, nil
+}
+
+// noteLink says that clients need a new link where a profile's file, which may be new or was broken,
+// has changed what a link holds. Without a host in both, links have one that was named for them.
+func (h *host) noteLink(was, is *protocol.Profile) {
+	if was == nil {
+		return
+	}
+	named := len(was.Hosts) > 0 && len(is.Hosts) > 0
+	link := func(p protocol.Profile) string {
+		if !named {
+			p.Hosts = []string{"any"}
+		}
+		text, _ := format.Link(&p) // an error: there is no link
+		return text
+	}
+	if now := link(*is); now != "" && now != link(*was) {
+		h.words.Note("clients need a new link: knockd profile link %s", is.Name)
+	}
 }
 
 // runEditor edits a file with the person's editor, which a shell takes apart as git has it done.

@@ -137,7 +137,7 @@ func TestAnEditThatWouldLockItsCallerOutIsTreatedAsAnInstall(t *testing.T) {
 	if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "2223") {
 		t.Errorf("%v, the file is\n%s", err, text)
 	}
-	service.tells(0, "knockd: profile ssh changed\nknockd: PROCESS has installed it; closed now, except to holders of a lease: 2222/tcp; the host's other rules decide now about 2223/tcp\n",
+	service.tells(0, "knockd: profile ssh changed\nknockd: clients need a new link: knockd profile link ssh\nknockd: PROCESS has installed it; closed now, except to holders of a lease: 2222/tcp; the host's other rules decide now about 2223/tcp\n",
 		"profile", "edit", "ssh", "--allow-lockout")
 }
 
@@ -149,10 +149,58 @@ func TestAnEditIsInstalledByAServiceWhenItIsSaid(t *testing.T) {
 		s.env = append(s.env, s.editor("sed -i 1i#other", "sed -i s/3306/3307/", "sed -i 1ienabled=false"))
 		s.says(0, "knockd: profile mysql changed\nknockd: it is installed as it is\n", "profile", "edit", "mysql")
 		service := s.run()
-		service.tells(0, "knockd: profile mysql changed\nknockd: PROCESS has installed it; closed now, except to holders of a lease: 3307/tcp; the host's other rules decide now about 3306/tcp\n", "profile", "edit", "mysql")
+		service.tells(0, "knockd: profile mysql changed\nknockd: clients need a new link: knockd profile link mysql\nknockd: PROCESS has installed it; closed now, except to holders of a lease: 3307/tcp; the host's other rules decide now about 3306/tcp\n", "profile", "edit", "mysql")
 		if !s.answers(lab.ForgedAddr4(1)) {
 			t.Error("3306/tcp is still behind the gate")
 		}
 		service.tells(0, "knockd: profile mysql changed\nknockd: PROCESS has removed its gate; the host's other rules decide now about 3307/tcp\n", "profile", "edit", "mysql")
 	})
+}
+
+// TestACommandThatChangesASequenceSaysWhatBecomesOfLeasesAndLinks: beside a service as install does
+// without one.
+func TestACommandThatChangesASequenceSaysWhatBecomesOfLeasesAndLinks(t *testing.T) {
+	s := newServedOn(t, "nftables")
+	s.profile("mysql", mysql)
+	s.must("install")
+	s.must("grant", "mysql", "198.51.100.2")
+	const changed, link = "knockd: profile mysql changed\n", "knockd: clients need a new link: knockd profile link mysql\n"
+	const on = "knockd: mysql: the sequence is another one, and 1 lease goes on; to end them: knockd revoke mysql --all\n"
+	const closed = "knockd: PROCESS has installed it; closed now, except to holders of a lease: 3306/tcp"
+	s.env = append(s.env, s.editor("sed -i s/9002/8001/", "sed -i s/8001/8002/", "sed -i 1i#other", "sed -i 's/\\[.3306/[\"22\\/tcp\", \"3306/'"))
+	s.says(0, changed+link+"knockd: install it with: knockd install mysql\n", "profile", "edit", "mysql")
+	s.says(0, "knockd: installed again: mysql (nftables)\n"+on, "install", "mysql")
+	service := s.run()
+	service.tells(0, changed+link+closed+"\n"+on, "profile", "edit", "mysql")
+	service.tells(0, changed+closed+"\n", "profile", "edit", "mysql")
+	service.tells(0, changed+link+strings.Replace(closed, "3306/tcp", "22/tcp 3306/tcp", 1)+"\nknockd: mysql: 1 lease is over (not given for 22/tcp)\n", "profile", "edit", "mysql")
+	s.must("grant", "mysql", "198.51.100.2")
+	other := filepath.Join(t.TempDir(), "mysql.toml")
+	s.write(other, mysql)
+	service.tells(0, "knockd: profile mysql added\n"+link+closed+"; the host's other rules decide now about 22/tcp\n"+on, "profile", "add", "--force", other)
+}
+
+// TestOnlyWhatALinkHoldsMakesANewOneNecessary, where clients may have one.
+func TestOnlyWhatALinkHoldsMakesANewOneNecessary(t *testing.T) {
+	s := newSite(t)
+	file := filepath.Join(t.TempDir(), "mysql.toml")
+	for _, c := range []struct {
+		name, text string
+		want       bool
+	}{
+		{"new", mysql, false},
+		{"the same", mysql, false},
+		{"a host, which links had to name before", mysql + "host = \"db1.example.com\"\n", false},
+		{"another host", mysql + "host = \"db2.example.com\"\n", true},
+		{"who may knock", mysql + "host = \"db2.example.com\"\nfrom = [\"198.51.100.0/24\", \"2001:db8::/32\"]\n", false},
+		{"another lease", mysql + "host = \"db2.example.com\"\nlease = \"2h\"\n", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s.write(file, c.text)
+			out := s.knockd("profile", "add", "--force", file)
+			if got := strings.Contains(out.Stderr, "clients need a new link: knockd profile link mysql\n"); got != c.want || out.Code != 0 {
+				t.Errorf("exit %d; it says\n%s", out.Code, out.Stderr)
+			}
+		})
+	}
 }

@@ -47,7 +47,7 @@ func TestBesideAServiceEachCommandOfProfilesSaysWhatTheKernelHasNow(t *testing.T
 		service.tells(0, "knockd: "+file+" removed\nknockd: PROCESS has removed its gate; still behind a gate: 3306/tcp (web)\n", "profile", "remove", "mysql")
 		gated(true, "one of two removed")
 		s.write(other, "enabled = false\n"+strings.ReplaceAll(web, "80/tcp", "81/tcp"))
-		service.tells(0, "knockd: profile web added\nknockd: PROCESS has removed its gate; the host's other rules decide now about 3306/tcp 80/tcp\n", "profile", "add", "--force", other)
+		service.tells(0, "knockd: profile web added\nknockd: clients need a new link: knockd profile link web\nknockd: PROCESS has removed its gate; the host's other rules decide now about 3306/tcp 80/tcp\n", "profile", "add", "--force", other)
 		gated(false, "disabled")
 		s.write(other, web+"interface = \"lo\"\nfamily = \"ipv4\"\nclosed = \"continue\"\n")
 		out := s.must("profile", "add", "--force", other)

@@ -79,7 +79,7 @@ func TestTheUsualLinesAreWithinEightyColumns(t *testing.T) {
 	for detail, times := range map[string]int{
 		"no lease for 3306/tcp: knock 2 was 8000/tcp":       10,
 		"no lease for 3306/tcp: no knock 2 within 10s":      10,
-		"no lease for 3306/tcp: it has not knocked":         10,
+		"no lease for 3306/tcp: no knock was seen":          10,
 		"starts over: knock 2 was 48000/tcp, not 47000/udp": 1,
 		"open for 30m, for one connection, by alice":        1,
 	} {

@@ -118,7 +118,7 @@ func TestTenRefusedConnectionsAreOneLineAndTenObjects(t *testing.T) {
 		lines, objects := s.watch(), s.watch("--json")
 		for _, src := range []netip.Addr{lab.ForgedAddr4(1), lab.ForgedAddr6(1)} {
 			s.knock(src, slices.Repeat([]string{"3306/tcp"}, 10)...)
-			lines.shows(src.String()+": mysql: no lease for 3306/tcp: it has not knocked ×10\n", time.Second)
+			lines.shows(src.String()+": mysql: no lease for 3306/tcp: no knock was seen ×10\n", time.Second)
 			s.knock(src, "icmp")
 			lines.shows(src.String()+": mysql: knock 1 of 3\n", time.Second)
 			s.knock(src, "8000/tcp", "3306/tcp", "3306/tcp")

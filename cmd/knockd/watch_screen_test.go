@@ -132,7 +132,7 @@ func TestAnEightyColumnScreenShowsReasonsAndTheTimeLeft(t *testing.T) {
 	for range 10 {
 		s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Denied, Profile: name, Address: address, Detail: "no lease for 33060/tcp: knock 2 was 48000/tcp"}}))
 	}
-	s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Denied, Profile: "mysql", Address: "10.9.0.3", Detail: "no lease for 3306/tcp: it has not knocked"}}))
+	s.Update(itemMsg(events.Item{Notice: events.Notice{Time: now, Kind: events.Denied, Profile: "mysql", Address: "10.9.0.3", Detail: "no lease for 3306/tcp: no knock was seen"}}))
 	want := `knockd watch  03:04:05
 
 2001:db8:1111:2222:3333:4444:5555:6666 a-name-of-20-letters knocking 59m 57s ●●…
@@ -142,7 +142,7 @@ func TestAnEightyColumnScreenShowsReasonsAndTheTimeLeft(t *testing.T) {
          over: knock 2 was 48000/tcp, not 47000/udp
 03:04:05 2001:db8:1111:2222:3333:4444:5555:6666: a-name-of-20-letters: no lease
          for 33060/tcp: knock 2 was 48000/tcp ×10
-03:04:05 10.9.0.3: mysql: no lease for 3306/tcp: it has not knocked
+03:04:05 10.9.0.3: mysql: no lease for 3306/tcp: no knock was seen
 
 
 

@@ -1,7 +1,6 @@
 package follow
 
 import (
-	"maps"
 	"net/netip"
 	"time"
 
@@ -69,9 +68,25 @@ func (l *Leases) Give(now time.Duration, k Key, d time.Duration) {
 // Forget forgets a lease that an operator has ended.
 func (l *Leases) Forget(k Key) { delete(l.byKey, k) }
 
-// ForgetProfile forgets all leases of a profile that was removed.
-func (l *Leases) ForgetProfile(name string) {
-	maps.DeleteFunc(l.byKey, func(k Key, _ lease) bool { return k.Profile == name })
+// ForgetProfile forgets all leases of a profile that was removed, and returns them.
+func (l *Leases) ForgetProfile(name string) (forgotten []Key) {
+	for k := range l.byKey {
+		if k.Profile == name {
+			forgotten = append(forgotten, k)
+			delete(l.byKey, k)
+		}
+	}
+	return forgotten
+}
+
+// Covers reports whether a source has a lease of a profile that is followed.
+func (l *Leases) Covers(profile string, source netip.Addr) bool {
+	for k := range l.byKey {
+		if k.Profile == profile && k.Holder.Contains(source) {
+			return true
+		}
+	}
+	return false
 }
 
 // Missing returns the leases that have ended by a reading, and forgets none. The reading began at

@@ -99,7 +99,8 @@ func Tell(ctx context.Context, acts []Act) {
 type told struct {
 	Act
 	By
-	done chan struct{} // not nil: no act; closed when those before it are published
+	first bool          // of those that its process tells
+	done  chan struct{} // not nil: no act; closed when those before it are published
 }
 
 // accept passes on the acts that a process tells, until it has told all of them and they are
@@ -119,8 +120,8 @@ func accept(ctx context.Context, c *net.UnixConn, peer rights.Peer, to chan<- to
 			return false
 		}
 	}
-	for {
-		t := told{By: by}
+	for first := true; ; first = false {
+		t := told{By: by, first: first}
 		if in.Decode(&t.Act) != nil {
 			break
 		}

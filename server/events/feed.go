@@ -71,19 +71,32 @@ func (f *Feed) Offer(s Snapshot) {
 // retry is how soon the group is tried again, when another process has it and does not serve.
 const retry = 500 * time.Millisecond
 
+// A process that ends has the group for a moment after its last word: so long it may take, and so
+// soon the group is tried again meanwhile.
+const (
+	handover      = time.Second
+	handoverRetry = 20 * time.Millisecond
+)
+
 // Run publishes notices until the context ends. It gives up only when listening is forbidden:
 // [backend.ErrPrivilege].
 func (f *Feed) Run(ctx context.Context) error {
 	defer f.Hub.Close()
+	var taken time.Time // since when another process has the group and serves nothing; zero: it serves, or there is none
 	for ctx.Err() == nil {
 		group, err := OpenGroup(backend.LogGroup)
 		switch {
 		case err == nil:
+			taken = time.Time{}
 			f.setRole(Listener, nil)
 			err = f.listen(ctx, group)
 		case errors.Is(err, errTaken):
+			if taken.IsZero() {
+				taken = time.Now()
+			}
 			var c *client
 			if c, err = connect(ctx); err == nil {
+				taken = time.Time{}
 				f.setRole(Reader, nil)
 				err = f.read(ctx, c)
 			} else {
@@ -95,12 +108,15 @@ func (f *Feed) Run(ctx context.Context) error {
 		if err == nil { // the other process is gone: take its place at once
 			continue
 		}
-		if ctx.Err() == nil {
+		pause := retry
+		if !taken.IsZero() && time.Since(taken) < handover {
+			pause = handoverRetry
+		} else if ctx.Err() == nil {
 			f.setRole(Waiting, err)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(retry):
+		case <-time.After(pause):
 		}
 	}
 	return nil

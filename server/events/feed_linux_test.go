@@ -134,6 +134,43 @@ func TestOneFeedListensTheOtherReadsFromItAndTakesItsPlace(t *testing.T) {
 	}
 }
 
+// TestWhatPacketsDidBeforeAnActIsToldBeforeIt: a command tells what it has done at once after a knock,
+// again and again. Whoever was revoked comes to the gate as such.
+func TestWhatPacketsDidBeforeAnActIsToldBeforeIt(t *testing.T) {
+	h := reporting(t)
+	labtest.MustRun(t, h, "add rule inet t in udp dport 9 log group 7115 snaplen 128 prefix \"knockd grant mysql\"\n"+
+		"add rule inet t in tcp dport 3306 tcp flags syn log group 7115 snaplen 128 prefix \"knockd denied mysql\"\n", "nft", "-f", "-")
+	f := run(t, h, installed(t, article()))
+	f.becomes(t, Listener)
+	w := f.Hub.Watch()
+	holder := netip.MustParsePrefix("127.0.0.1/32")
+	for range 50 {
+		if err := h.Do(func() error {
+			c, err := net.Dial("udp", "127.0.0.1:9")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if _, err := c.Write([]byte("knock")); err != nil {
+				return err
+			}
+			Tell(t.Context(), []Act{{Kind: Revoke, Profile: "mysql", Address: holder, Steps: 3, Detail: "the lease is revoked"}})
+			_, err = net.Dial("tcp", "127.0.0.1:3306") // nobody listens there
+			if errors.Is(err, unix.ECONNREFUSED) {
+				return nil
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"open for 1h", "the lease is revoked", "no lease for 3306/tcp: it was revoked"} {
+			if e := gets(t, w); e.Detail != want {
+				t.Fatalf("%q, not %q", e.Detail, want)
+			}
+		}
+	}
+}
+
 // TestALeaseThatACommandRevokesIsMissedByNoReadingBeforeTheCommandHasSaidSo: the command has committed,
 // and has the lock still.
 func TestALeaseThatACommandRevokesIsMissedByNoReadingBeforeTheCommandHasSaidSo(t *testing.T) {
@@ -360,6 +397,35 @@ func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
 	})
 	if since := time.Since(began); since < helloLate-time.Second {
 		t.Errorf("it gives up after %s already", since)
+	}
+}
+
+// TestAListenerThatEndsWhileAnotherAsksItIsNoAlarm: the group is free a moment later.
+func TestAListenerThatEndsWhileAnotherAsksItIsNoAlarm(t *testing.T) {
+	h := reporting(t)
+	var g *Group
+	var l *net.UnixListener
+	if err := h.Do(func() (err error) {
+		if g, err = OpenGroup(backend.LogGroup); err != nil {
+			return err
+		}
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f := run(t, h, installed(t, article()))
+	for range 2 { // it asks, gets no word, and asks again
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	l.Close()
+	g.Close()
+	if f.becomes(t, Listener); f.said() != string(Listener)+" <nil>" {
+		t.Errorf("it %s", f.said())
 	}
 }
 

@@ -22,7 +22,6 @@ const (
 	msgPacket    = subsystem
 	cfgCommand   = 1 // NFULA_CFG_CMD
 	cfgMode      = 2
-	cfgTimeout   = 4
 	cfgThreshold = 5
 	cfgFlags     = 6
 
@@ -31,19 +30,18 @@ const (
 	flagSeq     = 1
 )
 
-// How long the kernel collects reports before it hands them over.
-const (
-	groupTimeout   = 10 // hundredths of a second
-	groupThreshold = 64 // reports
-)
+// groupThreshold is how many reports the kernel collects before it hands them over. Rules limit what
+// strangers can cause, and notices are to have the order in which things happened.
+const groupThreshold = 1
 
 // receiveBuffer is how much the kernel may keep for us: some thousand reports.
 const receiveBuffer = 2 << 20
 
 // Group is the NFLOG group to which the rules of this network namespace report.
 type Group struct {
-	conn *netlink.Conn
-	next uint32 // the sequence number that the next message should have; the kernel begins with 0
+	conn   *netlink.Conn
+	number uint16
+	next   uint32 // the sequence number that the next message should have; the kernel begins with 0
 }
 
 // OpenGroup becomes the listener of a group, [backend.LogGroup] for ours.
@@ -53,34 +51,27 @@ func OpenGroup(number uint16) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("NFLOG: %w", err)
 	}
-	g := &Group{conn: conn}
-	if err := g.configure(number); err != nil {
+	g := &Group{conn: conn, number: number}
+	if err := g.configure(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return g, nil
 }
 
-func (g *Group) configure(number uint16) error {
+func (g *Group) configure() error {
 	// For root this goes beyond the limit that the system sets.
 	if err := g.conn.SetReadBuffer(receiveBuffer); err != nil {
 		return fmt.Errorf("NFLOG: %w", err)
 	}
-	e := netlink.NewAttributeEncoder()
-	e.ByteOrder = binary.BigEndian
-	e.Bytes(cfgCommand, []byte{commandBind})
-	e.Bytes(cfgMode, []byte{0, 0, 0, backend.LogSnap, copyPacket, 0}) // struct nfulnl_msg_config_mode
-	e.Uint32(cfgTimeout, groupTimeout)
-	e.Uint32(cfgThreshold, groupThreshold)
-	e.Uint16(cfgFlags, flagSeq)
-	attrs, err := e.Encode()
+	m, err := groupMessage(g.number, func(e *netlink.AttributeEncoder) {
+		e.Bytes(cfgCommand, []byte{commandBind})
+		e.Bytes(cfgMode, []byte{0, 0, 0, backend.LogSnap, copyPacket, 0}) // struct nfulnl_msg_config_mode
+		e.Uint16(cfgFlags, flagSeq)
+	})
 	if err != nil {
 		return err
 	}
-	header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, 0}, number) // struct nfgenmsg
-	_, err = g.conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: msgConfig, Flags: netlink.Request | netlink.Acknowledge},
-		Data:   append(header, attrs...),
-	})
+	_, err = g.conn.Execute(m)
 	// The kernel's list of groups would be read too late when the group changes hands.
 	switch {
 	case claim.Taken(err):
@@ -88,39 +79,75 @@ func (g *Group) configure(number uint16) error {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("NFLOG: %w", backend.ErrPrivilege)
 	case err != nil:
-		return fmt.Errorf("listening to NFLOG group %d: %w", number, err)
+		return fmt.Errorf("listening to NFLOG group %d: %w", g.number, err)
 	}
-	return nil
+	_, err = g.mark() // now: a report that came before the answer to the first message would be taken for it
+	return err
 }
 
-// receive waits for reports and returns them, and how many were lost because we were too slow: the
-// kernel numbers them. It may return neither without an error.
-func (g *Group) receive() (reports []report, lost uint64, err error) {
+// groupMessage returns a message that configures a group, and that the kernel answers.
+func groupMessage(number uint16, attributes func(*netlink.AttributeEncoder)) (netlink.Message, error) {
+	e := netlink.NewAttributeEncoder()
+	e.ByteOrder = binary.BigEndian
+	attributes(e)
+	attrs, err := e.Encode()
+	header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, 0}, number) // struct nfgenmsg
+	return netlink.Message{
+		Header: netlink.Header{Type: msgConfig, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   append(header, attrs...),
+	}, err
+}
+
+// mark sets when the kernel hands reports over. Its answer has the number that mark returns, and
+// comes behind all reports from before the call. An answer for which there is no room is lost.
+func (g *Group) mark() (number uint32, err error) {
+	m, err := groupMessage(g.number, func(e *netlink.AttributeEncoder) { e.Uint32(cfgThreshold, groupThreshold) })
+	if err != nil {
+		return 0, err
+	}
+	m, err = g.conn.Send(m)
+	return m.Header.Sequence, err
+}
+
+// batch is the result of one read from the group.
+type batch struct {
+	reports []report
+	lost    uint64 // because we were too slow: the kernel numbers them
+	marked  uint32 // the mark before which all of these have come; 0: none, as far as the batch says
+	err     error
+}
+
+// receive waits for reports. It may return an empty batch.
+func (g *Group) receive() (b batch) {
 	messages, err := g.conn.Receive()
 	if errors.Is(err, unix.ENOBUFS) {
-		return nil, 0, nil // the gap in the numbers will tell how many
+		return b // the gap in the numbers will tell how many
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("NFLOG: %w", err)
+		b.err = fmt.Errorf("NFLOG: %w", err)
+		return b
 	}
 	for _, m := range messages {
+		if m.Header.Type == netlink.Error {
+			b.marked = m.Header.Sequence
+		}
 		if m.Header.Type != msgPacket {
 			continue
 		}
 		l, err := parseLogged(m.Data)
 		if err != nil {
-			lost++ // no kernel writes such a message
+			b.lost++ // no kernel writes such a message
 			continue
 		}
 		if l.hasSeq {
-			lost += uint64(l.seq - g.next) // overflows as the kernel's number does
+			b.lost += uint64(l.seq - g.next) // overflows as the kernel's number does
 			g.next = l.seq + 1
 		}
 		if l.ours {
-			reports = append(reports, l.report)
+			b.reports = append(b.reports, l.report)
 		}
 	}
-	return reports, lost, nil
+	return b
 }
 
 // Close lets somebody else listen.

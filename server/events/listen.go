@@ -18,12 +18,8 @@ const (
 	lossEvery = time.Second            // between two items about lost notices
 )
 
-// batch is the result of one read from the group.
-type batch struct {
-	reports []report
-	lost    uint64
-	err     error
-}
+// markLimit is how long an act waits for the reports from before it, where their mark is lost.
+const markLimit = tellLimit / 4
 
 // readResult is the result of one reading of the kernel.
 type readResult struct {
@@ -37,8 +33,10 @@ type listener struct {
 	tracker    *tracker
 	lastRead   Moment // when the last reading began
 	reportedAt time.Duration
-	lost       uint64    // not published yet
-	acts       chan told // what operators have done
+	lost       uint64 // not published yet
+	group      *Group
+	batches    chan batch // what it reports
+	acts       chan told  // what operators have done
 
 	unserved         int // how often others could not be served
 	reportedUnserved bool
@@ -50,10 +48,9 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer group.Close()
-	l := &listener{Feed: f, tracker: newTracker(backend.Installed{}), acts: make(chan told)}
+	l := &listener{Feed: f, tracker: newTracker(backend.Installed{}), group: group, batches: make(chan batch), acts: make(chan told)}
 	unserved := l.serve(ctx)
-	batches := make(chan batch)
-	go receive(ctx, group, batches)
+	go receive(ctx, group, l.batches)
 	context.AfterFunc(ctx, func() { group.Close() }) // ends a read that waits
 	results := make(chan readResult, 1)
 	reading := false
@@ -76,11 +73,11 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case b := <-batches:
+		case b := <-l.batches:
 			if b.err != nil {
 				return b.err
 			}
-			if l.strange(b.reports) { // it may be installed since a moment ago
+			if l.strange(b.reports, reading) { // it may be installed since a moment ago
 				if !reading {
 					read()
 				}
@@ -94,7 +91,9 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 		case s := <-f.offered:
 			l.take(readResult{s, nil})
 		case a := <-l.acts:
-			l.act(a)
+			if err := l.act(a); err != nil {
+				return err
+			}
 		case <-f.refresh:
 			if reading { // this reading may have begun too early
 				f.Refresh()
@@ -136,8 +135,7 @@ func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
 // reports that do not fit are lost there, and counted.
 func receive(ctx context.Context, group *Group, to chan<- batch) {
 	for {
-		var b batch
-		b.reports, b.lost, b.err = group.receive()
+		b := group.receive()
 		select {
 		case to <- b:
 		case <-ctx.Done():
@@ -157,19 +155,47 @@ func (l *listener) report(b batch) {
 	}
 }
 
-// strange reports whether reports name what the tracker does not know, and the last reading is old
-// enough for another.
-func (l *listener) strange(reports []report) bool {
-	return l.Clock().Up-l.lastRead.Up > readGap && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
+// strange reports whether reports name what the tracker does not know, and a reading is on its way or
+// the last one is old enough for another.
+func (l *listener) strange(reports []report, reading bool) bool {
+	return (reading || l.Clock().Up-l.lastRead.Up > readGap) && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
 }
 
-// act publishes what an operator has done.
-func (l *listener) act(a told) {
+// act publishes what an operator has done, behind what packets did before. The error is the group's.
+func (l *listener) act(a told) error {
 	if a.done != nil {
 		close(a.done)
-		return
+		return nil
+	}
+	if a.first {
+		if err := l.catchUp(); err != nil {
+			return err
+		}
 	}
 	l.publish([]Notice{l.tracker.act(l.Clock(), a)})
+	return nil
+}
+
+// catchUp publishes what packets have been reported by now.
+func (l *listener) catchUp() error {
+	mark, err := l.group.mark()
+	if err != nil {
+		return err
+	}
+	limit := time.After(markLimit)
+	for {
+		select {
+		case b := <-l.batches:
+			if b.err != nil {
+				return b.err
+			}
+			if l.report(b); b.marked == mark {
+				return nil
+			}
+		case <-limit:
+			return nil
+		}
+	}
 }
 
 // take gives a reading of the kernel to the tracker. One that failed is tried again when it is due;

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -90,12 +91,22 @@ func (s *tracker) report(now Moment, r report) []Notice {
 	case backend.ReportBan:
 		out.add(Ban, "", 0, 0, banned(s.policy.Ban))
 	case backend.ReportDenied:
-		out.add(Denied, r.Profile, 0, steps(v.profile(r.Profile)), denied(r.Packet.Kind, t.why))
+		out.add(Denied, r.Profile, 0, steps(v.profile(r.Profile)), denied(r.Packet.Kind, s.why(v, t, src, r.Profile)))
 	}
 	if out.why != "" {
 		t.why = out.why
 	}
 	return out.events
+}
+
+// why returns why a source has no lease of a profile, in words; "" is not known. The kernel is right
+// where it has no lease that is followed: the lease's end is not told yet.
+func (s *tracker) why(v *view, t *trail, src netip.Addr, profile string) string {
+	ended := ""
+	if s.leases.Covers(profile, src) {
+		ended = "its lease has ended"
+	}
+	return cmp.Or(t.why, v.waiting(t.state, profile), ended)
 }
 
 func (s *tracker) knock(out *collector, v *view, t *trail, r report) {
@@ -183,7 +194,9 @@ func (s *tracker) act(now Moment, a told) Notice {
 		s.leases.Forget(key)
 		s.remember(now, key.Holder, "it was revoked")
 	case Remove:
-		s.leases.ForgetProfile(a.Profile)
+		for _, k := range s.leases.ForgetProfile(a.Profile) {
+			s.remember(now, k.Holder, "the profile was removed")
+		}
 		s.stale = true
 	case Install:
 		s.stale = true
@@ -252,9 +265,9 @@ func identity(in backend.Installed) string {
 func (s *tracker) ended(now Moment, leases []follow.Ended) []Notice {
 	var all []Notice
 	for _, l := range leases {
-		how := early()
-		if l.InTime {
-			how = inTime()
+		how := inTime()
+		if !l.InTime {
+			how = early(protocol.Find(s.profiles, l.Profile))
 		}
 		all = append(all, s.over(now, l.Key, how))
 	}

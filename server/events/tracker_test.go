@@ -93,9 +93,38 @@ func TestAFallSaysWhatCameAndWhatWasExpected(t *testing.T) {
 	p.expect(p.report("reset mysql 1", "3306/tcp"), "reset mysql 1/3: starts over: knock 2 was 3306/tcp, not 7/tcp")
 }
 
-func TestWhoHasNotKnockedIsToldSo(t *testing.T) {
+// TestWhoHasNoLeaseIsToldWhyAsFarAsThatIsKnown: the listener may be younger than a lease, and learns of
+// a lease's end later than the gate.
+func TestWhoHasNoLeaseIsToldWhyAsFarAsThatIsKnown(t *testing.T) {
+	const no = "denied mysql 0/3: no lease for 3306/tcp: "
 	p := play(t, article())
-	p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: no lease for 3306/tcp: it has not knocked")
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"no knock was seen")
+	p.report("knock mysql 1", "icmp")
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"no knock 2 yet")
+	for i, kind := range []string{"7/tcp", "8000/tcp"} {
+		p.report(fmt.Sprintf("knock mysql %d", i+2), kind)
+	}
+	p.report("grant mysql", "8000/tcp")
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"its lease has ended")
+	p.story.act(p.now, by(Act{Kind: Remove, Profile: "mysql"}))
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"the profile was removed")
+}
+
+// TestALeaseThatEndedEarlyIsSaidToBeGivenBackOrUsedUpWhereThatCanBe, and else not.
+func TestALeaseThatEndedEarlyIsSaidToBeGivenBackOrUsedUpWhereThatCanBe(t *testing.T) {
+	for more, want := range map[string]struct{ end, why string }{
+		"":                                 {"the lease ended early", "its lease ended early"},
+		"close = \"9/tcp\"\n":              {"the lease ended early: given back", "given back"},
+		"once = true\n":                    {"the lease ended early: used up", "used up"},
+		"close = \"9/tcp\"\nonce = true\n": {"the lease ended early: given back or used up", "given back or used up"},
+	} {
+		files := map[string]string{"mysql": article()["mysql"] + more}
+		p := play(t, files)
+		p.report("grant mysql", "8000/tcp")
+		p.pass(time.Second)
+		p.expect(p.story.sync(p.now, p.now, installed(t, files), nil), "expire mysql 3/3: "+want.end)
+		p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: no lease for 3306/tcp: "+want.why)
+	}
 }
 
 func TestABanIsToldWithItsTime(t *testing.T) {
@@ -184,7 +213,7 @@ func TestALeaseThatIsTakenAwayHasEndedEarlyAndOneThatWasFlushedHasNot(t *testing
 	drifted := in
 	drifted.Drift = []string{"INPUT does not jump"}
 	p.expect(p.story.sync(p.now, p.now, drifted, nil))
-	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease ended early: given back or used up")
+	p.expect(p.story.sync(p.now, p.now, in, nil), "expire mysql 3/3: the lease ended early")
 }
 
 // by is alice, who became root by sudo.

@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
@@ -80,19 +81,45 @@ func banned(b *protocol.Ban) string {
 	return fmt.Sprintf("started over for the %d. time: banned for %s", b.After, say.Duration(b.For))
 }
 
-// denied says why a connection was shut out, as far as it is known.
+// denied says why a connection was shut out, as far as it is known: a listener that began later has
+// seen no knock.
 func denied(came, why string) string {
 	if why == "" {
-		why = "it has not knocked"
+		why = "no knock was seen"
 	}
 	return fmt.Sprintf("no lease for %s: %s", came, why)
+}
+
+// waiting says which knock a source in state i has not made for a profile, "" where it is on no way to it.
+func (v *view) waiting(i int, profile string) string {
+	for _, u := range v.States[i].Users {
+		if u.Profile.Name == profile && u.Step < len(u.Profile.Sequence) {
+			return fmt.Sprintf("no knock %d yet", u.Step+1)
+		}
+	}
+	return ""
 }
 
 // end is how a lease ended: for its notice, and as the reason why its holder is denied.
 type end struct{ detail, why string }
 
 func inTime() end { return end{"the lease is over", "its time is over"} }
-func early() end  { return end{"the lease ended early: given back or used up", "given back or used up"} }
+
+// early says what may have ended a lease of the profile, where that is one of few things.
+func early(p *protocol.Profile) end {
+	var how []string
+	if p != nil && p.Close != nil {
+		how = append(how, "given back")
+	}
+	if p != nil && p.Once {
+		how = append(how, "used up")
+	}
+	if why := strings.Join(how, " or "); why != "" {
+		return end{"the lease ended early: " + why, why}
+	}
+	return end{"the lease ended early", "its lease ended early"}
+}
+
 func changed() end {
 	return end{"the lease is over: the profile was changed", "the profile was changed"}
 }

@@ -171,7 +171,9 @@ func TestForwardKnocksOnlyWhenSomebodyComesAndSaysWhatFails(t *testing.T) {
 	labtest.Eventually(t, 10*time.Second, func() error {
 		return f.stderr.says("knock: warning: mysql: " + server.Addr4.String() + " did not open")
 	})
-	labtest.Eventually(t, 10*time.Second, func() error { return f.stderr.says("knock: hint: perhaps it opened, and nothing listens on 3306/tcp there\n") })
+	labtest.Eventually(t, 10*time.Second, func() error {
+		return f.stderr.says("knock: hint: perhaps it opened, and nothing listens on 3306/tcp there\n")
+	})
 	// Many connections that wait for one knock get one warning, or as many as there were knocks.
 	var all sync.WaitGroup
 	for range 10 {

@@ -42,12 +42,22 @@ type tracker struct {
 	identity string              // of what is installed
 }
 
-// trail is the position of a source, and its last fall.
+// trail is the position of a source, and why it has no lease.
 type trail struct {
 	state int           // protocol.Root: no position
 	until time.Duration // when the position's time is over; 0: never
-	why   string        // the source's last fall, in words
+	why   reasons
 	last  time.Duration
+}
+
+// reasons are in words and by profile: the last fall from its sequence, or the end of its lease.
+type reasons map[string]string
+
+func (r *reasons) add(profile, why string) {
+	if *r == nil {
+		*r = reasons{}
+	}
+	(*r)[profile] = why
 }
 
 // newTracker returns a tracker of what is installed, in which nobody has knocked yet.
@@ -93,9 +103,7 @@ func (s *tracker) report(now Moment, r report) []Notice {
 	case backend.ReportDenied:
 		out.add(Denied, r.Profile, 0, steps(v.profile(r.Profile)), denied(r.Packet.Kind, s.why(v, t, src, r.Profile)))
 	}
-	if out.why != "" {
-		t.why = out.why
-	}
+	t.take(out.why)
 	return out.events
 }
 
@@ -106,7 +114,7 @@ func (s *tracker) why(v *view, t *trail, src netip.Addr, profile string) string 
 	if s.leases.Covers(profile, src) {
 		ended = "its lease has ended"
 	}
-	return cmp.Or(t.why, v.waiting(t.state, profile), ended)
+	return cmp.Or(t.why[profile], v.waiting(t.state, profile), ended)
 }
 
 func (s *tracker) knock(out *collector, v *view, t *trail, r report) {
@@ -122,8 +130,9 @@ func (s *tracker) knock(out *collector, v *view, t *trail, r report) {
 	for _, u := range v.States[i].Users {
 		n := len(u.Profile.Sequence)
 		out.add(Knock, u.Profile.Name, u.Step, n, knocked(u.Step, n, i == t.state))
+		delete(t.why, u.Profile.Name)
 	}
-	t.state, t.until, t.why = v.States[i].Keep, 0, ""
+	t.state, t.until = v.States[i].Keep, 0
 	if within := v.States[t.state].Within; t.state != protocol.Root && within > 0 {
 		t.until = out.now.Up + within + grace
 	}
@@ -164,7 +173,14 @@ func (s *tracker) overdue(out *collector, v *view, t *trail) {
 	}
 	out.expire(v, t.state)
 	t.state, t.until = protocol.Root, 0
-	t.why = out.why
+	t.take(out.why)
+}
+
+// take takes the falls of one report over.
+func (t *trail) take(falls reasons) {
+	for profile, why := range falls {
+		t.why.add(profile, why)
+	}
 }
 
 // trail returns a source's trail, a new one where there is none.
@@ -190,12 +206,15 @@ func (s *tracker) act(now Moment, a told) Notice {
 	switch a.Kind {
 	case Grant:
 		s.leases.Give(now.Up, key, left(a.Act))
+		if t := s.trails[key.Holder.Addr()]; t != nil {
+			delete(t.why, a.Profile)
+		}
 	case Revoke:
 		s.leases.Forget(key)
-		s.remember(now, key.Holder, "it was revoked")
+		s.remember(now, key, "it was revoked")
 	case Remove:
 		for _, k := range s.leases.ForgetProfile(a.Profile) {
-			s.remember(now, k.Holder, "the profile was removed")
+			s.remember(now, k, "the profile was removed")
 		}
 		s.stale = true
 	case Install:
@@ -276,15 +295,15 @@ func (s *tracker) ended(now Moment, leases []follow.Ended) []Notice {
 
 // over returns the notice of a lease that has ended.
 func (s *tracker) over(now Moment, k follow.Key, how end) Notice {
-	s.remember(now, k.Holder, how.why)
+	s.remember(now, k, how.why)
 	n := steps(s.views[protocol.FamilyOf(k.Holder.Addr())].profile(k.Profile))
 	return Notice{Time: now.Wall, Kind: Expire, Profile: k.Profile, Address: protocol.PrefixText(k.Holder), Step: n, Steps: n, Detail: how.detail}
 }
 
 // remember keeps why a holder has no lease, in case it comes to the gate.
-func (s *tracker) remember(now Moment, holder netip.Prefix, why string) {
-	if holder.IsSingleIP() {
-		s.trail(now, holder.Addr()).why = why
+func (s *tracker) remember(now Moment, k follow.Key, why string) {
+	if k.Holder.IsSingleIP() {
+		s.trail(now, k.Holder.Addr()).why.add(k.Profile, why)
 	}
 }
 

@@ -110,6 +110,28 @@ func TestWhoHasNoLeaseIsToldWhyAsFarAsThatIsKnown(t *testing.T) {
 	p.expect(p.report("denied mysql", "3306/tcp"), no+"the profile was removed")
 }
 
+// TestAReasonIsThatOfTheProfileWhoseGateRefused: an address may have lost another lease, or fallen from
+// another sequence.
+func TestAReasonIsThatOfTheProfileWhoseGateRefused(t *testing.T) {
+	files := article()
+	files["web"] = "sequence = [\"7001/tcp\", \"7002/udp\"]\nopen = [\"80/tcp\"]\n"
+	const no = "denied mysql 0/3: no lease for 3306/tcp: "
+	lease := func(kind Kind) Act {
+		return Act{Kind: kind, Profile: "web", Address: netip.MustParsePrefix("10.9.0.1/32"), Lease: time.Minute}
+	}
+	p := play(t, files)
+	p.story.act(p.now, by(lease(Grant)))
+	p.story.act(p.now, by(lease(Revoke)))
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"no knock was seen")
+	p.expect(p.report("denied web", "80/tcp"), "denied web 0/2: no lease for 80/tcp: it was revoked")
+	p.report("knock web 1", "7001/tcp")
+	p.report("reset web 1", "9/tcp")
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"no knock was seen")
+	p.expect(p.report("denied web", "80/tcp"), "denied web 0/2: no lease for 80/tcp: knock 2 was 9/tcp")
+	p.story.act(p.now, by(lease(Grant)))
+	p.expect(p.report("denied web", "80/tcp"), "denied web 0/2: no lease for 80/tcp: its lease has ended")
+}
+
 // TestALeaseThatEndedEarlyIsSaidToBeGivenBackOrUsedUpWhereThatCanBe, and else not.
 func TestALeaseThatEndedEarlyIsSaidToBeGivenBackOrUsedUpWhereThatCanBe(t *testing.T) {
 	for more, want := range map[string]struct{ end, why string }{

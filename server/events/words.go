@@ -18,7 +18,7 @@ type collector struct {
 	now     Moment
 	address string
 	events  []Notice
-	why     string // the last fall among them
+	why     reasons // the falls among them
 }
 
 func (t *collector) add(k Kind, profile string, step, steps int, detail string) {
@@ -34,8 +34,9 @@ func (t *collector) fall(v *view, from int, came string, next int) {
 		if u.Step == n || goesOn {
 			continue
 		}
-		t.why = fmt.Sprintf("knock %d was %s", u.Step+1, came)
-		t.add(Reset, u.Profile.Name, u.Step, n, fmt.Sprintf("starts over: %s, not %s", t.why, u.Profile.Sequence[u.Step].Knock))
+		why := fmt.Sprintf("knock %d was %s", u.Step+1, came)
+		t.why.add(u.Profile.Name, why)
+		t.add(Reset, u.Profile.Name, u.Step, n, fmt.Sprintf("starts over: %s, not %s", why, u.Profile.Sequence[u.Step].Knock))
 	}
 }
 
@@ -47,8 +48,9 @@ func (t *collector) expire(v *view, from int) {
 		if u.Step == n {
 			continue
 		}
-		t.why = fmt.Sprintf("no knock %d within %s", u.Step+1, protocol.FormatDuration(s.Within))
-		t.add(Expire, u.Profile.Name, u.Step, n, "starts over: "+t.why)
+		why := fmt.Sprintf("no knock %d within %s", u.Step+1, protocol.FormatDuration(s.Within))
+		t.why.add(u.Profile.Name, why)
+		t.add(Expire, u.Profile.Name, u.Step, n, "starts over: "+why)
 	}
 }
 

@@ -51,6 +51,7 @@ Without any argument this help goes to standard error, with 2.`,
 		},
 	}
 	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments)...)
+	limitArguments(app.Commands)
 	return app
 }
 

@@ -19,7 +19,7 @@ import (
 
 func newCommand() *cli.Command {
 	return &cli.Command{
-		Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: onOne("name", newProfile),
+		Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: onOne(newProfile),
 		Description: `Without --open, NAME is the name of a service, as ssh, mysql or postgresql, and its
 port is opened. A running service installs the profile at once: the port closes.
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"knockkit/internal/command"
@@ -40,6 +41,17 @@ func todo(err error) string {
 // asRoot is the hint to type the same again as root.
 func asRoot() string {
 	return "run it as root: sudo " + command.Shell(append([]string{"knockd"}, os.Args[1:]...))
+}
+
+// retyped is the command line as it was typed, without some of its words, and with others behind it.
+func retyped(without []string, with ...string) string {
+	line := slices.Clone(os.Args[1:])
+	for _, word := range without {
+		if i := slices.Index(line, word); i >= 0 {
+			line = slices.Delete(line, i, i+1)
+		}
+	}
+	return command.Shell(slices.Concat([]string{"knockd"}, line, with))
 }
 
 // explainError gives an error of the server its exit code and advice.

@@ -33,11 +33,15 @@ Example:
 // parseWho reads an address or a prefix.
 func parseWho(c *cli.Context, text string) (netip.Prefix, error) {
 	example := "for example: " + c.Command.HelpName
-	if c.Args().First() != text {
-		example += " " + c.Args().First()
+	first := c.Args().First()
+	if first != text {
+		example += " " + first
 	}
 	p, err := protocol.ParsePrefix(text)
+	_, noAddress := protocol.ParsePrefix(first)
 	switch {
+	case err != nil && noAddress == nil:
+		return p, command.Usagef("the profile comes first: "+retyped([]string{first, text}, text, first), "%q is not an address", text)
 	case err != nil && strings.Contains(text, "/"):
 		return p, command.Usagef(example+" 198.51.100.0/24", "%q is not a prefix", text)
 	case err != nil:

@@ -55,7 +55,11 @@ func (h *host) write(name string, text []byte, replace bool) error {
 	}
 	err := files.Write(file, text, replace)
 	if errors.Is(err, fs.ErrExist) {
-		return command.Usagef("change it with: knockd profile edit "+name+"; or remove it first: knockd profile remove "+name, "%s is there already", file)
+		hint := "change it with: knockd profile edit " + name + "; or remove it first: knockd profile remove " + name
+		if h.c.Command.Name == "add" {
+			hint = "to replace it: " + retyped(nil, "--force")
+		}
+		return command.Usagef(hint, "%s is there already", file)
 	}
 	return writeError(err)
 }

@@ -8,6 +8,9 @@ import (
 	"knockkit/internal/command"
 )
 
+// bareNumber ends the help of a flag that takes a length of time: see [command.ParseTime].
+const bareNumber = "; a bare number is seconds"
+
 // limitArguments lets each command refuse, before it does anything, the arguments that its usage does
 // not name: what is typed and not heeded would be taken for done.
 func limitArguments(commands []*cli.Command) {

@@ -42,3 +42,25 @@ func TestNoCommandTakesAnArgumentThatItsUsageDoesNotName(t *testing.T) {
 		t.Errorf("only %d commands were asked", asked)
 	}
 }
+
+func TestEveryFlagThatTakesATimeSaysWhatABareNumberIs(t *testing.T) {
+	found := 0
+	var read func(commands []*cli.Command)
+	read = func(commands []*cli.Command) {
+		for _, c := range commands {
+			read(c.Subcommands)
+			for _, f := range c.Flags {
+				if text := f.String(); strings.Contains(text, " TIME") {
+					found++
+					if !strings.Contains(text, "a bare number is seconds") {
+						t.Errorf("%s: %s", c.Name, text)
+					}
+				}
+			}
+		}
+	}
+	read(newApp().Commands)
+	if found < 4 {
+		t.Errorf("only %d flags take a time", found)
+	}
+}

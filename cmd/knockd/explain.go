@@ -21,9 +21,10 @@ func explainCommand() *cli.Command {
 		Name:      "explain",
 		Usage:     "walk packets through the machine in words, without a kernel",
 		ArgsUsage: "[NAME...] [-- KNOCK...]",
-		Description: `A knock is icmp, PORT/tcp or PORT/udp; +TIME lets time pass. Each knock comes at once after the
-one before it. No name: every enabled profile. Without knocks each profile's own sequence is
-walked, and wrong ones like it: with another port in between, one knock left out, too late.
+		Description: `A knock is icmp, PORT/tcp or PORT/udp; +TIME lets time pass, as +11s; a bare number is seconds.
+Each knock comes at once after the one before it. No name: every enabled profile. Without
+knocks each profile's own sequence is walked, and wrong ones like it: with another port in
+between, one knock left out, too late.
 
 Example:
   knockd explain mysql

@@ -25,7 +25,7 @@ func grantCommand() *cli.Command {
 Example:
   knockd grant mysql 198.51.100.7
   knockd grant mysql 198.51.100.0/24 --for 30m`,
-		Flags:  []cli.Flag{command.TimeFlag("for", "for `TIME` instead of the profile's lease, as 30m or 2d")},
+		Flags:  []cli.Flag{command.TimeFlag("for", "for `TIME` instead of the profile's lease, as 30m or 2d"+bareNumber)},
 		Action: on(grant),
 	}
 }

@@ -101,7 +101,7 @@ Example:
   knockd install ssh --try 30s    # the old rules come back unless you confirm`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; print the text that would be committed"},
-			command.TimeFlag("try", "put the old rules back after `TIME` unless you confirm"),
+			command.TimeFlag("try", "put the old rules back after `TIME` unless you confirm"+bareNumber),
 			&cli.BoolFlag{Name: "allow-lockout", Usage: "close the port of your own SSH session"},
 		},
 		Action: on(install),

@@ -92,8 +92,8 @@ Positions and leases stay. When a profile opens more than before, its leases end
 Where a profile is installed as its file says, it is unchanged; where nothing differs, nothing
 is committed, and a trial asks nothing.
 
-A trial (--try) asks whether the new rules may stay. Any answer but yes, the end of the input
-and the end of the time bring the old rules back. Where standard input is at its end before,
+A trial (--try) asks whether the new rules may stay. Any answer but y or yes, the end of the
+input and the end of the time bring the old rules back. Where standard input is at its end before,
 nothing is changed.
 
 Example:

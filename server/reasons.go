@@ -16,6 +16,7 @@ const (
 	ReasonInterface ReasonKind = "interface" // nothing comes in by the profile's `interface`
 	ReasonTo        ReasonKind = "to"        // a prefix of `to` has no address of the host
 	ReasonOthers    ReasonKind = "others"    // rules of others let strangers in, or shut holders out
+	ReasonUnread    ReasonKind = "unread"    // a file may not be read: whether it is in force is not known
 	ReasonRoom      ReasonKind = "room"      // tables that are full, or small: all is in force
 )
 
@@ -77,9 +78,11 @@ func (p ProfileStatus) outdated() []Reason {
 	why, todo := "the kernel works by the old version", "knockd install "+name
 	var found string
 	switch {
-	case p.Broken && p.State == StateNotInstalled:
+	case BrokenFile{name, p.Broken}.Unread():
+		return []Reason{{ReasonUnread, name, "the file of profile " + name + " may not be read", "whether the kernel works by it is not known", "run it as root"}}
+	case p.Broken != nil && p.State == StateNotInstalled:
 		found, why, todo = "the file of profile "+name+" has errors, and it is not installed", "the ports that it opens are not gated", "knockd profile check "+name
-	case p.Broken:
+	case p.Broken != nil:
 		found, todo = "the file of profile "+name+" has errors since it was installed", "knockd profile check "+name
 	case p.State == StateChanged:
 		found = "profile " + name + " was edited since it was installed"

@@ -10,6 +10,7 @@ import (
 
 	"knockkit/internal/command"
 	"knockkit/internal/files"
+	"knockkit/internal/say"
 	"knockkit/protocol/format"
 	"knockkit/server"
 )
@@ -28,6 +29,20 @@ func usage(err error) error {
 		e.Hint = t
 	}
 	return e
+}
+
+// unread is the error for files that this user may not read; nil: there are none.
+func unread(broken []server.BrokenFile) error {
+	var names []string
+	for _, b := range broken {
+		if b.Unread() {
+			names = append(names, b.Profile)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &command.Error{Code: command.Privilege, Err: fmt.Errorf("the files of these profiles may not be read: %s", say.Names(names)), Hint: asRoot()}
 }
 
 // todo says how to mend a file that others can write; "" for another error.

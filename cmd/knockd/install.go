@@ -257,7 +257,8 @@ func (h *host) wanted(names []string) []string {
 	all, broken, err := h.files()
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		p := protocol.Find(all, name)
-		return err == nil && !slices.Contains(broken, name) && (p == nil || !p.Enabled)
+		isBroken := slices.ContainsFunc(broken, func(b server.BrokenFile) bool { return b.Profile == name })
+		return err == nil && !isBroken && (p == nil || !p.Enabled)
 	})
 }
 

@@ -59,7 +59,8 @@ func status(h *host) error {
 	if err != nil {
 		return explainError(err)
 	}
-	st.AddBroken(slices.DeleteFunc(broken, func(name string) bool { return len(names) > 0 && !slices.Contains(names, name) }))
+	broken = slices.DeleteFunc(broken, func(b server.BrokenFile) bool { return len(names) > 0 && !slices.Contains(names, b.Profile) })
+	st.AddBroken(broken)
 	for _, name := range names {
 		if !st.Has(name) {
 			return command.Usagef("see: knockd status", "no profile %q, neither installed nor in %s", name, h.folders)
@@ -83,6 +84,9 @@ func status(h *host) error {
 		_ = say.Print(to, "%s", text)
 	}
 	h.problems(st)
+	if err := unread(broken); err != nil {
+		return err
+	}
 	if c.Bool("check") && len(reasons) > 0 {
 		return &command.Error{Code: command.Failed}
 	}
@@ -124,7 +128,11 @@ func printReasons(to io.Writer, reasons []server.Reason) {
 			_ = say.Print(to, "drift: %s", r.Found)
 			continue
 		}
-		_ = say.Print(to, "not in force: %s", r)
+		what := "not in force"
+		if r.Kind == server.ReasonUnread {
+			what = "not known"
+		}
+		_ = say.Print(to, "%s: %s", what, r)
 	}
 	if drift != "" {
 		_ = say.Print(to, "not in force: the rules are not those that were committed: %s", drift)
@@ -151,7 +159,7 @@ func unlisted(st server.Status) string {
 func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) error {
 	var rows [][]string
 	for _, p := range st.Profiles {
-		if p.Broken && !p.Live() { // its file cannot be read
+		if p.Broken != nil && !p.Live() { // nothing else is known of it
 			rows = append(rows, []string{p.Profile.Name, string(p.State), "", "", "", ""})
 			continue
 		}
@@ -160,7 +168,7 @@ func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) erro
 			live = st.Backend
 		}
 		state := string(p.State)
-		if p.State == server.StateInstalled && slices.ContainsFunc(reasons, p.About) {
+		if p.State == server.StateInstalled && slices.ContainsFunc(reasons, func(r server.Reason) bool { return r.Kind != server.ReasonUnread && p.About(r) }) {
 			state = "not in force"
 		}
 		rows = append(rows, []string{p.Profile.Name, state, live, strings.Join(say.Texts(p.Profile.Open), " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})

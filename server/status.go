@@ -18,7 +18,7 @@ type ProfileState string
 // The states of a profile.
 const (
 	StateInstalled    ProfileState = "installed"
-	StateChanged      ProfileState = "changed"       // installed, and its file was edited since
+	StateChanged      ProfileState = "changed"       // installed, and its file or knockd.toml was edited since
 	StateNotInstalled ProfileState = "not installed" // a file only
 	StateDisabled     ProfileState = "disabled"      // a file with enabled = false
 	StateNoFile       ProfileState = "no file"       // installed, and its file is gone
@@ -116,6 +116,17 @@ func (s *Status) AddBroken(files []BrokenFile) {
 		}
 	}
 	slices.SortFunc(s.Profiles, func(x, y ProfileStatus) int { return protocol.ByName(x.Profile, y.Profile) })
+}
+
+// AddChanged makes installed profiles changed where the rules of all follow an older knockd.toml, as
+// the reasons of [NotInForce] say.
+func (s *Status) AddChanged(reasons []Reason) {
+	for i := range s.Profiles {
+		p := &s.Profiles[i]
+		if p.State == StateInstalled && slices.ContainsFunc(reasons, func(r Reason) bool { return r.Kind == ReasonChanged && p.About(r) }) {
+			p.State = StateChanged
+		}
+	}
 }
 
 // stateOf compares a profile, as installed if it is, with its file, which may be nil.

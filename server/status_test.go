@@ -25,7 +25,7 @@ func TestAFileThatMayNotBeReadIsNoBrokenOne(t *testing.T) {
 	}{
 		{"closed", nil, closed, server.StateNotInstalled, server.ReasonUnread, "the file of profile mysql may not be read: run it as root"},
 		{"closed, and installed", []server.ProfileStatus{live}, closed, server.StateInstalled, server.ReasonUnread, "the file of profile mysql may not be read: run it as root"},
-		{"broken, and installed", []server.ProfileStatus{live}, errors.New("wrong"), server.StateChanged, server.ReasonInstalled, "the file of profile mysql has errors since it was installed: knockd profile check mysql"},
+		{"broken, and installed", []server.ProfileStatus{live}, errors.New("wrong"), server.StateChanged, server.ReasonChanged, "the file of profile mysql has errors since it was installed: knockd profile check mysql"},
 	} {
 		st := server.Status{Backend: "nftables", Policy: strict().Policy, Profiles: c.profiles}
 		st.AddBroken([]server.BrokenFile{{Profile: "mysql", Err: c.err}})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/netip"
@@ -23,7 +24,8 @@ func statusCommand() *cli.Command {
 		Usage:     "who is in a position, has a lease or is banned, and whether the gates are in force",
 		ArgsUsage: "[NAME...]",
 		Description: `A profile is in force when the kernel runs it as its file says, where packets come in, and no
-rule of others undoes it. Below the table are the reasons of those that are not.
+rule of others undoes it. Below the table are the reasons of those that are not. One that is
+changed has its gate, as the file and knockd.toml were when it was installed.
 
 --json prints one object. Its "profiles" are {"name", "state", "open", "lease", "reasons"}: the
 state is "installed", "changed", "not installed", "disabled" or "no file", and reasons say
@@ -70,6 +72,7 @@ func status(h *host) error {
 	if err != nil {
 		return err
 	}
+	st.AddChanged(reasons)
 	to := c.App.Writer // reasons are part of the answer; beside JSON they are words
 	if c.Bool("json") {
 		to, err = c.App.ErrWriter, printJSON(c, formOf(st, reasons))
@@ -128,11 +131,8 @@ func printReasons(to io.Writer, reasons []server.Reason) {
 			_ = say.Print(to, "drift: %s", r.Found)
 			continue
 		}
-		what := "not in force"
-		if r.Kind == server.ReasonUnread {
-			what = "not known"
-		}
-		_ = say.Print(to, "%s: %s", what, r)
+		what := map[server.ReasonKind]string{server.ReasonChanged: "changed", server.ReasonUnread: "not known"}[r.Kind]
+		_ = say.Print(to, "%s: %s", cmp.Or(what, "not in force"), r)
 	}
 	if drift != "" {
 		_ = say.Print(to, "not in force: the rules are not those that were committed: %s", drift)
@@ -168,7 +168,9 @@ func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) erro
 			live = st.Backend
 		}
 		state := string(p.State)
-		if p.State == server.StateInstalled && slices.ContainsFunc(reasons, func(r server.Reason) bool { return r.Kind != server.ReasonUnread && p.About(r) }) {
+		if p.Enabled && p.Live() && slices.ContainsFunc(reasons, func(r server.Reason) bool {
+			return p.About(r) && r.Kind != server.ReasonChanged && r.Kind != server.ReasonUnread
+		}) {
 			state = "not in force"
 		}
 		rows = append(rows, []string{p.Profile.Name, state, live, strings.Join(say.Texts(p.Profile.Open), " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})

@@ -54,7 +54,7 @@ func backends(f *facts) []Finding {
 // followed here further than `status` does ([Shadows]).
 func notInForce(f *facts) []Finding {
 	ids := map[server.ReasonKind]string{
-		server.ReasonInstalled: IDInstalled, server.ReasonDrift: IDDrift, server.ReasonForeign: IDForeignJump,
+		server.ReasonInstalled: IDInstalled, server.ReasonChanged: IDInstalled, server.ReasonDrift: IDDrift, server.ReasonForeign: IDForeignJump,
 		server.ReasonInterface: IDInterface, server.ReasonTo: IDTo,
 	}
 	var all []Finding

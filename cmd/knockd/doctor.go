@@ -37,6 +37,9 @@ func examine(h *host) error {
 	if err != nil {
 		return err
 	}
+	for i := range found {
+		found[i].Todo = h.withFile(found[i].Todo)
+	}
 	if c.Bool("json") {
 		err = printJSON(c, found)
 	} else {
@@ -75,6 +78,11 @@ func pasted(c *cli.Context, text string) string {
 		}
 	}
 	return text
+}
+
+// withFile returns a text in which the place of a setting is the file that is in use.
+func (h *host) withFile(text string) string {
+	return strings.ReplaceAll(text, "in knockd.toml", "in "+h.folders.SettingsFile())
 }
 
 // summary counts: "1 broken, 2 warnings, 1 note".

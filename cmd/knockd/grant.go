@@ -104,7 +104,7 @@ func grant(h *host) error {
 		length += fmt.Sprintf("; bans lifted: %d", n)
 	}
 	for _, a := range granted.Advice {
-		h.words.Warning("%s", a)
+		h.words.Warning("%s", h.withFile(a.String()))
 	}
 	covers := protocol.PrefixText(granted.Covers)
 	if len(granted.Drift) > 0 {

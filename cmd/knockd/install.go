@@ -210,7 +210,7 @@ func (h *host) report(c server.Change, backendName string) {
 		h.words.Note("%s", what)
 	}
 	for _, note := range c.Notes {
-		h.words.Warning("%s", note)
+		h.words.Warning("%s", h.withFile(note))
 	}
 }
 

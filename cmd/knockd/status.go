@@ -116,9 +116,13 @@ func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 		return nil, err
 	}
 	for _, r := range possible {
-		h.words.Warning("%s", r)
+		h.words.Warning("%s", h.withFile(r.String()))
 	}
-	return server.NotInForce(st, h.settings, network, certain), nil
+	all := server.NotInForce(st, h.settings, network, certain)
+	for i := range all {
+		all[i].Todo = h.withFile(all[i].Todo)
+	}
+	return all, nil
 }
 
 // printReasons writes a line for each: "drift: …" where rules are not as committed, and
@@ -238,7 +242,7 @@ func (h *host) problems(st server.Status) {
 	if !enabled {
 		h.words.Note("no profile is enabled%s: nothing has to be in force", map[bool]string{true: " of those named"}[h.c.NArg() > 0])
 	}
-	for _, a := range st.Advice {
-		h.words.Warning("%s", a)
+	for _, a := range st.Advice { // one line: this command is typed often
+		h.words.Warning("%s: %s", a.Found, pasted(h.c, "see: knockd doctor"))
 	}
 }

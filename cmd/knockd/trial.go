@@ -50,7 +50,7 @@ func (h *host) confirm(guard *server.Guard, patience time.Duration, answers *buf
 	h.beside("the old rules would not stay: it installs the files again")
 	warn := func(all []string) {
 		for _, note := range all {
-			h.words.Warning("%s", note)
+			h.words.Warning("%s", h.withFile(note))
 		}
 		notes = nil
 	}

@@ -100,6 +100,9 @@ func (f Folders) Check() error {
 	return err
 }
 
+// SettingsFile is where the server's settings are, or would be written.
+func (f Folders) SettingsFile() string { return f.file("knockd.toml") }
+
 // ProfileFile is where the profile of that name is, or would be made.
 func (f Folders) ProfileFile(name string) string {
 	return f.file(filepath.Join("profiles", name+".toml"))

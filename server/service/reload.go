@@ -134,11 +134,11 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 		k.Log.Warn("no gate any more", "profile", name)
 	}
 	for _, note := range slices.Concat(change.Leases, change.Notes) {
-		if !slices.Contains(k.noted, note) {
+		if !slices.Contains(k.notes, note) {
 			k.Log.Warn(note)
 		}
 	}
-	k.noted = change.Notes
+	k.notes = change.Notes
 	k.metrics.SetProfiles(names(k.wanted.Profiles))
 	k.feed.Refresh()
 	k.requestCheck() // is it in force?

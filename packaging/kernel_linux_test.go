@@ -59,9 +59,9 @@ func loadings() []loading {
 		{"an operator's file of the same name", packaged + operators("00-knockkit.conf", "options xt_recent ip_list_tot=0x8ae"), install, 2222, "installed: mysql"},
 		{"the kernel's command line", packaged + "echo xt_recent.ip_list_tot=2222 > /tmp/cmdline; mount --bind /tmp/cmdline /proc/cmdline\n", install, 2222, "installed: mysql"},
 		{"it was loaded before: install", "/sbin/modprobe xt_recent\n", install, 100, write},
-		{"it was loaded before: status", asBefore, "knockd status", 100, write},
+		{"it was loaded before: status", asBefore, "knockd status", 100, small + "see: knockd doctor"},
 		{"it was loaded before: doctor", asBefore, "knockd doctor", 100, write},
-		{"it was loaded before the package came: status", "/sbin/modprobe xt_recent\nknockd install\n" + packaged, "knockd status", 100, reboot},
+		{"it was loaded before the package came: install", "/sbin/modprobe xt_recent\nknockd install\n" + packaged, install, 100, reboot},
 		{"knockd alone, with iptables-legacy", "legacy\n", install, size, "installed: mysql"},
 	}
 }

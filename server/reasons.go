@@ -10,12 +10,14 @@ type ReasonKind string
 
 // The kinds of reasons.
 const (
-	ReasonInstalled ReasonKind = "installed" // the kernel and the files differ
+	ReasonInstalled ReasonKind = "installed" // the kernel does not have what a file enables
+	ReasonChanged   ReasonKind = "changed"   // the kernel works by an earlier version of a file
 	ReasonDrift     ReasonKind = "drift"     // the rules are not those that were committed
 	ReasonForeign   ReasonKind = "foreign"   // a rule of others leads into our chains
 	ReasonInterface ReasonKind = "interface" // nothing comes in by the profile's `interface`
 	ReasonTo        ReasonKind = "to"        // a prefix of `to` has no address of the host
 	ReasonOthers    ReasonKind = "others"    // rules of others let strangers in, or shut holders out
+	ReasonUnread    ReasonKind = "unread"    // a file may not be read: whether it is in force is not known
 	ReasonRoom      ReasonKind = "room"      // tables that are full, or small: all is in force
 )
 
@@ -74,21 +76,25 @@ func foreignReason(rule string) Reason {
 // outdated says how the kernel differs from the profile's file.
 func (p ProfileStatus) outdated() []Reason {
 	name := p.Profile.Name
-	why, todo := "the kernel works by the old version", "knockd install "+name
+	kind, why, todo := ReasonChanged, "the kernel works by the old version", "knockd install "+name
 	var found string
 	switch {
-	case p.Broken && p.State == StateNotInstalled:
+	case BrokenFile{name, p.Broken}.Unread():
+		return []Reason{{ReasonUnread, name, "the file of profile " + name + " may not be read", "whether the kernel works by it is not known", "run it as root"}}
+	case p.Broken != nil && p.State == StateNotInstalled:
+		kind = ReasonInstalled
 		found, why, todo = "the file of profile "+name+" has errors, and it is not installed", "the ports that it opens are not gated", "knockd profile check "+name
-	case p.Broken:
+	case p.Broken != nil:
 		found, todo = "the file of profile "+name+" has errors since it was installed", "knockd profile check "+name
 	case p.State == StateChanged:
 		found = "profile " + name + " was edited since it was installed"
 	case p.State == StateNotInstalled:
+		kind = ReasonInstalled
 		found, why = "profile "+name+" is enabled and not installed", "the ports that it opens are not gated"
 	default:
 		return nil
 	}
-	return []Reason{{ReasonInstalled, name, found, why, todo}}
+	return []Reason{{kind, name, found, why, todo}}
 }
 
 // Leftover returns the reason for a profile that the kernel runs and no file enables.
@@ -110,11 +116,11 @@ func (s Status) outdated(settings Settings) []Reason {
 	const todo = "knockd install, or where knockd run looks after the host, start it again"
 	var all []Reason
 	if is, want := s.Backend, settings.Backend; want != "auto" && want != "" && want != is {
-		all = append(all, Reason{ReasonInstalled, "", fmt.Sprintf("the rules are those of backend %s, and knockd.toml says %s", is, want),
+		all = append(all, Reason{ReasonChanged, "", fmt.Sprintf("the gates are those of backend %s, and knockd.toml says %s", is, want),
 			"what the other backend is wanted for is not so", todo})
 	}
 	if keys := s.Policy.Differs(settings.Policy); len(keys) > 0 {
-		all = append(all, Reason{ReasonInstalled, "", fmt.Sprintf("%s of knockd.toml changed since the rules were made", strings.Join(keys, " and ")),
+		all = append(all, Reason{ReasonChanged, "", fmt.Sprintf("%s of knockd.toml changed since the rules were made", strings.Join(keys, " and ")),
 			"the kernel works by the old settings", todo})
 	}
 	return all

@@ -3,6 +3,8 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"slices"
 
 	"knockkit/internal/kernel/backend"
@@ -16,7 +18,7 @@ type ProfileState string
 // The states of a profile.
 const (
 	StateInstalled    ProfileState = "installed"
-	StateChanged      ProfileState = "changed"       // installed, and its file was edited since
+	StateChanged      ProfileState = "changed"       // installed, and its file or knockd.toml was edited since
 	StateNotInstalled ProfileState = "not installed" // a file only
 	StateDisabled     ProfileState = "disabled"      // a file with enabled = false
 	StateNoFile       ProfileState = "no file"       // installed, and its file is gone
@@ -26,9 +28,18 @@ const (
 type ProfileStatus struct {
 	Profile *protocol.Profile // as installed, else as in the file; of a file that cannot be used its name only
 	State   ProfileState
-	Enabled bool // there is a file, and it does not say enabled = false
-	Broken  bool // the file cannot be used
+	Enabled bool  // there is a file, and it does not say enabled = false
+	Broken  error // why the file cannot be used; nil: it can
 }
+
+// BrokenFile is a profile's file that cannot be used, and why.
+type BrokenFile struct {
+	Profile string
+	Err     error
+}
+
+// Unread reports whether the caller may not read the file: what it says is not known then.
+func (b BrokenFile) Unread() bool { return errors.Is(b.Err, fs.ErrPermission) }
 
 // Live reports whether the kernel runs the profile.
 func (p ProfileStatus) Live() bool {
@@ -89,18 +100,33 @@ func StatusOf(r *Reading, files []*protocol.Profile, names []string) Status {
 	return st
 }
 
-// AddBroken adds profiles whose files cannot be used. One that is installed is changed:
-// its file is not what it was.
-func (s *Status) AddBroken(names []string) {
-	for _, name := range names {
-		i := slices.IndexFunc(s.Profiles, func(p ProfileStatus) bool { return p.Profile.Name == name })
+// AddBroken adds profiles whose files cannot be used. One that is installed is changed: its file is
+// not what it was. Of one that may not be read that is not known.
+func (s *Status) AddBroken(files []BrokenFile) {
+	for _, f := range files {
+		i := slices.IndexFunc(s.Profiles, func(p ProfileStatus) bool { return p.Profile.Name == f.Profile })
 		if i < 0 {
-			s.Profiles = append(s.Profiles, ProfileStatus{Profile: &protocol.Profile{Name: name}, State: StateNotInstalled, Enabled: true, Broken: true})
+			s.Profiles = append(s.Profiles, ProfileStatus{Profile: &protocol.Profile{Name: f.Profile}, State: StateNotInstalled, Enabled: true, Broken: f.Err})
 			continue
 		}
-		s.Profiles[i].State, s.Profiles[i].Enabled, s.Profiles[i].Broken = StateChanged, true, true
+		p := &s.Profiles[i]
+		p.State, p.Enabled, p.Broken = StateChanged, true, f.Err
+		if f.Unread() {
+			p.State = StateInstalled
+		}
 	}
 	slices.SortFunc(s.Profiles, func(x, y ProfileStatus) int { return protocol.ByName(x.Profile, y.Profile) })
+}
+
+// AddChanged makes installed profiles changed where the rules of all follow an older knockd.toml, as
+// the reasons of [NotInForce] say.
+func (s *Status) AddChanged(reasons []Reason) {
+	for i := range s.Profiles {
+		p := &s.Profiles[i]
+		if p.State == StateInstalled && slices.ContainsFunc(reasons, func(r Reason) bool { return r.Kind == ReasonChanged && p.About(r) }) {
+			p.State = StateChanged
+		}
+	}
 }
 
 // stateOf compares a profile, as installed if it is, with its file, which may be nil.

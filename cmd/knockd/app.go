@@ -51,6 +51,7 @@ Without any argument this help goes to standard error, with 2.`,
 		},
 	}
 	app.Commands = append(app.Commands, completion.Commands(app.Name, arguments)...)
+	limitArguments(app.Commands)
 	return app
 }
 
@@ -172,15 +173,15 @@ func (h *host) enabled() ([]*protocol.Profile, error) {
 	return all, nil
 }
 
-// files loads every profile that can be read, and returns the names of the others.
-func (h *host) files() (all []*protocol.Profile, broken []string, err error) {
+// files loads every profile that can be used, and returns the others with the reason.
+func (h *host) files() (all []*protocol.Profile, broken []server.BrokenFile, err error) {
 	entries, err := h.folders.List()
 	if err != nil {
 		return nil, nil, usage(err)
 	}
 	for _, e := range entries {
 		if e.Err != nil {
-			broken = append(broken, e.Name)
+			broken = append(broken, server.BrokenFile{Profile: e.Name, Err: e.Err})
 			continue
 		}
 		all = append(all, e.Profile)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -18,9 +19,14 @@ func checkProfiles(h *host) error {
 	if err != nil {
 		return err
 	}
-	broken := 0
+	broken, closed := 0, 0
 	var good, all []*protocol.Profile
 	for _, e := range entries {
+		if errors.Is(e.Err, fs.ErrPermission) {
+			closed++
+			h.words.Error(e.Err)
+			continue
+		}
 		if e.Err != nil {
 			broken++
 			fault := new(config.BrokenError)
@@ -45,6 +51,9 @@ func checkProfiles(h *host) error {
 	}
 	if broken+len(problems) > 0 {
 		return &command.Error{Code: command.Usage}
+	}
+	if closed > 0 {
+		return &command.Error{Code: command.Privilege, Hint: asRoot()}
 	}
 	if !misplaced { // which is no fault of the file elsewhere, or later
 		h.words.Note("%s", checked(len(entries)))

@@ -44,9 +44,6 @@ Example:
 }
 
 func runDemo(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return command.Usagef("see knockd demo --help", "unexpected argument %q", c.Args().First())
-	}
 	if b := c.String("backend"); !slices.Contains(server.Backends(), b) {
 		return command.Usagef("one of "+strings.Join(server.Backends(), ", "), "there is no backend %q", b)
 	}

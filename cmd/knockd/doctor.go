@@ -16,7 +16,8 @@ func doctorCommand() *cli.Command {
 		Name:  "doctor",
 		Usage: "what on this host keeps gates from doing their work, why, and what to do",
 		Description: `It reads the rules of all tools, the kernel's settings and the sockets, and changes nothing.
-Exit 1 when something is broken. Run it as root; it lists what it could not read.
+Exit 1 when something is broken, else 4 when a profile's file may not be read. Run it as root;
+it lists what it could not read.
 
 Example:
   knockd doctor
@@ -36,16 +37,22 @@ func examine(h *host) error {
 	if err != nil {
 		return err
 	}
+	for i := range found {
+		found[i].Todo = h.withFile(found[i].Todo)
+	}
 	if c.Bool("json") {
 		err = printJSON(c, found)
 	} else {
 		err = printFindings(c, found)
 		h.words.Note("%s", summary(found))
 	}
-	if err == nil && doctor.Count(found, doctor.Broken) > 0 {
+	switch {
+	case err != nil:
+		return err
+	case doctor.Count(found, doctor.Broken) > 0:
 		return &command.Error{Code: command.Failed}
 	}
-	return err
+	return unread(broken)
 }
 
 // printFindings writes a table, with the meaning of a finding below it.
@@ -71,6 +78,11 @@ func pasted(c *cli.Context, text string) string {
 		}
 	}
 	return text
+}
+
+// withFile returns a text in which the place of a setting is the file that is in use.
+func (h *host) withFile(text string) string {
+	return strings.ReplaceAll(text, "in knockd.toml", "in "+h.folders.SettingsFile())
 }
 
 // summary counts: "1 broken, 2 warnings, 1 note".

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"knockkit/internal/command"
 	"knockkit/internal/files"
+	"knockkit/internal/say"
 	"knockkit/protocol/format"
 	"knockkit/server"
 )
@@ -29,6 +31,20 @@ func usage(err error) error {
 	return e
 }
 
+// unread is the error for files that this user may not read; nil: there are none.
+func unread(broken []server.BrokenFile) error {
+	var names []string
+	for _, b := range broken {
+		if b.Unread() {
+			names = append(names, b.Profile)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &command.Error{Code: command.Privilege, Err: fmt.Errorf("the files of these profiles may not be read: %s", say.Names(names)), Hint: asRoot()}
+}
+
 // todo says how to mend a file that others can write; "" for another error.
 func todo(err error) string {
 	if exposed := new(files.ExposedError); errors.As(err, &exposed) {
@@ -40,6 +56,17 @@ func todo(err error) string {
 // asRoot is the hint to type the same again as root.
 func asRoot() string {
 	return "run it as root: sudo " + command.Shell(append([]string{"knockd"}, os.Args[1:]...))
+}
+
+// retyped is the command line as it was typed, without some of its words, and with others behind it.
+func retyped(without []string, with ...string) string {
+	line := slices.Clone(os.Args[1:])
+	for _, word := range without {
+		if i := slices.Index(line, word); i >= 0 {
+			line = slices.Delete(line, i, i+1)
+		}
+	}
+	return command.Shell(slices.Concat([]string{"knockd"}, line, with))
 }
 
 // explainError gives an error of the server its exit code and advice.

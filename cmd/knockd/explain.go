@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/config"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -18,9 +21,10 @@ func explainCommand() *cli.Command {
 		Name:      "explain",
 		Usage:     "walk packets through the machine in words, without a kernel",
 		ArgsUsage: "[NAME...] [-- KNOCK...]",
-		Description: `A knock is icmp, PORT/tcp or PORT/udp; +TIME lets time pass. Each knock comes at once after the
-one before it. No name: every enabled profile. Without knocks each profile's own sequence is
-walked, and wrong ones like it: with another port in between, one knock left out, too late.
+		Description: `A knock is icmp, PORT/tcp or PORT/udp; +TIME lets time pass, as +11s; a bare number is seconds.
+Each knock comes at once after the one before it. No name: every enabled profile. Without
+knocks each profile's own sequence is walked, and wrong ones like it: with another port in
+between, one knock left out, too late.
 
 Example:
   knockd explain mysql
@@ -59,7 +63,7 @@ func explain(h *host) error {
 	typed := strings.Fields(strings.Join(command.Rest(c), " "))
 	profiles, err := h.profiles(c.Args().Slice())
 	if err != nil {
-		return err
+		return withDashes(c, err)
 	}
 	family, err := familyFlag(c)
 	if err != nil {
@@ -95,6 +99,24 @@ func explain(h *host) error {
 		return printJSON(c, lines)
 	}
 	return nil
+}
+
+// withDashes advises on a knock that was taken for the name of a profile.
+func withDashes(c *cli.Context, err error) error {
+	e, unknown := new(command.Error), new(config.UnknownProfileError)
+	if !errors.As(err, &unknown) || !errors.As(err, &e) || !isEvent(unknown.Name) {
+		return err
+	}
+	names := c.Args().Slice()
+	knocks := slices.Concat([]string{"--"}, names[slices.Index(names, unknown.Name):], command.Rest(c))
+	e.Hint = "knocks go after two dashes: " + retyped(knocks, knocks...)
+	return e
+}
+
+// isEvent reports whether a word is a knock, also one that lacks its protocol, or a time.
+func isEvent(word string) bool {
+	_, err := format.ParseKnock(word)
+	return err == nil || strings.HasPrefix(word, "+") || strings.Trim(word, "0123456789") == ""
 }
 
 // walks returns the walk of the knocks that were typed, without any those that teach about the

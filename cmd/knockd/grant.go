@@ -25,7 +25,7 @@ func grantCommand() *cli.Command {
 Example:
   knockd grant mysql 198.51.100.7
   knockd grant mysql 198.51.100.0/24 --for 30m`,
-		Flags:  []cli.Flag{command.TimeFlag("for", "for `TIME` instead of the profile's lease, as 30m or 2d")},
+		Flags:  []cli.Flag{command.TimeFlag("for", "for `TIME` instead of the profile's lease, as 30m or 2d"+bareNumber)},
 		Action: on(grant),
 	}
 }
@@ -33,11 +33,15 @@ Example:
 // parseWho reads an address or a prefix.
 func parseWho(c *cli.Context, text string) (netip.Prefix, error) {
 	example := "for example: " + c.Command.HelpName
-	if c.Args().First() != text {
-		example += " " + c.Args().First()
+	first := c.Args().First()
+	if first != text {
+		example += " " + first
 	}
 	p, err := protocol.ParsePrefix(text)
+	_, noAddress := protocol.ParsePrefix(first)
 	switch {
+	case err != nil && noAddress == nil:
+		return p, command.Usagef("the profile comes first: "+retyped([]string{first, text}, text, first), "%q is not an address", text)
 	case err != nil && strings.Contains(text, "/"):
 		return p, command.Usagef(example+" 198.51.100.0/24", "%q is not a prefix", text)
 	case err != nil:
@@ -100,7 +104,7 @@ func grant(h *host) error {
 		length += fmt.Sprintf("; bans lifted: %d", n)
 	}
 	for _, a := range granted.Advice {
-		h.words.Warning("%s", a)
+		h.words.Warning("%s", h.withFile(a.String()))
 	}
 	covers := protocol.PrefixText(granted.Covers)
 	if len(granted.Drift) > 0 {

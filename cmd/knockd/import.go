@@ -36,7 +36,7 @@ Example:
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the profiles instead of writing them"},
 			jsonFlag(), allowLockoutFlag(),
 		},
-		Action: onOne("file", importProfiles),
+		Action: onOne(importProfiles),
 	}
 }
 

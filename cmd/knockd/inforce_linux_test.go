@@ -57,9 +57,9 @@ func TestStatusCheckExitsWith0OnlyWhileEveryEnabledProfileIsInForce(t *testing.T
 		{"published past the gate", "", do("iptables -t nat -A PREROUTING -p tcp --dport 3306 -j DNAT --to-destination 10.9.0.2:3306"), nil, 1, notInForce, []string{"not in force: 3306/tcp of profile mysql goes elsewhere before the gate"}},
 		{"dropped behind the gate", "nftables", do("nft add table inet late", "nft add chain inet late input { type filter hook input priority 10 ; policy drop ; }"), nil, 1, notInForce, []string{"not in force: 3306/tcp of profile mysql is dropped behind the gate"}},
 
-		{"the file edited", "", file("mysql", articleProfile+"lease = \"2h\"\n"), nil, 1, change, []string{"not in force: profile mysql was edited since it was installed: knockd install mysql\n"}},
+		{"the file edited", "", file("mysql", articleProfile+"lease = \"2h\"\n"), nil, 1, change, []string{"changed: profile mysql was edited since it was installed: knockd install mysql\n"}},
 		{"the file edited in what the kernel does not know", "", file("mysql", articleProfile+"description = \"the database\"\n"), nil, 0, fine, nil},
-		{"the file broken", "", file("mysql", articleProfile+"lease = \"x\"\n"), nil, 1, change, []string{"not in force: the file of profile mysql has errors since it was installed: knockd profile check mysql\n"}},
+		{"the file broken", "", file("mysql", articleProfile+"lease = \"x\"\n"), nil, 1, change, []string{"changed: the file of profile mysql has errors since it was installed: knockd profile check mysql\n"}},
 		{"a broken file beside", "", file("web", "open = 80\n"), nil, 1, "web not installed\n", []string{"not in force: the file of profile web has errors, and it is not installed: knockd profile check web\n"}},
 		{"a broken file beside, not asked about", "", file("web", "open = 80\n"), []string{"mysql"}, 0, fine, nil},
 		{"a broken file, asked about", "", file("web", "open = 80\n"), []string{"web"}, 1, "web not installed\n", []string{"the file of profile web has errors"}},
@@ -73,10 +73,14 @@ func TestStatusCheckExitsWith0OnlyWhileEveryEnabledProfileIsInForce(t *testing.T
 			[]string{"profile mysql is installed and has no file, it is gone after the next boot: put the file back, or knockd remove mysql\n", "no profile is enabled: nothing has to be in force\n"}},
 		{"nothing installed, nothing enabled", "", func(s *served) { s.must("remove", "--all"); s.must("profile", "remove", "mysql") }, nil, 0, "PROFILE STATE", []string{"no profile is enabled: nothing has to be in force\n"}},
 
-		{"strict changed", "", settings("strict = false\n"), nil, 1, notInForce, []string{"not in force: strict of knockd.toml changed since the rules were made: knockd install"}},
-		{"strict and ban changed", "", settings("strict = false\nban = { after = 3, for = \"10m\" }\n"), nil, 1, notInForce, []string{"strict and ban of knockd.toml changed"}},
-		{"the other backend", "iptables", func(s *served) { s.settings("backend = \"nftables\"\n") }, nil, 1, notInForce, []string{"not in force: the rules are those of backend iptables, and knockd.toml says nftables: knockd install"}},
-		{"the other backend", "nftables", func(s *served) { s.settings("backend = \"iptables\"\n") }, nil, 1, notInForce, []string{"not in force: the rules are those of backend nftables, and knockd.toml says iptables: knockd install"}},
+		{"strict changed", "", settings("strict = false\n"), nil, 1, change, []string{"changed: strict of knockd.toml changed since the rules were made: knockd install"}},
+		{"strict and ban changed", "", settings("strict = false\nban = { after = 3, for = \"10m\" }\n"), nil, 1, change, []string{"strict and ban of knockd.toml changed"}},
+		{"the other backend", "iptables", func(s *served) { s.settings("backend = \"nftables\"\n") }, nil, 1, change, []string{"changed: the gates are those of backend iptables, and knockd.toml says nftables: knockd install"}},
+		{"the other backend", "nftables", func(s *served) { s.settings("backend = \"iptables\"\n") }, nil, 1, change, []string{"changed: the gates are those of backend nftables, and knockd.toml says iptables: knockd install"}},
+		{"strict changed, and a rule in front that lets strangers in", "iptables", func(s *served) {
+			s.settings("backend = \"iptables\"\nstrict = false\n")
+			s.sh("iptables -I INPUT -p tcp --dport 3306 -j ACCEPT")
+		}, nil, 1, notInForce, []string{"changed: strict of knockd.toml", "not in force: 3306/tcp of profile mysql is accepted before the gate"}},
 		{"any backend", "", func(s *served) { s.settings("") }, nil, 0, fine, nil},
 
 		{"another interface", "", func(s *served) { s.profile("mysql", articleProfile+"interface = \"tnu0\"\n"); s.must("install") }, nil, 1, notInForce,
@@ -105,7 +109,7 @@ func TestStatusCheckExitsWith0OnlyWhileEveryEnabledProfileIsInForce(t *testing.T
 						t.Errorf("it does not say %q", text)
 					}
 				}
-				for _, text := range []string{"not in force", "drift: "} {
+				for _, text := range []string{"not in force", "changed: ", "drift: "} {
 					if c.code == 0 && strings.Contains(out.Stdout+out.Stderr, text) {
 						t.Errorf("it says %q and exits with 0", text)
 					}

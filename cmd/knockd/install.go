@@ -92,8 +92,8 @@ Positions and leases stay. When a profile opens more than before, its leases end
 Where a profile is installed as its file says, it is unchanged; where nothing differs, nothing
 is committed, and a trial asks nothing.
 
-A trial (--try) asks whether the new rules may stay. Any answer but yes, the end of the input
-and the end of the time bring the old rules back. Where standard input is at its end before,
+A trial (--try) asks whether the new rules may stay. Any answer but y or yes, the end of the
+input and the end of the time bring the old rules back. Where standard input is at its end before,
 nothing is changed.
 
 Example:
@@ -101,7 +101,7 @@ Example:
   knockd install ssh --try 30s    # the old rules come back unless you confirm`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing; print the text that would be committed"},
-			command.TimeFlag("try", "put the old rules back after `TIME` unless you confirm"),
+			command.TimeFlag("try", "put the old rules back after `TIME` unless you confirm"+bareNumber),
 			&cli.BoolFlag{Name: "allow-lockout", Usage: "close the port of your own SSH session"},
 		},
 		Action: on(install),
@@ -210,7 +210,7 @@ func (h *host) report(c server.Change, backendName string) {
 		h.words.Note("%s", what)
 	}
 	for _, note := range c.Notes {
-		h.words.Warning("%s", note)
+		h.words.Warning("%s", h.withFile(note))
 	}
 }
 
@@ -257,7 +257,8 @@ func (h *host) wanted(names []string) []string {
 	all, broken, err := h.files()
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		p := protocol.Find(all, name)
-		return err == nil && !slices.Contains(broken, name) && (p == nil || !p.Enabled)
+		isBroken := slices.ContainsFunc(broken, func(b server.BrokenFile) bool { return b.Profile == name })
+		return err == nil && !isBroken && (p == nil || !p.Enabled)
 	})
 }
 

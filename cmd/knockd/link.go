@@ -13,7 +13,7 @@ import (
 
 func linkCommand() *cli.Command {
 	return &cli.Command{
-		Name: "link", Usage: "print a profile as a link, which knock enroll takes", ArgsUsage: "NAME", Action: onOne("name", printLink),
+		Name: "link", Usage: "print a profile as a link, which knock enroll takes", ArgsUsage: "NAME", Action: onOne(printLink),
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "host", Usage: "the name or address `HOST` by which clients reach this server, instead of the profile's; may be repeated"},
 			&cli.BoolFlag{Name: "qr", Usage: "draw the link as a QR code too, on standard error"},

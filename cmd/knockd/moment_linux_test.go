@@ -34,7 +34,7 @@ type asked struct {
 	wait   func() error
 }
 
-const question = "unless you write yes"
+const question = "unless you write y or yes"
 
 // Write takes what the program says, and the time of the question.
 func (a *asked) Write(p []byte) (int, error) {

@@ -21,13 +21,13 @@ func profileCommand() *cli.Command {
 		Description: "Example:\n  knockd profile new mysql\n  knockd profile check",
 		Subcommands: []*cli.Command{
 			newCommand(), listCommand(),
-			{Name: "show", Usage: "print a profile's file", ArgsUsage: "NAME", Action: onOne("name", showProfile),
+			{Name: "show", Usage: "print a profile's file", ArgsUsage: "NAME", Action: onOne(showProfile),
 				Description: "Example:\n  knockd profile show mysql"},
-			{Name: "add", Usage: "check a file and copy it into the configuration folder", ArgsUsage: "FILE", Action: onOne("file", addProfile),
+			{Name: "add", Usage: "check a file and copy it into the configuration folder", ArgsUsage: "FILE", Action: onOne(addProfile),
 				Flags:       []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name"}, allowLockoutFlag()},
 				Description: "A running service installs it at once.\n\nExample:\n  knockd profile add examples/mysql.toml"},
 			editCommand(), linkCommand(),
-			{Name: "remove", Usage: "remove a profile's file", ArgsUsage: "NAME", Action: onOne("name", removeProfile),
+			{Name: "remove", Usage: "remove a profile's file", ArgsUsage: "NAME", Action: onOne(removeProfile),
 				Description: "A running service ends its gate at once. Without one the rules stay: see knockd remove.\n\nExample:\n  knockd profile remove mysql"},
 			{Name: "check", Usage: "say what is wrong with profiles: those named, or all, alone and together", ArgsUsage: "[NAME|FILE...]", Action: on(checkProfiles),
 				Description: "Example:\n  knockd profile check\n  knockd profile check ./mysql.toml"},
@@ -37,17 +37,13 @@ func profileCommand() *cli.Command {
 
 func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON"} }
 
-// onOne is [on] for a command with one argument, which what names.
-func onOne(what string, do func(h *host, arg string) error) cli.ActionFunc {
+// onOne is [on] for a command with one argument.
+func onOne(do func(h *host, arg string) error) cli.ActionFunc {
 	return on(func(h *host) error {
-		switch c := h.c; c.NArg() {
-		case 0:
-			return command.NoArgument(c)
-		case 1:
-			return do(h, c.Args().First())
-		default:
-			return command.Usagef("see "+c.Command.HelpName+" --help", "%s is one argument too many: %s takes one %s", c.Args().Get(1), c.Command.HelpName, what)
+		if h.c.NArg() == 0 {
+			return command.NoArgument(h.c)
 		}
+		return do(h, h.c.Args().First())
 	})
 }
 
@@ -59,7 +55,11 @@ func (h *host) write(name string, text []byte, replace bool) error {
 	}
 	err := files.Write(file, text, replace)
 	if errors.Is(err, fs.ErrExist) {
-		return command.Usagef("change it with: knockd profile edit "+name+"; or remove it first: knockd profile remove "+name, "%s is there already", file)
+		hint := "change it with: knockd profile edit " + name + "; or remove it first: knockd profile remove " + name
+		if h.c.Command.Name == "add" {
+			hint = "to replace it: " + retyped(nil, "--force")
+		}
+		return command.Usagef(hint, "%s is there already", file)
 	}
 	return writeError(err)
 }

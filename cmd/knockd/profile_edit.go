@@ -27,7 +27,7 @@ import (
 
 func editCommand() *cli.Command {
 	return &cli.Command{
-		Name: "edit", Usage: "change a profile's file in an editor, and check it first", ArgsUsage: "NAME", Action: onOne("name", editProfile),
+		Name: "edit", Usage: "change a profile's file in an editor, and check it first", ArgsUsage: "NAME", Action: onOne(editProfile),
 		Description: `A copy is edited, with $VISUAL, else $EDITOR, editor or vi. It takes the file's place when it is
 right, alone and beside the other profiles; else nothing changes. A running service installs
 it at once; without one you are asked.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +11,7 @@ import (
 
 	"knockkit/internal/config"
 	"knockkit/internal/say"
+	"knockkit/server"
 )
 
 const firstProfile = "knockd profile new NAME makes one"
@@ -78,20 +81,29 @@ func listProfiles(h *host) error {
 		return usage(err)
 	}
 	lines := []profileLine{}
+	var broken []server.BrokenFile
 	for _, e := range entries {
 		lines = append(lines, lineOf(e))
+		if e.Err != nil {
+			broken = append(broken, server.BrokenFile{Profile: e.Name, Err: e.Err})
+		}
 	}
 	if c.Bool("json") {
-		return printJSON(c, lines)
+		if err := printJSON(c, lines); err != nil {
+			return err
+		}
+		return unread(broken)
 	}
 	if len(lines) == 0 {
 		h.words.Note("there are no profiles in %s yet: %s", h.folders, firstProfile)
 		return nil
 	}
 	var rows [][]string
-	for _, l := range lines {
+	for i, l := range lines {
 		state := "enabled"
 		switch {
+		case errors.Is(entries[i].Err, fs.ErrPermission):
+			state = "unreadable"
 		case l.Error != "":
 			state = "broken"
 		case !*l.Enabled:
@@ -106,10 +118,10 @@ func listProfiles(h *host) error {
 	if err := say.Table(c.App.Writer, []string{"PROFILE", "STATE", "SEQUENCE", "OPENS", "DESCRIPTION"}, rows); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(lines, func(l profileLine) bool { return l.Error != "" }) {
+	if slices.ContainsFunc(broken, func(b server.BrokenFile) bool { return !b.Unread() }) {
 		h.words.Note("what is broken: knockd profile check")
 	}
-	return nil
+	return unread(broken)
 }
 
 func printJSON(c *cli.Context, v any) error {

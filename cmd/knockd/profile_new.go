@@ -19,7 +19,7 @@ import (
 
 func newCommand() *cli.Command {
 	return &cli.Command{
-		Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: onOne("name", newProfile),
+		Name: "new", Usage: "write a profile with a sequence of its own", ArgsUsage: "NAME", Action: onOne(newProfile),
 		Description: `Without --open, NAME is the name of a service, as ssh, mysql or postgresql, and its
 port is opened. A running service installs the profile at once: the port closes.
 
@@ -28,8 +28,8 @@ Example:
   knockd profile new admin --open 8443/tcp,6000-6010/tcp --lease 8h --host db1.example.com`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "open", Usage: "open `PORTS`, as 3306/tcp or 6000-6010/tcp, several with commas; may be repeated"},
-			&cli.StringFlag{Name: "lease", Usage: "let holders make new connections for `TIME`, as 8h; 0: no end", DefaultText: "1h"},
-			&cli.StringFlag{Name: "within", Usage: "let `TIME` pass from one knock to the next at most", DefaultText: "10s"},
+			&cli.StringFlag{Name: "lease", Usage: "let holders make new connections for `TIME`, as 8h; 0: no end" + bareNumber, DefaultText: "1h"},
+			&cli.StringFlag{Name: "within", Usage: "let `TIME` pass from one knock to the next at most" + bareNumber, DefaultText: "10s"},
 			&cli.StringSliceFlag{Name: "host", Usage: "for the client: knock on `HOST`; may be repeated"},
 			&cli.StringFlag{Name: "description", Usage: "say what it is for, in `TEXT` of one line"},
 			allowLockoutFlag(),

@@ -28,19 +28,45 @@ func TestSmallTablesAreSaidWithWhatRaisesThem(t *testing.T) {
 		if m.BuiltIn {
 			raise = fmt.Sprintf("put xt_recent.ip_list_tot=%d on the kernel's command line", iptables.TableSize)
 		}
-		for _, args := range [][]string{{"install"}, {"install", "mysql"}, {"status"}, {"status", "--json"}, {"doctor", "--json"}} {
+		nftables := fmt.Sprintf(`or set backend = "nftables" in %s/knockd.toml: `, s.config)
+		for _, args := range [][]string{{"install"}, {"install", "mysql"}, {"doctor"}} {
 			out := s.wholly(args...)
-			said := out.Stderr
-			if args[0] == "doctor" {
-				said = out.Stdout
-			}
-			if has := strings.Contains(said, want[:len(want)-2]) && strings.Contains(said, raise); has != m.Small() || out.Code != 0 {
+			said := out.Stdout + out.Stderr
+			if has := strings.Contains(said, want[:len(want)-2]) && strings.Contains(said, raise) && strings.Contains(said, nftables); has != m.Small() || out.Code != 0 {
 				t.Errorf("%v with %+v: exit %d, it says\n%s", args, m, out.Code, said)
+			}
+		}
+		short := "knockd: warning: " + want + "see: knockd --config " + s.config + " doctor\n"
+		for _, args := range [][]string{{"status"}, {"status", "--json"}} {
+			if out := s.wholly(args...); (out.Stderr == short) != m.Small() || out.Code != 0 {
+				t.Errorf("%v with %+v: exit %d, it says\n%s", args, m, out.Code, out.Stderr)
 			}
 		}
 		s.must("remove", "--all")
 		if out := s.wholly("status"); strings.Contains(out.Stderr, "xt_recent") {
 			t.Errorf("status of a host without any profile: %s", out.Stderr)
+		}
+	})
+}
+
+// TestTheServiceLogsSmallTablesOnce, not at each reload.
+func TestTheServiceLogsSmallTablesOnce(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *served) {
+		service := s.run()
+		for n, lease := range []string{"2h", "3h"} {
+			s.profile("mysql", articleProfile+"lease = \""+lease+"\"\n")
+			s.eventually("a reload", soon, func() bool { return strings.Count(service.log.String(), "msg=reloaded") == n+1 })
+		}
+		m, err := iptables.ReadModule(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if m.Small() && s.backend == "iptables" {
+			want = 1
+		}
+		if got := strings.Count(service.log.String(), "addresses a table"); got != want {
+			t.Errorf("said %d times, not %d", got, want)
 		}
 	})
 }

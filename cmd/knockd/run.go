@@ -45,9 +45,6 @@ Example:
 const memoryLimit = 14 << 20
 
 func runService(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return command.Usagef("it installs every enabled profile: set enabled = false in the others", "knockd run takes no names")
-	}
 	h, err := open(c)
 	if err != nil {
 		return err

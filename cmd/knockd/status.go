@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/netip"
@@ -23,7 +24,8 @@ func statusCommand() *cli.Command {
 		Usage:     "who is in a position, has a lease or is banned, and whether the gates are in force",
 		ArgsUsage: "[NAME...]",
 		Description: `A profile is in force when the kernel runs it as its file says, where packets come in, and no
-rule of others undoes it. Below the table are the reasons of those that are not.
+rule of others undoes it. Below the table are the reasons of those that are not. One that is
+changed has its gate, as the file and knockd.toml were when it was installed.
 
 --json prints one object. Its "profiles" are {"name", "state", "open", "lease", "reasons"}: the
 state is "installed", "changed", "not installed", "disabled" or "no file", and reasons say
@@ -59,7 +61,8 @@ func status(h *host) error {
 	if err != nil {
 		return explainError(err)
 	}
-	st.AddBroken(slices.DeleteFunc(broken, func(name string) bool { return len(names) > 0 && !slices.Contains(names, name) }))
+	broken = slices.DeleteFunc(broken, func(b server.BrokenFile) bool { return len(names) > 0 && !slices.Contains(names, b.Profile) })
+	st.AddBroken(broken)
 	for _, name := range names {
 		if !st.Has(name) {
 			return command.Usagef("see: knockd status", "no profile %q, neither installed nor in %s", name, h.folders)
@@ -69,6 +72,7 @@ func status(h *host) error {
 	if err != nil {
 		return err
 	}
+	st.AddChanged(reasons)
 	to := c.App.Writer // reasons are part of the answer; beside JSON they are words
 	if c.Bool("json") {
 		to, err = c.App.ErrWriter, printJSON(c, formOf(st, reasons))
@@ -83,6 +87,9 @@ func status(h *host) error {
 		_ = say.Print(to, "%s", text)
 	}
 	h.problems(st)
+	if err := unread(broken); err != nil {
+		return err
+	}
 	if c.Bool("check") && len(reasons) > 0 {
 		return &command.Error{Code: command.Failed}
 	}
@@ -109,9 +116,13 @@ func (h *host) reasons(st server.Status) ([]server.Reason, error) {
 		return nil, err
 	}
 	for _, r := range possible {
-		h.words.Warning("%s", r)
+		h.words.Warning("%s", h.withFile(r.String()))
 	}
-	return server.NotInForce(st, h.settings, network, certain), nil
+	all := server.NotInForce(st, h.settings, network, certain)
+	for i := range all {
+		all[i].Todo = h.withFile(all[i].Todo)
+	}
+	return all, nil
 }
 
 // printReasons writes a line for each: "drift: …" where rules are not as committed, and
@@ -124,7 +135,8 @@ func printReasons(to io.Writer, reasons []server.Reason) {
 			_ = say.Print(to, "drift: %s", r.Found)
 			continue
 		}
-		_ = say.Print(to, "not in force: %s", r)
+		what := map[server.ReasonKind]string{server.ReasonChanged: "changed", server.ReasonUnread: "not known"}[r.Kind]
+		_ = say.Print(to, "%s: %s", cmp.Or(what, "not in force"), r)
 	}
 	if drift != "" {
 		_ = say.Print(to, "not in force: the rules are not those that were committed: %s", drift)
@@ -151,7 +163,7 @@ func unlisted(st server.Status) string {
 func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) error {
 	var rows [][]string
 	for _, p := range st.Profiles {
-		if p.Broken && !p.Live() { // its file cannot be read
+		if p.Broken != nil && !p.Live() { // nothing else is known of it
 			rows = append(rows, []string{p.Profile.Name, string(p.State), "", "", "", ""})
 			continue
 		}
@@ -160,7 +172,9 @@ func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) erro
 			live = st.Backend
 		}
 		state := string(p.State)
-		if p.State == server.StateInstalled && slices.ContainsFunc(reasons, p.About) {
+		if p.Enabled && p.Live() && slices.ContainsFunc(reasons, func(r server.Reason) bool {
+			return p.About(r) && r.Kind != server.ReasonChanged && r.Kind != server.ReasonUnread
+		}) {
 			state = "not in force"
 		}
 		rows = append(rows, []string{p.Profile.Name, state, live, strings.Join(say.Texts(p.Profile.Open), " "), lease(p.Profile.Lease), count(st, p.Profile.Name)})
@@ -228,7 +242,7 @@ func (h *host) problems(st server.Status) {
 	if !enabled {
 		h.words.Note("no profile is enabled%s: nothing has to be in force", map[bool]string{true: " of those named"}[h.c.NArg() > 0])
 	}
-	for _, a := range st.Advice {
-		h.words.Warning("%s", a)
+	for _, a := range st.Advice { // one line: this command is typed often
+		h.words.Warning("%s: %s", a.Found, pasted(h.c, "see: knockd doctor"))
 	}
 }

@@ -40,7 +40,7 @@ func readable(f *os.File) bool {
 // comes between the start of the guard's clock and the question; shadows are said when they
 // are known. What is said at the end is what the guard did.
 func (h *host) confirm(guard *server.Guard, patience time.Duration, answers *bufio.Reader, shadows func() []string) error {
-	h.words.Note("the old rules come back in %s unless you write yes", protocol.FormatDuration(patience))
+	h.words.Note("the old rules come back in %s unless you write y or yes", protocol.FormatDuration(patience))
 	answer, notes := make(chan string, 1), make(chan []string, 1)
 	go func() {
 		line, _ := answers.ReadString('\n') // its end is an answer too
@@ -50,7 +50,7 @@ func (h *host) confirm(guard *server.Guard, patience time.Duration, answers *buf
 	h.beside("the old rules would not stay: it installs the files again")
 	warn := func(all []string) {
 		for _, note := range all {
-			h.words.Warning("%s", note)
+			h.words.Warning("%s", h.withFile(note))
 		}
 		notes = nil
 	}

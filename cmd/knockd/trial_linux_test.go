@@ -52,7 +52,7 @@ func newTrial(t *testing.T, s *site, patience string, terminal bool) *trial {
 		tr.wait = labtest.Start(t, s.host, tr.cmd)
 	}
 	labtest.Eventually(t, soon, func() error {
-		if !strings.Contains(tr.said.String(), "the old rules come back in "+patience+" unless you write yes") {
+		if !strings.Contains(tr.said.String(), "the old rules come back in "+patience+" unless you write y or yes") {
 			return fmt.Errorf("it says %q", tr.said.String())
 		}
 		return nil
@@ -77,7 +77,7 @@ func (tr *trial) onTerminal(t *testing.T) {
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		for buf := make([]byte, 512); !strings.Contains(tr.said.String(), "unless you write yes\r\n"); {
+		for buf := make([]byte, 512); !strings.Contains(tr.said.String(), "unless you write y or yes\r\n"); {
 			n, err := terminal.Read(buf)
 			_, _ = tr.said.Write(buf[:n])
 			if err != nil {

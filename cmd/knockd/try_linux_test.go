@@ -20,7 +20,7 @@ func TestATrialThatIsConfirmedKeepsTheNewRules(t *testing.T) {
 			t.Fatal(err)
 		}
 		tr.exits(0)
-		if want := "knockd: installed: web (iptables)\nknockd: the old rules come back in 30s unless you write yes\nknockd: kept\n"; withoutTables(tr.said.String()) != want {
+		if want := "knockd: installed: web (iptables)\nknockd: the old rules come back in 30s unless you write y or yes\nknockd: kept\n"; withoutTables(tr.said.String()) != want {
 			t.Errorf("it says\n%swant\n%s", tr.said, want)
 		}
 		s.noOrphans()

@@ -31,8 +31,6 @@ func unban(h *host) error {
 		return command.NoArgument(c)
 	case c.NArg() > 0 && all:
 		return command.Usagef("see knockd unban --help", "--all and an address exclude each other")
-	case c.NArg() > 1:
-		return command.Usagef("see knockd unban --help", "knockd unban takes one address or prefix")
 	case !all:
 		if who, err = parseWho(c, c.Args().First()); err != nil {
 			return err

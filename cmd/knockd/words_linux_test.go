@@ -57,7 +57,7 @@ func TestStatusAsATableAndAsJSON(t *testing.T) {
 		s.note("mysql.2.KNOCKD4", "10.9.0.2")
 		s.note("banned.KNOCKD6", "2001:db8:9::3")
 
-		const beside = "not in force: profile mysql was edited since it was installed: knockd install mysql\n" +
+		const beside = "changed: profile mysql was edited since it was installed: knockd install mysql\n" +
 			"not in force: profile new is enabled and not installed: knockd install new\n"
 		if out := s.must("status", "--json"); out.Stderr != beside {
 			t.Fatal(out.Stderr)

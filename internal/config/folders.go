@@ -122,6 +122,9 @@ func contains(path string) func(dir string) bool {
 	}
 }
 
+// SettingsFile is where the server's settings are, or would be written.
+func (f Folders) SettingsFile() string { return f.file("knockd.toml") }
+
 // ProfileFile is where the profile of that name is, or would be made.
 func (f Folders) ProfileFile(name string) string {
 	return f.file(filepath.Join("profiles", name+".toml"))

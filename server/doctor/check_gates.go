@@ -200,6 +200,7 @@ type entry struct {
 	entryID
 	why, todo string
 	ports     []string
+	closes    bool                 // the close knock is among the ports
 	ranges    []protocol.PortRange // as the profile has them, for the advice
 }
 
@@ -227,6 +228,7 @@ func (b *book) addBy(by string, s Severity, id string, p *protocol.Profile, k pr
 	if !slices.Contains(e.ports, k.String()) {
 		e.ports = append(e.ports, k.String())
 	}
+	e.closes = e.closes || p.Close != nil && *p.Close == k
 	return e
 }
 
@@ -234,7 +236,14 @@ func (b *book) addBy(by string, s Severity, id string, p *protocol.Profile, k pr
 func (b *book) say(e *entry) Finding {
 	ports := strings.Join(e.ports, ", ")
 	if b.counted {
-		ports = fmt.Sprintf("%d of its knocks", len(e.ports))
+		switch n := len(e.ports); {
+		case e.closes && n == 1:
+			ports = "its close knock"
+		case e.closes:
+			ports = fmt.Sprintf("%d of its knocks (the close knock included)", n)
+		default:
+			ports = fmt.Sprintf("%d of its knocks", n)
+		}
 	}
 	args := []any{ports, e.profile}
 	if e.by != "" {

@@ -54,7 +54,7 @@ func backends(f *facts) []Finding {
 // followed here further than `status` does ([Shadows]).
 func notInForce(f *facts) []Finding {
 	ids := map[server.ReasonKind]string{
-		server.ReasonInstalled: IDInstalled, server.ReasonDrift: IDDrift, server.ReasonForeign: IDForeignJump,
+		server.ReasonInstalled: IDInstalled, server.ReasonChanged: IDInstalled, server.ReasonDrift: IDDrift, server.ReasonForeign: IDForeignJump,
 		server.ReasonInterface: IDInterface, server.ReasonTo: IDTo,
 	}
 	var all []Finding
@@ -63,7 +63,7 @@ func notInForce(f *facts) []Finding {
 		if r.Kind == server.ReasonInterface || r.Kind == server.ReasonTo {
 			from = whatNetwork
 		}
-		if f.saw(from) {
+		if f.saw(from) && r.Kind != server.ReasonUnread { // which unreadable says
 			all = append(all, Finding{ids[r.Kind], Broken, r.Found, r.Why, r.Todo})
 		}
 	}
@@ -73,8 +73,10 @@ func notInForce(f *facts) []Finding {
 // installed says what is installed, and what [notInForce] does not say.
 func installed(f *facts) (all []Finding) {
 	if !f.saw(whatInstalled) {
-		for _, name := range f.Broken {
-			all = append(all, Finding{IDInstalled, Broken, "the file of profile " + name + " has errors", "it cannot be installed", "knockd profile check " + name})
+		for _, b := range f.Broken {
+			if !b.Unread() {
+				all = append(all, Finding{IDInstalled, Broken, "the file of profile " + b.Profile + " has errors", "it cannot be installed", "knockd profile check " + b.Profile})
+			}
 		}
 		return all
 	}

@@ -25,7 +25,11 @@ func knocks(f *facts) *book {
 			if p.Close != nil {
 				all = append(all, *p.Close)
 			}
-			for _, k := range all {
+			for i, k := range all {
+				lost := "the sequence cannot be completed: nobody gets in"
+				if i == len(p.Sequence) {
+					lost = "nobody can give a lease back"
+				}
 				for _, o := range f.Host.follow(f.packet(p, family, k), f.Us).before {
 					switch {
 					case o.tie:
@@ -34,7 +38,7 @@ func knocks(f *facts) *book {
 							later(f.Us))
 					case o.certain:
 						b.add(Broken, IDUnheard, p, k, o, "profile %[2]s does not hear %[1]s, dropped before our rules by %[3]s",
-							"the sequence cannot be completed: nobody gets in",
+							lost,
 							"let the knock pass there, or choose another port for it")
 					}
 				}

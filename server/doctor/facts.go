@@ -13,7 +13,7 @@ import (
 type Input struct {
 	Settings server.Settings
 	Files    []*protocol.Profile // of the configuration folder, those that can be read
-	Broken   []string            // names of the profiles whose files cannot be used
+	Broken   []server.BrokenFile // the other files
 }
 
 // facts is the host, as far as it could be read.
@@ -69,7 +69,7 @@ func (f *facts) profiles() []*protocol.Profile {
 		switch {
 		case p.Live():
 			live = append(live, p.Profile)
-		case p.Enabled && !p.Broken:
+		case p.Enabled && p.Broken == nil:
 			files = append(files, p.Profile)
 		}
 	}

@@ -60,6 +60,11 @@ func (f *facts) readOurs(ctx context.Context) {
 	}
 	f.miss(whatInstalled, err)
 	f.Status.AddBroken(f.Broken)
+	for _, b := range f.Broken {
+		if b.Unread() {
+			f.miss("the file of profile "+b.Profile, b.Err)
+		}
+	}
 }
 
 // Examine reads the host and returns its findings, worst first. An error says that ctx has ended.

@@ -40,6 +40,27 @@ func (p *patient) shadows(ctx context.Context, saved ...backend.Saved) (certain 
 	})
 }
 
+// TestTheCloseKnockIsNotCountedAsOneOfTheSequence in words that say how many knocks, not which.
+func TestTheCloseKnockIsNotCountedAsOneOfTheSequence(t *testing.T) {
+	p := admit(t, "iptables")
+	p.install(mysql(t, "close = \"9003/tcp\"\n"))
+	for _, c := range []struct{ name, rules, found, why string }{
+		{"all", "chain in { type filter hook input priority filter; policy drop; tcp dport { 22, 3306 } accept; }",
+			"hears 4 of its knocks (the close knock included) only while our rules are in front of", "both have the same priority"},
+		{"the close knock", "chain in { type filter hook input priority -10; tcp dport 9003 drop; }",
+			"does not hear its close knock, dropped before our rules by", "nobody can give a lease back"},
+		{"one of the sequence", "chain in { type filter hook input priority -10; tcp dport 7421 drop; }",
+			"does not hear 1 of its knocks, dropped before our rules by", "the sequence cannot be completed: nobody gets in"},
+	} {
+		p.nft("table inet firewall { " + c.rules + "; }")
+		certain, err := p.shadows(t.Context())
+		if err != nil || len(certain) != 1 || !strings.Contains(certain[0].Found, c.found) || !strings.HasPrefix(certain[0].Why, c.why) {
+			t.Errorf("%s: %v, %+v", c.name, err, certain)
+		}
+		p.nft("delete table inet firewall")
+	}
+}
+
 // tools puts scripts in front of the tools of those names.
 func tools(t *testing.T, dir, text string, names ...string) {
 	t.Helper()

@@ -43,6 +43,7 @@ type keeper struct {
 	clocks stepper
 	cost   time.Duration // processor time of the last check
 	failed string        // the last failure that was logged: it is not logged again
+	notes  []string      // notes of the last install: those are not logged again
 
 	filesRead time.Time // when the last reading of the folder began, for commands that ask
 	filesErr  error     // why what it said was not installed; nil: it was

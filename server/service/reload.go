@@ -134,8 +134,11 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 		k.Log.Warn("no gate any more", "profile", name)
 	}
 	for _, note := range slices.Concat(change.Leases, change.Notes) {
-		k.Log.Warn(note)
+		if !slices.Contains(k.notes, note) {
+			k.Log.Warn(note)
+		}
 	}
+	k.notes = change.Notes
 	k.metrics.SetProfiles(names(k.wanted.Profiles))
 	k.feed.Refresh()
 	k.requestCheck() // is it in force?

@@ -125,5 +125,5 @@ func (m Module) Raise() string {
 	case m.Next >= TableSize:
 		do = fmt.Sprintf("reboot, as it was loaded before modprobe was told ip_list_tot=%d", m.Next)
 	}
-	return do + `; or set backend = "nftables", whose sets hold 65,535`
+	return do + `; or set backend = "nftables" in knockd.toml: its sets hold 65,535`
 }

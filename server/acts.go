@@ -79,10 +79,15 @@ func (s *Server) undoing(ctx context.Context, undo func() error) error {
 	back.Updated = slices.DeleteFunc(back.Updated, func(name string) bool {
 		return format.Canonical(protocol.Find(was.Profiles, name)) == format.Canonical(protocol.Find(is.Profiles, name))
 	})
-	acts := back.acts(0)
-	for i := range acts {
-		acts[i].Detail += ": the trial is undone"
-	}
-	s.tell(ctx, acts...)
+	s.tell(ctx, endOfTrial(back, "undone")...)
 	return nil
+}
+
+// endOfTrial are the acts of what the end of a trial has changed, or made to stay.
+func endOfTrial(c Change, how string) []events.Act {
+	acts := c.acts(0)
+	for i := range acts {
+		acts[i].Detail += ": the trial is " + how
+	}
+	return acts
 }

@@ -95,6 +95,7 @@ func (s *Server) Install(ctx context.Context, profiles []*protocol.Profile, o In
 	}
 	s.tell(ctx, change.acts(o.Try)...)
 	if change.Guard != nil {
+		change.Guard.kept = func() { s.tell(context.WithoutCancel(ctx), endOfTrial(change, "kept")...) }
 		return change, change.Guard.committed(lock)
 	}
 	if len(change.Removed) == 0 || len(change.Added)+len(change.Updated)+len(change.Unchanged)+len(change.Kept) > 0 {

@@ -36,6 +36,7 @@ type Guard struct {
 	lasts   time.Duration // from the end of the commit
 	install *claim.Claim
 	putBack func() error // does the guard's work in this process
+	kept    func()       // tells that the change stays
 }
 
 // undoPatience is how long an undo waits for the lock. Whoever gives or ends leases has it for some
@@ -212,6 +213,7 @@ func (g *Guard) end(word string) (kept bool, err error) {
 	<-g.done
 	switch g.answer {
 	case wasKept:
+		g.kept()
 		return true, nil
 	case wasUndone:
 		return false, nil

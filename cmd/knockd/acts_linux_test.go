@@ -179,17 +179,23 @@ func timesIn(all []string, one string) (n int) {
 	return n
 }
 
-// TestATrialAndItsUndoAreTold: an answer undoes it, and the guard does when the command is killed.
-func TestATrialAndItsUndoAreTold(t *testing.T) {
+// TestATrialAndItsEndAreTold: an answer undoes it or keeps it, and the guard undoes it when the command is killed.
+func TestATrialAndItsEndAreTold(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *served) {
 		s.env = []string{"SUDO_USER=alice"}
 		s.must("install")
 		s.profile("web", web)
 		w := s.watch("--json")
 		var want []string
-		for _, end := range []func(c *exec.Cmd, answer io.Writer) error{
-			func(_ *exec.Cmd, answer io.Writer) error { _, err := io.WriteString(answer, "no\n"); return err },
-			func(c *exec.Cmd, _ io.Writer) error { return c.Process.Kill() },
+		for _, c := range []struct {
+			end  func(c *exec.Cmd, answer io.Writer) error
+			act  string
+			told string
+			n    int
+		}{
+			{func(_ *exec.Cmd, answer io.Writer) error { _, err := io.WriteString(answer, "no\n"); return err }, "remove", "removed: the trial is undone", 1},
+			{func(c *exec.Cmd, _ io.Writer) error { return c.Process.Kill() }, "remove", "removed: the trial is undone", 2},
+			{func(_ *exec.Cmd, answer io.Writer) error { _, err := io.WriteString(answer, "yes\n"); return err }, "install", "installed: the trial is kept", 1},
 		} {
 			said := &safeBuffer{}
 			trial := s.command("install", "web", "--try", "5m")
@@ -200,13 +206,13 @@ func TestATrialAndItsUndoAreTold(t *testing.T) {
 			trial.Stderr = said
 			wait := labtest.Start(t, s.host, trial)
 			eventuallyHas(t, said, "come back in 5m", soon)
-			if err := end(trial, answer); err != nil {
+			if err := c.end(trial, answer); err != nil {
 				t.Fatal(err)
 			}
-			_ = wait() // it failed, or was killed
-			want = append(want, "install web ", "remove web ")
-			s.eventually("it is undone and told", soon, func() bool {
-				return strings.Count(w.out.String(), `"detail":"removed: the trial is undone"`) == len(want)/2
+			_ = wait() // it may have failed, or been killed
+			want = append(want, "install web ", c.act+" web ")
+			s.eventually("its end is told", soon, func() bool {
+				return strings.Count(w.out.String(), `"detail":"`+c.told+`"`) == c.n
 			})
 		}
 		if diff := cmp.Diff(want, byHand(t, w.out.String())); diff != "" {

@@ -126,7 +126,7 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 	if err != nil {
 		return err
 	}
-	k.Log.Info(what, "profiles", names(k.wanted.Profiles), "new", change.Added, "removed", change.Removed)
+	k.Log.Info(what, "profiles", names(k.wanted.Profiles), "new", change.Added, "changed", change.Updated, "removed", change.Removed)
 	if len(k.wanted.Profiles) == 0 {
 		k.Log.Warn("no profile is enabled: nothing is gated", "folder", k.Folder)
 	}

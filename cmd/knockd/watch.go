@@ -38,9 +38,6 @@ Example:
 const watchRead = 5 * time.Second
 
 func watch(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return command.Usagef("see: knockd watch --help", "knockd watch takes no names")
-	}
 	h, err := open(c)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ It replaces no other profile without --force.
    knock enroll
    ssh db1.example.com sudo knockd profile link mysql --host db1.example.com | knock enroll -`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Usage: "configuration folder `DIR`"},
+			configFlag(),
 			&cli.StringFlag{Name: "name", Usage: "call the profile `NAME`, instead of what the server calls it"},
 			&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name"},
 			quietFlag(),
@@ -45,7 +45,7 @@ It replaces no other profile without --force.
 func enrollAction(c *cli.Context) error {
 	words := printer(c)
 	if typed := strings.Join(c.Args().Slice(), " "); format.HasSecret(typed) { // also when it is no whole link
-		words.Warning("the link stands in your shell's history, and the sequence with it")
+		words.Warning("the link may stand in your shell's history, and the sequence with it")
 		words.Advice("next time let it be asked for: knock enroll")
 	}
 	if name := c.String("name"); name != "" {

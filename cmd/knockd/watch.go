@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
-	"knockkit/internal/command"
 	"knockkit/internal/say"
 	"knockkit/server"
 	"knockkit/server/events"

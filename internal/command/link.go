@@ -22,7 +22,7 @@ func noLink(app *cli.App, args []string) error {
 	if !slices.ContainsFunc(args, isLink) || taker != "" && slices.Contains(args, taker) {
 		return nil
 	}
-	return Usagef("\"knock enroll\" alone asks for it, and shows it nowhere\nthis one stands in your shell's history now, and the sequence with it",
+	return Usagef("\"knock enroll\" alone asks for it, and shows it nowhere\nthis one may stand in your shell's history now, and the sequence with it",
 		"an argument is a profile's link, which %s does not take here", app.Name)
 }
 

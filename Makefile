@@ -105,7 +105,7 @@ vuln: ## look for known holes in what we use (asks the network)
 
 # It builds nothing, and needs no Go.
 install: ## copy what `make build` made, and the systemd unit, to PREFIX (/usr/local)
-	@BIN="$(BIN)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" sh packaging/install.sh install $(PROGRAMS)
+	@BIN="$(BIN)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" FORCE="$(FORCE)" sh packaging/install.sh install $(PROGRAMS)
 
 uninstall: ## remove what `make install` has put there
 	@BIN="$(BIN)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" sh packaging/install.sh uninstall $(PROGRAMS)

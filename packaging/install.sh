@@ -2,6 +2,9 @@
 # Copies what `make build` has put into BIN to DESTDIR and PREFIX: install.sh install
 # PROGRAM..., or removes the same files again: install.sh uninstall PROGRAM... Root's
 # PATH often has no go: none is asked, and none of the programs is run.
+#
+# share/knockkit/installed has the sum of each file that was put there, whatever the
+# version: what is not as it says is somebody else's, or was edited, and stays.
 set -eu
 
 fail() {
@@ -20,6 +23,13 @@ do=$1
 shift
 linux=
 test "$(uname -s)" != Linux || linux=yes
+root=$DESTDIR$PREFIX
+FORCE=${FORCE-}
+list=$root/share/knockkit/installed
+unit=lib/systemd/system/knockd.service
+theirs=
+nl='
+'
 
 # files calls a function with each file, its path below PREFIX and its mode.
 files() { # FUNCTION PROGRAM...
@@ -33,60 +43,132 @@ files() { # FUNCTION PROGRAM...
 			$each "$BIN/share/$path" share/$path 644
 		done
 	done
-	test -z "$linux" || $each packaging/modprobe.d/00-knockkit.conf lib/modprobe.d/00-knockkit.conf 644
+	test "$linux" || return 0
+	$each packaging/modprobe.d/00-knockkit.conf lib/modprobe.d/00-knockkit.conf 644
+	test "$theirs" || $each - $unit 644
+}
+
+# text writes what a file is to be. The unit, -, is of the package, but for the paths of
+# the program and of its pages, which are not installed.
+text() { # FILE
+	if test "$1" != -; then
+		cat "$1"
+		return
+	fi
+	sed -e "s|^ExecStart=/usr/sbin/|ExecStart=$PREFIX/bin/|" -e '/^Documentation=/s| file:.*||' packaging/systemd/knockd.service
+}
+
+line() { # FILE PATH
+	echo "$(text "$1" | cksum) $2"
+}
+
+built() { # FILE
+	test "$1" = - || test -e "$1"
+}
+
+# known are the lines of the list, with a line's end before each and behind it.
+isKnown() { # FILE PATH
+	case $known in *"$nl$(line "$1" "$2")$nl"*) ;; *) return 1 ;; esac
+}
+
+know() { # FILE PATH
+	if built "$1" && ! isKnown "$1" "$2"; then
+		known=$known$(line "$1" "$2")$nl
+	fi
+}
+
+isFile() { # PATH
+	test -f "$root/$1" && ! test -L "$root/$1"
+}
+
+ours() { # PATH
+	isFile "$1" && isKnown "$root/$1" "$1"
+}
+
+# adopt finds the files of a version that kept no list: programs and their pages say whose
+# they are; what people edit is ours when it is what we would install now.
+adopt() { # FILE PATH
+	isFile "$2" || return 0
+	if LC_ALL=C grep -Eq 'knockkit/cmd/|^\.TH "KNOCKD?" "[18]" "" "knockd? [0-9]|^# [a-z]+ completion for knockd?: ' "$root/$2" ||
+		{ built "$1" && test "$(line "$1" "$2")" = "$(line "$root/$2" "$2")"; }; then
+		know "$root/$2" "$2"
+	fi
+}
+
+# refuse says what is in the way of a file.
+refuse() { # FILE PATH
+	built "$1" || return 0
+	if test -d "$root/$2"; then
+		echo "$root/$2 is a folder" >&2
+	elif { test -e "$root/$2" || test -L "$root/$2"; } && test "$FORCE" != 1 && ! ours "$2"; then
+		echo "$root/$2 was not put there by make install, or has changed since" >&2
+	else
+		return 0
+	fi
+	refused=yes
+}
+
+folder() { # FILE PATH
+	! built "$1" || install -d "$root/${2%/*}"
 }
 
 copy() { # FILE PATH MODE
-	if ! test -e "$1"; then
+	if ! built "$1"; then
 		echo "$1 is missing, and left out: make build writes it" >&2
 		return
 	fi
-	to=$DESTDIR$PREFIX/$2
-	install -d "${to%/*}"
-	install -m "$3" "$1" "$to"
-	echo "$to"
+	case $1 in
+	-) text - | install -m "$3" /dev/stdin "$root/$2" ;;
+	*) install -m "$3" "$1" "$root/$2" ;;
+	esac
+	echo "$root/$2"
 }
 
-remove() { # FILE PATH
-	rm -f "$DESTDIR$PREFIX/$2"
+left() { # FILE PATH
+	if test -e "$root/$2" || test -L "$root/$2"; then
+		echo "$root/$2 is left: make install has not put it there, or it has changed since" >&2
+	fi
 }
 
-# ours tells our unit from that of the classic daemon, whose name is the same.
-ours() { # FILE
-	grep -q '^ExecStart=.*/knockd run$' "$1"
-}
-
-unit=$DESTDIR$PREFIX/lib/systemd/system/knockd.service
-
-# The unit is of the package, but for the paths of the program and of its pages, which
-# are not installed.
-copyUnit() {
-	for dir in etc lib usr/lib; do
-		theirs=$DESTDIR/$dir/systemd/system/knockd.service
-		if test -e "$theirs" && ! ours "$theirs"; then
-			echo "the unit is left out, as it would take the place of $theirs: install again when that is gone" >&2
-			return
-		fi
-	done
-	install -d "${unit%/*}"
-	sed -e "s|^ExecStart=/usr/sbin/|ExecStart=$PREFIX/bin/|" -e '/^Documentation=/s| file:.*||' packaging/systemd/knockd.service |
-		install -m 644 /dev/stdin "$unit"
-	echo "$unit"
-}
+# A package of ours has such files too: they are the package manager's.
+known=$nl
+if test -e "$list"; then
+	known=$nl$(cat "$list")$nl
+elif ! test -e "$root/share/doc/knockkit"; then
+	files adopt "$@"
+fi
 
 case $do in
 install)
 	for program; do
 		test -x "$BIN/$program" || fail "$BIN/$program is missing: run make build first"
 	done
+	# The classic daemon's unit has the same name as ours.
+	for dir in etc lib usr/lib "$PREFIX/lib"; do
+		found=$DESTDIR/${dir#/}/systemd/system/knockd.service
+		if test -f "$found" && ! grep -Eq '^ExecStart=.*/knockd run( |$)' "$found"; then
+			theirs=$found
+		fi
+	done
+	refused=
+	files refuse "$@"
+	test -z "$refused" || fail "nothing is installed: move these away, or choose another PREFIX; FORCE=1 overwrites files"
+	test -z "$theirs" || echo "the unit is left out, as it would take the place of $theirs: install again when that is gone" >&2
+	files folder "$@"
+	files know "$@"
+	install -d "${list%/*}"
+	echo "$known" | grep . > "$list.new"
+	mv -f "$list.new" "$list"
 	files copy "$@"
-	test -z "$linux" || copyUnit
 	;;
 uninstall)
-	files remove "$@"
-	if test "$linux" && test -e "$unit" && ours "$unit"; then
-		rm -f "$unit"
-	fi
-	test "$DESTDIR" || test -z "$linux" || echo "the files are gone; rules in the kernel and /etc/knockd are left as they were" >&2
+	test "$known" != "$nl" || echo "make install has put nothing below $root" >&2
+	echo "$known" | while read -r sum size path; do
+		! ours "$path" || rm -f "$root/$path"
+	done
+	files left "$@"
+	rm -f "$list"
+	rmdir "${list%/*}" 2> /dev/null || true
+	test "$DESTDIR" || test -z "$linux" || echo "rules in the kernel and /etc/knockd are left as they were" >&2
 	;;
 esac

@@ -15,7 +15,7 @@ import (
 )
 
 // rootsTools are all that `make install` and `make uninstall` run.
-var rootsTools = []string{"make", "sh", "install", "sed", "grep", "uname", "tr", "id", "rm"}
+var rootsTools = []string{"make", "sh", "install", "sed", "grep", "uname", "tr", "id", "rm", "rmdir", "mv", "cat", "cksum"}
 
 // installer is root with a PATH on which there is no go.
 type installer struct {
@@ -77,9 +77,10 @@ func (i *installer) builtByHand(programs ...string) {
 }
 
 // make runs a target of the Makefile, and returns what it says and how it ends.
-func (i *installer) make(target, prefix string) (said string, err error) {
+func (i *installer) make(target, prefix string, more ...string) (said string, err error) {
 	i.t.Helper()
-	cmd := exec.CommandContext(i.t.Context(), i.dir+"/path/make", target, "BIN="+i.bin, "DESTDIR="+i.dest, "PREFIX="+prefix)
+	args := append([]string{target, "BIN=" + i.bin, "DESTDIR=" + i.dest, "PREFIX=" + prefix}, more...)
+	cmd := exec.CommandContext(i.t.Context(), i.dir+"/path/make", args...)
 	cmd.Dir = ".."
 	cmd.Env = []string{"PATH=" + i.dir + "/path"}
 	out, err := cmd.CombinedOutput()
@@ -117,7 +118,7 @@ func TestMakeInstallNeedsNoGoAndMakeUninstallLeavesNothing(t *testing.T) {
 				t.Fatalf("%v\n%s", err, said)
 			}
 			p := strings.TrimSuffix(prefix, "/")
-			want := map[string]string{p + "/lib/systemd/system/knockd.service": "644", p + "/lib/modprobe.d/00-knockkit.conf": "644"}
+			want := map[string]string{p + "/lib/systemd/system/knockd.service": "644", p + "/lib/modprobe.d/00-knockkit.conf": "644", p + "/share/knockkit/installed": "644"}
 			for program, page := range map[string]string{"knock": "man1/knock.1", "knockd": "man8/knockd.8"} {
 				want[p+"/bin/"+program] = "755"
 				for _, path := range []string{"man/" + page, "bash-completion/completions/" + program, "fish/vendor_completions.d/" + program + ".fish", "zsh/site-functions/_" + program} {

@@ -94,7 +94,7 @@ func (r *rule) rich(w word) *trouble {
 			r.family = family
 		case "address":
 			of := word{value, w.at}
-			t := of.from()
+			t := of.from(r.family)
 			if from = from || element == "source"; element == "destination" {
 				t = r.address(of)
 			}

@@ -56,6 +56,8 @@ type nft struct {
 	*cursor
 	rule
 	from, accepts, state bool
+	table                protocol.Family // Both: of inet
+	ended                bool            // a comment was there, and nothing follows it
 }
 
 // head reads up to the chain's name.
@@ -77,7 +79,9 @@ func (n *nft) head() *trouble {
 		n.mild = append(n.mild, behind(what.at))
 	}
 	n.mild = append(n.mild, ownTable(n.all()))
-	if f := n.peek(); f == "ip" || f == "ip6" || f == "inet" {
+	n.table = protocol.IPv4 // that of nft where none is named
+	if f, named := nftFamilies[n.peek()]; named {
+		n.table = f
 		n.next()
 	}
 	n.next() // the table's name says nothing
@@ -88,7 +92,33 @@ func (n *nft) head() *trouble {
 	return nil
 }
 
+// nftFamilies are the families of tables whose chains have a place like input.
+var nftFamilies = map[string]protocol.Family{"ip": protocol.IPv4, "ip6": protocol.IPv6, "inet": protocol.Both}
+
+// refuses is about a word for which nft refuses the command. That it refuses to delete is said already.
+func (n *nft) refuses(w word, why string) *trouble {
+	if n.remove {
+		return nil
+	}
+	return w.refused(why)
+}
+
+// ofFamily checks that a word is about addresses of the family of the table and of the words before.
+func (n *nft) ofFamily(w word) *trouble {
+	f := nftFamilies[w.text]
+	if n.table != protocol.Both && n.table != f {
+		return n.refuses(w, "its table, or another word of the rule, is of the other family")
+	}
+	n.table = f
+	return nil
+}
+
 func (n *nft) statement(w word) (t *trouble) {
+	if n.ended || n.accepts && w.text != "comment" {
+		if t := n.refuses(w, "nothing but a comment stands behind accept"); t != nil {
+			return t
+		}
+	}
 	switch w.text {
 	case "counter":
 		return nil
@@ -101,22 +131,31 @@ func (n *nft) statement(w word) (t *trouble) {
 		return w.unknown()
 	}
 	switch w.text + " " + v.text {
-	case "ip saddr", "ip6 saddr":
-		n.from, n.family = true, map[string]protocol.Family{"ip": protocol.IPv4, "ip6": protocol.IPv6}[w.text]
+	case "ip saddr", "ip6 saddr", "ip daddr", "ip6 daddr":
+		if t := n.ofFamily(w); t != nil {
+			return t
+		}
+		family := nftFamilies[w.text]
 		if w, t = n.value(v); t != nil {
 			return t
 		}
-		return w.from()
-	case "ip daddr", "ip6 daddr":
-		if w, t = n.value(v); t != nil {
-			return t
+		if v.text == "saddr" {
+			n.from, n.family = true, family
+			return w.from(family)
 		}
-		return n.address(w)
+		before := n.to
+		if t = n.address(w); t == nil && before != "" && before != n.to {
+			return v.unknown() // both at once: no packet is meant
+		}
+		return t
 	case "tcp dport", "udp dport":
 		if len(n.ports) > 0 {
 			return v.unknown() // both at once: no packet is meant
 		}
 		return n.each(v, func(item word) *trouble {
+			if strings.Contains(item.text, ":") {
+				return item.refused("a range is written with a hyphen")
+			}
 			item.text = strings.Replace(item.text, "-", ":", 1)
 			return n.addPorts(item, w.text)
 		})
@@ -131,8 +170,17 @@ func (n *nft) statement(w word) (t *trouble) {
 	}
 	switch w.text {
 	case "iif", "iifname":
+		if n.device != "" && n.device != v.text {
+			return w.unknown() // both at once: no packet is meant
+		}
 		n.device = v.text
 	case "comment":
+		if !n.accepts {
+			if t := n.refuses(w, "a comment is the last of a rule"); t != nil {
+				return t
+			}
+		}
+		n.ended = true
 		n.mild = append(n.mild, trouble{at: v.at, mild: true, message: "the comment is left out", hint: "a profile has `description`"})
 	default:
 		return w.unknown()
@@ -140,7 +188,7 @@ func (n *nft) statement(w word) (t *trouble) {
 	return nil
 }
 
-// each calls f for one item, or for those between braces.
+// each calls f for one item, or for several: between braces, or states with commas.
 func (n *nft) each(of word, f func(word) *trouble) *trouble {
 	w, t := n.value(of)
 	if t != nil {
@@ -152,20 +200,26 @@ func (n *nft) each(of word, f func(word) *trouble) *trouble {
 			if w, t = n.value(of); t != nil {
 				return t
 			}
-		}
-		if w.text == "}" {
-			return nil
-		}
-		if w.text != "," {
-			if t := f(w); t != nil {
-				return t
-			}
-		}
-		if !inBraces {
-			if n.peek() != "," { // ct state new,established
+			if w.text == "}" { // a comma may be the last
 				return nil
 			}
+		}
+		if t := f(w); t != nil {
+			return t
+		}
+		switch next := n.peek(); {
+		case next == ",":
 			n.next()
+		case next == "}" && inBraces:
+		case inBraces:
+			return w.refused("a comma is missing behind it")
+		default:
+			return nil
+		}
+		if !inBraces {
+			if of.text == "dport" {
+				return w.refused("several ports stand in braces")
+			}
 			if w, t = n.value(of); t != nil {
 				return t
 			}

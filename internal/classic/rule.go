@@ -130,6 +130,11 @@ func (w word) unknown() *trouble {
 	return w.fault(w.at, hint, "what %s means for who gets in is not known here", tomldoc.Quote(w.text))
 }
 
+// refused is about a word for which the tool refuses the whole command, whatever the rest is.
+func (w word) refused(why string) *trouble {
+	return w.fault(w.at, "", "the tool refuses %s: %s; this command has never worked", tomldoc.Quote(w.text), why)
+}
+
 // everybody and everything are the two ways to open more than a profile can. instead is the
 // command for who knocked; "" where it is not known.
 func everybody(at position, instead string) *trouble {
@@ -146,11 +151,13 @@ func everything(at position) *trouble {
 		"the command names no port: it opens all of them, and a profile only those that it names")
 }
 
-// from checks a source.
-func (w word) from() *trouble {
+// from checks a source; family is Both where the command does not say which.
+func (w word) from(family protocol.Family) *trouble {
 	switch {
-	case w.text == knocker, w.text == knocker+"/32", w.text == knocker+"/128":
+	case w.text == knocker, w.text == knocker+"/32", w.text == knocker+"/128" && family != protocol.IPv4:
 		return nil
+	case w.text == knocker+"/128":
+		return w.refused("an IPv4 address has 32 bits")
 	case strings.HasPrefix(w.text, knocker+"/"):
 		return w.fault(w.at, "write it without the length, import again, and add the profile's key `prefix`", "the command lets the neighbours of who knocked in, too")
 	}

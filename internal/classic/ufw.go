@@ -62,7 +62,7 @@ func (u *ufw) word(w word, c *cursor) (t *trouble) {
 		u.device = v.text
 	case "from":
 		u.side, u.from = "from", true
-		return v.from()
+		return v.from(protocol.Both)
 	case "to":
 		if u.side = "to"; v.text != "any" {
 			return u.address(v)

@@ -218,19 +218,10 @@ func TestATrialWithNftablesThatIsUndoneBringsBackWhatItTookAway(t *testing.T) {
 	}
 	s.send(knocker, ping, tcp(7))
 	before := s.run("nft", "-s", "list", "table", "inet", "knockd")
-	var saved string
-	s.do(func() (err error) {
-		saved, err = s.srv.Save(t.Context())
-		return err
-	})
-	s.do(func() error {
-		_, err := s.srv.Install(t.Context(), []*protocol.Profile{
-			parse(t, "mysql", "sequence = [\"7003/tcp\", \"8003/tcp\"]\nopen = [\"3306/tcp\"]\nlease = \"2m\""), short("1s")}, server.InstallOptions{Exactly: true})
-		return err
-	})
+	undo := s.try(parse(t, "mysql", "sequence = [\"7003/tcp\", \"8003/tcp\"]\nopen = [\"3306/tcp\"]\nlease = \"2m\""), short("1s"))
 	s.send(later, tcp(7003), tcp(8003))
 	s.untilSilent(holder, 82)
-	s.do(func() error { return s.srv.PutBack(t.Context(), saved) })
+	undo()
 
 	for _, port := range []uint16{80, 81, 82, 3306} {
 		s.expect("open", holder, port)

@@ -22,6 +22,9 @@ func (r *renderer) about() {
 	for _, p := range r.profiles() {
 		c.record(aboutProfile, format.Canonical(p))
 	}
+	for _, p := range r.kept.profiles {
+		c.record(aboutKept, format.Canonical(p))
+	}
 }
 
 // The chain of the record, and the words that begin its comments.
@@ -29,6 +32,7 @@ const (
 	aboutChain    = "about"
 	aboutSettings = "settings"
 	aboutProfile  = "profile"
+	aboutKept     = "kept" // a profile of before a trial
 )
 
 // record writes a text of any length as comments. A comment cannot hold a double
@@ -65,13 +69,15 @@ func (in *about) profile(name string) *protocol.Profile { return protocol.Find(i
 // readAbout reads back what a commit wrote. An error means that somebody else has changed the table;
 // then only the names of sets are read.
 func readAbout(t *table) (*about, error) {
-	sets := input{versions: versions{}, given: map[string]bool{}}
+	sets := input{versions: versions{}, given: map[string]bool{}, kept: kept{sets: map[string]bool{}}}
 	for name, s := range t.sets {
 		switch s.is.what {
 		case opened:
 			sets.versions[s.is.key] = s.is.version
 		case given:
 			sets.given[name] = true
+		case keptPrefix:
+			sets.kept.sets[name] = true
 		}
 	}
 	in, c := &about{input: sets}, t.chains[aboutChain]
@@ -88,10 +94,14 @@ func readAbout(t *table) (*about, error) {
 			var s settings
 			err = json.Unmarshal([]byte(text), &s)
 			in.policy, in.next = s.Policy(), s.Next
-		case aboutProfile:
+		case aboutProfile, aboutKept:
 			var p *protocol.Profile
 			p, err = format.ParseCanonical(text)
-			in.profiles = append(in.profiles, p)
+			if kind == aboutKept {
+				in.kept.profiles = append(in.kept.profiles, p)
+			} else {
+				in.profiles = append(in.profiles, p)
+			}
 		default:
 			err = fmt.Errorf("%q is not a piece of a record", kind)
 		}

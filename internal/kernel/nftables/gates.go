@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"knockkit/internal/kernel/backend"
@@ -170,7 +171,8 @@ func (r *renderer) leaseRules(c *object, p *protocol.Profile, f protocol.Family,
 			c.add(p.Name+": the SYN that used the lease, again", where, saddr(f), "@"+usedSet(p, f), begins, unanswered, open)
 		}
 		use := fmt.Sprintf("update @%s { %s%s }", usedSet(p, f), saddr(f), timeout(backend.HandshakeTime))
-		c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(set, key(p, f)), use, open)
+		keep := strings.Join(r.removeKept(p, f), " ")
+		c.add(p.Name+": a lease, for one connection", where, match, begins, lease, takeOnce(p, f), remove(set, key(p, f)), keep, use, open)
 	case p.Renew && p.Lease > 0:
 		c.add(p.Name+": a lease, which starts again", where, match, begins, lease, fmt.Sprintf("update @%s { %s%s }", set, key(p, f), timeout(p.Lease)), open)
 	default:
@@ -205,19 +207,25 @@ func (r *renderer) open(prefix string, p *protocol.Profile, own bool, verdict st
 func (r *renderer) closes() {
 	other := r.chain("other")
 	var elements []string
-	for _, p := range r.profiles() {
+	for _, p := range slices.Concat(r.profiles(), r.kept.profiles) {
 		if p.Close == nil {
 			continue
 		}
+		installed := protocol.Find(r.profiles(), p.Name) == p
 		name := fmt.Sprintf("close-%s-%d", p.Close.Proto, p.Close.Port)
 		if r.byName[name] == nil && p.Close.Proto != protocol.ICMP {
 			elements = append(elements, portKey(*p.Close)+" : jump "+name)
 		}
 		c := r.chain(name)
 		for _, f := range r.gated([]*protocol.Profile{p}) {
-			c.add(p.Name+": lease given back", where(p, f), remove(r.versions.lease(p, f), key(p, f)))
-			if slices.Contains(r.hand[leaseKey(p, f)], p.Prefix(f)) { // the lease of a wider prefix has other holders too
-				c.add(p.Name+": lease given back", where(p, f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
+			if installed {
+				c.add(p.Name+": lease given back", where(p, f), remove(r.versions.lease(p, f), key(p, f)))
+				if slices.Contains(r.hand[leaseKey(p, f)], p.Prefix(f)) { // the lease of a wider prefix has other holders too
+					c.add(p.Name+": lease given back", where(p, f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
+				}
+			}
+			for _, kept := range r.removeKept(p, f) {
+				c.add(p.Name+": lease given back, for an undo", where(p, f), kept)
 			}
 			if p.Close.Proto == protocol.ICMP {
 				other.add("gives a lease back", echo(f), "jump "+c.name)

@@ -39,6 +39,9 @@ func (r *renderer) sets() {
 				r.dynamic(passedSet(p, f), saddr(f), 0)
 			}
 		}
+		for _, name := range r.kept.names(f) {
+			r.dynamic(name, saddr(f), 0)
+		}
 	}
 }
 

@@ -15,12 +15,15 @@ import (
 // the new length, counted from when it was granted. A lease that was given by hand for a time of its
 // own has another length, and keeps it. So does a lease of `once`: used up in the moment of the
 // commit, it would come back.
-func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
+//
+// Nobody knows when a lease without end was granted. It begins now; but where an undo gives it an
+// end, it may be one that is over, and goes.
+func (r *reading) rewriteLeases(want backend.Want, v versions, undo bool) (all []string) {
 	for _, f := range protocol.Families() {
 		for _, p := range want.Of(f).Profiles {
 			old, name := r.about.profile(p.Name), v.lease(p, f)
 			s := r.table.sets[name]
-			if s == nil || old == nil || p.Lease == old.Lease || p.Once {
+			if s == nil || old == nil || !newTime(old, p) {
 				continue
 			}
 			for _, e := range s.elements {
@@ -30,9 +33,12 @@ func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 				// To delete what is not there is refused, and an element may end meanwhile.
 				addr := e.Address.String()
 				all = append(all, elementCommand("add", name, addr), elementCommand("delete", name, addr))
-				left := p.Lease // nobody knows when a lease without end was granted: it begins now
-				if old.Lease > 0 && p.Lease > 0 {
+				left := p.Lease
+				switch {
+				case old.Lease > 0 && p.Lease > 0:
 					left -= old.Lease - e.Expires
+				case undo:
+					left = 0
 				}
 				if left > 0 || p.Lease == 0 {
 					all = append(all, elementCommand("add", name, addr+times(p.Lease, left)))
@@ -41,6 +47,11 @@ func (r *reading) rewriteLeases(want backend.Want, v versions) (all []string) {
 		}
 	}
 	return all
+}
+
+// newTime reports whether leases get another time when one version of a profile replaces another.
+func newTime(was, will *protocol.Profile) bool {
+	return was.Lease != will.Lease && !(was.Once && will.Once)
 }
 
 // versions returns those of the wanted profiles: the installed ones where leases stay, else one that

@@ -52,6 +52,7 @@ const (
 	positionPrefix = "position"
 	bannedPrefix   = "banned"
 	fallPrefix     = "fall"
+	keptPrefix     = "kept-" // the name of another set follows
 )
 
 func (v versions) set(what string, p *protocol.Profile, f protocol.Family, bits int) string {
@@ -68,8 +69,9 @@ func (v versions) rename(name string) string {
 	return s.String()
 }
 
-// setName is the parsed name of a set of leases, bans, falls or positions. It is zero for all other
-// sets: nobody reads those that say who has just used a lease.
+// setName is the parsed name of a set of leases, bans, falls or positions, or of one that a trial
+// keeps, of which only the family is parsed. It is zero for all other sets: nobody reads those that
+// say who has just used a lease.
 type setName struct {
 	what    string // the word that the name begins with
 	key     string // of leases: see leaseKey; else the digit of the family
@@ -99,6 +101,11 @@ var setNames = regexp.MustCompile(`^(?:(open|given)([46]-[a-z0-9-]+)(?:\.(\d+))?
 
 // parseSetName reads a name back.
 func parseSetName(name string) setName {
+	if kept, ok := strings.CutPrefix(name, keptPrefix); ok {
+		if s := parseSetName(kept); s.what != "" {
+			return setName{what: keptPrefix, key: s.key[:1]}
+		}
+	}
 	m := setNames.FindStringSubmatch(name)
 	if m == nil {
 		return setName{}

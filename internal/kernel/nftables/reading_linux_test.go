@@ -117,7 +117,8 @@ func TestNoNumberOfAPositionIsUsedAgainWhenTheRecordIsLost(t *testing.T) {
 	}
 }
 
-// TestWhatWasSavedIsPutBack: profiles, and leases that have ended by the change.
+// TestWhatWasSavedIsPutBack: profiles, and leases that have ended by the change; also where it was
+// written once more, since somebody else changed rules in the same moment.
 func TestWhatWasSavedIsPutBack(t *testing.T) {
 	s := newSite(t)
 	web := profile(t, "web", "sequence = [\"7001/tcp\", \"8001/tcp\"]\nopen = [\"80/tcp\"]\nlease = \"10m\"")
@@ -130,7 +131,11 @@ func TestWhatWasSavedIsPutBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.install(mysql(t, "lease = \"1m\""))
+	trial := compiled(t, mysql(t, "lease = \"1m\""))
+	trial.Trial = true
+	first, err := s.plan(trial)
+	s.commit(first, err)
+	s.commit(first.(*plan).again(s.read(everything).Planner.(*reading)))
 	s.grant("mysql", "192.0.2.3", 0)
 	s.commit(s.read(everything).PutBack(saved, nil))
 	r := s.read(everything)

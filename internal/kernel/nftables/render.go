@@ -19,6 +19,7 @@ type input struct {
 	next     number            // the first number that was never used; 0 is 1
 	given    map[string]bool   // sets of leases given by hand that are wanted
 	versions versions
+	kept     kept
 }
 
 // renderer is one run of render.
@@ -27,7 +28,7 @@ type renderer struct {
 	others, chains ruleset
 	byName         map[string]*object // chains
 
-	families []protocol.Family // that have profiles
+	families []protocol.Family // that have profiles, or leases of a trial's undo
 	hand     map[string][]int  // prefix lengths of leases given by hand, by leaseKey
 }
 
@@ -38,7 +39,7 @@ func render(in input) ruleset {
 	r.next, r.known = max(in.next, 1), map[string]number{}
 	maps.Copy(r.known, in.known)
 	for _, f := range protocol.Families() {
-		if len(in.want.Of(f).Profiles) > 0 {
+		if len(in.want.Of(f).Profiles) > 0 || in.kept.in(f) {
 			r.families = append(r.families, f)
 		}
 	}

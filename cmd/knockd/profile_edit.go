@@ -142,7 +142,7 @@ func (h *host) checkEdited(name string, text []byte) (*protocol.Profile, *keeper
 
 // runEditor edits a file with the person's editor, which a shell takes apart as git has it done.
 func (h *host) runEditor(file string) error {
-	editor := cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"))
+	editor := cmp.Or(strings.TrimSpace(os.Getenv("VISUAL")), strings.TrimSpace(os.Getenv("EDITOR")))
 	for _, usual := range []string{"editor", "vi"} {
 		if _, err := exec.LookPath(usual); editor == "" && err == nil && say.IsTerminal(h.c.App.Reader) {
 			editor = usual

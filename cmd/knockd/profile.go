@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -62,6 +64,19 @@ func (h *host) write(name string, text []byte, replace bool) error {
 		return command.Usagef("change it with: knockd profile edit "+name+"; or remove it first: knockd profile remove "+name, "%s is there already", file)
 	}
 	return writeError(err)
+}
+
+// printed lets data be printed behind a change, of these files. Where it cannot be, which is no end of
+// the command even if nobody has the other end of the pipe, words say what it was to say.
+func (h *host) printed(print func() error, written ...string) error {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE) // which else ends us
+	defer signal.Stop(broken)
+	err := print()
+	if err != nil && len(written) > 0 {
+		h.words.Note("written: %s", say.Names(written))
+	}
+	return err
 }
 
 func writeError(err error) error {

@@ -137,3 +137,15 @@ func TestWithoutAServiceARemovalSaysWhetherTheGateIsStillThere(t *testing.T) {
 	s.says(0, "knockd: "+in("mysql")+" removed\nknockd: its gate stays until: knockd remove mysql\n", "profile", "remove", "mysql")
 	s.says(0, "knockd: "+in("web")+" removed\n", "profile", "remove", "web")
 }
+
+// TestWhatAServiceMadeOfANewProfileIsSaidWhereItsFileCannotBePrinted: its port is closed.
+func TestWhatAServiceMadeOfANewProfileIsSaidWhereItsFileCannotBePrinted(t *testing.T) {
+	s := newServedOn(t, "nftables")
+	service := s.run()
+	out := s.site.try("", "sh", "-c", `exec "$@" >/dev/full`, "sh", program(t), "--config", s.config, "profile", "new", "web", "--open", "80/tcp")
+	want := fmt.Sprintf("knockd: written: %s\nknockd: a lease opens 80/tcp, for 1h\nknockd: knockd run (process %d) has installed it; closed now, except to holders of a lease: 80/tcp\nknockd: error: write: write /dev/stdout: no space left on device\n",
+		filepath.Join(s.config, "profiles", "web.toml"), service.cmd.Process.Pid)
+	if out.Code != 1 || out.Stderr != want {
+		t.Errorf("exit %d; it says\n%swant\n%s", out.Code, out.Stderr, want)
+	}
+}

@@ -50,7 +50,7 @@ func importProfiles(h *host, file string) error {
 	}
 	dry := h.c.Bool("dry-run")
 	var k *keeper
-	began := time.Now()
+	var changed time.Time
 	if !dry {
 		var made []*protocol.Profile
 		for _, p := range im.Profiles {
@@ -62,6 +62,7 @@ func importProfiles(h *host, file string) error {
 		if err := h.writeAll(im); err != nil {
 			return err
 		}
+		changed = time.Now()
 	}
 	var written []string
 	for _, p := range im.Profiles {
@@ -76,7 +77,7 @@ func importProfiles(h *host, file string) error {
 	}
 	if k != nil {
 		for _, p := range im.Profiles {
-			err = errors.Join(err, h.takenUp(k, began, p.Name, p.Parsed))
+			err = errors.Join(err, h.takenUp(k, changed, p.Name, p.Parsed))
 		}
 	}
 	if err != nil {

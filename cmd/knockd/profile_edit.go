@@ -76,14 +76,14 @@ func editProfile(h *host, name string) error {
 		}
 		return err
 	}
-	began := time.Now()
 	if err := o.replace(text); err != nil {
 		keep = true
 		return &command.Error{Code: command.Failed, Err: fmt.Errorf("%s: %w", e.File, err), Hint: "nothing was written; your text is in " + work}
 	}
+	changed := time.Now()
 	h.words.Note("profile %s changed", name)
 	if k != nil || !p.Enabled || !say.IsTerminal(h.c.App.Reader) || h.isInstalled(p) {
-		return h.takenUp(k, began, name, p)
+		return h.takenUp(k, changed, name, p)
 	}
 	return h.offerInstall(name)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"knockkit/internal/kernel/backend"
@@ -59,8 +60,12 @@ func (c Change) acts(trial time.Duration) (acts []events.Act) {
 	if trial > 0 {
 		how = " for a trial of " + say.Duration(trial)
 	}
+	why := ""
+	if len(c.Settings) > 0 {
+		why = ": " + strings.Join(c.Settings, " and ") + " of knockd.toml changed"
+	}
 	add(events.Install, c.Added, "installed"+how)
-	add(events.Install, c.Updated, "installed again"+how)
+	add(events.Install, c.Updated, "installed again"+how+why)
 	add(events.Remove, c.Removed, "removed"+how)
 	return acts
 }
@@ -76,8 +81,9 @@ func (s *Server) undoing(ctx context.Context, undo func() error) error {
 		return nil // it is undone
 	}
 	back := compare(was.Profiles, is.Profiles, is.Profiles)
+	settings := was.Policy.Differs(is.Policy)
 	back.Updated = slices.DeleteFunc(back.Updated, func(name string) bool {
-		return format.Canonical(protocol.Find(was.Profiles, name)) == format.Canonical(protocol.Find(is.Profiles, name))
+		return len(settings) == 0 && format.Canonical(protocol.Find(was.Profiles, name)) == format.Canonical(protocol.Find(is.Profiles, name))
 	})
 	s.tell(ctx, endOfTrial(back, "undone")...)
 	return nil

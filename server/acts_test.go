@@ -38,3 +38,10 @@ func TestAnActSaysInWordsWhatWasDone(t *testing.T) {
 		}
 	}
 }
+
+func TestAnInstallOfOtherSettingsIsSaidToBeOne(t *testing.T) {
+	acts := Change{Updated: []string{"a"}, Settings: []string{"strict", "ban"}}.acts(time.Minute)
+	if want := "installed again for a trial of 1m: strict and ban of knockd.toml changed"; len(acts) != 1 || acts[0].Detail != want {
+		t.Errorf("%+v, not %q", acts, want)
+	}
+}

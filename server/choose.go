@@ -131,6 +131,14 @@ func (o elsewhere) profiles() []*protocol.Profile {
 	return o.reading.Profiles
 }
 
+// policy returns what is installed, here as r says, or else there.
+func (o elsewhere) policy(r *Reading) protocol.Policy {
+	if len(r.Profiles) == 0 && o.backend != nil {
+		return o.reading.Policy
+	}
+	return r.Policy
+}
+
 func (o elsewhere) leases() []Source {
 	if o.backend == nil {
 		return nil

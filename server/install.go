@@ -20,6 +20,7 @@ type Change struct {
 	Removed   []string
 	From      string   // the backend that held the rules before, "" if this one did
 	Kept      []string // installed before and untouched by this change
+	Settings  []string // the keys of knockd.toml, "strict" and "ban", that are not as at the last install: they hold for all profiles
 	Leases    []string // what happened to leases of profiles that were changed: a sentence each
 	Notes     []string // what the operator should know about the host
 	Texts     []Text   // with DryRun: what would be committed
@@ -120,8 +121,16 @@ func (s *Server) prepare(r *Reading, other elsewhere, profiles []*protocol.Profi
 	}
 	carried := other.leases()
 	want.Carried, want.Trial = append(backend.KeepLeases(carried, other.profiles(), all), o.Carried...), o.Try > 0
-	change := compare(was, profiles, all)
-	if other.backend == nil && r.Unread == nil && len(r.Drift) == 0 && len(r.Policy.Differs(s.settings.Policy)) == 0 {
+	touched, settings := profiles, []string(nil)
+	if len(was) > 0 {
+		settings = other.policy(r).Differs(s.settings.Policy)
+	}
+	if len(settings) > 0 {
+		touched = all // the machine of each is another one
+	}
+	change := compare(was, touched, all)
+	change.Settings = settings
+	if other.backend == nil && r.Unread == nil && len(r.Drift) == 0 && len(settings) == 0 {
 		change.findUnchanged(was, profiles)
 	}
 	change.added, change.Saved = NewlyGated(was, profiles), r.Saved

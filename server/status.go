@@ -32,9 +32,9 @@ type ProfileStatus struct {
 	Broken  error // why the file cannot be used; nil: it can
 }
 
-// BrokenFile is a profile's file that cannot be used, and why.
+// BrokenFile is a file that cannot be used, and why.
 type BrokenFile struct {
-	Profile string
+	Profile string // "" for knockd.toml
 	Err     error
 }
 

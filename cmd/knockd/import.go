@@ -50,7 +50,7 @@ func importProfiles(h *host, file string) error {
 	}
 	dry := h.c.Bool("dry-run")
 	var k *keeper
-	began := time.Now()
+	var changed time.Time
 	if !dry {
 		var made []*protocol.Profile
 		for _, p := range im.Profiles {
@@ -62,15 +62,22 @@ func importProfiles(h *host, file string) error {
 		if err := h.writeAll(im); err != nil {
 			return err
 		}
+		changed = time.Now()
+	}
+	var written []string
+	for _, p := range im.Profiles {
+		if !dry {
+			written = append(written, h.newFile(p.Name))
+		}
 	}
 	if h.c.Bool("json") {
-		err = printJSON(h.c, h.importLine(im, dry))
+		err = h.printed(func() error { return printJSON(h.c, h.importLine(im, dry)) }, written...)
 	} else {
-		err = h.sayImport(im, dry, k)
+		err = h.sayImport(im, written, k)
 	}
 	if k != nil {
 		for _, p := range im.Profiles {
-			err = errors.Join(err, h.takenUp(k, began, p.Name, p.Parsed))
+			err = errors.Join(err, h.takenUp(k, changed, p.Name, p.Parsed))
 		}
 	}
 	if err != nil {
@@ -156,8 +163,9 @@ func (h *host) newFile(name string) string {
 	return h.folders.NewFile(name)
 }
 
-// sayImport prints the files, or their text in a dry run, and each line that works differently.
-func (h *host) sayImport(im *classic.Import, dry bool, k *keeper) error {
+// sayImport prints the files that were written, or in a dry run the text of all, and each line that
+// works differently.
+func (h *host) sayImport(im *classic.Import, written []string, k *keeper) error {
 	said := map[format.Diagnostic]bool{}
 	for _, n := range im.Remarks {
 		if !said[n.Diagnostic] {
@@ -165,27 +173,23 @@ func (h *host) sayImport(im *classic.Import, dry bool, k *keeper) error {
 		}
 		said[n.Diagnostic] = true
 	}
+	if len(written) == 0 {
+		texts := make([]string, len(im.Profiles))
+		for i, p := range im.Profiles {
+			texts[i] = p.Text
+		}
+		return say.Data(h.c.App.Writer, strings.Join(texts, "\n"))
+	}
+	err := h.printed(func() error { return say.Data(h.c.App.Writer, strings.Join(written, "\n")+"\n") }, written...)
 	names := make([]string, len(im.Profiles))
 	for i, p := range im.Profiles {
 		names[i] = p.Name
-		text := h.newFile(p.Name)
-		if dry {
-			text = strings.TrimSuffix(p.Text, "\n")
-		}
-		if dry && i > 0 {
-			text = "\n" + text
-		}
-		if err := say.Data(h.c.App.Writer, text+"\n"); err != nil {
-			return err
-		}
 	}
-	if !dry && len(names) > 0 {
-		h.words.Note("look at them: knockd profile check %s", strings.Join(names, " "))
-	}
-	if !dry && len(names) > 0 && k == nil {
+	h.words.Note("look at them: knockd profile check %s", strings.Join(names, " "))
+	if k == nil {
 		h.words.Note("then try them: knockd install %s --try 30s", strings.Join(names, " "))
 	}
-	return nil
+	return err
 }
 
 // importLine is an import in `import --json`.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -204,6 +205,9 @@ func (h *host) report(c server.Change, backendName string) {
 	}
 	tell(c.Added, "installed")
 	tell(c.Updated, "installed again")
+	if len(c.Settings) > 0 {
+		h.words.Note("%s of knockd.toml changed: that is for every profile", strings.Join(c.Settings, " and "))
+	}
 	tell(c.Unchanged, "unchanged")
 	tell(c.Removed, "removed")
 	for _, what := range c.Leases {

@@ -13,6 +13,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/service"
 )
@@ -30,22 +31,30 @@ const (
 type keeper struct {
 	process string // "knockd run (process 812)"
 	other   string // another folder, whose files it installs; "": it is ours, as far as it says
+	answers bool   // it tells what it has read
 	before  []*protocol.Profile
 	sources []server.Source // with their leases, then
+	changed []string        // the profiles whose files the command changes, in the order of takenUp
 }
 
-// keeper returns the service that runs, nil where there is none. profiles are about to be written:
-// they are refused where the service would close the port of the caller's own SSH session with them.
+// keeper returns the service that runs, nil where there is none. profiles are about to be written, or
+// if disabled perhaps removed. That is refused where the service would then close the port of the
+// caller's own SSH session, with one of them or one that waits for them to be in order.
 func (h *host) keeper(profiles ...*protocol.Profile) (*keeper, error) {
 	owner, found := service.Running()
 	if !found {
 		return nil, nil
 	}
 	k := &keeper{process: fmt.Sprintf("knockd run (%s)", owner.Process())}
-	if a, told := service.Ask(h.c.Context); told && !sameFolder(a.Folder, h.folders.Dirs[0]) {
+	for _, p := range profiles {
+		k.changed = append(k.changed, p.Name)
+	}
+	a, told := service.Ask(h.c.Context)
+	if told && !sameFolder(a.Folder, h.folders.Dirs[0]) {
 		k.other = a.Folder
 		return k, nil
 	}
+	k.answers = told
 	r, err := h.reading()
 	if errors.Is(err, server.ErrPrivilege) {
 		return k, nil // which the end says
@@ -55,9 +64,11 @@ func (h *host) keeper(profiles ...*protocol.Profile) (*keeper, error) {
 	}
 	k.before, k.sources = r.Profiles, r.Sources
 	session, found := server.FindSession()
-	profiles = slices.DeleteFunc(profiles, func(p *protocol.Profile) bool { return !p.Enabled })
 	if !found || h.c.Bool("allow-lockout") {
 		return k, nil
+	}
+	if profiles, err = h.after(k, profiles); err != nil {
+		return nil, err
 	}
 	err = server.RefuseLockout(session)(server.NewlyGated(r.Profiles, profiles))
 	if lockout := new(server.LockoutError); errors.As(err, &lockout) {
@@ -65,6 +76,17 @@ func (h *host) keeper(profiles ...*protocol.Profile) (*keeper, error) {
 			"%w; %s would install it at once", err, k.process)
 	}
 	return k, err
+}
+
+// after returns the enabled profiles of the folder once these files are changed. Those of others are
+// left out where one of them cannot be used: then the service installs none.
+func (h *host) after(k *keeper, changed []*protocol.Profile) ([]*protocol.Profile, error) {
+	all, broken, err := h.files()
+	others := slices.DeleteFunc(all, func(p *protocol.Profile) bool { return slices.Contains(k.changed, p.Name) })
+	if slices.ContainsFunc(broken, func(b server.BrokenFile) bool { return !slices.Contains(k.changed, b.Profile) }) {
+		others = nil
+	}
+	return slices.DeleteFunc(slices.Concat(changed, others), func(p *protocol.Profile) bool { return !p.Enabled }), err
 }
 
 // sameFolder reports whether two paths, of which a folder may not be there, lead to one folder.
@@ -125,10 +147,37 @@ func (h *host) takenUp(k *keeper, since time.Time, name string, p *protocol.Prof
 			h.words.Note("%s", what)
 		}
 	}
+	if name == k.changed[len(k.changed)-1] {
+		h.takenUpToo(k, r.Profiles)
+	}
 	return nil
 }
 
-// awaitService waits until the kernel has what the file says, and returns what it has then.
+// takenUpToo says what the service has made of the files of others, as of those that had waited for
+// one that it could not use.
+func (h *host) takenUpToo(k *keeper, installed []*protocol.Profile) {
+	say := func(what string, p *protocol.Profile, did ...string) {
+		if !slices.Contains(k.changed, p.Name) {
+			h.words.Note("%s", strings.Join(append([]string{k.process + " " + what + " " + p.Name}, did...), "; "))
+		}
+	}
+	for _, p := range installed {
+		switch was := protocol.Find(k.before, p.Name); {
+		case was == nil:
+			say("has also installed", p, gateWords(p))
+		case format.Canonical(was) != format.Canonical(p):
+			say("has also installed", p, append([]string{gateWords(p)}, freedWords(was, installed)...)...)
+		}
+	}
+	for _, was := range k.before {
+		if protocol.Find(installed, was.Name) == nil {
+			say("has also removed the gate of", was, freedWords(was, installed)...)
+		}
+	}
+}
+
+// awaitService waits until the service has read the folder since that time and the kernel has what
+// the file says, and returns what it has then.
 func (h *host) awaitService(k *keeper, since time.Time, name string, p *protocol.Profile) (*server.Reading, error) {
 	limit, cancel := context.WithTimeout(h.c.Context, takeUpLimit)
 	defer cancel()
@@ -138,10 +187,11 @@ func (h *host) awaitService(k *keeper, since time.Time, name string, p *protocol
 		if err != nil {
 			return nil, err
 		}
-		if asFile(r, name, p) {
+		read := told && a.Read.After(since)
+		if asFile(r, name, p) && (read && a.Failed == "" || !k.answers) {
 			return r, nil
 		}
-		if told && a.Read.After(since) && a.Failed != "" {
+		if read && a.Failed != "" {
 			return nil, &command.Error{Code: command.Failed, Err: fmt.Errorf("%s has not taken it up: %s", k.process, a.Failed), Hint: "what is wrong with the files says: knockd profile check; what is installed: knockd status"}
 		}
 		select {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -12,6 +14,7 @@ import (
 	"knockkit/internal/config"
 	"knockkit/internal/files"
 	"knockkit/internal/say"
+	"knockkit/protocol"
 )
 
 func profileCommand() *cli.Command {
@@ -28,7 +31,8 @@ func profileCommand() *cli.Command {
 				Description: "A running service installs it at once.\n\nExample:\n  knockd profile add examples/mysql.toml"},
 			editCommand(), linkCommand(),
 			{Name: "remove", Usage: "remove a profile's file", ArgsUsage: "NAME", Action: onOne(removeProfile),
-				Description: "A running service ends its gate at once. Without one the rules stay: see knockd remove.\n\nExample:\n  knockd profile remove mysql"},
+				Flags:       []cli.Flag{allowLockoutFlag()},
+				Description: "A running service ends its gate at once, and installs what waited for a file that it could not\nuse. Without one the rules stay: see knockd remove.\n\nExample:\n  knockd profile remove mysql"},
 			{Name: "check", Usage: "say what is wrong with profiles: those named, or all, alone and together", ArgsUsage: "[NAME|FILE...]", Action: on(checkProfiles),
 				Description: "Example:\n  knockd profile check\n  knockd profile check ./mysql.toml"},
 		},
@@ -62,6 +66,19 @@ func (h *host) write(name string, text []byte, replace bool) error {
 		return command.Usagef(hint, "%s is there already", file)
 	}
 	return writeError(err)
+}
+
+// printed lets data be printed behind a change, of these files. Where it cannot be, which is no end of
+// the command even if nobody has the other end of the pipe, words say what it was to say.
+func (h *host) printed(print func() error, written ...string) error {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE) // which else ends us
+	defer signal.Stop(broken)
+	err := print()
+	if err != nil && len(written) > 0 {
+		h.words.Note("written: %s", say.Names(written))
+	}
+	return err
 }
 
 func writeError(err error) error {
@@ -102,13 +119,13 @@ func addProfile(h *host, file string) error {
 		return err
 	}
 	was, _ := h.folders.Load(e.Name) // no profile where there is none that can be read
-	began := time.Now()
 	if err := h.write(e.Name, e.Text, h.c.Bool("force")); err != nil {
 		return err
 	}
+	changed := time.Now()
 	h.words.Note("profile %s added", e.Name)
 	h.noteLink(was.Profile, e.Profile)
-	return h.takenUp(k, began, e.Name, e.Profile)
+	return h.takenUp(k, changed, e.Name, e.Profile)
 }
 
 func removeProfile(h *host, name string) error {
@@ -116,14 +133,14 @@ func removeProfile(h *host, name string) error {
 	if e.File == "" { // there is none, or the folder cannot be read
 		return h.profileError(err, name)
 	}
-	k, err := h.keeper()
+	k, err := h.keeper(&protocol.Profile{Name: name}) // to the service, none is as good as a disabled one
 	if err != nil {
 		return err
 	}
-	began := time.Now()
 	if err := os.Remove(e.File); err != nil {
 		return writeError(err)
 	}
+	changed := time.Now()
 	h.words.Note("%s removed", e.File)
-	return h.takenUp(k, began, name, nil)
+	return h.takenUp(k, changed, name, nil)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -30,7 +31,8 @@ func editCommand() *cli.Command {
 		Name: "edit", Usage: "change a profile's file in an editor, and check it first", ArgsUsage: "NAME", Action: onOne(editProfile),
 		Description: `A copy is edited, with $VISUAL, else $EDITOR, editor or vi. It takes the file's place when it is
 right, alone and beside the other profiles; else nothing changes. A running service installs
-it at once; without one you are asked.
+it at once; without one you are asked. Where a signal or the end of the terminal ends it, the
+changed copy stays, and where that is said.
 
 Example:
   knockd profile edit mysql
@@ -49,7 +51,8 @@ func editProfile(h *host, name string) error {
 		return err
 	}
 	defer o.Close()
-	ctx, stop := command.Interruptible(h.c.Context, syscall.SIGHUP) // the terminal is gone: the copy goes too
+	terminal := say.IsTerminal(h.c.App.Reader)
+	ctx, stop := command.Interruptible(h.c.Context, syscall.SIGHUP)
 	defer stop()
 	h.c.Context = ctx
 	dir, err := os.MkdirTemp(filepath.Dir(o.path), ".edit-") // a name that the service does not read
@@ -68,19 +71,20 @@ func editProfile(h *host, name string) error {
 	}
 	text, p, k, err := h.edited(name, work, o.text)
 	if err != nil || p == nil {
+		if keep = h.isCutOff(err, terminal) && isOther(work, o.text); keep {
+			h.words.Note("nothing was written; your text is in %s", work)
+		}
 		return err
 	}
-	began := time.Now()
 	if err := o.replace(text); err != nil {
-		if keep = errors.Is(err, errChanged); keep {
-			return &command.Error{Code: command.Failed, Err: fmt.Errorf("%s: %w", e.File, err), Hint: "nothing was written; your text is in " + work}
-		}
-		return writeError(err)
+		keep = true
+		return &command.Error{Code: command.Failed, Err: fmt.Errorf("%s: %w", e.File, err), Hint: "nothing was written; your text is in " + work}
 	}
+	changed := time.Now()
 	h.words.Note("profile %s changed", name)
 	h.noteLink(e.Profile, p)
 	if k != nil || !p.Enabled || !say.IsTerminal(h.c.App.Reader) || h.isInstalled(p) {
-		return h.takenUp(k, began, name, p)
+		return h.takenUp(k, changed, name, p)
 	}
 	return h.offerInstall(name)
 }
@@ -103,6 +107,9 @@ func (h *host) edited(name, work string, was []byte) (text []byte, p *protocol.P
 			if p, k, err = h.checkEdited(name, text); err == nil {
 				return text, p, k, nil
 			}
+		}
+		if h.c.Context.Err() != nil {
+			return nil, nil, nil, context.Cause(h.c.Context)
 		}
 		refused := &command.Error{Code: command.Report(h.words, err)}
 		if !say.IsTerminal(h.c.App.Reader) || !h.answer("edit again (e), or leave and change nothing (x)?", "e edit", "x exit q quit") {
@@ -155,7 +162,7 @@ func (h *host) noteLink(was, is *protocol.Profile) {
 
 // runEditor edits a file with the person's editor, which a shell takes apart as git has it done.
 func (h *host) runEditor(file string) error {
-	editor := cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"))
+	editor := cmp.Or(strings.TrimSpace(os.Getenv("VISUAL")), strings.TrimSpace(os.Getenv("EDITOR")))
 	for _, usual := range []string{"editor", "vi"} {
 		if _, err := exec.LookPath(usual); editor == "" && err == nil && say.IsTerminal(h.c.App.Reader) {
 			editor = usual
@@ -164,16 +171,48 @@ func (h *host) runEditor(file string) error {
 	if editor == "" {
 		return command.Usagef("for example: EDITOR=nano knockd profile edit NAME", "no editor is named by $VISUAL or $EDITOR, and here is no terminal, or neither editor nor vi")
 	}
-	cmd := exec.Command("sh", "-c", editor+` "$@"`, "sh", file)
+	// A trap, unlike an ignored signal, is not the editor's: the shell lives as long as it does.
+	cmd := exec.Command("sh", "-c", "trap : INT QUIT; "+editor+` "$@"`, "sh", file)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = h.c.App.Reader, h.c.App.Writer, h.c.App.ErrWriter
+	back := command.Foreground(h.c.Context)
 	err := cmd.Run()
-	if h.c.Context.Err() != nil {
-		return h.c.Context.Err()
-	}
-	if err != nil {
+	back()
+	switch s := endedBy(err); {
+	case h.c.Context.Err() != nil:
+		return context.Cause(h.c.Context)
+	case s == syscall.SIGINT, s == syscall.SIGTERM, s == syscall.SIGHUP:
+		return &command.InterruptError{Signal: s}
+	case err != nil:
 		return fmt.Errorf("the editor (%s) has failed, and nothing was changed: %w", editor, err)
 	}
 	return nil
+}
+
+// endedBy returns the signal that has ended the editor, or the shell's word for it; 0: none has.
+func endedBy(err error) syscall.Signal {
+	exit := new(exec.ExitError)
+	if !errors.As(err, &exit) {
+		return 0
+	}
+	status := exit.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return status.Signal()
+	}
+	return syscall.Signal(max(0, status.ExitStatus()-128))
+}
+
+// isCutOff reports whether an edit that changes nothing has ended without the person's word. Ctrl-C
+// at a question is one.
+func (h *host) isCutOff(err error, terminal bool) bool {
+	asked, by := new(command.InterruptError), new(command.InterruptError)
+	return errors.As(err, &asked) || errors.As(context.Cause(h.c.Context), &by) && by.Signal != syscall.SIGINT ||
+		endedBy(err) != 0 || terminal && !say.IsTerminal(h.c.App.Reader)
+}
+
+// isOther reports whether a file says something else than text.
+func isOther(file string, text []byte) bool {
+	is, err := os.ReadFile(file)
+	return err == nil && !bytes.Equal(is, text)
 }
 
 // answer asks a person until one of the words is the answer; yes and no are several each. The end of

@@ -31,7 +31,7 @@ func (s *site) editor(commands ...string) string {
 }
 
 // converses runs a command on a terminal, where each question gets the next answer, and returns all
-// that was shown. The answer "^C" is the key.
+// that was shown. The answers "^C" and "^\\" are keys.
 func (s *site) converses(cmd *exec.Cmd, answers ...string) string {
 	s.t.Helper()
 	var terminal *os.File
@@ -58,7 +58,7 @@ func (s *site) converses(cmd *exec.Cmd, answers ...string) string {
 			}
 			return nil
 		})
-		if _, err := io.WriteString(terminal, strings.ReplaceAll(a+"\n", "^C\n", "\x03")); err != nil {
+		if _, err := io.WriteString(terminal, strings.NewReplacer("^C\n", "\x03", "^\\\n", "\x1c").Replace(a+"\n")); err != nil {
 			s.t.Fatal(err)
 		}
 	}

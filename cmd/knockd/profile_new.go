@@ -54,19 +54,17 @@ func newProfile(h *host, name string) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
 	if err := h.write(name, []byte(text), false); err != nil {
 		return err
 	}
-	if err := say.Data(h.c.App.Writer, h.newFile(name)+"\n"); err != nil {
-		return err
-	}
+	changed := time.Now()
+	unprinted := h.printed(func() error { return say.Data(h.c.App.Writer, h.newFile(name)+"\n") }, h.newFile(name))
 	length := "for " + lease(p.Lease)
 	if p.Lease == 0 {
 		length = "without end"
 	}
 	h.words.Note("a lease opens %s, %s", strings.Join(say.Texts(p.Open), " "), length)
-	return h.takenUp(k, began, name, p)
+	return errors.Join(h.takenUp(k, changed, name, p), unprinted)
 }
 
 // newText returns the new profile's text, and what it says: valid, alone and beside the others.

@@ -89,7 +89,9 @@ func TestAServiceThatRefusesIsNotSaidToHaveDoneIt(t *testing.T) {
 	}
 	good := filepath.Join(t.TempDir(), "broken.toml")
 	s.write(good, web)
-	service.tells(0, "knockd: profile broken added\nknockd: PROCESS has installed it; closed now, except to holders of a lease: 80/tcp\n", "profile", "add", "--force", good)
+	service.tells(0, "knockd: profile broken added\nknockd: PROCESS has installed it; closed now, except to holders of a lease: 80/tcp\n"+
+		"knockd: PROCESS has also installed ssh; closed now, except to holders of a lease: 22/tcp\n"+
+		"knockd: PROCESS has also removed the gate of mysql; the host's other rules decide now about 3306/tcp\n", "profile", "add", "--force", good)
 }
 
 // TestAServiceOfAnotherFolderIsNamed: it installs nothing of this one.
@@ -136,4 +138,82 @@ func TestWithoutAServiceARemovalSaysWhetherTheGateIsStillThere(t *testing.T) {
 	in := func(name string) string { return filepath.Join(s.config, "profiles", name+".toml") }
 	s.says(0, "knockd: "+in("mysql")+" removed\nknockd: its gate stays until: knockd remove mysql\n", "profile", "remove", "mysql")
 	s.says(0, "knockd: "+in("web")+" removed\n", "profile", "remove", "web")
+}
+
+// TestWhatAServiceMadeOfANewProfileIsSaidWhereItsFileCannotBePrinted: its port is closed.
+func TestWhatAServiceMadeOfANewProfileIsSaidWhereItsFileCannotBePrinted(t *testing.T) {
+	s := newServedOn(t, "nftables")
+	service := s.run()
+	out := s.site.try("", "sh", "-c", `exec "$@" >/dev/full`, "sh", program(t), "--config", s.config, "profile", "new", "web", "--open", "80/tcp")
+	want := fmt.Sprintf("knockd: written: %s\nknockd: a lease opens 80/tcp, for 1h\nknockd: knockd run (process %d) has installed it; closed now, except to holders of a lease: 80/tcp\nknockd: error: write: write /dev/stdout: no space left on device\n",
+		filepath.Join(s.config, "profiles", "web.toml"), service.cmd.Process.Pid)
+	if out.Code != 1 || out.Stderr != want {
+		t.Errorf("exit %d; it says\n%swant\n%s", out.Code, out.Stderr, want)
+	}
+}
+
+// TestWhatWaitedForABrokenFileIsSaidWhenTheFileIsMendedOrGone: the service installs all of the folder
+// then, whatever profile the command is about.
+func TestWhatWaitedForABrokenFileIsSaidWhenTheFileIsMendedOrGone(t *testing.T) {
+	s := newServedOn(t, "nftables")
+	in := func(name string) string { return filepath.Join(s.config, "profiles", name+".toml") }
+	good := filepath.Join(t.TempDir(), "bad.toml")
+	s.write(good, web)
+	service := s.run()
+	const shut = "closed now, except to holders of a lease: "
+	for i, c := range []struct {
+		words string
+		args  []string
+	}{
+		{"knockd: " + in("bad") + " removed\nknockd: PROCESS has no gate for it\n", []string{"profile", "remove", "bad"}},
+		{"knockd: profile bad added\nknockd: PROCESS has installed it; " + shut + "80/tcp\n", []string{"profile", "add", "--force", good}},
+		{"knockd: profile bad changed\nknockd: PROCESS has installed it; " + shut + "80/tcp\n", []string{"profile", "edit", "bad"}},
+	} {
+		was, port := fmt.Sprintf("waits%d", i), fmt.Sprintf("%d/tcp", 8443+i)
+		broken := strings.Count(service.log.String(), "not reloaded")
+		s.profile("bad", "open = 1\n")
+		s.eventually("the folder is refused", soon, func() bool { return strings.Count(service.log.String(), "not reloaded") > broken })
+		if out := s.knockd("profile", "new", was, "--open", port); out.Code != 1 || !strings.Contains(out.Stderr, "has not taken it up: profile bad has ") {
+			t.Errorf("exit %d, %s", out.Code, out.Stderr)
+		}
+		also := "knockd: PROCESS has also installed " + was + "; " + shut + port + "\n"
+		if i == 1 { // one that changes, and one that goes, have waited, too
+			s.profile("waits0", strings.ReplaceAll(web, "80/tcp", "8001/tcp"))
+			s.remove("mysql")
+			also = "knockd: PROCESS has also installed waits0; " + shut + "8001/tcp; the host's other rules decide now about 8443/tcp\n" + also +
+				"knockd: PROCESS has also removed the gate of mysql; the host's other rules decide now about 3306/tcp\n"
+		}
+		s.env = []string{s.editor("cp " + good)}
+		service.tells(0, c.words+also, c.args...)
+	}
+}
+
+// TestAMendedFolderThatLocksItsCallerOutIsRefused: the gate over the session's port is not that of the
+// profile that the command is about.
+func TestAMendedFolderThatLocksItsCallerOutIsRefused(t *testing.T) {
+	s := newServedOn(t, "nftables")
+	s.env = append(s.env, "SSH_CONNECTION="+strings.ReplaceAll(session4, "2222", "22"))
+	service := s.run()
+	s.profile("bad", "open = 1\n")
+	s.profile("worse", "open = 1\n")
+	service.logs("not reloaded")
+	s.profile("ssh", strings.ReplaceAll(web, "80/tcp", "22/tcp"))
+	good := filepath.Join(t.TempDir(), "bad.toml")
+	s.write(good, strings.ReplaceAll(web, "80/tcp", "81/tcp"))
+	s.env = append(s.env, s.editor("cp "+good))
+	in := func(name string) string { return filepath.Join(s.config, "profiles", name+".toml") }
+	const kept = "knockd: hint: what is wrong with the files says: knockd profile check; what is installed: knockd status\n"
+	if out := s.knockd("profile", "remove", "worse"); out.Code != 1 || !strings.Contains(out.Stderr, "has not taken it up: profile bad has ") || !strings.HasSuffix(out.Stderr, kept) {
+		t.Errorf("while another is broken: exit %d, %s", out.Code, out.Stderr)
+	}
+	const refused = "knockd: error: profile ssh closes 22/tcp, by which you are connected from 198.51.100.7; PROCESS would install it at once\n" +
+		"knockd: hint: add --allow-lockout if you are sure; to try it, stop the service first, then: knockd install ssh --try 30s\n"
+	service.tells(2, refused, "profile", "remove", "bad")
+	service.tells(2, refused, "profile", "add", "--force", good)
+	service.tells(2, refused+"knockd: profile bad is as it was\n", "profile", "edit", "bad")
+	if text, err := os.ReadFile(in("bad")); err != nil || string(text) != "open = 1\n" {
+		t.Errorf("%v, the file is\n%s", err, text)
+	}
+	service.tells(0, "knockd: "+in("bad")+" removed\nknockd: PROCESS has no gate for it\nknockd: PROCESS has also installed ssh; closed now, except to holders of a lease: 22/tcp\n",
+		"profile", "remove", "bad", "--allow-lockout")
 }

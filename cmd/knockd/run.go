@@ -110,7 +110,7 @@ func loadWanted(c *cli.Context) (service.Wanted, error) {
 	for _, e := range entries {
 		switch {
 		case e.Err != nil:
-			w.Broken = append(w.Broken, service.BrokenFile{Profile: e.Name, Err: oneLine(e.Err)})
+			w.Broken = append(w.Broken, server.BrokenFile{Profile: e.Name, Err: oneLine(e.Err)})
 		case e.Profile.Enabled:
 			w.Profiles = append(w.Profiles, e.Profile)
 		}

@@ -156,7 +156,7 @@ func TestAReloadThatTheHostKeptFromBeingDoneIsDoneAgain(t *testing.T) {
 			}
 			return nil
 		})
-		k.is.Broken = []BrokenFile{{"mysql", errors.New("wrong")}}
+		k.is.Broken = []server.BrokenFile{{Profile: "mysql", Err: errors.New("wrong")}}
 		if k.reload(t.Context(), "test") != nil {
 			t.Error("a wrong file is read again and again")
 		}

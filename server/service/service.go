@@ -24,14 +24,8 @@ import (
 type Wanted struct {
 	Profiles []*protocol.Profile // enabled, and without an error
 	Settings server.Settings
-	Broken   []BrokenFile // files that cannot be used
+	Broken   []server.BrokenFile // files that cannot be used
 	Files    int          // profile files in the folder, whatever their state
-}
-
-// BrokenFile is a file that cannot be used, and why.
-type BrokenFile struct {
-	Profile string // "" for knockd.toml
-	Err     error
 }
 
 // Host is a server as the service uses it: [*server.Server].

@@ -25,7 +25,7 @@ type Wanted struct {
 	Profiles []*protocol.Profile // enabled, and without an error
 	Settings server.Settings
 	Broken   []server.BrokenFile // files that cannot be used
-	Files    int          // profile files in the folder, whatever their state
+	Files    int                 // profile files in the folder, whatever their state
 }
 
 // Host is a server as the service uses it: [*server.Server].

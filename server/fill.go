@@ -13,7 +13,7 @@ import (
 // for; ok is false when they have enough.
 func SmallTables(m Module) (small Reason, ok bool) {
 	return Reason{
-		ReasonRoom, "",
+		ReasonSmall, "",
 		fmt.Sprintf("xt_recent remembers %d addresses a table", m.Limit),
 		"one more pushes the oldest out, a lease holder too, and a flood of first knocks everybody who is knocking",
 		m.Raise(),

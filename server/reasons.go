@@ -18,11 +18,12 @@ const (
 	ReasonTo        ReasonKind = "to"        // a prefix of `to` has no address of the host
 	ReasonOthers    ReasonKind = "others"    // rules of others let strangers in, or shut holders out
 	ReasonUnread    ReasonKind = "unread"    // a file may not be read: whether it is in force is not known
-	ReasonRoom      ReasonKind = "room"      // tables that are full, or small: all is in force
+	ReasonRoom      ReasonKind = "room"      // tables that are full or nearly so: all is in force
+	ReasonSmall     ReasonKind = "small"     // tables that could hold more: all is in force
 )
 
 // Reason is something about a host that an operator should know: of each kind but
-// [ReasonRoom], why an enabled profile is not in force.
+// [ReasonRoom] and [ReasonSmall], why an enabled profile is not in force.
 type Reason struct {
 	Kind    ReasonKind
 	Profile string // "": all that are installed
@@ -34,7 +35,7 @@ type Reason struct {
 // String is a sentence: what was found, of room also why it matters, and what to do.
 func (r Reason) String() string {
 	switch {
-	case r.Kind == ReasonRoom:
+	case r.Kind == ReasonRoom, r.Kind == ReasonSmall:
 		return r.Found + ": " + r.Why + "; " + r.Todo
 	case r.Todo == "":
 		return r.Found

@@ -55,7 +55,7 @@ type Status struct {
 	Drift    []string
 	Foreign  []string
 	Fill     []Fill
-	Advice   []Reason // of [ReasonRoom]: about how full the tables are, and how much they hold
+	Advice   []Reason // of [ReasonRoom] or [ReasonSmall]
 
 	Knocking  map[string]int // number of sources in a position, by profile, as far as they were read
 	Positions int            // sources in a position, listed in Sources or not; -1: not known

@@ -20,7 +20,7 @@ import (
 )
 
 // soon is how long a condition may take that needs no waiting.
-const soon = 10 * time.Second
+const soon = 30 * time.Second
 
 // site is a host on which the real program runs, with a configuration folder.
 type site struct {

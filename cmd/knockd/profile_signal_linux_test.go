@@ -43,7 +43,7 @@ func (s *site) scripted(script string) string {
 func TestKeysBelongToTheEditorWhileItRuns(t *testing.T) {
 	labtest.NeedRoot(t)
 	labtest.Need(t, "iptables-restore")
-	const changed = "knockd: profile mysql changed\nknockd: install it with: knockd install mysql\n"
+	const changed = "knockd: profile mysql changed\nknockd: clients need a new link: knockd profile link mysql\nknockd: install it with: knockd install mysql\n"
 	for _, c := range []struct {
 		name, script, key string
 		code              int

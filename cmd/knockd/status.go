@@ -242,7 +242,11 @@ func (h *host) problems(st server.Status) {
 	if !enabled {
 		h.words.Note("no profile is enabled%s: nothing has to be in force", map[bool]string{true: " of those named"}[h.c.NArg() > 0])
 	}
-	for _, a := range st.Advice { // one line: this command is typed often
-		h.words.Warning("%s: %s", a.Found, pasted(h.c, "see: knockd doctor"))
+	for _, a := range st.Advice {
+		if a.Kind == server.ReasonSmall { // it stays so, and this command is typed often
+			h.words.Warning("%s: %s", a.Found, pasted(h.c, "see: knockd doctor"))
+		} else {
+			h.words.Warning("%s", h.withFile(a.String()))
+		}
 	}
 }

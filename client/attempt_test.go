@@ -146,6 +146,27 @@ func TestASilentHostIsFilteredAfterAllAttempts(t *testing.T) {
 	})
 }
 
+// TestALaterAttemptWaitsByChance: two machines behind one address, whose sequences met, would else
+// meet again.
+func TestALaterAttemptWaitsByChance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &fakeWire{pause: 70 * ms}
+		a := visitOn(t, Target{Profile: mysql()}, w, v4()).Addrs[0]
+		if want := 3*(10+50+250)*ms + 3*lifetime + 2*70*ms; a.Took != want {
+			t.Errorf("three attempts took %v, want %v", a.Took, want)
+		}
+		if want := 10 * 3 * 10 * ms; w.most != want { // ten times three gaps
+			t.Errorf("the pause is below %v, want %v", w.most, want)
+		}
+		long := mysql()
+		long.Client.Gap = time.Second
+		visitOn(t, Target{Profile: long}, w, v4())
+		if w.most != mostStagger {
+			t.Errorf("the pause is below %v, want %v", w.most, mostStagger)
+		}
+	})
+}
+
 func TestARefusedCheckIsTriedAgainInCaseItOvertookTheKnocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWire{answer: func(_ netip.Addr, k protocol.Knock, n int) (Reply, time.Duration) {

@@ -18,6 +18,9 @@ type fakeWire struct {
 	// after how long. NoReply, or no function, is silence.
 	answer func(to netip.Addr, k protocol.Knock, n int) (Reply, time.Duration)
 
+	pause time.Duration // before later attempts, and
+	most  time.Duration // what bounds it
+
 	mu    sync.Mutex
 	sent  []sentPacket
 	count map[sentKind]int
@@ -37,6 +40,13 @@ type sentPacket struct {
 
 func (w *fakeWire) knock(to netip.Addr, k protocol.Knock) (flight, error) {
 	return w.send(to, k, false)
+}
+
+func (w *fakeWire) stagger(most time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.most = most
+	return w.pause
 }
 
 func (w *fakeWire) check(to netip.Addr, port uint16) (flight, error) {

@@ -40,13 +40,13 @@ func Close(ctx context.Context, t Target) (Result, error) {
 	}
 	p := *t.Profile
 	p.Sequence = []protocol.Step{{Knock: *p.Close}}
-	t.Profile, t.NoVerify = &p, true
+	t.Profile, t.NoVerify, t.closing = &p, true, true
 	return knock(ctx, t, nil)
 }
 
 // knock knocks over a wire; nil: the network of this machine.
 func knock(ctx context.Context, t Target, w wire) (Result, error) {
-	r := Result{Profile: t.Profile.Name, Host: t.Host, Source: t.Source, Interface: t.Interface}
+	r := Result{Profile: t.Profile.Name, Host: t.Host, Source: t.Source, Interface: t.Interface, closing: t.closing}
 	if w == nil {
 		n, err := t.network()
 		if err != nil {

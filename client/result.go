@@ -37,6 +37,8 @@ type Result struct {
 	Interface string
 
 	Addrs []AddrResult // one of each family that was knocked on, IPv4 first
+
+	closing bool // it is of Close
 }
 
 // Outcome is the best outcome of the host's addresses: one dead family does not
@@ -111,6 +113,9 @@ const (
 type NotOpenError struct{ Result Result }
 
 func (e *NotOpenError) Error() string {
+	if e.Result.closing {
+		return fmt.Sprintf("%s was not sent the close knock: %s", e.Result.Host, e.Result.summary())
+	}
 	return fmt.Sprintf("%s did not open: %s", e.Result.Host, e.Result.summary())
 }
 

@@ -43,6 +43,9 @@ type Target struct {
 	// first ends the knocking on one address when another has opened.
 	first bool
 
+	// closing says that the close knock is sent.
+	closing bool
+
 	// addrs, if set, are those of the host.
 	addrs []netip.Addr
 

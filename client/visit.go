@@ -32,6 +32,9 @@ func (v *visit) run(ctx context.Context) AddrResult {
 		attempts = 1
 	}
 	for a.Attempts < attempts && ctx.Err() == nil && a.Err == nil && !v.givenUp(a.Attempts) {
+		if a.Attempts > 0 && sleepUntil(ctx, time.Now().Add(v.stagger())) != nil {
+			break
+		}
 		a.Attempts++
 		var reply Reply
 		reply, a.Err = v.attempt(ctx, a.Attempts)
@@ -46,6 +49,15 @@ func (v *visit) run(ctx context.Context) AddrResult {
 		a.Outcome, a.Err = Broken, a.unfinished(ctx, a.Addr.String())
 	}
 	return a
+}
+
+// mostStagger bounds the pause before a later attempt.
+const mostStagger = 500 * time.Millisecond
+
+// stagger is a pause before a later attempt, by chance: two sequences from one address that met would
+// else meet again. Up to ten times as long as the sequence takes, it lets four of five pass each other.
+func (v *visit) stagger() time.Duration {
+	return v.wire.stagger(min(mostStagger, 10*max(v.Profile.Client.Gap, protocol.DefaultGap)*time.Duration(len(v.Profile.Sequence))))
 }
 
 // unfinished says what was not done for a host or an address when ctx ended.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -21,6 +22,8 @@ type wire interface {
 	knock(to netip.Addr, k protocol.Knock) (flight, error)
 	// check starts a connection to the opened port.
 	check(to netip.Addr, port uint16) (flight, error)
+	// stagger returns a pause of less than most, by chance.
+	stagger(most time.Duration) time.Duration
 }
 
 // A flight is a packet that left.
@@ -72,6 +75,8 @@ func reasonOf(err error) error {
 	}
 	return err
 }
+
+func (network) stagger(most time.Duration) time.Duration { return rand.N(most) }
 
 func (n network) check(to netip.Addr, port uint16) (flight, error) {
 	on := netip.AddrPortFrom(to, port)

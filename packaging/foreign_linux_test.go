@@ -89,6 +89,24 @@ func TestMakeInstallAndUninstallLeaveFilesOfOthers(t *testing.T) {
 	}
 }
 
+// TestAnInstallThatEndedHalfWayIsDoneByTheNext: all sums are in the list, and what was being written
+// has another name.
+func TestAnInstallThatEndedHalfWayIsDoneByTheNext(t *testing.T) {
+	i := newInstallerAt(t, nil)
+	i.must("install", "/usr")
+	want := i.texts()
+	if err := os.Remove(i.dest + "/usr/bin/knockd"); err != nil {
+		t.Fatal(err)
+	}
+	const half = "/usr/bin/knockd.knockkit-new"
+	i.write(i.dest+half, "half", 0o600)
+	i.must("install", "/usr")
+	i.unchanged(want)
+	i.write(i.dest+half, "half", 0o600)
+	i.must("uninstall", "/usr")
+	i.unchanged(nil)
+}
+
 func TestMakeInstallTwiceAndOfANewVersionReplacesItsOwnFiles(t *testing.T) {
 	i := newInstallerAt(t, nil)
 	i.must("install", "/usr/local")

@@ -117,10 +117,9 @@ copy() { # FILE PATH MODE
 		echo "$1 is missing, and left out: make build writes it" >&2
 		return
 	fi
-	case $1 in
-	-) text - | install -m "$3" /dev/stdin "$root/$2" ;;
-	*) install -m "$3" "$1" "$root/$2" ;;
-	esac
+	# Under another name first: what an end half way leaves under its own is whole.
+	text "$1" | install -m "$3" /dev/stdin "$root/$2.knockkit-new"
+	mv -f "$root/$2.knockkit-new" "$root/$2"
 	echo "$root/$2"
 }
 
@@ -153,7 +152,11 @@ install)
 	refused=
 	files refuse "$@"
 	test -z "$refused" || fail "nothing is installed: move these away, or choose another PREFIX; FORCE=1 overwrites files"
-	test -z "$theirs" || echo "the unit is left out, as it would take the place of $theirs: install again when that is gone" >&2
+	if test "$theirs" && ours $unit; then
+		echo "$root/$unit is left as it is, and takes the place of $theirs: remove one of them" >&2
+	elif test "$theirs"; then
+		echo "the unit is left out, as it would take the place of $theirs: install again when that is gone" >&2
+	fi
 	files folder "$@"
 	files know "$@"
 	install -d "${list%/*}"
@@ -164,6 +167,7 @@ install)
 uninstall)
 	test "$known" != "$nl" || echo "make install has put nothing below $root" >&2
 	echo "$known" | while read -r sum size path; do
+		rm -f "$root/$path.knockkit-new"
 		! ours "$path" || rm -f "$root/$path"
 	done
 	files left "$@"

@@ -32,6 +32,7 @@ type believed struct {
 	Open    []string   `json:"open"`  // as "3306/tcp"
 	Until   *time.Time `json:"until"` // nil: no end
 	Once    bool       `json:"once"`  // the first connection uses it up
+	Checked bool       `json:"checked"`
 }
 
 // maxBelieved bounds the file of one lease, which names what a profile opens.
@@ -97,7 +98,7 @@ func (b believed) write(dir string) error {
 }
 
 func newBelieved(t client.Target, a client.AddrResult) believed {
-	b := believed{Profile: t.Profile.Name, Host: t.Host, Address: a.Addr, Open: say.Texts(t.Profile.Open), Once: t.Profile.Once}
+	b := believed{Profile: t.Profile.Name, Host: t.Host, Address: a.Addr, Open: say.Texts(t.Profile.Open), Once: t.Profile.Once, Checked: a.Outcome == client.Open}
 	if d := t.Profile.Lease; d > 0 { // it began after the first knock had left
 		end := time.Now().Add(d - a.Took).Truncate(time.Second)
 		b.Until = &end
@@ -162,6 +163,7 @@ type believedJSON struct {
 	Open      []string `json:"open"`
 	ExpiresIn *float64 `json:"expires_in"` // seconds; null: no end
 	Once      bool     `json:"once"`
+	Checked   bool     `json:"checked"` // a connection was accepted; else the knocks were sent
 }
 
 func statusAction(c *cli.Context) error {
@@ -180,7 +182,7 @@ func statusAction(c *cli.Context) error {
 	if c.Bool("json") {
 		list := []believedJSON{}
 		for _, b := range all {
-			j := believedJSON{b.Profile, b.Host, b.Address.String(), b.Open, nil, b.Once}
+			j := believedJSON{b.Profile, b.Host, b.Address.String(), b.Open, nil, b.Once, b.Checked}
 			if b.Until != nil {
 				left := b.Until.Sub(now).Round(time.Second).Seconds()
 				j.ExpiresIn = &left
@@ -201,6 +203,9 @@ func statusAction(c *cli.Context) error {
 		}
 		if b.Once {
 			left += ", one connection"
+		}
+		if !b.Checked {
+			left += ", not checked"
 		}
 		rows = append(rows, []string{b.Profile, b.Host, b.Address.String(), strings.Join(b.Open, ", "), left})
 	}

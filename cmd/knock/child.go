@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"knockkit/client"
 	"knockkit/internal/command"
 	"knockkit/internal/say"
+	"knockkit/protocol/format"
 )
 
 // closeTimeout is how long giving the lease back may delay the exit.
@@ -27,6 +29,9 @@ type child struct {
 }
 
 func newChild(argv []string) (*child, error) {
+	if strings.Contains(argv[0], format.LinkBegin) {
+		return nil, command.Usagef("\"knock enroll\" alone asks for it, and shows it nowhere", "the command is a profile's link")
+	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return nil, command.Usagef("", "cannot run %s: %w", argv[0], errors.Unwrap(err))

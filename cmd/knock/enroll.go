@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -49,6 +50,9 @@ func enrollAction(c *cli.Context) error {
 		words.Advice("next time let it be asked for: knock enroll")
 	}
 	if name := c.String("name"); name != "" {
+		if format.HasSecret(name) {
+			return command.Usagef("\"knock enroll\" alone asks for the link", "--name is a link, and no name")
+		}
 		if err := format.CheckName(name); err != nil {
 			return command.Usagef("lower-case letters, digits and hyphens, at most 20", "%w", err)
 		}
@@ -98,6 +102,8 @@ func askedLink(c *cli.Context, words *say.Printer) (string, error) {
 	defer stop()
 	link, err := words.AskSecret(ctx, os.Stdin, "the link (it is not shown)", format.LinkGoesOn)
 	switch {
+	case errors.Is(err, say.ErrCtrlC):
+		return "", &command.InterruptError{Signal: syscall.SIGINT}
 	case err != nil && !errors.Is(err, io.EOF):
 		return "", err
 	case strings.TrimSpace(link) == "":

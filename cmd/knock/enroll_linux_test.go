@@ -167,14 +167,18 @@ func TestTheLinkThatIsAskedForIsNotShown(t *testing.T) {
 }
 
 func TestWhoGivesUpTheQuestionGetsTheTerminalBack(t *testing.T) {
-	for name, keys := range map[string]string{"Ctrl-C": "knock://\x03", "Ctrl-D": "\x04", "nothing": "\r"} {
+	const none = "no link was entered: no profile was enrolled"
+	for name, c := range map[string]struct {
+		keys, said string
+		code       int
+	}{"Ctrl-C": {"knock://\x03", "interrupted", 130}, "Ctrl-D": {"\x04", none, 2}, "nothing": {"\r", none, 2}} {
 		t.Run(name, func(t *testing.T) {
 			config := filepath.Join(t.TempDir(), "knock")
 			tt := onTerminal(t, config, "enroll")
 			tt.shows(question)
-			tt.types(keys)
-			tt.exits(2)
-			tt.shows("\r\nknock: error: no link was entered: no profile was enrolled\r\n")
+			tt.types(c.keys)
+			tt.exits(c.code)
+			tt.shows("\r\nknock: error: " + c.said + "\r\n")
 			tt.givenBack()
 			if _, err := os.Stat(config); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("there is a folder: %v", err)

@@ -358,7 +358,7 @@ func (f *forwarder) told(c *cli.Context, k client.Knocking) {
 		words.Note("%s: %s", f.profile.Name, openedText(words, o))
 		f.fails(nil)
 	case !errors.Is(k.Err, context.Canceled):
-		words.Warning("%s: %s", f.profile.Name, k.Err)
+		words.Error(fmt.Errorf("%s: %w", f.profile.Name, k.Err))
 		if reasons := new(command.Error); f.fails(k.Err) && errors.As(explain(o), &reasons) {
 			words.Hint(reasons.Hint)
 		}

@@ -45,7 +45,7 @@ func listAction(c *cli.Context) error {
 	}
 	words := printer(c)
 	for _, e := range entries {
-		sayBroken(words, e)
+		sayBroken(c, words, e)
 	}
 	warnReadable(words, entries...)
 	if c.Bool("json") {
@@ -79,12 +79,12 @@ func row(e config.Entry) []string {
 }
 
 // sayBroken prints to standard error the mistakes of files, for which the list has no room.
-func sayBroken(words *say.Printer, e config.Entry) {
+func sayBroken(c *cli.Context, words *say.Printer, e config.Entry) {
 	if e.Err == nil {
 		return
 	}
 	if broken := new(config.BrokenError); errors.As(e.Err, &broken) {
-		words.Block(broken.Diagnostics.Error())
+		words.Block(command.Mistakes(c, broken.Diagnostics))
 	}
 	words.Warning("%s", e.Err)
 }

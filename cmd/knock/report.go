@@ -105,7 +105,11 @@ func (r *report) end(interrupted error) error {
 	e := &command.Error{Code: common(slices.Concat(r.failed, r.commands))}
 	var what []string
 	if n := len(r.failed); n > 0 {
-		what = append(what, fmt.Sprintf("%d of %d hosts did not open", n, r.all))
+		not := "did not open"
+		if r.c.Command.Name == "close" {
+			not = "were not sent the close knock"
+		}
+		what = append(what, fmt.Sprintf("%d of %d hosts %s", n, r.all, not))
 		p, _ := choose(r.c)
 		e.Hint = "for one host with its reasons: knock " + p.with("HOST")
 	}
@@ -191,7 +195,7 @@ func conclusion(packets []client.Packet, outcome client.Outcome) string {
 	attempt := packets[len(packets)-1].Attempt
 	said := "not finished"
 	if outcome == client.Knocked {
-		said = "sent; nothing checks whether it opened"
+		said = "sent; nothing checks what came of it"
 	}
 	for _, p := range packets {
 		switch {

@@ -79,14 +79,20 @@ func (h *host) keeper(profiles ...*protocol.Profile) (*keeper, error) {
 }
 
 // after returns the enabled profiles of the folder once these files are changed. Those of others are
-// left out where one of them cannot be used: then the service installs none.
+// left out where one of them cannot be used, or not all go together: then the service installs none.
 func (h *host) after(k *keeper, changed []*protocol.Profile) ([]*protocol.Profile, error) {
 	all, broken, err := h.files()
 	others := slices.DeleteFunc(all, func(p *protocol.Profile) bool { return slices.Contains(k.changed, p.Name) })
 	if slices.ContainsFunc(broken, func(b server.BrokenFile) bool { return !slices.Contains(k.changed, b.Profile) }) {
 		others = nil
 	}
-	return slices.DeleteFunc(slices.Concat(changed, others), func(p *protocol.Profile) bool { return !p.Enabled }), err
+	enabled := func(all []*protocol.Profile) []*protocol.Profile {
+		return slices.DeleteFunc(all, func(p *protocol.Profile) bool { return !p.Enabled })
+	}
+	if all = enabled(slices.Concat(changed, others)); len(protocol.CheckTogether(all)) > 0 {
+		return enabled(slices.Clone(changed)), err
+	}
+	return all, err
 }
 
 // sameFolder reports whether two paths, of which a folder may not be there, lead to one folder.

@@ -217,3 +217,18 @@ func TestAMendedFolderThatLocksItsCallerOutIsRefused(t *testing.T) {
 	service.tells(0, "knockd: "+in("bad")+" removed\nknockd: PROCESS has no gate for it\nknockd: PROCESS has also installed ssh; closed now, except to holders of a lease: 22/tcp\n",
 		"profile", "remove", "bad", "--allow-lockout")
 }
+
+// TestWhatTheServiceWouldNotInstallLocksNobodyOut: two files that exclude each other keep all of the
+// folder from being installed.
+func TestWhatTheServiceWouldNotInstallLocksNobodyOut(t *testing.T) {
+	s := newServedOn(t, "nftables")
+	s.env = append(s.env, "SSH_CONNECTION="+strings.ReplaceAll(session4, "2222", "22"))
+	service := s.run()
+	s.profile("ssh", strings.ReplaceAll(web, "80/tcp", "22/tcp"))
+	s.profile("other", "sequence = [\"22/tcp\", \"7500/udp\"]\nopen = [\"81/tcp\"]\n")
+	service.logs("not reloaded")
+	out := s.knockd("profile", "new", "more", "--open", "999/tcp")
+	if out.Code != 1 || !strings.Contains(out.Stderr, "has not taken it up: ") || strings.Contains(out.Stderr, "closes 22/tcp") {
+		t.Errorf("exit %d, %s", out.Code, out.Stderr)
+	}
+}

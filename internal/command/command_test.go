@@ -93,6 +93,7 @@ func TestFlagsReachTheirCommandWhereverTheyStand(t *testing.T) {
 		{"no flags after two dashes", "profile show --json -- -j4 --json", false, `show words=["-j4" "--json"] json=true`},
 		{"nor a command after one", "list -- list", true, `list words=["list"]`},
 		{"a link for the command that takes one", "profile show knock://mysql/", true, `show words=["knock://mysql/"]`},
+		{"a word of links without a secret", "list knock://wiki", true, `list words=["knock://wiki"]`},
 		{"a link of another program", "a -- go knock://mysql/", true, `prog words=["a"] rest=["go" "knock://mysql/"]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -169,6 +170,7 @@ func TestWhatIsEmptyIsNotTakenForNothing(t *testing.T) {
 	}{
 		{[]string{"a", "", "b"}, "argument 2 is empty"},
 		{[]string{"profile", "show", ""}, "argument 3 is empty"},
+		{[]string{"profile", "show", "--", "a", ""}, "argument 5 is empty"},
 		{[]string{"a", "--config", ""}, "--config is empty"},
 		{[]string{"a", "--config="}, "--config is empty"},
 		{[]string{"a", "--host", "x", "--host", ""}, "--host is empty"},

@@ -129,7 +129,7 @@ func arrange(app *cli.App, args []string) (*line, error) {
 			}
 			i = len(args)
 		case arg == "":
-			return nil, Usagef("a variable that is not set?", "argument %d is empty", i+1)
+			return nil, emptyArgument(i)
 		case len(arg) > 1 && arg[0] == '-':
 			for _, f := range l.split(arg) {
 				f.at = i
@@ -160,6 +160,10 @@ func arrange(app *cli.App, args []string) (*line, error) {
 	return l, nil
 }
 
+func emptyArgument(i int) error {
+	return Usagef("a variable that is not set?", "argument %d is empty", i+1)
+}
+
 // TakesRest is the key in App.Metadata of a []string: the names of the commands for which what
 // follows "--" is another program's, or no arguments: they fetch it with [Rest]. For all other
 // commands these are arguments that may begin with a dash.
@@ -173,6 +177,9 @@ func (l *line) after(app *cli.App, dashes int, args []string) error {
 		return nil
 	}
 	for i := dashes + 1; i < len(args); i++ {
+		if args[i] == "" {
+			return emptyArgument(i)
+		}
 		if l.here().acts { // no command is sought here
 			l.words, l.last = append(l.words, args[i]), i
 		} else if err := l.word(args[i], i, args); err != nil {

@@ -26,5 +26,5 @@ func noLink(app *cli.App, args []string) error {
 		"an argument is a profile's link, which %s does not take here", app.Name)
 }
 
-// isLink reports whether an argument has a link in it.
-func isLink(arg string) bool { return strings.Contains(arg, format.LinkBegin) }
+// isLink reports whether an argument has a link's secret in it.
+func isLink(arg string) bool { return strings.Contains(arg, format.LinkBegin) && format.HasSecret(arg) }

@@ -12,6 +12,7 @@ import (
 	"knockkit/internal/config"
 	"knockkit/internal/files"
 	"knockkit/internal/say"
+	"knockkit/protocol/format"
 )
 
 // meant returns the hint "did you mean: " with the whole line corrected where
@@ -112,7 +113,7 @@ func ProfileError(c *cli.Context, err error, typed string) error {
 	}
 	e := &Error{Code: Usage, Err: err}
 	if broken := new(*config.BrokenError); errors.As(err, broken) {
-		e.Detail = (*broken).Diagnostics.Error()
+		e.Detail = Mistakes(c, (*broken).Diagnostics)
 	}
 	if exposed := new(*files.ExposedError); errors.As(err, exposed) {
 		e.Hint = (*exposed).Todo
@@ -121,6 +122,15 @@ func ProfileError(c *cli.Context, err error, typed string) error {
 		e.Hint = unknownHint(c, *unknown, typed)
 	}
 	return e
+}
+
+// Mistakes renders the diagnostics of a profile. A client's profile is a secret: what goes to a log, and
+// not to a terminal, shows no values but the wrong one.
+func Mistakes(c *cli.Context, all format.Diagnostics) string {
+	if c.App.Metadata[TakesLink] != nil && !say.To(c.App.Name, c.App.ErrWriter).Terminal {
+		all = all.Masked()
+	}
+	return all.Error()
 }
 
 func unknownHint(c *cli.Context, e *config.UnknownProfileError, typed string) string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/term"
@@ -19,10 +20,13 @@ const (
 	mostPaste  = time.Second
 )
 
+// ErrCtrlC says that a person gave a question up with Ctrl-C: the terminal sends no signal for it then.
+var ErrCtrlC = errors.New("interrupted")
+
 // AskSecret asks a person on a terminal for a text, which is not shown: a line, and for each further one
 // while more, if it is not nil, says so of the lines so far. An empty line ends it. What was pasted
-// behind that is thrown away: the shell would run it. The error is [io.EOF] where it is given up, with
-// Ctrl-C or Ctrl-D, and the context's cause where that ends; the terminal is then as it was before.
+// behind that is thrown away: the shell would run it. The error is [io.EOF] where it is given up with
+// Ctrl-D, [ErrCtrlC] with that key, and the context's cause where that ends; the terminal is then as it was before.
 func (p *Printer) AskSecret(ctx context.Context, terminal *os.File, question string, more func(lines string) bool) (string, error) {
 	fd := int(terminal.Fd())
 	// Before the question: what is typed after it is never shown. The kernel's own lines, without
@@ -43,6 +47,9 @@ func (p *Printer) AskSecret(ctx context.Context, terminal *os.File, question str
 		line, err := screen.ReadPassword(string(prompt))
 		if err != nil && !errors.Is(err, term.ErrPasteIndicator) {
 			fmt.Fprint(p.W, "\r\n") // what follows begins a line
+			if keys.interrupted {
+				err = ErrCtrlC
+			}
 			return "", cmp.Or(context.Cause(ctx), err)
 		}
 		lines += line + "\n"
@@ -57,6 +64,8 @@ type keys struct {
 	ctx  context.Context
 	came chan typed
 	left []byte // of what came, for the next Read
+
+	interrupted bool // by Ctrl-C
 }
 
 type typed struct {
@@ -93,6 +102,7 @@ func (k *keys) Read(b []byte) (int, error) {
 	}
 	n := copy(b, k.left)
 	k.left = k.left[n:]
+	k.interrupted = k.interrupted || slices.Contains(b[:n], 3) // what is pasted has none
 	return n, nil
 }
 

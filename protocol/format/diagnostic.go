@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"knockkit/internal/say"
@@ -127,6 +128,23 @@ func (ds Diagnostics) Write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// Masked returns them without the values of their lines, but for what is marked: the sequence is a
+// secret, and errors go to logs.
+func (ds Diagnostics) Masked() Diagnostics {
+	all := slices.Clone(ds)
+	for i, d := range all {
+		text := []rune(d.Text)
+		for at := max(0, slices.Index(text, '=')); at < len(text); at++ {
+			marked := at >= d.Column-1 && at < d.Column-1+d.Width
+			if !marked && (unicode.IsLetter(text[at]) || unicode.IsDigit(text[at])) {
+				text[at] = '*'
+			}
+		}
+		all[i].Text = string(text)
+	}
+	return all
 }
 
 // String renders the diagnostic, in one to four lines without the last line end.

@@ -38,6 +38,9 @@ func linkAt(text string) (link string, whole bool) {
 	var letters strings.Builder
 	for at, r := range text {
 		if unicode.IsSpace(r) {
+			if linkLen(letters.String()) > 0 { // what follows is no part of it
+				break
+			}
 			continue
 		}
 		if letters.Len() > 2*MaxLink { // it is none: how long it is can be said
@@ -53,7 +56,7 @@ func linkAt(text string) (link string, whole bool) {
 	}
 	link = letters.String()
 	if n := linkLen(link); n > 0 {
-		return link[:n], hasSum(link[:n])
+		return link, n == len(link) && hasSum(link)
 	}
 	return link[:min(len(link), MaxLink)], false
 }

@@ -260,6 +260,8 @@ func TestALinkIsFoundInWhateverText(t *testing.T) {
 		{"alone", link, []string{link}, "", false},
 		{"in a sentence", "take '" + link + "', please", []string{link}, "", false},
 		{"words behind it", link + "\nmysql 8000\n", []string{link}, "", false},
+		{"a digit right behind it", link + "0", nil, link + "0", false},
+		{"a key right behind it", link + ",foo=1 and", nil, link + ",foo=1", false},
 		{"in lines", link[:20] + "\r\n  " + link[20:50] + "\n" + link[50:] + "\n", []string{link}, "", false},
 		{"twice", link + " " + link, []string{link}, "", false},
 		{"two", link + " " + other, []string{link, other}, "", false},

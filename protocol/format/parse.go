@@ -20,6 +20,10 @@ import (
 // the file are reported in one run. The profile is nil when any of them is an
 // error; warnings come with a profile. Its name is the file's base name.
 func ParseProfile(file string, data []byte) (*protocol.Profile, Diagnostics) {
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte(LinkBegin)) { // which is a secret, and not shown
+		return nil, Diagnostics{{Severity: SeverityError, File: file, Message: "the file is a link, and no profile",
+			Hint: "where one knocks from: knock enroll - < FILE makes a profile of it"}}
+	}
 	doc := tomldoc.Parse(data, protocol.MaxProfileSize)
 	readable := doc.Errors() == 0
 	name := ProfileName(file)

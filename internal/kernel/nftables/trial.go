@@ -172,7 +172,7 @@ func (r *reading) PutBack(text string, ended []backend.Ended) (backend.Plan, err
 	maps.Copy(known, then.Known)
 	maps.Copy(known, r.about.known)
 	v := r.versions(want)
-	in := input{want: want, known: known, next: max(then.Settings.Next, r.about.next), given: r.givenInUse(), versions: v, trials: max(then.Settings.Trials, r.about.trials)}
+	in := input{want: want, known: known, next: max(then.Settings.Next, r.about.next), given: r.givenInUse(), versions: v, trials: then.Settings.Trials}
 	elements := r.rewriteLeases(want, v, true)
 	if r.about.trials == then.Settings.Trials+1 {
 		elements = append(elements, r.bringBack(in, ended)...)

@@ -228,3 +228,99 @@ func TestATrialAfterOneThatWasConfirmedHasNoLeasesOfThat(t *testing.T) {
 		s.expect("open", holder, 80)
 	})
 }
+
+// TestATrialThatNeverCameAboutBringsNothingBack: its undo changes nothing, also where the copies of an
+// earlier trial, which was confirmed, have a lease that was revoked since.
+func TestATrialThatNeverCameAboutBringsNothingBack(t *testing.T) {
+	bogus := parse(t, "bogus", "sequence = [\"7009/tcp\", \"8009/tcp\"]\nopen = [\"99/tcp\"]\n[opened]\nnftables = [\"no such words\"]\niptables = [\"-m nosuch\"]")
+	eachBackend(t, func(t *testing.T, name string) {
+		s := newSite(t, name, strict())
+		s.listen(80)
+		web := func(more string) *protocol.Profile { return webProfile(t, "open = [\"80/tcp\"]\n"+more) }
+		revoked, holder := lab.ForgedAddr4(1), lab.ForgedAddr4(2)
+		s.install(web("lease = \"10m\""))
+		s.grant("web", revoked, 0)
+		s.grant("web", holder, 0)
+		s.try(web("lease = \"20m\""))
+		s.revoke("web", revoked, false)
+		list := func() string {
+			if name == "nftables" {
+				return s.run("nft", "-s", "-t", "list", "ruleset")
+			}
+			return s.run("iptables", "-S") + s.run("ip6tables", "-S")
+		}
+		before := list()
+		var saved string
+		s.do(func() (err error) {
+			if saved, err = s.srv.Save(t.Context()); err != nil {
+				return err
+			}
+			if s.srv.Try(t.Context(), []*protocol.Profile{web("lease = \"30m\""), bogus}) == nil {
+				t.Error("it came about")
+			}
+			return s.srv.PutBack(t.Context(), saved)
+		})
+		if now := list(); now != before {
+			t.Errorf("the rules were\n%s\nand are\n%s", before, now)
+		}
+		s.expect("silent", revoked, 80)
+		s.expect("open", holder, 80)
+		s.sources()
+		if name != "nftables" {
+			return
+		}
+		s.run("nft", "add chain inet knockd barrier") // as a commit leaves it that is killed before it changes rules
+		s.do(func() error { return s.srv.PutBack(t.Context(), saved) })
+		s.expect("silent", revoked, 80)
+		s.expect("open", holder, 80)
+		s.sources()
+	})
+}
+
+// TestTheUndoOfAnEarlierTrialBringsNoLeaseBackThatALaterOneHasKept: who has been told to put back what was before a trial
+// that was confirmed takes no lease out of the copies of the trial after that.
+func TestTheUndoOfAnEarlierTrialBringsNoLeaseBackThatALaterOneHasKept(t *testing.T) {
+	s := newSite(t, "nftables", strict())
+	s.listen(80)
+	web := func(lease string) *protocol.Profile {
+		return webProfile(t, "open = [\"80/tcp\"]\nlease = \""+lease+"\"")
+	}
+	s.install(web("10m"))
+	s.grant("web", lab.ForgedAddr4(1), 0)
+	first := s.try(web("20m"))
+	second := s.try(web("30m"))
+	s.revoke("web", lab.ForgedAddr4(1), false)
+	first()
+	s.expect("silent", lab.ForgedAddr4(1), 80)
+	second()
+	s.expect("silent", lab.ForgedAddr4(1), 80)
+	s.sources()
+}
+
+// TestAnUndoWritesNoCopyWhereTheOldRulesHaveNoSetForIt.
+func TestAnUndoWritesNoCopyWhereTheOldRulesHaveNoSetForIt(t *testing.T) {
+	s := newSite(t, "nftables", strict())
+	s.listen(80)
+	other := parse(t, "other", "sequence = [\"7009/tcp\", \"8009/tcp\"]\nopen = [\"99/tcp\"]")
+	bogus := parse(t, "bogus", "sequence = [\"7008/tcp\", \"8008/tcp\"]\nopen = [\"98/tcp\"]\n[opened]\nnftables = [\"no such words\"]")
+	s.install(webProfile(t, "open = [\"80/tcp\"]"), other)
+	s.grant("web", lab.ForgedAddr4(1), 0)
+	s.try(other) // and it is confirmed: web is gone
+	s.do(func() error {
+		saved, err := s.srv.Save(t.Context())
+		if err != nil {
+			return err
+		}
+		if s.srv.Try(t.Context(), []*protocol.Profile{other, bogus}) == nil {
+			t.Error("it came about")
+		}
+		return s.srv.PutBack(t.Context(), saved)
+	})
+	s.sources()
+	undo := s.try(webProfile(t, "open = [\"80/tcp\"]"), other)
+	s.run("nft", "add set inet knockd kept-banned4 { typeof ip saddr; flags dynamic,timeout; elements = { 198.51.100.9 timeout 1h }; }")
+	undo()
+	if all := s.sources(); len(all) > 0 {
+		t.Errorf("there are %v", all)
+	}
+}

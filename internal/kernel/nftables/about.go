@@ -18,7 +18,7 @@ const maxComment = 120
 // settings that the rules are made from.
 func (r *renderer) about() {
 	c := r.chain(aboutChain)
-	c.record(aboutSettings, backend.JSON(settings{backend.RecordPolicy(r.want.Policy), r.next}))
+	c.record(aboutSettings, backend.JSON(settings{backend.RecordPolicy(r.want.Policy), r.next, r.trials}))
 	for _, p := range r.profiles() {
 		c.record(aboutProfile, format.Canonical(p))
 	}
@@ -47,7 +47,8 @@ func (x *object) record(kind, text string) {
 // settings is what the rules are made from besides the profiles.
 type settings struct {
 	backend.PolicyRecord
-	Next number `json:"next"` // the first number of a position that was never used
+	Next   number `json:"next"` // the first number of a position that was never used
+	Trials int    `json:"trials,omitempty"`
 }
 
 // about is the record, and what else the rules are made from.
@@ -67,17 +68,15 @@ func (in *about) with(want backend.Want) input {
 func (in *about) profile(name string) *protocol.Profile { return protocol.Find(in.profiles, name) }
 
 // readAbout reads back what a commit wrote. An error means that somebody else has changed the table;
-// then only the names of sets are read.
+// then only the names of sets are read, and what a trial keeps is nobody's.
 func readAbout(t *table) (*about, error) {
-	sets := input{versions: versions{}, given: map[string]bool{}, kept: kept{sets: map[string]bool{}}}
+	sets := input{versions: versions{}, given: map[string]bool{}}
 	for name, s := range t.sets {
 		switch s.is.what {
 		case opened:
 			sets.versions[s.is.key] = s.is.version
 		case given:
 			sets.given[name] = true
-		case keptPrefix:
-			sets.kept.sets[name] = true
 		}
 	}
 	in, c := &about{input: sets}, t.chains[aboutChain]
@@ -93,7 +92,7 @@ func readAbout(t *table) (*about, error) {
 		case aboutSettings:
 			var s settings
 			err = json.Unmarshal([]byte(text), &s)
-			in.policy, in.next = s.Policy(), s.Next
+			in.policy, in.next, in.trials = s.Policy(), s.Next, s.Trials
 		case aboutProfile, aboutKept:
 			var p *protocol.Profile
 			p, err = format.ParseCanonical(text)
@@ -110,6 +109,7 @@ func readAbout(t *table) (*about, error) {
 	if err != nil {
 		return &about{input: sets}, fmt.Errorf("chain about: %w", err)
 	}
+	in.kept.find(t)
 	in.known = backend.ByKnocks(in.profiles, t.positions())
 	return in, nil
 }

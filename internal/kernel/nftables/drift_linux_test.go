@@ -203,3 +203,54 @@ func TestARepairTouchesOnlyWhatHasDrifted(t *testing.T) {
 		t.Errorf("the repair is\n%s", text)
 	}
 }
+
+// TestASetWithANameOfOursThatNobodyMadeIsDriftUntilTheNextInstall, also where its name says that a trial
+// has kept it, or a prefix that no address has; and a removal takes it away.
+func TestASetWithANameOfOursThatNobodyMadeIsDriftUntilTheNextInstall(t *testing.T) {
+	s := newSite(t)
+	all := []*protocol.Profile{
+		profile(t, "web", "sequence = [\"8101/tcp\", \"7901/tcp\"]\nopen = [\"80/tcp\"]\nclose = \"9001/tcp\""),
+		profile(t, "once", "sequence = [\"8102/tcp\", \"7902/tcp\"]\nopen = [\"81/tcp\"]\nonce = true"),
+	}
+	trial := compiled(t, all[1])
+	trial.Trial = true
+	for _, name := range []string{"kept-open4-web", "kept-open4-once", "kept-given4-web.24", "kept-open4-gone", "kept-banned4", "kept-kept-open4-web",
+		"kept-given4-web.99", "given4-web.99", "given4-gone", "open4-gone", "open4-web.99999999999999999999"} {
+		for _, elements := range []string{"", "elements = { 192.0.2.9 timeout 1h };"} {
+			add := "add set inet knockd " + name + " { typeof ip saddr; flags dynamic,timeout; " + elements + " }"
+			s.install(all...)
+			s.nft(add)
+			if drift := s.read(everything).Drift; len(drift) == 0 {
+				t.Errorf("%s: no drift", name)
+			}
+			s.commit(s.plan(trial))
+			s.install(all...)
+			s.nft(add)
+			s.install(all...)
+			if r := s.read(everything); len(r.Drift) > 0 || len(r.Sources) > 0 {
+				t.Errorf("%s: after the next install: drift %q, %v", name, r.Drift, r.Sources)
+			}
+			if sets := labtest.MustRun(t, s.host, "", "nft", "list", "sets"); strings.Contains(sets, "set "+name+" {") {
+				t.Errorf("%s is still there", name)
+			}
+			s.nft(add)
+			s.install()
+			if s.live() {
+				t.Errorf("%s: the table is there after all was removed", name)
+			}
+		}
+	}
+}
+
+// TestASetThatIsNobodysIsNotKeptByATrial, for a profile of its name that comes with the trial.
+func TestASetThatIsNobodysIsNotKeptByATrial(t *testing.T) {
+	s := newSite(t)
+	s.install(mysql(t, ""))
+	s.nft("add set inet knockd open4-web { typeof ip saddr; flags dynamic,timeout; elements = { 192.0.2.9 timeout 1h }; }")
+	trial := compiled(t, profile(t, "web", "sequence = [\"8101/tcp\", \"7901/tcp\"]\nopen = [\"80/tcp\"]\nclose = \"9001/tcp\""))
+	trial.Trial = true
+	s.commit(s.plan(trial))
+	if r := s.read(everything); len(r.Drift) > 0 || len(r.Sources) > 0 {
+		t.Errorf("drift %q, %v", r.Drift, r.Sources)
+	}
+}

@@ -113,10 +113,13 @@ func parseSetName(name string) setName {
 	s := setName{what: m[1] + m[5], key: m[2] + m[6], version: 1}
 	s.bits = addressBits[s.key[:1]]
 	if m[3] != "" {
-		s.bits, _ = strconv.Atoi(m[3]) // digits that we have written, as below
+		s.bits, _ = strconv.Atoi(m[3]) // digits; of too many, the highest number, as below
 	}
 	if m[4] != "" {
 		s.version, _ = strconv.Atoi(m[4])
+	}
+	if s.bits > addressBits[s.key[:1]] {
+		return setName{}
 	}
 	return s
 }

@@ -47,7 +47,7 @@ func (r *reading) plan(want backend.Want, again bool) *plan {
 	v := r.versions(want)
 	leases, given := carried(want, v)
 	maps.Copy(given, r.givenInUse())
-	in := input{want: want, known: r.about.known, next: r.about.next, given: given, versions: v}
+	in := input{want: want, known: r.about.known, next: r.about.next, given: given, versions: v, trials: r.about.trials}
 	switch {
 	case want.Trial && again:
 		in.kept = r.about.kept
@@ -56,7 +56,12 @@ func (r *reading) plan(want backend.Want, again bool) *plan {
 		in.kept, copies = r.keep(in)
 		leases = append(leases, copies...)
 	}
-	p := r.replace(in, append(r.rewriteLeases(want, v, false), leases...))
+	leases = append(r.rewriteLeases(want, v, false), leases...)
+	p := r.replace(in, leases)
+	if want.Trial && !again && p.main != "" {
+		in.trials++
+		p = r.replace(in, leases)
+	}
 	p.again = func(r *reading) (backend.Plan, error) { return r.plan(want, true), nil }
 	return p
 }

@@ -19,6 +19,7 @@ type input struct {
 	next     number            // the first number that was never used; 0 is 1
 	given    map[string]bool   // sets of leases given by hand that are wanted
 	versions versions
+	trials   int // how many trials have been committed, so that each has a number
 	kept     kept
 }
 

@@ -38,6 +38,17 @@ func (k kept) in(f protocol.Family) bool {
 	return slices.ContainsFunc(k.names(f), func(name string) bool { return keptOf(name).leases() })
 }
 
+// find finds the sets that the trial of the record has kept. A set of leases that are those of none of
+// its profiles is somebody else's.
+func (k *kept) find(t *table) {
+	k.sets = map[string]bool{}
+	for name, s := range t.sets {
+		if s.is.what == keptPrefix && (!keptOf(name).leases() || protocol.Find(k.profiles, keptOf(name).key[2:]) != nil) {
+			k.sets[name] = true
+		}
+	}
+}
+
 // keptOf returns which set a kept one is a copy of.
 func keptOf(name string) setName { return parseSetName(name[len(keptPrefix):]) }
 
@@ -52,14 +63,17 @@ func (r *reading) keep(in input) (k kept, copies []string) {
 		if stays || len(set.elements) == 0 || set.is.what == keptPrefix {
 			continue
 		}
+		if set.is.leases() {
+			if r.about.profile(set.is.key[2:]) == nil {
+				continue // somebody else's
+			}
+			of[set.is.key[2:]] = true
+		}
 		k.sets[keptPrefix+name] = true
 		if r.table.sets[keptPrefix+name] != nil { // of a trial that was confirmed
 			copies = append(copies, objectCommand("flush", setKind, keptPrefix+name))
 		}
 		copies = append(copies, copyTo(keptPrefix+name, set.elements)...)
-		if set.is.leases() {
-			of[set.is.key[2:]] = true
-		}
 	}
 	for _, p := range r.about.profiles {
 		if of[p.Name] {
@@ -98,6 +112,9 @@ func copyTo(set string, elements []element) (all []string) {
 // The lease of a wider prefix has other holders too.
 func (r *renderer) removeKept(p *protocol.Profile, f protocol.Family) (all []string) {
 	was := protocol.Find(r.kept.profiles, p.Name)
+	if was == nil {
+		return nil
+	}
 	for _, name := range r.kept.names(f) {
 		if is := keptOf(name); is.leases() && is.key == leaseKey(p, f) && is.bits == was.Prefix(f) {
 			all = append(all, remove(name, keyOf(is.bits, f)))
@@ -119,7 +136,7 @@ func (r *reading) Save() (string, error) {
 	if r.unread != nil {
 		return "", fmt.Errorf("what is installed could not be put back: %w", r.unread)
 	}
-	s := saved{Settings: settings{backend.RecordPolicy(r.about.policy), r.about.next}, Known: r.about.known}
+	s := saved{Settings: settings{backend.RecordPolicy(r.about.policy), r.about.next, r.about.trials}, Known: r.about.known}
 	for _, p := range r.about.profiles {
 		s.Profiles = append(s.Profiles, format.Canonical(p))
 	}
@@ -128,11 +145,16 @@ func (r *reading) Save() (string, error) {
 
 // PutBack installs the profiles and settings of an earlier Save, by a commit like any other: gates
 // that both have stay shut meanwhile, positions and leases are kept. What the kernel has kept for it
-// comes back, without what commands have ended since.
+// comes back, without what commands have ended since: only what the trial after that Save has kept.
+// Copies of an earlier trial, which was confirmed, have leases that were ended since. Where the record
+// is as it was saved, the trial never came about, and there is nothing to do.
 func (r *reading) PutBack(text string, ended []backend.Ended) (backend.Plan, error) {
 	var then saved
 	if err := json.Unmarshal([]byte(text), &then); err != nil {
 		return nil, fmt.Errorf("what was saved: %w", err)
+	}
+	if is, err := r.Save(); err == nil && is == text && len(r.drift) == 0 {
+		return &plan{}, nil
 	}
 	var profiles []*protocol.Profile
 	for _, line := range then.Profiles {
@@ -150,19 +172,32 @@ func (r *reading) PutBack(text string, ended []backend.Ended) (backend.Plan, err
 	maps.Copy(known, then.Known)
 	maps.Copy(known, r.about.known)
 	v := r.versions(want)
-	in := input{want: want, known: known, next: max(then.Settings.Next, r.about.next), given: r.givenInUse(), versions: v}
+	in := input{want: want, known: known, next: max(then.Settings.Next, r.about.next), given: r.givenInUse(), versions: v, trials: then.Settings.Trials}
 	elements := r.rewriteLeases(want, v, true)
-	for _, name := range slices.Sorted(maps.Keys(r.about.kept.sets)) {
-		was := name[len(keptPrefix):]
-		back := v.rename(was)
-		if parseSetName(was).what == given {
-			in.given[back] = true
-		}
-		elements = append(elements, copyTo(back, r.missing(name, back, ended))...)
+	if r.about.trials == then.Settings.Trials+1 {
+		elements = append(elements, r.bringBack(in, ended)...)
 	}
 	p := r.replace(in, elements)
 	p.again = func(r *reading) (backend.Plan, error) { return r.PutBack(text, ended) }
 	return p, nil
+}
+
+// bringBack returns the commands that bring kept elements back into the sets of the rules that in
+// gives, and adds to in the sets of leases given by hand that they need.
+func (r *reading) bringBack(in input, ended []backend.Ended) (all []string) {
+	names := slices.Sorted(maps.Keys(r.about.kept.sets))
+	for _, name := range names {
+		if keptOf(name).what == given {
+			in.given[in.versions.rename(name[len(keptPrefix):])] = true
+		}
+	}
+	wanted := render(in).byName()
+	for _, name := range names {
+		if set := in.versions.rename(name[len(keptPrefix):]); wanted[setKind+" "+set] != nil {
+			all = append(all, copyTo(set, r.missing(name, set, ended))...)
+		}
+	}
+	return all
 }
 
 // missing returns the kept elements that the set where they belong does not have, or has without end

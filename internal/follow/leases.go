@@ -81,8 +81,9 @@ func (l *Leases) ForgetProfile(name string) (forgotten []Key) {
 
 // Covers reports whether a source has a lease of a profile that is followed.
 func (l *Leases) Covers(profile string, source netip.Addr) bool {
-	for k := range l.byKey {
-		if k.Profile == profile && k.Holder.Contains(source) {
+	for bits := source.BitLen(); bits >= 0; bits-- { // strangers make us ask: no walk over all leases
+		holder, err := source.Prefix(bits)
+		if _, ok := l.byKey[Key{profile, holder}]; ok && err == nil {
 			return true
 		}
 	}

@@ -110,11 +110,13 @@ func (s *tracker) report(now Moment, r report) []Notice {
 // why returns why a source has no lease of a profile, in words; "" is not known. The kernel is right
 // where it has no lease that is followed: the lease's end is not told yet.
 func (s *tracker) why(v *view, t *trail, src netip.Addr, profile string) string {
-	ended := ""
-	if s.leases.Covers(profile, src) {
-		ended = "its lease has ended"
+	if why := cmp.Or(t.why[profile], v.waiting(t.state, profile)); why != "" {
+		return why
 	}
-	return cmp.Or(t.why[profile], v.waiting(t.state, profile), ended)
+	if s.leases.Covers(profile, src) {
+		return "its lease has ended"
+	}
+	return ""
 }
 
 func (s *tracker) knock(out *collector, v *view, t *trail, r report) {
@@ -156,9 +158,11 @@ func (s *tracker) idle() bool { return len(s.trails) == 0 && s.leases.Len() == 0
 func (s *tracker) tick(now Moment) []Notice {
 	var all []Notice
 	for src, t := range s.trails {
-		out := collector{now: now, address: src.String()}
-		s.overdue(&out, s.views[protocol.FamilyOf(src)], t)
-		all = append(all, out.events...)
+		if t.over(now) { // few are, of thousands
+			out := collector{now: now, address: src.String()}
+			s.overdue(&out, s.views[protocol.FamilyOf(src)], t)
+			all = append(all, out.events...)
+		}
 		if t.state == protocol.Root && now.Up-t.last > recall {
 			delete(s.trails, src)
 		}
@@ -166,9 +170,14 @@ func (s *tracker) tick(now Moment) []Notice {
 	return append(all, s.ended(now, s.leases.Expire(now.Up))...)
 }
 
+// over reports whether the time of the position is over.
+func (t *trail) over(now Moment) bool {
+	return t.state != protocol.Root && t.until > 0 && now.Up > t.until
+}
+
 // overdue adds the notice that the time of a source's position is over, if it is.
 func (s *tracker) overdue(out *collector, v *view, t *trail) {
-	if t.state == protocol.Root || t.until == 0 || out.now.Up <= t.until {
+	if !t.over(out.now) {
 		return
 	}
 	out.expire(v, t.state)

@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"iter"
 	"net/netip"
 	"time"
 
@@ -81,12 +82,23 @@ func (l *Leases) ForgetProfile(name string) (forgotten []Key) {
 
 // Covers reports whether a source has a lease of a profile that is followed.
 func (l *Leases) Covers(profile string, source netip.Addr) bool {
-	for k := range l.byKey {
-		if k.Profile == profile && k.Holder.Contains(source) {
+	for holder := range Around(source) { // strangers make us ask: no walk over all leases
+		if _, ok := l.byKey[Key{profile, holder}]; ok {
 			return true
 		}
 	}
 	return false
+}
+
+// Around returns all prefixes that contain an address, the longest first.
+func Around(a netip.Addr) iter.Seq[netip.Prefix] {
+	return func(yield func(netip.Prefix) bool) {
+		for bits := a.BitLen(); bits >= 0; bits-- {
+			if p, err := a.Prefix(bits); err != nil || !yield(p) {
+				return
+			}
+		}
+	}
 }
 
 // Missing returns the leases that have ended by a reading, and forgets none. The reading began at

@@ -131,3 +131,25 @@ func TestAFloodOfLeasesIsForgotten(t *testing.T) {
 		t.Errorf("%d leases are followed after a look", l.Len())
 	}
 }
+
+func TestASourceIsCoveredByAnyPrefixThatContainsIt(t *testing.T) {
+	l := New(10)
+	for _, text := range []string{"10.9.1.1/32", "10.8.0.0/13", "2001:db8:9::/48", "2001:db8::1/128"} {
+		l.Give(0, holder(text), time.Hour)
+	}
+	for text, want := range map[string]bool{
+		"10.9.1.1": true, "10.15.255.255": true, "10.16.0.0": false,
+		"2001:db8:9:7::1": true, "2001:db8::1": true, "2001:db8::2": false,
+	} {
+		if got := l.Covers("mysql", netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s is covered: %v", text, got)
+		}
+		if l.Covers("web", netip.MustParseAddr(text)) {
+			t.Errorf("%s has a lease of another profile", text)
+		}
+	}
+	l.Give(0, holder("0.0.0.0/0"), time.Hour)
+	if !l.Covers("mysql", netip.MustParseAddr("10.16.0.0")) {
+		t.Error("a lease of everybody does not cover somebody")
+	}
+}

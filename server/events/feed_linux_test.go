@@ -263,6 +263,41 @@ func TestATellerWaitsForNobodyWithoutEnd(t *testing.T) {
 	}
 }
 
+// TestReportsThatStandTogetherAreOneBatchUpToAMark: a stranger's flood makes as many as the rules let
+// through.
+func TestReportsThatStandTogetherAreOneBatchUpToAMark(t *testing.T) {
+	h := reporting(t)
+	var g *Group
+	if err := h.Do(func() (err error) {
+		g, err = OpenGroup(backend.LogGroup)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if b, _ := g.receive(); b.err != nil || b.marked == 0 || len(b.reports) > 0 { // the mark of the beginning
+		t.Fatalf("%+v", b)
+	}
+	pings := func(n int) {
+		labtest.MustRun(t, h, "", "ping", "-c", fmt.Sprint(n), "-i", "0.002", "-W", "1", "127.0.0.1")
+	}
+	pings(20)
+	mark, err := g.mark()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pings(largestBatch + 3)
+	for _, want := range []struct {
+		reports int
+		marked  uint32
+		full    bool
+	}{{20, mark, true}, {largestBatch, 0, true}, {3, 0, false}} {
+		if b, full := g.receive(); b.err != nil || len(b.reports) != want.reports || b.marked != want.marked || full != want.full {
+			t.Errorf("%d reports, mark %d, full %v, %v; not %+v", len(b.reports), b.marked, full, b.err, want)
+		}
+	}
+}
+
 func TestTheGroupHasOneListener(t *testing.T) {
 	h := labtest.NewHost(t, "server")
 	open := func() (g *Group, err error) {

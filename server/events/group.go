@@ -30,9 +30,13 @@ const (
 	flagSeq     = 1
 )
 
-// groupThreshold is how many reports the kernel collects before it hands them over. Rules limit what
-// strangers can cause, and notices are to have the order in which things happened.
+// groupThreshold is how many reports the kernel collects before it hands them over: what it collects
+// nobody can ask for, and notices are to have the order in which things happened. They collect in the
+// socket: see [receive].
 const groupThreshold = 1
+
+// largestBatch is how many messages receive returns at most.
+const largestBatch = 64
 
 // receiveBuffer is how much the kernel may keep for us: some thousand reports.
 const receiveBuffer = 2 << 20
@@ -109,7 +113,7 @@ func (g *Group) mark() (number uint32, err error) {
 	return m.Header.Sequence, err
 }
 
-// batch is the result of one read from the group.
+// batch is what the group has reported by the time of a read.
 type batch struct {
 	reports []report
 	lost    uint64 // because we were too slow: the kernel numbers them
@@ -117,16 +121,38 @@ type batch struct {
 	err     error
 }
 
-// receive waits for reports. It may return an empty batch.
-func (g *Group) receive() (b batch) {
-	messages, err := g.conn.Receive()
-	if errors.Is(err, unix.ENOBUFS) {
-		return b // the gap in the numbers will tell how many
+// receive waits for a report, and returns it with those that stand behind it, up to a mark. It may
+// return an empty batch. It is full when more may stand there.
+func (g *Group) receive() (b batch, full bool) {
+	for range largestBatch {
+		messages, err := g.conn.Receive()
+		if err != nil && !errors.Is(err, unix.ENOBUFS) { // of those that are lost the gap in the numbers will tell
+			b.err = fmt.Errorf("NFLOG: %w", err)
+			return b, false
+		}
+		if g.add(&b, messages); b.marked != 0 {
+			break
+		}
+		if !g.more() {
+			return b, false
+		}
 	}
+	return b, true
+}
+
+// more reports whether the socket has something to read.
+func (g *Group) more() bool {
+	raw, err := g.conn.SyscallConn()
 	if err != nil {
-		b.err = fmt.Errorf("NFLOG: %w", err)
-		return b
+		return false
 	}
+	n := 0
+	err = raw.Control(func(fd uintptr) { n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) })
+	return err == nil && n > 0
+}
+
+// add adds messages to a batch.
+func (g *Group) add(b *batch, messages []netlink.Message) {
 	for _, m := range messages {
 		if m.Header.Type == netlink.Error {
 			b.marked = m.Header.Sequence
@@ -147,7 +173,6 @@ func (g *Group) receive() (b batch) {
 			b.reports = append(b.reports, l.report)
 		}
 	}
-	return b
 }
 
 // Close lets somebody else listen.

@@ -16,6 +16,7 @@ const (
 	tickEvery = 250 * time.Millisecond // while a time is running
 	readGap   = 2 * time.Second        // between two readings of the kernel
 	lossEvery = time.Second            // between two items about lost notices
+	batchGap  = 100 * time.Millisecond // between two reads of the group: a flood is read in batches
 )
 
 // markLimit is how long an act waits for the reports from before it, where their mark is lost.
@@ -35,8 +36,9 @@ type listener struct {
 	reportedAt time.Duration
 	lost       uint64 // not published yet
 	group      *Group
-	batches    chan batch // what it reports
-	acts       chan told  // what operators have done
+	batches    chan batch    // what it reports
+	hurry      chan struct{} // holds a word that the next batch is waited for
+	acts       chan told     // what operators have done
 
 	unserved         int // how often others could not be served
 	reportedUnserved bool
@@ -48,9 +50,9 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer group.Close()
-	l := &listener{Feed: f, tracker: newTracker(backend.Installed{}), group: group, batches: make(chan batch), acts: make(chan told)}
+	l := &listener{Feed: f, tracker: newTracker(backend.Installed{}), group: group, batches: make(chan batch), hurry: make(chan struct{}, 1), acts: make(chan told)}
 	unserved := l.serve(ctx)
-	go receive(ctx, group, l.batches)
+	go receive(ctx, group, l.batches, l.hurry)
 	context.AfterFunc(ctx, func() { group.Close() }) // ends a read that waits
 	results := make(chan readResult, 1)
 	reading := false
@@ -131,17 +133,27 @@ func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
 	return time.After(retry)
 }
 
-// receive passes on what the group reports. While it waits to do so, the kernel's buffer fills;
-// reports that do not fit are lost there, and counted.
-func receive(ctx context.Context, group *Group, to chan<- batch) {
+// receive passes on what the group reports: the first report at once, and what comes within batchGap
+// as one batch, unless somebody is in a hurry. Meanwhile the kernel's buffer fills; reports that do not
+// fit are lost there, and counted.
+func receive(ctx context.Context, group *Group, to chan<- batch, hurry <-chan struct{}) {
 	for {
-		b := group.receive()
+		b, full := group.receive()
 		select {
 		case to <- b:
 		case <-ctx.Done():
 			return
 		}
 		if b.err != nil {
+			return
+		}
+		if full {
+			continue
+		}
+		select {
+		case <-time.After(batchGap):
+		case <-hurry:
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -181,6 +193,10 @@ func (l *listener) catchUp() error {
 	mark, err := l.group.mark()
 	if err != nil {
 		return err
+	}
+	select {
+	case l.hurry <- struct{}{}:
+	default: // the word is there already
 	}
 	limit := time.After(markLimit)
 	for {

@@ -33,7 +33,7 @@ const (
 type tracker struct {
 	views  map[protocol.Family]*view
 	policy protocol.Policy
-	trails map[netip.Addr]*trail
+	trails map[netip.Prefix]*trail // of sources, and of wider holders whose leases have ended
 	leases *follow.Leases
 	stale  bool          // the kernel has to be read: a report named something unknown, or an operator changed it
 	acted  time.Duration // when an operator did something last: no reading that began before tells of it
@@ -62,7 +62,7 @@ func (r *reasons) add(profile, why string) {
 
 // newTracker returns a tracker of what is installed, in which nobody has knocked yet.
 func newTracker(in backend.Installed) *tracker {
-	return &tracker{views: views(in), policy: in.Policy, trails: map[netip.Addr]*trail{}, leases: follow.New(maxLeases), acted: -1, profiles: in.Profiles, identity: identity(in)}
+	return &tracker{views: views(in), policy: in.Policy, trails: map[netip.Prefix]*trail{}, leases: follow.New(maxLeases), acted: -1, profiles: in.Profiles, identity: identity(in)}
 }
 
 // knows reports whether the tracker knows the profile and step that a report names.
@@ -82,7 +82,7 @@ func (s *tracker) knows(r report) bool {
 func (s *tracker) report(now Moment, r report) []Notice {
 	src := r.Packet.Source
 	v := s.views[protocol.FamilyOf(src)]
-	t := s.trail(now, src)
+	t := s.trail(now, single(src))
 	out := collector{now: now, address: src.String()}
 	s.overdue(&out, v, t)
 	switch r.Event {
@@ -110,11 +110,18 @@ func (s *tracker) report(now Moment, r report) []Notice {
 // why returns why a source has no lease of a profile, in words; "" is not known. The kernel is right
 // where it has no lease that is followed: the lease's end is not told yet.
 func (s *tracker) why(v *view, t *trail, src netip.Addr, profile string) string {
-	ended := ""
-	if s.leases.Covers(profile, src) {
-		ended = "its lease has ended"
+	if why := cmp.Or(t.why[profile], v.waiting(t.state, profile)); why != "" {
+		return why
 	}
-	return cmp.Or(t.why[profile], v.waiting(t.state, profile), ended)
+	for holder := range follow.Around(src) {
+		if t := s.trails[holder]; t != nil && t.why[profile] != "" {
+			return t.why[profile]
+		}
+	}
+	if s.leases.Covers(profile, src) {
+		return "its lease has ended"
+	}
+	return ""
 }
 
 func (s *tracker) knock(out *collector, v *view, t *trail, r report) {
@@ -147,6 +154,9 @@ func (s *tracker) grant(out *collector, v *view, src netip.Addr, name string) {
 	}
 	out.add(Grant, name, len(p.Sequence), len(p.Sequence), granted(p))
 	s.leases.Grant(out.now.Up, p, src)
+	if holder, err := src.Prefix(p.Prefix(v.Family)); err == nil {
+		s.clear(follow.Key{Profile: name, Holder: holder})
+	}
 }
 
 // idle reports whether no time is running: tick would return nothing, however late.
@@ -156,9 +166,11 @@ func (s *tracker) idle() bool { return len(s.trails) == 0 && s.leases.Len() == 0
 func (s *tracker) tick(now Moment) []Notice {
 	var all []Notice
 	for src, t := range s.trails {
-		out := collector{now: now, address: src.String()}
-		s.overdue(&out, s.views[protocol.FamilyOf(src)], t)
-		all = append(all, out.events...)
+		if t.over(now) { // few are, of thousands
+			out := collector{now: now, address: src.Addr().String()}
+			s.overdue(&out, s.views[protocol.FamilyOf(src.Addr())], t)
+			all = append(all, out.events...)
+		}
 		if t.state == protocol.Root && now.Up-t.last > recall {
 			delete(s.trails, src)
 		}
@@ -166,9 +178,14 @@ func (s *tracker) tick(now Moment) []Notice {
 	return append(all, s.ended(now, s.leases.Expire(now.Up))...)
 }
 
+// over reports whether the time of the position is over.
+func (t *trail) over(now Moment) bool {
+	return t.state != protocol.Root && t.until > 0 && now.Up > t.until
+}
+
 // overdue adds the notice that the time of a source's position is over, if it is.
 func (s *tracker) overdue(out *collector, v *view, t *trail) {
-	if t.state == protocol.Root || t.until == 0 || out.now.Up <= t.until {
+	if !t.over(out.now) {
 		return
 	}
 	out.expire(v, t.state)
@@ -183,8 +200,8 @@ func (t *trail) take(falls reasons) {
 	}
 }
 
-// trail returns a source's trail, a new one where there is none.
-func (s *tracker) trail(now Moment, src netip.Addr) *trail {
+// trail returns a source's or holder's trail, a new one where there is none.
+func (s *tracker) trail(now Moment, src netip.Prefix) *trail {
 	t := s.trails[src]
 	if t == nil {
 		follow.MakeRoom(s.trails, maxTrails)
@@ -206,9 +223,7 @@ func (s *tracker) act(now Moment, a told) Notice {
 	switch a.Kind {
 	case Grant:
 		s.leases.Give(now.Up, key, left(a.Act))
-		if t := s.trails[key.Holder.Addr()]; t != nil {
-			delete(t.why, a.Profile)
-		}
+		s.clear(key)
 	case Revoke:
 		s.leases.Forget(key)
 		s.remember(now, key, "it was revoked")
@@ -264,7 +279,7 @@ func (s *tracker) use(now Moment, in backend.Installed) (all []Notice) {
 	was := s.views
 	s.views, s.policy = views(in), in.Policy
 	for src, t := range s.trails {
-		f := protocol.FamilyOf(src)
+		f := protocol.FamilyOf(src.Addr())
 		t.state = s.views[f].same(was[f], t.state)
 	}
 	return all
@@ -300,12 +315,29 @@ func (s *tracker) over(now Moment, k follow.Key, how end) Notice {
 	return Notice{Time: now.Wall, Kind: Expire, Profile: k.Profile, Address: protocol.PrefixText(k.Holder), Step: n, Steps: n, Detail: how.detail}
 }
 
-// remember keeps why a holder has no lease, in case it comes to the gate.
+// remember keeps why a holder has no lease, in case one of its addresses comes to the gate.
 func (s *tracker) remember(now Moment, k follow.Key, why string) {
+	s.clear(k)
+	s.trail(now, k.Holder).why.add(k.Profile, why)
+}
+
+// clear forgets why the addresses of a holder had no lease.
+func (s *tracker) clear(k follow.Key) {
 	if k.Holder.IsSingleIP() {
-		s.trail(now, k.Holder.Addr()).why.add(k.Profile, why)
+		if t := s.trails[k.Holder]; t != nil {
+			delete(t.why, k.Profile)
+		}
+		return
+	}
+	for src, t := range s.trails {
+		if k.Holder.Contains(src.Addr()) && k.Holder.Bits() <= src.Bits() {
+			delete(t.why, k.Profile)
+		}
 	}
 }
+
+// single returns the prefix of one address.
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // left returns how long the lease of a grant lasts from now on, 0 for ever.
 func left(a Act) time.Duration {

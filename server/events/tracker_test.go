@@ -110,6 +110,47 @@ func TestWhoHasNoLeaseIsToldWhyAsFarAsThatIsKnown(t *testing.T) {
 	p.expect(p.report("denied mysql", "3306/tcp"), no+"the profile was removed")
 }
 
+// TestWhoseLeaseCoveredAPrefixIsToldWhyThatHasEnded: whoever knocked for it, whoever was forgotten since,
+// and whatever was said of the address before.
+func TestWhoseLeaseCoveredAPrefixIsToldWhyThatHasEnded(t *testing.T) {
+	const no = "denied mysql 0/3: no lease for 3306/tcp: "
+	p := play(t, map[string]string{"mysql": article()["mysql"] + "prefix = { ipv4 = 24 }\nlease = \"1h\"\n"})
+	opened := func() {
+		p.report("knock mysql 3", "8000/tcp")
+		p.report("grant mysql", "8000/tcp")
+	}
+	over := func(d time.Duration) {
+		for ; d > 0; d -= time.Minute {
+			p.pass(time.Minute)
+			p.story.tick(p.now)
+		}
+	}
+	opened()
+	over(61 * time.Minute)
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"its time is over")
+	over(11 * time.Minute)
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"no knock was seen")
+
+	act := func(kind Kind, holder string) {
+		p.story.act(p.now, by(Act{Kind: kind, Profile: "mysql", Address: netip.MustParsePrefix(holder), Lease: time.Minute}))
+	}
+	act(Grant, "10.9.0.1/32")
+	act(Revoke, "10.9.0.1/32")
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"it was revoked")
+	act(Grant, "10.9.0.0/28")
+	over(2 * time.Minute)
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"its time is over")
+	act(Grant, "10.9.0.0/16")
+	act(Revoke, "10.9.0.0/16")
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"it was revoked")
+	act(Grant, "10.9.0.0/24")
+	act(Revoke, "10.9.0.128/25")
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"it was revoked") // of the /16, and not of the other half
+	opened()
+	over(61 * time.Minute)
+	p.expect(p.report("denied mysql", "3306/tcp"), no+"its time is over")
+}
+
 // TestAReasonIsThatOfTheProfileWhoseGateRefused: an address may have lost another lease, or fallen from
 // another sequence.
 func TestAReasonIsThatOfTheProfileWhoseGateRefused(t *testing.T) {

@@ -350,10 +350,13 @@ func (f *forwarder) end() {
 func (f *forwarder) told(c *cli.Context, k client.Knocking) {
 	f.words.mu.Lock()
 	defer f.words.mu.Unlock()
-	o := inTunnel(k)
-	switch words := f.words.Printer; {
-	case !k.Ended:
+	words := f.words.Printer
+	if !k.Ended {
 		words.Note("%s: knocking on %s: %s", f.profile.Name, f.host, k.Why)
+		return
+	}
+	o := inTunnel(k)
+	switch {
 	case k.Err == nil:
 		words.Note("%s: %s", f.profile.Name, openedText(words, o))
 		f.fails(nil)
@@ -363,7 +366,7 @@ func (f *forwarder) told(c *cli.Context, k client.Knocking) {
 			words.Hint(reasons.Hint)
 		}
 	}
-	f.keep(c, o, k.Ended)
+	f.keep(c, o)
 }
 
 // fails keeps how the last knock ended, and reports whether this is the first that fails.

@@ -75,7 +75,7 @@ func row(e config.Entry) []string {
 	if host == "" {
 		host = "-"
 	}
-	return []string{p.Name, host, strings.Join(say.Texts(p.Open), ", "), lease(p.Lease), p.Description}
+	return []string{p.Name, host, joined(say.Texts(p.Open)), lease(p.Lease), p.Description}
 }
 
 // sayBroken prints to standard error the mistakes of files, for which the list has no room.

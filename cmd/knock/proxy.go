@@ -55,7 +55,11 @@ func proxyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	tn.dialer.Told = func(k client.Knocking) { tn.keep(c, inTunnel(k), k.Ended) }
+	tn.dialer.Told = func(k client.Knocking) {
+		if k.Ended {
+			tn.keep(c, inTunnel(k))
+		}
+	}
 	interrupt, stop := interruptible(c.Context)
 	defer stop()
 	ctx, cancel := limited(c, interrupt)
@@ -179,10 +183,7 @@ func inTunnel(k client.Knocking) outcome {
 
 // keep keeps what a knock has come to, and lists its packets for whoever wants details. A lease
 // for one connection is used up at once by that of the tunnel.
-func (tn *tunnel) keep(c *cli.Context, o outcome, ended bool) {
-	if !ended {
-		return
-	}
+func (tn *tunnel) keep(c *cli.Context, o outcome) {
 	if c.Bool("verbose") {
 		details(printer(c), o.result)
 	}

@@ -47,7 +47,7 @@ func lines(p *protocol.Profile) [][]string {
 		{"description", p.Description},
 		{"host", strings.Join(p.Hosts, ", ")},
 		{"sequence", strings.Join(sequence(p), " → ")},
-		{"opens", strings.Join(say.Texts(p.Open), ", ")},
+		{"opens", joined(say.Texts(p.Open))},
 		{"lease", leaseText(p)},
 		{"close", closeText(p)},
 		{"family", p.Family.String()},

@@ -384,11 +384,9 @@ func TestAStrangerWhoTakesTheSocketsNameIsNotBelievedAndStopsNothing(t *testing.
 	}
 }
 
-// TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd has a process of our own that
-// holds the group and the name and says nothing more, as after Ctrl-Z: before it has
-// said hello, and afterwards.
-func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
-	h := reporting(t)
+// held holds the group and the socket's name, and serves nobody.
+func held(t *testing.T, h *lab.Host) (*Group, *net.UnixListener) {
+	t.Helper()
 	var g *Group
 	var l *net.UnixListener
 	if err := h.Do(func() (err error) {
@@ -400,6 +398,15 @@ func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	return g, l
+}
+
+// TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd has a process of our own that
+// holds the group and the name and says nothing more, as after Ctrl-Z: before it has
+// said hello, and afterwards.
+func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
+	h := reporting(t)
+	g, l := held(t, h)
 	defer g.Close()
 	defer l.Close()
 	never := run(t, h, installed(t, article()))
@@ -438,17 +445,7 @@ func TestAListenerThatIsStoppedIsNotWaitedForWithoutEnd(t *testing.T) {
 // TestAListenerThatEndsWhileAnotherAsksItIsNoAlarm: the group is free a moment later.
 func TestAListenerThatEndsWhileAnotherAsksItIsNoAlarm(t *testing.T) {
 	h := reporting(t)
-	var g *Group
-	var l *net.UnixListener
-	if err := h.Do(func() (err error) {
-		if g, err = OpenGroup(backend.LogGroup); err != nil {
-			return err
-		}
-		l, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketName})
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	g, l := held(t, h)
 	f := run(t, h, installed(t, article()))
 	for range 2 { // it asks, gets no word, and asks again
 		c, err := l.Accept()

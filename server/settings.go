@@ -17,6 +17,9 @@ type Settings struct {
 	Backend string // "auto", "iptables" or "nftables"
 	Policy  protocol.Policy
 	Metrics netip.AddrPort // where the service shows its metrics; the zero value: nowhere
+
+	// Audience is the name that the server goes by in tokens of signed profiles; "": the host's name.
+	Audience string
 }
 
 // DefaultSettings are those of an empty knockd.toml.
@@ -72,6 +75,12 @@ func (s *Settings) read(doc *tomldoc.Document) {
 		}
 		s.Metrics = addr
 	}
+	if f := root.Text("audience"); f != nil {
+		if err := protocol.CheckAudience(f.Value); err != nil {
+			doc.Error(f.At, err.Error(), `for example "db1"`)
+		}
+		s.Audience = f.Value
+	}
 	root.Unknown(func(string) string { return "" })
 }
 
@@ -113,5 +122,6 @@ func SettingKeys() []format.Key {
 		{Name: "ban.after", Example: `ban = { after = 3, for = "10m" }`, Meaning: "How many falls from a position within the ban's time, 1 to 20."},
 		{Name: "ban.for", Example: `ban = { after = 5, for = "1h" }`, Meaning: "How long it lasts, and over which time falls are counted. Whole seconds."},
 		{Name: "metrics", Example: `metrics = "127.0.0.1:9478"`, Meaning: "Where `knockd run` shows its metrics to Prometheus. Unset: nowhere."},
+		{Name: "audience", Example: `audience = "db1"`, Meaning: "The name that the server goes by in tokens of signed profiles: a token for another name is worth nothing here. Unset: the host's name. Keys are made for the name that is set then."},
 	}
 }

@@ -86,6 +86,18 @@ type Source struct {
 	Steps     int
 	Left      time.Duration
 	Unlimited bool // Left has no meaning: no end
+
+	// Users are those who have knocked for the lease, of a signed profile, the one who knocked last
+	// first. The lease ends with the last of them. None: it was given by hand.
+	Users []User
+}
+
+// User is somebody who has knocked for a lease of a signed profile.
+type User struct {
+	Name      string
+	Key       string        // the ID of the key, see [protocol.Key.ID]
+	Left      time.Duration // of this one's part of the lease
+	Unlimited bool          // Left has no meaning: no end
 }
 
 // Fill says how full the kernel's tables are.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"knockkit/internal/kernel/backend"
@@ -32,23 +33,64 @@ type KeyRefresh struct {
 // KeyState is what the kernel has after a refresh.
 type KeyState struct {
 	Signed []string            // signed profiles that are installed, by name; none: there was nothing to do
-	Keys   []backend.LoadedKey // that the kernel knows
+	Keys   []backend.LoadedKey // that may open
 	Slot   int64               // the highest slot of which tokens are loaded
-	Added  []backend.LoadedKey // keys that it did not know before
+	Added  []backend.LoadedKey // keys that it did not know before; their Number is not set
 	Ended  []backend.LoadedKey // keys that open nothing any more
 
-	// Opens is when a client whose clock is right can knock again; the zero value: now. Until then tokens
-	// may have been used up that nobody remembers.
+	// Opens is when a client whose clock is right can knock again; the zero value: now. Fresh keys open at
+	// once all the same.
 	Opens time.Time
-	Why   string // why not now: "the record of used tokens is lost"
+	Why   ShutReason // why not now
 }
 
-// RefreshKeys gives the kernel the tokens of the slots before, now and next. Each token comes into a
-// kernel once: after the kernel has lost its record of used ones, only slots that were never in a
-// kernel are loaded. Errors: those of the lock and the backend, [ErrUnsupported] of one without
-// tokens, that of Record.
+// ShutReason says why signed profiles are shut for a while.
+type ShutReason string
+
+// The reasons.
+const (
+	ShutUnknown ShutReason = "which tokens were used up is not known" // no kernel has the record: after a boot, a flush, a first start
+	ShutClock   ShutReason = "the clock was set back"                 // to before slots that were loaded
+)
+
+// tokenBackend is a backend that checks tokens.
+type tokenBackend interface {
+	Tokens(ctx context.Context) (backend.Tokens, error)
+	CommitTokens(ctx context.Context, was backend.Tokens, c backend.TokenChange) error
+}
+
+// RefreshKeys gives the kernel the tokens of the slots before, now and next. The tokens of a key and slot
+// come into a kernel once: where no kernel knows any more which were used up, only slots are loaded that
+// none had. Errors: those of the lock and the backend, that of Record.
 func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error) {
-	return KeyState{}, ErrUnsupported
+	b, ok := s.backend.(tokenBackend)
+	if !ok {
+		return KeyState{}, nil // and no signed profile
+	}
+	lock, err := s.lock(ctx)
+	if err != nil {
+		return KeyState{}, err
+	}
+	defer lock.Release()
+	for try := 1; ; try++ {
+		is, err := b.Tokens(ctx)
+		if err != nil || len(is.Profiles) == 0 {
+			return KeyState{}, err
+		}
+		change, state := planTokens(is, r)
+		if change == nil {
+			return state, nil
+		}
+		if r.Record != nil && change.Slot > r.Highest {
+			if err := r.Record(change.Slot); err != nil {
+				return KeyState{}, err
+			}
+			r.Highest = change.Slot
+		}
+		if err = b.CommitTokens(ctx, is, *change); !errors.Is(err, backend.ErrStale) || try == staleTries {
+			return state, err
+		}
+	}
 }
 
 // RevokeUser ends what a user has opened of a signed profile. A lease that others have knocked for too

@@ -140,17 +140,11 @@ func (e *CheckError) List() []error { return e.Problems }
 // cannot be installed, alone or together.
 func (s *Server) compile(profiles []*protocol.Profile) (backend.Want, error) {
 	var problems []error
-	for _, p := range profiles {
-		switch {
-		case p.Signed == nil:
-		case s.backend.Name() == "iptables":
-			problems = append(problems, fmt.Errorf("profile %s is signed: the kernel can check tokens with nftables only, not with iptables", p.Name))
-		default:
-			problems = append(problems, fmt.Errorf("profile %s is signed: that is part of the profile format, and no backend checks tokens yet", p.Name))
-		}
-	}
 	if s.backend.Name() == "iptables" {
 		for _, p := range profiles {
+			if p.Signed != nil {
+				problems = append(problems, fmt.Errorf("profile %s is signed: the kernel can check tokens with nftables only, not with iptables: set backend = \"nftables\" in knockd.toml", p.Name))
+			}
 			if p.Place == protocol.PlacePrerouting && p.Closed == protocol.ClosedReject {
 				problems = append(problems, fmt.Errorf("profile %s: iptables cannot reject before destination NAT: set closed = \"drop\", or backend = \"nftables\" in knockd.toml", p.Name))
 			}

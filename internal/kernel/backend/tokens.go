@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"strings"
 	"time"
 
 	"knockkit/protocol"
@@ -8,29 +9,37 @@ import (
 
 // Tokens is a moment of what the kernel has for signed profiles.
 type Tokens struct {
-	Profiles []string    // signed profiles that are installed, by name
-	Keys     []LoadedKey // whose tokens may open them, and keys that only leases name
-	Slot     int64       // the highest slot of which tokens were loaded
-	Known    bool        // false: nobody knows which tokens were used up, and Slot has no meaning
+	Profiles map[string]uint16 // signed profiles that are installed: the upper half of their keys' numbers
+	Keys     []LoadedKey       // whose tokens may open them, and former ones
+
+	Known bool  // false: nobody knows which tokens were used up, and the slots have no meaning
+	Slot  int64 // the highest slot of which tokens were loaded
+	First int64 // the first slot that was loaded since nobody knew which tokens were used up
 }
 
 // LoadedKey is a key that the kernel knows. The kernel has its tokens, not its secret.
 type LoadedKey struct {
 	Profile, User string
 	ID            string // see [protocol.Key.ID]
+	Number        uint32 // stands for it in the kernel
 	Former        bool   // its tokens open nothing any more
-	Leases        int    // that it has opened, and that last
+	Dropped       int64  // of a former key: the highest slot when it became one
+	Leases        int    // of a former key: leases that it has opened, and that last
 }
 
-// TokenChange is what a commit does to the tokens of a [Tokens]. Its error is [ErrStale] where the
-// kernel has lost, or somebody has changed, what that reading saw.
+// String names the key: profile, user and ID.
+func (k LoadedKey) String() string { return strings.Join([]string{k.Profile, k.User, k.ID}, " ") }
+
+// TokenChange is what a commit does to the [Tokens] of a reading.
 type TokenChange struct {
-	Slot  int64          // the highest slot of which tokens are loaded from now on
-	Add   []protocol.Key // keys that the kernel does not know
-	Drop  []LoadedKey    // keys whose tokens are to open nothing any more
-	Load  []SlotOf       // tokens to load
-	Clear bool           // take all tokens out first: nobody knows which of them were used up
-	Gone  []SlotOf       // tokens to take out, whether they are there or not
+	Slot   int64          // the highest slot of which tokens are loaded from now on
+	First  int64          // see [Tokens]
+	Clear  bool           // take all tokens out first
+	Add    []protocol.Key // keys that the kernel does not know
+	Drop   []LoadedKey    // keys that become former ones
+	Forget []LoadedKey    // former keys that no lease names
+	Gone   []SlotOf       // tokens to take out, whether they are there or not
+	Load   []SlotOf       // tokens to load, the most urgent slot first
 }
 
 // SlotOf is the tokens of some keys in one slot, which expire after Left.

@@ -18,7 +18,7 @@ const maxComment = 120
 // settings that the rules are made from.
 func (r *renderer) about() {
 	c := r.chain(aboutChain)
-	c.record(aboutSettings, backend.JSON(settings{backend.RecordPolicy(r.want.Policy), r.next, r.trials}))
+	c.record(aboutSettings, backend.JSON(settings{backend.RecordPolicy(r.want.Policy), r.next, r.trials, r.signedNumbers, r.nextSigned}))
 	for _, p := range r.profiles() {
 		c.record(aboutProfile, format.Canonical(p))
 	}
@@ -49,6 +49,9 @@ type settings struct {
 	backend.PolicyRecord
 	Next   number `json:"next"` // the first number of a position that was never used
 	Trials int    `json:"trials,omitempty"`
+
+	Signed     map[string]uint16 `json:"signed,omitempty"`     // numbers of signed profiles
+	NextSigned uint16            `json:"nextSigned,omitempty"` // the first that was never used
 }
 
 // about is the record, and what else the rules are made from.
@@ -93,6 +96,7 @@ func readAbout(t *table) (*about, error) {
 			var s settings
 			err = json.Unmarshal([]byte(text), &s)
 			in.policy, in.next, in.trials = s.Policy(), s.Next, s.Trials
+			in.signedNumbers, in.nextSigned = s.Signed, s.NextSigned
 		case aboutProfile, aboutKept:
 			var p *protocol.Profile
 			p, err = format.ParseCanonical(text)

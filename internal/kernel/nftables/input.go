@@ -65,6 +65,7 @@ func (r *renderer) events() {
 			c.add("banned: no event, and shut out", saddr(f), "@banned"+digit(f), "goto gate")
 		}
 	}
+	r.carried(c)
 	for _, f := range r.families {
 		c.add("", "meta nfproto", f.String(), "goto progress"+digit(f))
 	}

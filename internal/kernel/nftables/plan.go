@@ -47,7 +47,8 @@ func (r *reading) plan(want backend.Want, again bool) *plan {
 	v := r.versions(want)
 	leases, given := carried(want, v)
 	maps.Copy(given, r.givenInUse())
-	in := input{want: want, known: r.about.known, next: r.about.next, given: given, versions: v, trials: r.about.trials}
+	in := input{want: want, known: r.about.known, next: r.about.next, given: given, versions: v, trials: r.about.trials,
+		signedNumbers: r.about.signedNumbers, nextSigned: r.about.nextSigned}
 	switch {
 	case want.Trial && again:
 		in.kept = r.about.kept

@@ -21,6 +21,9 @@ type input struct {
 	versions versions
 	trials   int // how many trials have been committed, so that each has a number
 	kept     kept
+
+	signedNumbers map[string]uint16 // numbers of signed profiles in the kernel, by name
+	nextSigned    uint16            // the first that was never used; 0 is 1
 }
 
 // renderer is one run of render.
@@ -39,6 +42,12 @@ func render(in input) ruleset {
 	r := &renderer{input: in, byName: map[string]*object{}, hand: map[string][]int{}}
 	r.next, r.known = max(in.next, 1), map[string]number{}
 	maps.Copy(r.known, in.known)
+	r.signedNumbers = map[string]uint16{}
+	for _, p := range r.profiles() {
+		if n, ok := in.signedNumbers[p.Name]; ok && p.Signed != nil {
+			r.signedNumbers[p.Name] = n
+		}
+	}
 	for _, f := range protocol.Families() {
 		if len(in.want.Of(f).Profiles) > 0 || in.kept.in(f) {
 			r.families = append(r.families, f)
@@ -59,6 +68,7 @@ func render(in input) ruleset {
 	}
 	r.others = append(r.others, deniedLimit, firstLimit)
 	r.sets()
+	r.signed()
 	r.events()
 	for _, f := range r.families {
 		r.progress(f)

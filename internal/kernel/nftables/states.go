@@ -60,15 +60,19 @@ func (r *renderer) enter(a *protocol.Automaton, i int) {
 	}
 	for _, p := range s.Grants {
 		if match, ok := from(p, a.Family); ok {
-			match = cmp.Or(match, "meta nfproto "+a.Family.String())
-			c.add("", match, report(backend.ReportGrant, p.Name, 0))
-			if p.Once {
-				c.add(p.Name+": not taken yet", match, remove(takenSet(p, a.Family), key(p, a.Family)))
-			}
-			c.add(p.Name+": opened", match, "update @"+r.versions.lease(p, a.Family), "{", key(p, a.Family)+timeout(p.Lease), "}")
+			r.grant(c, p, a.Family, cmp.Or(match, "meta nfproto "+a.Family.String()))
 		}
 	}
 	r.setPosition(c, a, i)
+}
+
+// grant gives the source of a packet that matches a lease.
+func (r *renderer) grant(c *object, p *protocol.Profile, f protocol.Family, match string) {
+	c.add("", match, report(backend.ReportGrant, p.Name, 0))
+	if p.Once {
+		c.add(p.Name+": not taken yet", match, remove(takenSet(p, f), key(p, f)))
+	}
+	c.add(p.Name+": opened", match, "update @"+r.versions.lease(p, f), "{", key(p, f)+timeout(p.Lease), "}")
 }
 
 // setPosition writes the position into the map. An update alone would renew the time and keep the

@@ -64,13 +64,22 @@ var needs = [...]need{
 var rejectBeforeNAT = need{"rejecting before routing (Linux 5.9)",
 	"chain c { type filter hook prerouting priority mangle; reject with icmpx type port-unreachable; };"}
 
+// signedNeed is what signed profiles need.
+var signedNeed = need{"raw payload as a key, and limits in sets, which signed profiles need (nft 1.0.3)",
+	"map t { typeof @th,64,128 : meta priority; size 9; flags dynamic,timeout; }; set s { typeof @th,64,128; flags dynamic,timeout; }; " +
+		"chain c { meta priority set @th,64,128 map @t add @s { @th,64,128 timeout 5m limit rate 1/day burst 1 packets } delete @t { @th,64,128 : none }; };"}
+
 // capable returns an error in words where the kernel or nft lacks something that the rules need.
 // Nothing is changed: nft only checks the texts.
 func capable(ctx context.Context, want backend.Want, inherit []*os.File) error {
-	needs := needs[:]
+	needs := slices.Clone(needs[:])
 	answers := func(p *protocol.Profile) bool { return beforeNAT(p) && (p.Closed == protocol.ClosedReject || p.Cut) }
-	if slices.ContainsFunc(slices.Concat(want.Of(protocol.IPv4).Profiles, want.Of(protocol.IPv6).Profiles), answers) {
+	profiles := slices.Concat(want.Of(protocol.IPv4).Profiles, want.Of(protocol.IPv6).Profiles)
+	if slices.ContainsFunc(profiles, answers) {
 		needs = append(needs, rejectBeforeNAT)
+	}
+	if slices.ContainsFunc(profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
+		needs = append(needs, signedNeed)
 	}
 	texts := make([]string, len(needs))
 	for i, n := range needs {

@@ -136,7 +136,7 @@ func (r *reading) Save() (string, error) {
 	if r.unread != nil {
 		return "", fmt.Errorf("what is installed could not be put back: %w", r.unread)
 	}
-	s := saved{Settings: settings{backend.RecordPolicy(r.about.policy), r.about.next, r.about.trials}, Known: r.about.known}
+	s := saved{Settings: settings{backend.RecordPolicy(r.about.policy), r.about.next, r.about.trials, r.about.signedNumbers, r.about.nextSigned}, Known: r.about.known}
 	for _, p := range r.about.profiles {
 		s.Profiles = append(s.Profiles, format.Canonical(p))
 	}
@@ -173,6 +173,9 @@ func (r *reading) PutBack(text string, ended []backend.Ended) (backend.Plan, err
 	maps.Copy(known, r.about.known)
 	v := r.versions(want)
 	in := input{want: want, known: known, next: max(then.Settings.Next, r.about.next), given: r.givenInUse(), versions: v, trials: then.Settings.Trials}
+	in.signedNumbers, in.nextSigned = map[string]uint16{}, max(then.Settings.NextSigned, r.about.nextSigned)
+	maps.Copy(in.signedNumbers, then.Settings.Signed)
+	maps.Copy(in.signedNumbers, r.about.signedNumbers)
 	elements := r.rewriteLeases(want, v, true)
 	if r.about.trials == then.Settings.Trials+1 {
 		elements = append(elements, r.bringBack(in, ended)...)

@@ -1,0 +1,258 @@
+package nftables
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	gnft "github.com/google/nftables"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// markKey is the key of the mark: an element of the used tokens without an end. Its comment says which
+// slots were loaded. A flush of the used tokens takes it away with them. No token is taken for it: what
+// is asked first is the map of tokens.
+var markKey = []byte("knock/1 the mark")
+
+// mark is what the comment of the mark says.
+type mark struct {
+	highest int64 // slot of which tokens were loaded
+	first   int64 // that was loaded since nobody knew which tokens were used up
+}
+
+func (m mark) String() string { return fmt.Sprintf("slots %d %d", m.highest, m.first) }
+
+// Tokens reads what the kernel has for signed profiles. Errors: those of the context,
+// [backend.ErrPrivilege]; why the record cannot be read.
+func (Backend) Tokens(ctx context.Context) (is backend.Tokens, err error) {
+	err = untilQuiet(func(s *socket) (err error) {
+		is, err = s.tokens(ctx)
+		return err
+	})
+	if errors.Is(err, errAbsent) {
+		return backend.Tokens{}, nil
+	}
+	return is, err
+}
+
+func (s *socket) tokens(ctx context.Context) (is backend.Tokens, err error) {
+	t := newTable()
+	if err := s.read(ctx, t, extent{chains: []string{aboutChain}}); err != nil {
+		return is, fmt.Errorf("reading nftables: %w", err)
+	}
+	about, err := readAbout(t)
+	if err != nil || t.sets[tokensMap] == nil {
+		return is, err
+	}
+	is.Profiles = about.signedNumbers
+	leases, former := map[number]int{}, 0
+	for _, set := range []string{usersSet, formerSet} {
+		err := s.elements(ctx, set, func(attrs []byte) {
+			k, ok := parseKeyComment(commentOf(valueOf(attrs, unix.NFTA_SET_ELEM_USERDATA)))
+			key := valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE)
+			if ok && len(key) == 4 {
+				k.Number, k.Former = binary.NativeEndian.Uint32(key), set == formerSet
+				is.Keys = append(is.Keys, k)
+				if k.Former {
+					former++
+				}
+			}
+		})
+		if err != nil {
+			return is, err
+		}
+	}
+	if former > 0 { // else nobody asks
+		for _, f := range protocol.Families() {
+			err := s.elements(ctx, whoPrefix+digit(f), func(attrs []byte) {
+				if key := valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE); len(key) > 4 {
+					leases[number(binary.NativeEndian.Uint32(key[len(key)-4:]))]++
+				}
+			})
+			if err != nil && !errors.Is(err, unix.ENOENT) { // no gate in that family
+				return is, err
+			}
+		}
+	}
+	for i := range is.Keys {
+		is.Keys[i].Leases = leases[number(is.Keys[i].Number)]
+	}
+	m, err := s.mark(ctx)
+	is.Slot, is.First, is.Known = m.highest, m.first, m != mark{}
+	return is, err
+}
+
+// elements calls each for the attributes of the elements of a set.
+func (s *socket) elements(ctx context.Context, set string, each func(attrs []byte)) error {
+	return s.ask(ctx, ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, set)), func(_ byte, attrs []byte) error {
+		elementsOf(attrs, each)
+		return nil
+	})
+}
+
+// mark asks for the mark alone: used tokens can be many. It is zero where there is none.
+func (s *socket) mark(ctx context.Context) (m mark, err error) {
+	key := nl.NewRtAttr(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, nil)
+	key.AddRtAttr(unix.NFTA_DATA_VALUE, markKey)
+	list := nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, nil)
+	item := list.AddRtAttr(1|unix.NLA_F_NESTED, nil) // NFTA_LIST_ELEM
+	item.AddChild(key)
+	one := ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, spentSet), list.Serialize())
+	one.dump = false
+	err = s.ask(ctx, one, func(_ byte, attrs []byte) error {
+		elementsOf(attrs, func(attrs []byte) {
+			if bytes.Equal(valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE), markKey) {
+				_, _ = fmt.Sscanf(commentOf(valueOf(attrs, unix.NFTA_SET_ELEM_USERDATA)), "slots %d %d", &m.highest, &m.first)
+			}
+		})
+		return nil
+	})
+	if errors.Is(err, unix.ENOENT) {
+		return mark{}, nil
+	}
+	return m, err
+}
+
+// CommitTokens makes a change of what [Backend.Tokens] has read, in one transaction where the socket's
+// buffer takes it; else the last tokens are in further ones. The caller has the host's lock. Errors:
+// [backend.ErrStale] where the mark, or the table, has gone since; [backend.ErrPrivilege]; that there
+// is no more room.
+func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.TokenChange) error {
+	b, err := newBatch()
+	if err != nil {
+		return tokensError(err)
+	}
+	defer b.close()
+	if was.Known {
+		b.remove(spentSet, gnft.SetElement{Key: markKey}) // fails where it has gone
+	}
+	b.put(spentSet, gnft.SetElement{Key: markKey, Comment: mark{c.Slot, c.First}.String()})
+	if c.Clear {
+		b.conn.FlushSet(b.set(tokensMap))
+	}
+	keys := backend.Tokens{Keys: slices.Clone(was.Keys)}
+	for _, k := range c.Drop {
+		b.remove(usersSet, gnft.SetElement{Key: keyOfNumber(k.Number)})
+		k.Dropped = c.Slot
+		b.put(formerSet, gnft.SetElement{Key: keyOfNumber(k.Number), Comment: keyComment(k)})
+	}
+	for _, k := range c.Forget {
+		b.remove(formerSet, gnft.SetElement{Key: keyOfNumber(k.Number)})
+	}
+	for _, k := range c.Add {
+		is := backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}
+		if is.Number = freeNumber(keys, was.Profiles[k.Profile]); is.Number == 0 {
+			return fmt.Errorf("profile %s has no room for another key: it has 65,535", k.Profile)
+		}
+		keys.Keys = append(keys.Keys, is)
+		b.put(usersSet, gnft.SetElement{Key: keyOfNumber(is.Number), Comment: keyComment(is)})
+	}
+	numbers := map[string]uint32{} // by profile, user and ID
+	for _, k := range keys.Keys {
+		if !k.Former || numbers[k.String()] == 0 {
+			numbers[k.String()] = k.Number
+		}
+	}
+	var gone []gnft.SetElement
+	for _, s := range c.Gone {
+		gone = append(gone, tokensOf(s, numbers)...)
+	}
+	for _, e := range gone { // first, since it may not be there
+		b.put(tokensMap, e)
+	}
+	for _, e := range gone {
+		b.remove(tokensMap, e)
+	}
+	for _, s := range c.Load {
+		for _, e := range tokensOf(s, numbers) {
+			b.put(tokensMap, e)
+		}
+	}
+	b.flush(ctx)
+	return tokensError(b.err)
+}
+
+// tokensOf returns the tokens of keys in a slot as elements. Keys without a number are left out.
+func tokensOf(s backend.SlotOf, numbers map[string]uint32) (all []gnft.SetElement) {
+	for i := range s.Keys {
+		k := &s.Keys[i]
+		n := numbers[backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}.String()]
+		if n == 0 {
+			continue
+		}
+		value := keyOfNumber(n)
+		for index := range protocol.Indexes {
+			t := k.Token(s.Slot, index)
+			all = append(all, gnft.SetElement{Key: t[:], Val: value, Timeout: s.Left})
+		}
+	}
+	return all
+}
+
+// freeNumber returns the number for another key of a profile, 0 where there is none. It is the one
+// behind the highest that is known: so that of a key that is forgotten comes back late.
+func freeNumber(is backend.Tokens, profile uint16) uint32 {
+	taken, highest := map[uint16]bool{0: true}, uint16(0)
+	for _, k := range is.Keys {
+		if n := number(k.Number); n.profileOf() == profile {
+			taken[uint16(n)] = true
+			highest = max(highest, uint16(n))
+		}
+	}
+	for range 1 << 16 {
+		if highest++; !taken[highest] {
+			return uint32(keyNumber(profile, highest))
+		}
+	}
+	return 0
+}
+
+// keyOfNumber is a key's number as an element of a set has it.
+func keyOfNumber(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+
+// keyComment is the comment of a key's number: whose it is, and of a former key the slot in which it
+// became one.
+func keyComment(k backend.LoadedKey) string {
+	words := []string{k.Profile, k.User, k.ID}
+	if k.Dropped > 0 {
+		words = append(words, strconv.FormatInt(k.Dropped, 10))
+	}
+	return strings.Join(words, " ")
+}
+
+// parseKeyComment reads what keyComment writes.
+func parseKeyComment(text string) (k backend.LoadedKey, ok bool) {
+	words := strings.Fields(text)
+	if len(words) < 3 {
+		return k, false
+	}
+	if len(words) > 3 {
+		k.Dropped, _ = strconv.ParseInt(words[3], 10, 64) // else it is an old one
+	}
+	k.Profile, k.User, k.ID = words[0], words[1], words[2]
+	return k, true
+}
+
+// tokensError translates an error of the kernel.
+func tokensError(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("nftables: %w", backend.ErrPrivilege)
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w: %w", backend.ErrStale, err)
+	case errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOSPC):
+		return fmt.Errorf("the kernel has room for the tokens of %d keys, and there are more: %w", tokensSize/(protocol.Indexes*(1+protocol.EarlySlots+protocol.LateSlots)), err)
+	case err != nil:
+		return fmt.Errorf("loading tokens: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package server
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+)
+
+// planTokens says what has to change so that the kernel has the tokens of a refresh, nil for nothing, and
+// what it has then. It is pure.
+func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState) {
+	now := protocol.Slot(r.Now)
+	oldest, newest := now-protocol.LateSlots, now+protocol.EarlySlots
+	c := backend.TokenChange{Slot: is.Slot, First: is.First, Clear: r.Clear || !is.Known}
+	if c.Clear { // a kernel may have had the tokens of all slots up to the newest
+		c.Slot = max(r.Highest, is.Slot, newest)
+		c.First = c.Slot + 1
+	}
+	had := c.Slot
+	c.Slot = max(had, newest)
+
+	keys := matchKeys(is, r, now)
+	c.Add, c.Drop, c.Forget = keys.added, keys.dropped, keys.forgotten
+	load := func(all *[]backend.SlotOf, first, last int64, of []protocol.Key) {
+		for slot := max(first, oldest); slot <= last && len(of) > 0; slot++ {
+			ends := protocol.SlotStart(slot + protocol.LateSlots + 1)
+			*all = append(*all, backend.SlotOf{Slot: slot, Keys: of, Left: ends.Sub(r.Now).Round(time.Millisecond)})
+		}
+	}
+	load(&c.Load, oldest, min(had, newest), keys.fresh)
+	load(&c.Load, had+1, newest, keys.wanted)
+	load(&c.Gone, oldest, newest, r.Gone)
+
+	st := KeyState{Signed: slices.Sorted(maps.Keys(is.Profiles)), Slot: c.Slot, Ended: c.Drop, Keys: keys.stay}
+	for _, k := range c.Add {
+		st.Added = append(st.Added, loadedKey(k))
+	}
+	st.Keys = append(st.Keys, st.Added...)
+	switch {
+	case now < c.First:
+		st.Opens, st.Why = protocol.SlotStart(c.First), ShutUnknown
+	case now < had-protocol.EarlySlots-protocol.LateSlots: // the tokens of this slot have expired
+		st.Opens, st.Why = protocol.SlotStart(had+1), ShutClock
+	}
+	if !c.Clear && c.Slot == is.Slot && len(c.Add)+len(c.Drop)+len(c.Forget)+len(c.Gone) == 0 {
+		return nil, st
+	}
+	return &c, st
+}
+
+// matched compares the keys that the kernel knows with those that it is to know.
+type matched struct {
+	wanted, added, fresh     []protocol.Key
+	stay, dropped, forgotten []backend.LoadedKey
+}
+
+func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
+	known := map[string]bool{}
+	valid := func(k backend.LoadedKey) bool { // the profile may have been away since, and have another number now
+		return !k.Former && uint16(k.Number>>16) == is.Profiles[k.Profile]
+	}
+	for _, k := range is.Keys {
+		known[k.String()] = known[k.String()] || valid(k)
+	}
+	wants := map[string]bool{}
+	for _, k := range r.Keys {
+		name := loadedKey(k).String()
+		if is.Profiles[k.Profile] == 0 || wants[name] {
+			continue
+		}
+		wants[name] = true
+		m.wanted = append(m.wanted, k)
+		if known[name] {
+			continue
+		}
+		m.added = append(m.added, k)
+		if slices.Contains(r.Fresh, k.ID()) {
+			m.fresh = append(m.fresh, k)
+		}
+	}
+	for _, k := range is.Keys {
+		switch {
+		case !k.Former && valid(k) && wants[k.String()]:
+			m.stay = append(m.stay, k)
+		case !k.Former:
+			m.dropped = append(m.dropped, k)
+		case k.Leases == 0 && now > k.Dropped+protocol.EarlySlots+protocol.LateSlots: // no token of its number is left
+			m.forgotten = append(m.forgotten, k)
+		}
+	}
+	return m
+}
+
+func loadedKey(k protocol.Key) backend.LoadedKey {
+	return backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}
+}

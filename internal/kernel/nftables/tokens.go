@@ -18,9 +18,9 @@ import (
 	"knockkit/protocol"
 )
 
-// markKey is the key of the mark: an element of the used tokens without an end. Its comment says which
-// slots were loaded. A flush of the used tokens takes it away with them. No token is taken for it: what
-// is asked first is the map of tokens.
+// markKey is the key of the marks: an element without an end of the tokens and of the used ones, whose
+// comment says which slots were loaded. A flush of either takes its mark along. A packet with this
+// payload is an ordinary one: the number of the mark is that of no key.
 var markKey = []byte("knock/1 the mark")
 
 // mark is what the comment of the mark says.
@@ -86,8 +86,12 @@ func (s *socket) tokens(ctx context.Context) (is backend.Tokens, err error) {
 	for i := range is.Keys {
 		is.Keys[i].Leases = leases[number(is.Keys[i].Number)]
 	}
-	m, err := s.mark(ctx)
-	is.Slot, is.First, is.Known = m.highest, m.first, m != mark{}
+	loaded, err := s.mark(ctx, tokensMap)
+	if err != nil {
+		return is, err
+	}
+	m, err := s.mark(ctx, spentSet)
+	is.Slot, is.First, is.Known = m.highest, m.first, m != mark{} && m == loaded
 	return is, err
 }
 
@@ -99,14 +103,14 @@ func (s *socket) elements(ctx context.Context, set string, each func(attrs []byt
 	})
 }
 
-// mark asks for the mark alone: used tokens can be many. It is zero where there is none.
-func (s *socket) mark(ctx context.Context) (m mark, err error) {
+// mark asks for the mark of a set, and for no other element. It is zero where there is none.
+func (s *socket) mark(ctx context.Context, set string) (m mark, err error) {
 	key := nl.NewRtAttr(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, nil)
 	key.AddRtAttr(unix.NFTA_DATA_VALUE, markKey)
 	list := nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, nil)
 	item := list.AddRtAttr(1|unix.NLA_F_NESTED, nil) // NFTA_LIST_ELEM
 	item.AddChild(key)
-	one := ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, spentSet), list.Serialize())
+	one := ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, set), list.Serialize())
 	one.dump = false
 	err = s.ask(ctx, one, func(_ byte, attrs []byte) error {
 		elementsOf(attrs, func(attrs []byte) {
@@ -132,13 +136,7 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 		return tokensError(err)
 	}
 	defer b.close()
-	if was.Known {
-		b.remove(spentSet, gnft.SetElement{Key: markKey}) // fails where it has gone
-	}
-	b.put(spentSet, gnft.SetElement{Key: markKey, Comment: mark{c.Slot, c.First}.String()})
-	if c.Clear {
-		b.conn.FlushSet(b.set(tokensMap))
-	}
+	b.marks(was, c)
 	keys := backend.Tokens{Keys: slices.Clone(was.Keys)}
 	for _, k := range c.Drop {
 		b.remove(usersSet, gnft.SetElement{Key: keyOfNumber(k.Number)})
@@ -179,6 +177,27 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 	}
 	b.flush(ctx)
 	return tokensError(b.err)
+}
+
+// marks replaces the marks. The transaction fails where one has gone since the reading.
+func (b *batch) marks(was backend.Tokens, c backend.TokenChange) {
+	for _, set := range []string{spentSet, tokensMap} {
+		e := gnft.SetElement{Key: markKey}
+		switch {
+		case c.Clear && set == tokensMap:
+			b.clear(set)
+		case !was.Known:
+			b.put(set, e) // first, since it may not be there
+			fallthrough
+		default:
+			b.remove(set, e)
+		}
+		e.Comment = mark{c.Slot, c.First}.String()
+		if set == tokensMap {
+			e.Val = keyOfNumber(0)
+		}
+		b.put(set, e)
+	}
 }
 
 // tokensOf returns the tokens of keys in a slot as elements. Keys without a number are left out.

@@ -137,7 +137,7 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 	}
 	defer b.close()
 	b.marks(was, c)
-	keys := backend.Tokens{Keys: slices.Clone(was.Keys)}
+	keys, numbers := slices.Clone(was.Keys), newNumberer(was.Keys)
 	for _, k := range c.Drop {
 		b.remove(usersSet, gnft.SetElement{Key: keyOfNumber(k.Number)})
 		k.Dropped = c.Slot
@@ -148,21 +148,21 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 	}
 	for _, k := range c.Add {
 		is := backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}
-		if is.Number = freeNumber(keys, was.Profiles[k.Profile]); is.Number == 0 {
+		if is.Number = uint32(numbers.next(was.Profiles[k.Profile])); is.Number == 0 {
 			return fmt.Errorf("profile %s has no room for another key: it has 65,535", k.Profile)
 		}
-		keys.Keys = append(keys.Keys, is)
+		keys = append(keys, is)
 		b.put(usersSet, gnft.SetElement{Key: keyOfNumber(is.Number), Comment: keyComment(is)})
 	}
-	numbers := map[string]uint32{} // by profile, user and ID
-	for _, k := range keys.Keys {
-		if !k.Former || numbers[k.String()] == 0 {
-			numbers[k.String()] = k.Number
+	byName := map[string]uint32{}
+	for _, k := range keys {
+		if !k.Former || byName[k.String()] == 0 {
+			byName[k.String()] = k.Number
 		}
 	}
 	var gone []gnft.SetElement
 	for _, s := range c.Gone {
-		gone = append(gone, tokensOf(s, numbers)...)
+		gone = append(gone, tokensOf(s, byName)...)
 	}
 	for _, e := range gone { // first, since it may not be there
 		b.put(tokensMap, e)
@@ -171,7 +171,7 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 		b.remove(tokensMap, e)
 	}
 	for _, s := range c.Load {
-		for _, e := range tokensOf(s, numbers) {
+		for _, e := range tokensOf(s, byName) {
 			b.put(tokensMap, e)
 		}
 	}
@@ -201,10 +201,10 @@ func (b *batch) marks(was backend.Tokens, c backend.TokenChange) {
 }
 
 // tokensOf returns the tokens of keys in a slot as elements. Keys without a number are left out.
-func tokensOf(s backend.SlotOf, numbers map[string]uint32) (all []gnft.SetElement) {
+func tokensOf(s backend.SlotOf, byName map[string]uint32) (all []gnft.SetElement) {
 	for i := range s.Keys {
 		k := &s.Keys[i]
-		n := numbers[backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}.String()]
+		n := byName[backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}.String()]
 		if n == 0 {
 			continue
 		}
@@ -217,19 +217,33 @@ func tokensOf(s backend.SlotOf, numbers map[string]uint32) (all []gnft.SetElemen
 	return all
 }
 
-// freeNumber returns the number for another key of a profile, 0 where there is none. It is the one
-// behind the highest that is known: so that of a key that is forgotten comes back late.
-func freeNumber(is backend.Tokens, profile uint16) uint32 {
-	taken, highest := map[uint16]bool{0: true}, uint16(0)
-	for _, k := range is.Keys {
-		if n := number(k.Number); n.profileOf() == profile {
-			taken[uint16(n)] = true
-			highest = max(highest, uint16(n))
-		}
+// numberer gives keys their numbers.
+type numberer struct {
+	taken   map[number]bool
+	highest map[uint16]uint16 // by the number of the profile
+}
+
+func newNumberer(keys []backend.LoadedKey) *numberer {
+	n := &numberer{map[number]bool{}, map[uint16]uint16{}}
+	for _, k := range keys {
+		n.take(number(k.Number))
 	}
+	return n
+}
+
+func (n *numberer) take(key number) {
+	n.taken[key] = true
+	n.highest[key.profileOf()] = max(n.highest[key.profileOf()], uint16(key))
+}
+
+// next returns the number for another key of a profile, 0 where there is none. It is the one behind the
+// highest: so that of a key that is forgotten comes back late.
+func (n *numberer) next(profile uint16) number {
+	key := n.highest[profile]
 	for range 1 << 16 {
-		if highest++; !taken[highest] {
-			return uint32(keyNumber(profile, highest))
+		if key++; key > 0 && !n.taken[keyNumber(profile, key)] {
+			n.take(keyNumber(profile, key))
+			return keyNumber(profile, key)
 		}
 	}
 	return 0
@@ -269,8 +283,12 @@ func tokensError(err error) error {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("%w: %w", backend.ErrStale, err)
 	case errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOSPC):
-		return fmt.Errorf("the kernel has room for the tokens of %d keys, and there are more: %w", tokensSize/(protocol.Indexes*(1+protocol.EarlySlots+protocol.LateSlots)), err)
-	case err != nil:
+		return fmt.Errorf("the kernel has room for the tokens of %d keys, and there are more", tokensSize/(protocol.Indexes*(1+protocol.EarlySlots+protocol.LateSlots)))
+	}
+	if number := unix.Errno(0); errors.As(err, &number) { // the library repeats it for each message
+		err = number
+	}
+	if err != nil {
 		return fmt.Errorf("loading tokens: %w", err)
 	}
 	return nil

@@ -22,12 +22,16 @@ import (
 type IndexFiles struct {
 	Dir string // made, with mode 0700, where it is missing
 
-	// Failed, if set, is told once why files are not used.
-	Failed func(error)
-
 	mu     sync.Mutex
 	memory IndexMemory
-	failed bool
+	failed error // why files are not used any more
+}
+
+// Err returns why files are not used; nil: they are, as far as it is known.
+func (f *IndexFiles) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
 }
 
 // lockPatience is how long a lock is waited for. Programs hold it for less than a millisecond; on a
@@ -41,7 +45,7 @@ const maxIndexFile = 4 << 10
 func (f *IndexFiles) Next(key *protocol.Key, slot int64) (index int, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.failed {
+	if f.failed != nil {
 		return f.memory.Next(key, slot)
 	}
 	type result struct {
@@ -64,10 +68,7 @@ func (f *IndexFiles) Next(key *protocol.Key, slot int64) (index int, ok bool) {
 		r.err = fmt.Errorf("lock %s: it took more than %s", path, lockPatience)
 	}
 	if r.err != nil {
-		f.failed = true
-		if f.Failed != nil {
-			f.Failed(r.err)
-		}
+		f.failed = r.err
 		return f.memory.Next(key, slot)
 	}
 	f.memory.mu.Lock()

@@ -42,20 +42,19 @@ type keyring struct {
 	status string
 
 	// Of the task alone.
-	clocks    stepper
-	next      time.Time     // when a refresh is due, by the machine's clock
-	last      time.Duration // when the last one ended
-	wrote     int64         // the slot in which uses were written
-	keys      KeyFiles
-	loaded    []protocol.Key // that the kernel has
-	unsure    bool           // the kernel's record of used tokens is not to be trusted
-	shut      server.KeyState
-	failed    string // the last failure that was logged: it is not logged again
-	unwritten string // why last uses could not be written, likewise
+	clocks stepper
+	next   time.Time     // when a refresh is due, by the machine's clock
+	last   time.Duration // when the last one ended
+	slot   int64         // of the last refresh
+	keys   KeyFiles
+	loaded []protocol.Key // that the kernel has
+	unsure bool           // the kernel's record of used tokens is not to be trusted
+	shut   server.KeyState
+	faults map[string]string // what failed last time, and why: that is not logged again
 }
 
 func newKeyring(c Config, clock events.Clock, told func()) *keyring {
-	return &keyring{Config: c, clock: clock, kick: make(chan struct{}, 1), told: told}
+	return &keyring{Config: c, clock: clock, kick: make(chan struct{}, 1), told: told, faults: map[string]string{}}
 }
 
 // installed tells what was installed a moment ago, and by which server.
@@ -182,28 +181,30 @@ func (r *keyring) tick(ctx context.Context, host Host) time.Duration {
 func (r *keyring) refresh(ctx context.Context, host Host, now time.Time, files bool) time.Time {
 	defer freeMemory()
 	next := protocol.SlotStart(protocol.Slot(now) + 1)
+	var state server.KeyState
 	err := r.readKeys(files)
 	if err == nil {
-		var state server.KeyState
-		if state, err = r.give(ctx, host, now); err == nil {
-			r.logState(state, now)
-			if state.Opens.After(now) && state.Opens.Before(next) {
-				next = state.Opens
-			}
-		}
+		state, err = r.give(ctx, host, now)
 	}
-	if slot := protocol.Slot(now); slot != r.wrote {
+	r.failure(err)
+	if slot := protocol.Slot(now); slot != r.slot {
+		r.slot = slot
 		r.writeUses()
-		r.wrote = slot
+		r.forgetUsers(ctx, host)
 	}
 	if err != nil {
-		r.failure(err)
 		return r.clock().Wall.Add(checkRetry)
 	}
-	r.failed = ""
+	r.logState(state, now)
+	soonest := func(t time.Time) {
+		if t.After(now) && t.Before(next) {
+			next = t
+		}
+	}
+	soonest(state.Opens)
 	for _, k := range r.keys.Keys {
-		if k.Usable(now) && !k.Expires.IsZero() && k.Expires.Before(next) {
-			next = k.Expires
+		if !k.Disabled {
+			soonest(k.Expires)
 		}
 	}
 	return next
@@ -257,6 +258,15 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 	return state, nil
 }
 
+// forgetUsers has the kernel forget who has opened leases that are over.
+func (r *keyring) forgetUsers(ctx context.Context, host Host) {
+	ctx, cancel := context.WithTimeout(ctx, WorkLimit)
+	defer cancel()
+	if h, ok := host.(interface{ ForgetUsers(context.Context) error }); ok {
+		r.fault("who has opened leases that are over is not forgotten", h.ForgetUsers(ctx))
+	}
+}
+
 // stateError says that the record of slots cannot be read or written.
 type stateError struct{ error }
 
@@ -269,30 +279,37 @@ func (r *keyring) writeUses() {
 		return
 	}
 	err := r.State.Used(waiting)
-	if err == nil {
-		r.unwritten = ""
-		return
+	if err != nil {
+		r.uses.putBack(waiting)
 	}
-	r.uses.putBack(waiting)
-	if text := err.Error(); text != r.unwritten {
-		r.unwritten = text
-		r.Log.Warn("when keys were used last is not kept", "err", err)
-	}
+	r.fault("when keys were used last is not kept", err)
 }
 
-// failure logs why the tokens are not refreshed, unless it is the same as last time. A refresh that the
-// end of the service has cut short is none.
-func (r *keyring) failure(err error) {
+// fault logs what has failed, unless it is the same as last time. What the end of the service has cut
+// short is none.
+func (r *keyring) fault(what string, err error, attrs ...any) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	if text := err.Error(); text != r.failed {
-		r.failed = text
-		do := "what the kernel has of tokens ends within a minute; this is tried again"
-		if state := new(stateError); errors.As(err, &state) {
-			do = "signed profiles stay shut until the service can write its folder of states: see docs/service-unit.md"
-		}
-		r.Log.Error("signed profiles get no tokens", "err", err, "do", do)
+	text := ""
+	if err != nil {
+		text = err.Error()
 	}
-	r.say("signed profiles get no tokens: " + err.Error())
+	if text != r.faults[what] && err != nil {
+		r.Log.Error(what, append([]any{"err", err}, attrs...)...)
+	}
+	r.faults[what] = text
+}
+
+// failure says why the tokens are not refreshed.
+func (r *keyring) failure(err error) {
+	do := "what the kernel has of tokens ends within a minute; this is tried again"
+	if state := new(stateError); errors.As(err, &state) {
+		do = "signed profiles stay shut until the service can read and write its state: see docs/service-unit.md"
+	}
+	const what = "signed profiles get no tokens"
+	r.fault(what, err, "do", do)
+	if err != nil {
+		r.say(what + ": " + err.Error())
+	}
 }

@@ -100,7 +100,7 @@ func Run(ctx context.Context, c Config) error {
 	tasks := []*task{
 		newTask("events", s.runFeed),
 		folder,
-		rulesTask(s.rulesChanged),
+		rulesTask(s.noticeRules),
 		newTask("keys", s.keyring.run),
 		newTask("commands", func(ctx context.Context, ready func()) error {
 			ready()
@@ -168,9 +168,9 @@ func (s *Service) setEvents(events bool) {
 // requestCheck asks the keeper for a check of the kernel, soon.
 func (s *Service) requestCheck() { signal(s.due) }
 
-// rulesChanged has the kernel looked at after somebody has changed rules. What keeps used tokens out may
+// noticeRules has the kernel looked at after somebody has changed rules. What keeps used tokens out may
 // have gone with them.
-func (s *Service) rulesChanged() {
+func (s *Service) noticeRules() {
 	s.requestCheck()
 	s.keyring.wake(false)
 }

@@ -71,9 +71,17 @@ func (f *folder) watch() {
 	if f.w == nil {
 		return
 	}
-	for _, dir := range f.dirs() {
-		if err := f.w.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			f.log.Warn("changes in a folder are not noticed: reload with SIGHUP", "folder", dir, "err", err)
+	tried := map[string]bool{}
+	for more := true; more; { // a folder may come before the one that it is in is watched
+		more = false
+		for _, dir := range f.dirs() {
+			if tried[dir] {
+				continue
+			}
+			tried[dir], more = true, true
+			if err := f.w.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				f.log.Warn("changes in a folder are not noticed: reload with SIGHUP", "folder", dir, "err", err)
+			}
 		}
 	}
 }

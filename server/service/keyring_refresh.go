@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"knockkit/protocol"
@@ -68,13 +67,19 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 	if err != nil {
 		return server.KeyState{}, &stateError{err}
 	}
-	var usable []protocol.Key
+	var usable, gone []protocol.Key
+	may := map[protocol.Key]bool{}
 	for _, k := range r.keys.Keys {
 		if k.Usable(now) {
 			usable = append(usable, k.Key)
+			may[k.Key] = true
 		}
 	}
-	gone := slices.DeleteFunc(slices.Clone(r.loaded), func(k protocol.Key) bool { return slices.Contains(usable, k) })
+	for _, k := range r.loaded {
+		if !may[k] {
+			gone = append(gone, k)
+		}
+	}
 	state, err := host.RefreshKeys(ctx, server.KeyRefresh{
 		Now: now, Keys: usable, Gone: gone, Highest: highest, Clear: r.unsure,
 		Record: func(slot int64) error {

@@ -20,7 +20,8 @@ func (r *keyring) logState(state server.KeyState, now time.Time) {
 		state.Opens, state.Why = time.Time{}, ""
 	}
 	if len(state.Signed) == 0 {
-		return // nothing is installed: it is about to be repaired
+		r.say("") // nothing is installed: it is about to be repaired
+		return
 	}
 	was := r.shut
 	r.shut = state

@@ -58,17 +58,21 @@ type matched struct {
 }
 
 func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
-	known := map[string]bool{}
+	known, profiles := map[string]bool{}, is.Profiles
 	valid := func(k backend.LoadedKey) bool { // the profile may have been away since, and have another number now
 		return !k.Former && uint16(k.Number>>16) == is.Profiles[k.Profile]
 	}
 	for _, k := range is.Keys {
 		known[k.String()] = known[k.String()] || valid(k)
 	}
-	wants := map[string]bool{}
+	wants, fresh := map[string]bool{}, map[string]bool{}
+	for _, id := range r.Fresh {
+		fresh[id] = true
+	}
 	for _, k := range r.Keys {
-		name := loadedKey(k).String()
-		if is.Profiles[k.Profile] == 0 || wants[name] {
+		is := loadedKey(k)
+		name := is.String()
+		if profiles[k.Profile] == 0 || wants[name] {
 			continue
 		}
 		wants[name] = true
@@ -77,7 +81,7 @@ func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
 			continue
 		}
 		m.added = append(m.added, k)
-		if slices.Contains(r.Fresh, k.ID()) {
+		if fresh[is.ID] {
 			m.fresh = append(m.fresh, k)
 		}
 	}

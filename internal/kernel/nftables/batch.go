@@ -63,6 +63,12 @@ func (b *batch) put(set string, e gnft.SetElement) { b.queue(set, e, false) }
 // remove removes an element. The transaction fails where it is not there.
 func (b *batch) remove(set string, e gnft.SetElement) { b.queue(set, e, true) }
 
+// clear removes all elements.
+func (b *batch) clear(set string) {
+	b.message()
+	b.conn.FlushSet(b.set(set))
+}
+
 func (b *batch) queue(set string, e gnft.SetElement, remove bool) {
 	if b.waiting == nil || b.waiting.Name != set || b.removes != remove || len(b.elements) == elementsEach {
 		b.message()

@@ -18,9 +18,9 @@ import (
 	"knockkit/protocol"
 )
 
-// markKey is the key of the mark: an element of the used tokens without an end. Its comment says which
-// slots were loaded. A flush of the used tokens takes it away with them. No token is taken for it: what
-// is asked first is the map of tokens.
+// markKey is the key of the marks: an element without an end of the tokens and of the used ones, whose
+// comment says which slots were loaded. A flush of either takes its mark along. A packet with this
+// payload is an ordinary one: the number of the mark is that of no key.
 var markKey = []byte("knock/1 the mark")
 
 // mark is what the comment of the mark says.
@@ -86,8 +86,12 @@ func (s *socket) tokens(ctx context.Context) (is backend.Tokens, err error) {
 	for i := range is.Keys {
 		is.Keys[i].Leases = leases[number(is.Keys[i].Number)]
 	}
-	m, err := s.mark(ctx)
-	is.Slot, is.First, is.Known = m.highest, m.first, m != mark{}
+	loaded, err := s.mark(ctx, tokensMap)
+	if err != nil {
+		return is, err
+	}
+	m, err := s.mark(ctx, spentSet)
+	is.Slot, is.First, is.Known = m.highest, m.first, m != mark{} && m == loaded
 	return is, err
 }
 
@@ -99,14 +103,14 @@ func (s *socket) elements(ctx context.Context, set string, each func(attrs []byt
 	})
 }
 
-// mark asks for the mark alone: used tokens can be many. It is zero where there is none.
-func (s *socket) mark(ctx context.Context) (m mark, err error) {
+// mark asks for the mark of a set, and for no other element. It is zero where there is none.
+func (s *socket) mark(ctx context.Context, set string) (m mark, err error) {
 	key := nl.NewRtAttr(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, nil)
 	key.AddRtAttr(unix.NFTA_DATA_VALUE, markKey)
 	list := nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, nil)
 	item := list.AddRtAttr(1|unix.NLA_F_NESTED, nil) // NFTA_LIST_ELEM
 	item.AddChild(key)
-	one := ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, spentSet), list.Serialize())
+	one := ours(unix.NFT_MSG_GETSETELEM, attribute(unix.NFTA_SET_ELEM_LIST_SET, set), list.Serialize())
 	one.dump = false
 	err = s.ask(ctx, one, func(_ byte, attrs []byte) error {
 		elementsOf(attrs, func(attrs []byte) {
@@ -132,14 +136,8 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 		return tokensError(err)
 	}
 	defer b.close()
-	if was.Known {
-		b.remove(spentSet, gnft.SetElement{Key: markKey}) // fails where it has gone
-	}
-	b.put(spentSet, gnft.SetElement{Key: markKey, Comment: mark{c.Slot, c.First}.String()})
-	if c.Clear {
-		b.conn.FlushSet(b.set(tokensMap))
-	}
-	keys := backend.Tokens{Keys: slices.Clone(was.Keys)}
+	b.marks(was, c)
+	keys, numbers := slices.Clone(was.Keys), newNumberer(was.Keys)
 	for _, k := range c.Drop {
 		b.remove(usersSet, gnft.SetElement{Key: keyOfNumber(k.Number)})
 		k.Dropped = c.Slot
@@ -150,21 +148,21 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 	}
 	for _, k := range c.Add {
 		is := backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}
-		if is.Number = freeNumber(keys, was.Profiles[k.Profile]); is.Number == 0 {
+		if is.Number = uint32(numbers.next(was.Profiles[k.Profile])); is.Number == 0 {
 			return fmt.Errorf("profile %s has no room for another key: it has 65,535", k.Profile)
 		}
-		keys.Keys = append(keys.Keys, is)
+		keys = append(keys, is)
 		b.put(usersSet, gnft.SetElement{Key: keyOfNumber(is.Number), Comment: keyComment(is)})
 	}
-	numbers := map[string]uint32{} // by profile, user and ID
-	for _, k := range keys.Keys {
-		if !k.Former || numbers[k.String()] == 0 {
-			numbers[k.String()] = k.Number
+	byName := map[string]uint32{}
+	for _, k := range keys {
+		if !k.Former || byName[k.String()] == 0 {
+			byName[k.String()] = k.Number
 		}
 	}
 	var gone []gnft.SetElement
 	for _, s := range c.Gone {
-		gone = append(gone, tokensOf(s, numbers)...)
+		gone = append(gone, tokensOf(s, byName)...)
 	}
 	for _, e := range gone { // first, since it may not be there
 		b.put(tokensMap, e)
@@ -173,7 +171,7 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 		b.remove(tokensMap, e)
 	}
 	for _, s := range c.Load {
-		for _, e := range tokensOf(s, numbers) {
+		for _, e := range tokensOf(s, byName) {
 			b.put(tokensMap, e)
 		}
 	}
@@ -181,11 +179,32 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 	return tokensError(b.err)
 }
 
+// marks replaces the marks. The transaction fails where one has gone since the reading.
+func (b *batch) marks(was backend.Tokens, c backend.TokenChange) {
+	for _, set := range []string{spentSet, tokensMap} {
+		e := gnft.SetElement{Key: markKey}
+		switch {
+		case c.Clear && set == tokensMap:
+			b.clear(set)
+		case !was.Known:
+			b.put(set, e) // first, since it may not be there
+			fallthrough
+		default:
+			b.remove(set, e)
+		}
+		e.Comment = mark{c.Slot, c.First}.String()
+		if set == tokensMap {
+			e.Val = keyOfNumber(0)
+		}
+		b.put(set, e)
+	}
+}
+
 // tokensOf returns the tokens of keys in a slot as elements. Keys without a number are left out.
-func tokensOf(s backend.SlotOf, numbers map[string]uint32) (all []gnft.SetElement) {
+func tokensOf(s backend.SlotOf, byName map[string]uint32) (all []gnft.SetElement) {
 	for i := range s.Keys {
 		k := &s.Keys[i]
-		n := numbers[backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}.String()]
+		n := byName[backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}.String()]
 		if n == 0 {
 			continue
 		}
@@ -198,19 +217,33 @@ func tokensOf(s backend.SlotOf, numbers map[string]uint32) (all []gnft.SetElemen
 	return all
 }
 
-// freeNumber returns the number for another key of a profile, 0 where there is none. It is the one
-// behind the highest that is known: so that of a key that is forgotten comes back late.
-func freeNumber(is backend.Tokens, profile uint16) uint32 {
-	taken, highest := map[uint16]bool{0: true}, uint16(0)
-	for _, k := range is.Keys {
-		if n := number(k.Number); n.profileOf() == profile {
-			taken[uint16(n)] = true
-			highest = max(highest, uint16(n))
-		}
+// numberer gives keys their numbers.
+type numberer struct {
+	taken   map[number]bool
+	highest map[uint16]uint16 // by the number of the profile
+}
+
+func newNumberer(keys []backend.LoadedKey) *numberer {
+	n := &numberer{map[number]bool{}, map[uint16]uint16{}}
+	for _, k := range keys {
+		n.take(number(k.Number))
 	}
+	return n
+}
+
+func (n *numberer) take(key number) {
+	n.taken[key] = true
+	n.highest[key.profileOf()] = max(n.highest[key.profileOf()], uint16(key))
+}
+
+// next returns the number for another key of a profile, 0 where there is none. It is the one behind the
+// highest: so that of a key that is forgotten comes back late.
+func (n *numberer) next(profile uint16) number {
+	key := n.highest[profile]
 	for range 1 << 16 {
-		if highest++; !taken[highest] {
-			return uint32(keyNumber(profile, highest))
+		if key++; key > 0 && !n.taken[keyNumber(profile, key)] {
+			n.take(keyNumber(profile, key))
+			return keyNumber(profile, key)
 		}
 	}
 	return 0
@@ -250,8 +283,12 @@ func tokensError(err error) error {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("%w: %w", backend.ErrStale, err)
 	case errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOSPC):
-		return fmt.Errorf("the kernel has room for the tokens of %d keys, and there are more: %w", tokensSize/(protocol.Indexes*(1+protocol.EarlySlots+protocol.LateSlots)), err)
-	case err != nil:
+		return fmt.Errorf("the kernel has room for the tokens of %d keys, and there are more", tokensSize/(protocol.Indexes*(1+protocol.EarlySlots+protocol.LateSlots)))
+	}
+	if number := unix.Errno(0); errors.As(err, &number) { // the library repeats it for each message
+		err = number
+	}
+	if err != nil {
 		return fmt.Errorf("loading tokens: %w", err)
 	}
 	return nil

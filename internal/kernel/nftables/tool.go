@@ -65,7 +65,7 @@ var rejectBeforeNAT = need{"rejecting before routing (Linux 5.9)",
 	"chain c { type filter hook prerouting priority mangle; reject with icmpx type port-unreachable; };"}
 
 // signedNeed is what signed profiles need.
-var signedNeed = need{"raw payload as a key, and limits in sets, which signed profiles need (nft 1.0.3)",
+var signedNeed = need{"raw payload as a key, and limits in sets, which signed profiles need (nft 1.0.2)",
 	"map t { typeof @th,64,128 : meta priority; size 9; flags dynamic,timeout; }; set s { typeof @th,64,128; flags dynamic,timeout; }; " +
 		"chain c { meta priority set @th,64,128 map @t add @s { @th,64,128 timeout 5m limit rate 1/day burst 1 packets } delete @t { @th,64,128 : none }; };"}
 

@@ -3,6 +3,7 @@ package nftables
 import (
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -103,6 +104,13 @@ func (r *reading) parts() map[holding][]part {
 	return all
 }
 
+// holdings returns the leases of parts in an order, so that a plan has one.
+func holdings(parts map[holding][]part) []holding {
+	return slices.SortedFunc(maps.Keys(parts), func(x, y holding) int {
+		return cmp.Or(strings.Compare(x.profile, y.profile), x.holder.Addr().Compare(y.holder.Addr()))
+	})
+}
+
 // usersOf returns the users of a lease. A lease of `once` has the last one only: the first connection
 // uses it up, whoever makes it.
 func usersOf(parts []part, lease backend.Source, once bool) (users []backend.User) {
@@ -125,7 +133,9 @@ func usersOf(parts []part, lease backend.Source, once bool) (users []backend.Use
 // has no address. The lease ends with its last part, or gets the time that the longest of the others
 // has left. So do leases that a trial keeps. A lease given by hand for a time of its own stays.
 func (r *reading) endParts(s backend.Source, gone, come map[string][]string) {
-	for h, parts := range r.parts() {
+	all := r.parts()
+	for _, h := range holdings(all) {
+		parts := all[h]
 		if h.profile != s.Profile || s.Address.IsValid() && h.holder != s.Address {
 			continue
 		}
@@ -189,21 +199,20 @@ func (r *reading) Forget(before backend.Planner) (backend.Plan, error) {
 
 // forgotten returns the commands that take out who has opened leases that are over, sorted.
 func (r *reading) forgotten() (all []string) {
-	lasting := map[netip.Addr][]string{} // profiles whose leases an address has
-	for name, set := range r.table.sets {
-		is := set.is
+	lasting, kept := map[netip.Addr][]string{}, map[netip.Addr][]string{} // profiles whose leases an address has
+	for _, set := range r.table.sets {
+		is, of := set.is, lasting
 		if is.what == keptPrefix {
-			is = keptOf(name)
+			is, of = keptOf(set.name), kept
 		}
 		for _, e := range set.elements {
 			if is.what == opened {
-				lasting[e.Address] = append(lasting[e.Address], is.key[2:])
+				of[e.Address] = append(of[e.Address], is.key[2:])
 			}
 		}
 	}
 	first := map[element]bool{} // the parts of `once` that count
-	parts := r.parts()
-	for _, x := range parts {
+	for _, x := range r.parts() {
 		first[x[0].element] = true
 	}
 	for _, f := range protocol.Families() {
@@ -213,11 +222,12 @@ func (r *reading) forgotten() (all []string) {
 			continue
 		}
 		for _, e := range set.who {
-			k, p := r.table.keys[e.Number], r.about.profile(r.table.keys[e.Number].Profile)
-			live := slices.Contains(lasting[e.Address], k.Profile)
-			if p != nil {
-				live = live && e.Number.profileOf() == r.about.signedNumbers[p.Name] && (!p.Once || first[e])
+			k := r.table.keys[e.Number]
+			live := slices.Contains(lasting[e.Address], k.Profile) && e.Number.profileOf() == r.about.signedNumbers[k.Profile]
+			if p := r.about.profile(k.Profile); p != nil && p.Once {
+				live = live && first[e]
 			}
+			live = live || slices.Contains(kept[e.Address], k.Profile) // the undo of a trial gives it back
 			if !live {
 				text := part{element: e}.text()
 				all = append(all, elementCommand("add", name, text), elementCommand("delete", name, text))
@@ -232,19 +242,21 @@ func (r *reading) forgotten() (all []string) {
 //
 // A trial takes nothing away that its undo needs: in it, no part ends or gets a shorter time.
 func (r *reading) keepParts(want backend.Want, v versions, undo bool) (all []string) {
-	for h, parts := range r.parts() {
+	parts := r.parts()
+	for _, h := range holdings(parts) {
 		f := protocol.FamilyOf(h.holder.Addr())
 		old, p := r.about.profile(h.profile), protocol.Find(want.Of(f).Profiles, h.profile)
 		if p == nil || p.Signed == nil {
 			continue // the number is not used again
 		}
-		ends := r.about.versions[leaseKey(p, f)] != 0 && v[leaseKey(p, f)] != r.about.versions[leaseKey(p, f)]
+		version := r.about.versions[leaseKey(p, f)]
+		ends := version != 0 && v[leaseKey(p, f)] != version
 		was, will := partTime(old), partTime(p)
 		longer := will == 0 || was != 0 && will > was
 		if ends && undo || want.Trial && (ends || !longer) || !ends && (was == will || old.Once && p.Once) {
 			continue
 		}
-		for _, x := range parts {
+		for _, x := range parts[h] {
 			if !ends && x.Timeout != was {
 				continue
 			}
@@ -271,25 +283,22 @@ func partTime(p *protocol.Profile) time.Duration {
 
 // carriedParts returns the commands for who has opened the leases that are carried. A key that the
 // kernel does not know any more gets a number as a former one: which keys may open, others say.
-func (r *reading) carriedParts(want backend.Want, profileNumbers map[string]uint16) (all []string) {
-	known := backend.Tokens{}
-	for _, k := range r.table.keys {
-		known.Keys = append(known.Keys, k)
-	}
-	slices.SortFunc(known.Keys, func(x, y backend.LoadedKey) int { return cmp.Compare(x.Number, y.Number) })
+func (r *reading) carriedParts(want backend.Want, profileNumbers map[string]uint16) []string {
+	known, all := slices.Collect(maps.Values(r.table.keys)), []string(nil)
+	free := newNumberer(known)
 	numberOf := func(k backend.LoadedKey, profile uint16) number {
-		i := slices.IndexFunc(known.Keys, func(o backend.LoadedKey) bool {
+		i := slices.IndexFunc(known, func(o backend.LoadedKey) bool {
 			return o.String() == k.String() && number(o.Number).profileOf() == profile
 		})
 		if i >= 0 {
-			return number(known.Keys[i].Number)
+			return number(known[i].Number)
 		}
-		k.Former, k.Number = true, freeNumber(known, profile)
-		if k.Number != 0 {
-			known.Keys = append(known.Keys, k)
-			all = append(all, elementCommand("add", formerSet, number(k.Number).String()+` comment "`+keyComment(k)+`"`))
+		n := free.next(profile)
+		if k.Number = uint32(n); n != 0 {
+			known = append(known, k)
+			all = append(all, elementCommand("add", formerSet, n.String()+` comment "`+keyComment(k)+`"`))
 		}
-		return number(k.Number)
+		return n
 	}
 	for _, s := range want.Carried {
 		f := protocol.FamilyOf(s.Address.Addr())

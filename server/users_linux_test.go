@@ -363,3 +363,23 @@ func TestOnlyASignedProfileThatIsInstalledHasUsers(t *testing.T) {
 		})
 	}
 }
+
+// TestCutEndsConnectionsOfHoldersWhoseLeaseIsOver, and none of a lease that goes on for others.
+func TestCutEndsConnectionsOfHoldersWhoseLeaseIsOver(t *testing.T) {
+	s := newSignedSite(t, "")
+	s.install(parse(t, "admin", strings.Replace(adminSigned, "2222", "2224", 1)))
+	one, other := labtest.NewHost(t, "one"), labtest.NewHost(t, "other")
+	labtest.Network(t, s.host, one, other)
+	bob, gated := s.key("admin", "bob", 10), labtest.Listen(t, s.host, "tcp", "[::]:2224")
+	s.use(one.Addr4, s.keys[0], 0, 0)
+	s.use(other.Addr4, s.keys[0], 0, 1)
+	s.use(other.Addr4, bob, 0, 1)
+	mine, shared := s.connect(one, gated, one.Addr4), s.connect(other, gated, other.Addr4)
+	if r, _ := s.revokeUser("alice", true); len(r.Ended) != 1 || len(r.GoesOn) != 1 || r.Connections != 1 {
+		t.Errorf("revoked %+v", r)
+	}
+	labtest.Eventually(t, soon, func() error { return ended(mine.server) })
+	if err := shared.say("still there?"); err != nil {
+		t.Errorf("the connection of a lease that bob shares: %v", err)
+	}
+}

@@ -211,7 +211,10 @@ func (l *Leases) Running(now time.Duration, profiles []*protocol.Profile) []back
 			s.Left = had.until - now
 		}
 		for _, u := range had.users {
-			is := backend.User{Name: u.name, Key: u.key, Left: u.until - now, Unlimited: u.until == 0}
+			is := backend.User{Name: u.name, Key: u.key, Unlimited: u.until == 0}
+			if !is.Unlimited {
+				is.Left = u.until - now
+			}
 			if is.Unlimited || is.Left >= time.Second {
 				s.Users = append(s.Users, is)
 			}

@@ -128,7 +128,7 @@ func (s *socket) read(ctx context.Context, t *table, what extent) (err error) {
 					set.elements = append(set.elements, e)
 				}
 			}
-		case set.count != 0 && readsUsers(name, what.depth):
+		case set.count != 0 && t.readsUsers(name, what):
 			add = func(attrs []byte) { t.addUser(set, attrs) }
 		default:
 			continue

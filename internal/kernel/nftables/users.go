@@ -16,12 +16,21 @@ import (
 	"knockkit/protocol"
 )
 
-// readsUsers reports whether a reading of that depth has the elements of a set that says who has
-// opened leases.
-func readsUsers(name string, d backend.Depth) bool {
-	family, who := strings.CutPrefix(name, whoPrefix)
-	who = who && (family == digit(protocol.IPv4) || family == digit(protocol.IPv6))
-	return d.Leases && (name == usersSet || name == formerSet || who && (d.Family == protocol.Both || family == digit(d.Family)))
+// readsUsers reports whether a reading has the elements of a set that says who has opened leases. Keys
+// can be many: where nobody has opened one, only a plan needs their numbers.
+func (t *table) readsUsers(name string, what extent) bool {
+	opened := false
+	for _, f := range protocol.Families() {
+		set := t.sets[whoPrefix+digit(f)]
+		if what.depth.Family != protocol.Both && what.depth.Family != f || set == nil || set.count == 0 {
+			continue
+		}
+		opened = true
+		if set.name == name {
+			return what.depth.Leases
+		}
+	}
+	return what.depth.Leases && (opened || what.rules) && (name == usersSet || name == formerSet)
 }
 
 // addUser reads an element of such a set: the number of a key, with whose it is, or a source with the

@@ -118,7 +118,7 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 			gone[set] = append(gone[set], s.Address.Addr().String())
 		}
 		if s.State == backend.Open {
-			for _, x := range parts[holding{s.Profile, s.Address}] {
+			for _, x := range parts[leaseID{s.Profile, s.Address}] {
 				gone[x.set] = append(gone[x.set], x.text())
 			}
 		}

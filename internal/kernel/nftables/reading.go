@@ -75,7 +75,7 @@ func (r *reading) sources() []backend.Source {
 				src.Profile, src.State, src.Step, src.Steps = p.Name, backend.Open, len(p.Sequence), len(p.Sequence)
 				src.Address = netip.PrefixFrom(e.Address, s.is.bits)
 				if s.is.what == opened {
-					src.Users = usersOf(parts[holding{p.Name, src.Address}], src, p.Once)
+					src.Users = usersOf(parts[leaseID{p.Name, src.Address}], src, p.Once)
 				}
 			case s.is.what == bannedPrefix:
 				src.State = backend.Banned

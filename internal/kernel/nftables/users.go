@@ -19,18 +19,18 @@ import (
 // readsUsers reports whether a reading has the elements of a set that says who has opened leases. Keys
 // can be many: where nobody has opened one, only a plan needs their numbers.
 func (t *table) readsUsers(name string, what extent) bool {
-	opened := false
+	some := false
 	for _, f := range protocol.Families() {
 		set := t.sets[whoPrefix+digit(f)]
 		if what.depth.Family != protocol.Both && what.depth.Family != f || set == nil || set.count == 0 {
 			continue
 		}
-		opened = true
+		some = true
 		if set.name == name {
 			return what.depth.Leases
 		}
 	}
-	return what.depth.Leases && (opened || what.rules) && (name == usersSet || name == formerSet)
+	return what.depth.Leases && (some || what.rules) && (name == usersSet || name == formerSet)
 }
 
 // addUser reads an element of such a set: the number of a key, with whose it is, or a source with the
@@ -56,8 +56,8 @@ func (t *table) addUser(set *kernelObject, attrs []byte) {
 	}
 }
 
-// holding is a lease by its profile and holder.
-type holding struct {
+// leaseID is a lease by its profile and holder.
+type leaseID struct {
 	profile string
 	holder  netip.Prefix
 }
@@ -88,8 +88,8 @@ func (x part) is(users []backend.User) bool {
 
 // parts returns what the keys of installed profiles have opened, of each lease the most recent first.
 // Some may be of leases that are over.
-func (r *reading) parts() map[holding][]part {
-	all := map[holding][]part{}
+func (r *reading) parts() map[leaseID][]part {
+	all := map[leaseID][]part{}
 	for _, f := range protocol.Families() {
 		set := r.table.sets[whoPrefix+digit(f)]
 		if set == nil {
@@ -101,7 +101,7 @@ func (r *reading) parts() map[holding][]part {
 			if p == nil || e.Number.profileOf() != r.about.signedNumbers[k.Profile] { // that of another profile of that name, before
 				continue
 			}
-			h := holding{p.Name, netip.PrefixFrom(e.Address, p.Prefix(f))}
+			h := leaseID{p.Name, netip.PrefixFrom(e.Address, p.Prefix(f))}
 			all[h] = append(all[h], part{set.name, k.User, k.ID, e})
 		}
 	}
@@ -113,9 +113,9 @@ func (r *reading) parts() map[holding][]part {
 	return all
 }
 
-// holdings returns the leases of parts in an order, so that a plan has one.
-func holdings(parts map[holding][]part) []holding {
-	return slices.SortedFunc(maps.Keys(parts), func(x, y holding) int {
+// leaseIDs returns the leases of parts in an order, so that a plan has one.
+func leaseIDs(parts map[leaseID][]part) []leaseID {
+	return slices.SortedFunc(maps.Keys(parts), func(x, y leaseID) int {
 		return cmp.Or(strings.Compare(x.profile, y.profile), x.holder.Addr().Compare(y.holder.Addr()))
 	})
 }
@@ -143,7 +143,7 @@ func usersOf(parts []part, lease backend.Source, once bool) (users []backend.Use
 // has left. So do leases that a trial keeps. A lease given by hand for a time of its own stays.
 func (r *reading) endParts(s backend.Source, gone, come map[string][]string) {
 	all := r.parts()
-	for _, h := range holdings(all) {
+	for _, h := range leaseIDs(all) {
 		parts := all[h]
 		if h.profile != s.Profile || s.Address.IsValid() && h.holder != s.Address {
 			continue
@@ -176,7 +176,7 @@ func (r *reading) endParts(s backend.Source, gone, come map[string][]string) {
 
 // openedBy returns the elements of a lease that knocks have given, by set: with those that a trial
 // keeps.
-func (r *reading) openedBy(h holding) map[string]element {
+func (r *reading) openedBy(h leaseID) map[string]element {
 	all := map[string]element{}
 	for name, set := range r.table.sets {
 		is := set.is
@@ -252,7 +252,7 @@ func (r *reading) forgotten() (all []string) {
 // A trial takes nothing away that its undo needs: in it, no part ends or gets a shorter time.
 func (r *reading) keepParts(want backend.Want, v versions, undo bool) (all []string) {
 	parts := r.parts()
-	for _, h := range holdings(parts) {
+	for _, h := range leaseIDs(parts) {
 		f := protocol.FamilyOf(h.holder.Addr())
 		old, p := r.about.profile(h.profile), protocol.Find(want.Of(f).Profiles, h.profile)
 		if p == nil || p.Signed == nil {

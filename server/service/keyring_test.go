@@ -280,7 +280,7 @@ func TestTheTaskRestsWhereNoProfileIsSigned(t *testing.T) {
 	go func() { ended <- r.run(ctx, func() {}) }()
 	r.wake(true)
 	r.keyring.installed(r.host, []*protocol.Profile{mysql()})
-	r.uses.note("0a0b0c0d", Use{slotBegins, "10.9.0.1"})
+	r.uses.note("0a0b0c0d", Use{At: slotBegins, From: "10.9.0.1"})
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
@@ -313,7 +313,7 @@ func TestLastUsesAreWrittenOnceASlotAndWhatCannotBeWaits(t *testing.T) {
 	}
 	r.disk.err = nil
 	r.passes(2 * protocol.SlotTime)
-	want := map[string]Use{id: {start.Add(-3 * time.Second), "10.9.1.7"}}
+	want := map[string]Use{id: {At: start.Add(-3 * time.Second), From: "10.9.1.7"}}
 	if len(r.disk.used) != 1 || !maps.Equal(r.disk.used[0], want) {
 		t.Fatalf("written: %v", r.disk.used)
 	}

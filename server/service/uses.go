@@ -3,18 +3,15 @@ package service
 import (
 	"maps"
 	"sync"
-	"time"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 	"knockkit/server/events"
+	"knockkit/server/keys"
 )
 
 // Use is when a key last opened its profile, and from where.
-type Use struct {
-	At   time.Time
-	From string // an address, or a prefix where the profile has leases of prefixes
-}
+type Use = keys.Use
 
 // uses are the last uses of keys, until they are written to disk.
 type uses struct {
@@ -53,7 +50,7 @@ func (u *uses) see(s events.Snapshot, profiles []*protocol.Profile) {
 			continue
 		}
 		for _, by := range lease.Users {
-			use := Use{s.Began.Wall, protocol.PrefixText(lease.Address)}
+			use := Use{At: s.Began.Wall, From: protocol.PrefixText(lease.Address)}
 			if !by.Unlimited && by.Left <= p.Lease { // else the profile's time was another then
 				use.At = use.At.Add(by.Left - p.Lease)
 				u.add(by.Key, use)

@@ -74,7 +74,7 @@ func lines(p *protocol.Profile) [][]string {
 		{"lease", leaseText(p)},
 		{"close", closeText(p)},
 		{"family", p.Family.String()},
-		{"timing", fmt.Sprintf("%s between knocks, %s", say.Latency(p.Client.Gap), attempts(p.Client.Attempts))},
+		{"timing", timing(p)},
 		{"check", check(p)},
 	}
 	var said [][]string
@@ -122,6 +122,14 @@ func closeText(p *protocol.Profile) string {
 		return ""
 	}
 	return p.Close.String()
+}
+
+func timing(p *protocol.Profile) string {
+	what := "between knocks"
+	if p.Signed != nil {
+		what = "from the knock to the check"
+	}
+	return fmt.Sprintf("%s %s, %s", say.Latency(p.Client.Gap), what, attempts(p.Client.Attempts))
 }
 
 func attempts(n int) string {

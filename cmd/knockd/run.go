@@ -62,7 +62,7 @@ func runService(c *cli.Context) error {
 			certain, _, _ := doctor.Shadows(ctx, doctor.ShadowInput{Backend: h.runs, Profiles: profiles, Network: n, Saved: r.Saved})
 			return certain
 		},
-		Keys:         h.keyFiles,
+		Keys:         keys.FolderOf(h.folders.Dirs[0]).List,
 		State:        keys.StateOf(h.folders.Dirs[0], os.Getenv),
 		Reload:       reload,
 		RemoveOnExit: c.Bool("remove-on-exit"),
@@ -77,16 +77,6 @@ func runService(c *cli.Context) error {
 		return &command.Error{Code: command.Failed, Err: err, Hint: "to see what it does: knockd watch"}
 	}
 	return explainService(err)
-}
-
-// keyFiles reads the keys of signed profiles.
-func (h *host) keyFiles() (service.KeyFiles, error) {
-	all, broken, err := keys.FolderOf(h.folders.Dirs[0]).List()
-	of := service.KeyFiles{Broken: broken}
-	for _, e := range all {
-		of.Keys = append(of.Keys, e.KeyFile)
-	}
-	return of, err
 }
 
 // explainService gives an error its advice, unless it has some.

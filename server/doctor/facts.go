@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"slices"
+	"time"
 
 	"knockkit/internal/kernel/conns"
 	"knockkit/internal/kernel/iptables"
@@ -11,6 +12,7 @@ import (
 
 // Input is the configuration, which the caller has read.
 type Input struct {
+	Folder   string // the configuration folder, with the keys of signed profiles
 	Settings server.Settings
 	Files    []*protocol.Profile // of the configuration folder, those that can be read
 	Broken   []server.BrokenFile // the other files
@@ -36,6 +38,11 @@ type facts struct {
 	strict, off []string                   // interfaces whose reverse path filter is strict, or off
 	interfaces  int                        // all interfaces that have the filter
 	Clock       clockState
+
+	Service  bool  // the service runs
+	Keys     []Key // of signed profiles
+	audience string
+	now      time.Time
 
 	Unread []unread
 }

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// attempt sends the sequence once and, if the profile can be verified, the check. It returns the
-// reply to the check. All its sockets are closed when it returns: a SYN that the kernel repeats
-// would disturb the next attempt.
+// attempt sends the sequence once, or a signed knock, and, if the profile can be verified, the check.
+// It returns the reply to the check. All its sockets are closed when it returns: a SYN that the kernel
+// repeats would disturb the next attempt.
 func (v *visit) attempt(ctx context.Context, n int) (Reply, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer v.flights.Wait()
@@ -16,10 +16,13 @@ func (v *visit) attempt(ctx context.Context, n int) (Reply, error) {
 	if v.Plain {
 		pl = plan{wait: v.Profile.Client.Gap, copies: 1, settle: v.Profile.Client.Gap}
 	}
-	slot := time.Now()
-	for step := range v.Profile.Sequence {
-		var err error
-		if slot, err = v.step(ctx, n, step, pl, slot); err != nil {
+	all, err := v.sendings(ctx)
+	if err != nil {
+		return NoReply, err
+	}
+	due := time.Now()
+	for step := range all {
+		if due, err = v.step(ctx, n, all, step, pl, due); err != nil {
 			return NoReply, err
 		}
 	}
@@ -27,52 +30,52 @@ func (v *visit) attempt(ctx context.Context, n int) (Reply, error) {
 	if !v.verified() {
 		return NoReply, nil
 	}
-	return v.check(ctx, n, pl)
+	return v.check(ctx, n, len(all), pl)
 }
 
-// step sends one knock, with its copies, from slot on and returns when the
-// next may leave. Slots follow a timetable: a late packet does not delay all
+// step sends one knock, with its copies, from when it is due on, and returns when
+// the next may leave. Knocks follow a timetable: a late packet does not delay all
 // that come after it.
-func (v *visit) step(ctx context.Context, n, step int, pl plan, slot time.Time) (time.Time, error) {
-	k := v.Profile.Sequence[step].Knock
-	last := step == len(v.Profile.Sequence)-1
+func (v *visit) step(ctx context.Context, n int, all []sending, step int, pl plan, due time.Time) (time.Time, error) {
+	s := all[step]
+	last := step == len(all)-1
 	replies := make(chan Reply, pl.copies)
-	first := slot
+	first := due
 	for i := range pl.copies {
-		f, err := v.wire.knock(v.addr, k)
+		f, err := v.wire.knock(v.addr, s.knock, s.token)
 		if err != nil {
-			return slot, err
+			return due, err
 		}
 		sent := time.Now()
-		v.launch(ctx, f, Packet{Attempt: n, Knock: k}, step, sent.Add(lifetime), replies)
+		v.launch(ctx, f, Packet{Attempt: n, Knock: s.knock, Slot: s.slot}, step, sent.Add(lifetime), replies)
 		final := last && !v.verified() // nothing follows that it must stay ahead of
 		if final && i == pl.copies-1 {
-			return slot, nil
+			return due, nil
 		}
-		slot = later(first.Add(pl.wait*time.Duration(i+1)/time.Duration(pl.copies)), sent.Add(pl.settle/2))
+		due = later(first.Add(pl.wait*time.Duration(i+1)/time.Duration(pl.copies)), sent.Add(pl.settle/2))
 		if !pl.early {
-			if err := sleepUntil(ctx, slot); err != nil {
-				return slot, err
+			if err := sleepUntil(ctx, due); err != nil {
+				return due, err
 			}
 			continue
 		}
-		answered, err := answeredBefore(ctx, slot, replies)
+		answered, err := answeredBefore(ctx, due, replies)
 		if err != nil {
-			return slot, err
+			return due, err
 		}
 		if answered && final {
-			return slot, nil
+			return due, nil
 		}
 		if answered {
 			// It has arrived; only the copies before it may still be on their way.
-			if settled := sent.Add(pl.settle); settled.Before(slot) {
-				slot = settled
+			if settled := sent.Add(pl.settle); settled.Before(due) {
+				due = settled
 			}
-			slot = later(slot, time.Now())
-			return slot, sleepUntil(ctx, slot)
+			due = later(due, time.Now())
+			return due, sleepUntil(ctx, due)
 		}
 	}
-	return slot, nil
+	return due, nil
 }
 
 // checks is how often an attempt connects to the opened port: the kernel's own
@@ -82,7 +85,7 @@ const checks = 3
 // check connects to the opened port, with a new socket each time, the tries
 // spread over the window. A host whose replies to the knocks are still on their
 // way may turn out to be near, which makes the window shorter.
-func (v *visit) check(ctx context.Context, n int, pl plan) (Reply, error) {
+func (v *visit) check(ctx context.Context, n, step int, pl plan) (Reply, error) {
 	k, _ := checkPort(v.Profile)
 	start := time.Now()
 	end := func(try int) time.Time {
@@ -95,7 +98,7 @@ func (v *visit) check(ctx context.Context, n int, pl plan) (Reply, error) {
 		if err != nil {
 			return NoReply, err
 		}
-		v.launch(ctx, f, Packet{Attempt: n, Knock: k, Check: true}, len(v.Profile.Sequence), start.Add(pl.window), replies)
+		v.launch(ctx, f, Packet{Attempt: n, Knock: k, Check: true}, step, start.Add(pl.window), replies)
 		for time.Now().Before(end(try)) {
 			reply, err := replyBefore(ctx, end(try), replies, answered)
 			if err != nil || reply != NoReply {

@@ -36,7 +36,9 @@ type Dialer struct {
 	// Told, if set, is called when a knock begins and when it has ended, by the goroutine that knocks.
 	Told func(Knocking)
 
-	wire  wire // nil: the network of this machine
+	wire    wire        // nil: the network of this machine
+	indexes IndexMemory // where the target has none
+
 	mu    sync.Mutex
 	hosts map[string]*knownHost // by canonical host
 }
@@ -148,6 +150,9 @@ func (d *Dialer) known(host string) *knownHost {
 	if d.hosts[key] == nil {
 		t := d.Target
 		t.Host = host
+		if t.Indexes == nil {
+			t.Indexes = &d.indexes
+		}
 		turns := d.Turns
 		if turns == nil {
 			turns = new(Turns)

@@ -45,3 +45,27 @@ func ExampleDialer() {
 	}
 	fmt.Println(orders)
 }
+
+// A signed profile's connections: each knock takes a token that no program of this machine has sent.
+func ExampleDialer_signed() {
+	profile, err := client.ReadProfile("/etc/knock/profiles/mysql.toml")
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := client.ReadKey("/etc/knock/keys/mysql.key")
+	if err != nil {
+		log.Fatal(err)
+	}
+	db, err := shopDatabase(&client.Dialer{Target: client.Target{
+		Profile: profile,
+		Key:     &key.Key,
+		Indexes: &client.IndexFiles{Dir: "/var/lib/shop/tokens"},
+	}}, "shop", "secret", "db1.example.com:3306")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Ping(); err != nil {
+		log.Fatal(err)
+	}
+}

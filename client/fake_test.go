@@ -36,10 +36,11 @@ type sentPacket struct {
 	sentKind
 	at    time.Time
 	check bool
+	token *protocol.Token
 }
 
-func (w *fakeWire) knock(to netip.Addr, k protocol.Knock) (flight, error) {
-	return w.send(to, k, false)
+func (w *fakeWire) knock(to netip.Addr, k protocol.Knock, token *protocol.Token) (flight, error) {
+	return w.send(to, k, token, false)
 }
 
 func (w *fakeWire) stagger(most time.Duration) time.Duration {
@@ -50,10 +51,10 @@ func (w *fakeWire) stagger(most time.Duration) time.Duration {
 }
 
 func (w *fakeWire) check(to netip.Addr, port uint16) (flight, error) {
-	return w.send(to, protocol.Knock{Proto: protocol.TCP, Port: port}, true)
+	return w.send(to, protocol.Knock{Proto: protocol.TCP, Port: port}, nil, true)
 }
 
-func (w *fakeWire) send(to netip.Addr, k protocol.Knock, check bool) (flight, error) {
+func (w *fakeWire) send(to netip.Addr, k protocol.Knock, token *protocol.Token, check bool) (flight, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kind := sentKind{to, k}
@@ -66,7 +67,7 @@ func (w *fakeWire) send(to netip.Addr, k protocol.Knock, check bool) (flight, er
 	}
 	w.count[kind]++
 	w.open++
-	w.sent = append(w.sent, sentPacket{kind, time.Now(), check})
+	w.sent = append(w.sent, sentPacket{kind, time.Now(), check, token})
 	return f, nil
 }
 

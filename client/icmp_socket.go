@@ -15,20 +15,23 @@ import (
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"knockkit/protocol"
 )
 
 // icmpFlight waits for an echo reply.
 type icmpFlight struct {
 	conn *icmp.PacketConn
 	to   netip.Addr
-	id   int // 0: a ping socket, which gets no one else's replies
+	id   int    // 0: a ping socket, which gets no one else's replies
+	data []byte // the payload
 }
 
 // sendEcho sends an echo request from a ping socket, which needs no privilege
 // where the system allows it, else from a raw one. The error is a
 // [*PrivilegeError] when neither may be had.
-func (n network) sendEcho(to netip.Addr) (flight, error) {
-	f := &icmpFlight{to: to}
+func (n network) sendEcho(to netip.Addr, token *protocol.Token) (flight, error) {
+	f := &icmpFlight{to: to, data: echoData(token)}
 	var err error
 	if f.conn, err = n.listen(to, "udp4", "udp6"); err != nil {
 		// Identifiers are drawn anew for each request, so that the server sees a
@@ -78,12 +81,27 @@ func (n network) listen(to netip.Addr, v4, v6 string) (*icmp.PacketConn, error) 
 	return conn, nil
 }
 
+// echoData returns the payload of an echo request, of the size of ping's own. With a token it is
+// built as that of Linux' ping on 64 bits: 16 bytes that change, where ping has the time, then each
+// byte's own number.
+func echoData(token *protocol.Token) []byte {
+	data := make([]byte, 56)
+	if token == nil {
+		return data
+	}
+	for i := range data {
+		data[i] = byte(i)
+	}
+	copy(data, token[:])
+	return data
+}
+
 func (f *icmpFlight) send() error {
 	m := icmp.Message{Type: ipv4.ICMPTypeEcho}
 	if f.to.Is6() {
 		m.Type = ipv6.ICMPTypeEchoRequest
 	}
-	m.Body = &icmp.Echo{ID: f.id, Seq: 1, Data: make([]byte, 56)} // the size of ping's own
+	m.Body = &icmp.Echo{ID: f.id, Seq: 1, Data: f.data}
 	// The kernel fills in the checksum of ICMPv6, which covers the addresses.
 	packet, err := m.Marshal(nil)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"knockkit/protocol"
 )
 
 // Windows gives raw sockets to administrators only, but sends echo requests for
@@ -27,9 +29,20 @@ type echo struct {
 	v6      bool
 }
 
+// echoData returns the payload of an echo request, of the size of ping's own. Behind a token it is as
+// that of Windows' ping, which sends the letters from a to w.
+func echoData(token *protocol.Token) []byte {
+	data := make([]byte, 32)
+	if token != nil {
+		copy(data, "abcdefghijklmnopqrstuvwabcdefghi")
+		copy(data, token[:])
+	}
+	return data
+}
+
 // sendEcho asks the system to send an echo request.
-func (n network) sendEcho(to netip.Addr) (flight, error) {
-	f := &echo{v6: to.Is6(), reply: make([]byte, 256), request: make([]byte, 32)} // the size of ping's own
+func (n network) sendEcho(to netip.Addr, token *protocol.Token) (flight, error) {
+	f := &echo{v6: to.Is6(), reply: make([]byte, 256), request: echoData(token)}
 	create := "IcmpCreateFile"
 	if f.v6 {
 		create = "Icmp6CreateFile"

@@ -14,7 +14,8 @@ import (
 // Knock sends the profile's sequence to one address of each family that the
 // host has, side by side, and checks the first opened TCP port. It repeats
 // itself with other timing until that opens, at most as often as the profile
-// says; what cannot be checked is sent once, with every knock doubled.
+// says; what cannot be checked is sent once, with every knock doubled. A signed
+// profile's knock is one packet, with another token for each address and attempt.
 //
 // The error is nil when the result's outcome is Open or Knocked. Else it is a
 // [*NotOpenError], a [*PrivilegeError], a [*ProfileError], an [*UnfinishedError]
@@ -26,8 +27,12 @@ func Knock(ctx context.Context, t Target) (Result, error) {
 }
 
 func knockOn(ctx context.Context, t Target, w wire) (Result, error) {
-	if t.Profile.Signed != nil {
-		return Result{}, &ProfileError{t.Profile.Name, "is signed, which this client cannot knock with yet"}
+	switch {
+	case t.Profile.Signed == nil:
+	case t.Key == nil:
+		return Result{}, &ProfileError{t.Profile.Name, "is signed, and there is no key to knock with"}
+	case t.Indexes == nil:
+		t.Indexes = new(IndexMemory)
 	}
 	return knock(ctx, t, w)
 }
@@ -39,7 +44,7 @@ func Close(ctx context.Context, t Target) (Result, error) {
 		return Result{}, &ProfileError{t.Profile.Name, "has no `close` knock"}
 	}
 	p := *t.Profile
-	p.Sequence = []protocol.Step{{Knock: *p.Close}}
+	p.Sequence, p.Signed = []protocol.Step{{Knock: *p.Close}}, nil // it carries no token
 	t.Profile, t.NoVerify, t.closing = &p, true, true
 	return knock(ctx, t, nil)
 }

@@ -90,6 +90,7 @@ type AddrResult struct {
 type Packet struct {
 	Attempt int // from 1
 	Knock   protocol.Knock
+	Slot    int64         // of the token that a signed knock carries; 0 for others
 	Check   bool          // the connection to the opened port
 	Sent    time.Duration // since the first packet to this address
 	Reply   Reply

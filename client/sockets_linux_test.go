@@ -121,7 +121,7 @@ func TestWhatComesBackForAKnock(t *testing.T) {
 			{"a udp port that says nothing", protocol.Knock{Proto: protocol.UDP, Port: quiet}, NoReply},
 		} {
 			t.Run(c.name+" on "+on.String(), func(t *testing.T) {
-				f, err := network{}.knock(on, c.knock)
+				f, err := network{}.knock(on, c.knock, nil)
 				if p := new(*PrivilegeError); errors.As(err, p) {
 					needs(t, "a ping or raw socket", err)
 				}
@@ -138,7 +138,7 @@ func TestWhatComesBackForAKnock(t *testing.T) {
 
 func TestACancelledFlightEndsAtOnce(t *testing.T) {
 	on := loopbacks()[0]
-	f, err := network{}.knock(on, tcpKnock(silent(t, on)))
+	f, err := network{}.knock(on, tcpKnock(silent(t, on)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestACancelledFlightEndsAtOnce(t *testing.T) {
 func TestAnAcceptedKnockLeavesNothingBehind(t *testing.T) {
 	on := loopbacks()[0]
 	port, conns := accepting(t, on)
-	f, err := network{}.knock(on, tcpKnock(port))
+	f, err := network{}.knock(on, tcpKnock(port), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestAKnockThatNobodyAnswersIsExactlyOneSYN(t *testing.T) {
 	port := silent(t, on)
 	syns := sniff(t, port)
 	start := time.Now()
-	f, err := network{}.knock(on, tcpKnock(port))
+	f, err := network{}.knock(on, tcpKnock(port), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

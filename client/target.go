@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
+	"knockkit/internal/files"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
 )
@@ -27,6 +29,18 @@ type Target struct {
 	// leaves, whatever the routes say; "" for any. Linux (unprivileged since 5.7)
 	// and macOS only: elsewhere it is an error. Names are looked up as always.
 	Interface string
+
+	// Key makes the tokens of a signed profile, which needs one; others have none.
+	Key *protocol.Key
+
+	// Indexes sees to it that no token is sent by two attempts, which may be those of several programs:
+	// see [IndexFiles]. nil: the attempts of one [Knock] or [Dialer] know of each other.
+	Indexes Indexes
+
+	// Waits, if set, is told when a signed knock has to wait because all tokens of a slot are used, and
+	// until when: the time may have come again to wait for the slot after that. Calls overlap neither
+	// each other nor those of Observe.
+	Waits func(until time.Time)
 
 	// NoVerify leaves the check out, as the profile's `verify = false` does.
 	NoVerify bool
@@ -57,13 +71,27 @@ type Target struct {
 // Progress is a packet that left, or the reply to it.
 type Progress struct {
 	Addr netip.Addr
-	Step int // index in the sequence; the sequence's length for the check
+	Step int // index in the sequence, 0 for a signed knock; the number of knocks for the check
 	Packet
 }
 
 // ReadProfile reads a profile's file, of which the name is the profile's. The error is that of
 // the file system, or has all mistakes of the file, each with its line.
 func ReadProfile(file string) (*protocol.Profile, error) { return format.ReadProfile(file) }
+
+// ReadKey reads the file of a signed profile's key, for [Target.Key]. The error is that of the file
+// system, or has all mistakes of the file, each with its line.
+func ReadKey(file string) (*format.KeyFile, error) {
+	text, err := files.Read(file, format.MaxKeyFileSize)
+	if err != nil {
+		return nil, err
+	}
+	key, problems := format.ParseKeyFile(file, text)
+	if problems.HasErrors() {
+		return nil, problems
+	}
+	return key, nil
+}
 
 // verified reports whether a TCP connection can tell that the profile opened.
 // For a profile with `once`, the check would use the lease up.

@@ -57,7 +57,7 @@ const mostStagger = 500 * time.Millisecond
 // stagger is a pause before a later attempt, by chance: two sequences from one address that met would
 // else meet again. Up to ten times as long as the sequence takes, it lets four of five pass each other.
 func (v *visit) stagger() time.Duration {
-	return v.wire.stagger(min(mostStagger, 10*max(v.Profile.Client.Gap, protocol.DefaultGap)*time.Duration(len(v.Profile.Sequence))))
+	return v.wire.stagger(min(mostStagger, 10*max(v.Profile.Client.Gap, protocol.DefaultGap)*time.Duration(len(v.Profile.Knocks()))))
 }
 
 // unfinished says what was not done for a host or an address when ctx ended.

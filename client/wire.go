@@ -17,9 +17,9 @@ import (
 // A wire puts packets on the network. Each is a new flow: the server's
 // connection tracking must never take one for the repetition of another.
 type wire interface {
-	// knock sends exactly one packet before it returns. An error means that
-	// nothing left this machine.
-	knock(to netip.Addr, k protocol.Knock) (flight, error)
+	// knock sends exactly one packet before it returns: it carries the token, if
+	// there is one. An error means that nothing left this machine.
+	knock(to netip.Addr, k protocol.Knock, token *protocol.Token) (flight, error)
 	// check starts a connection to the opened port.
 	check(to netip.Addr, port uint16) (flight, error)
 	// stagger returns a pause of less than most, by chance.
@@ -40,14 +40,14 @@ type network struct {
 	device *net.Interface // nil: any
 }
 
-func (n network) knock(to netip.Addr, k protocol.Knock) (f flight, err error) {
+func (n network) knock(to netip.Addr, k protocol.Knock, token *protocol.Token) (f flight, err error) {
 	switch k.Proto {
 	case protocol.TCP:
 		f, err = n.connect(netip.AddrPortFrom(to, k.Port), true)
 	case protocol.UDP:
-		f, err = n.sendDatagram(netip.AddrPortFrom(to, k.Port))
+		f, err = n.sendDatagram(netip.AddrPortFrom(to, k.Port), token)
 	default:
-		f, err = n.sendEcho(to)
+		f, err = n.sendEcho(to, token)
 	}
 	if err != nil {
 		return nil, unsent(to, err)
@@ -120,13 +120,17 @@ func endWith(ctx context.Context, setDeadline func(time.Time) error, until time.
 // udpFlight waits for what a datagram brings back.
 type udpFlight struct{ conn net.Conn }
 
-// sendDatagram sends one byte: some firewalls drop empty datagrams.
-func (n network) sendDatagram(to netip.AddrPort) (flight, error) {
+// sendDatagram sends the token, else one byte: some firewalls drop empty datagrams.
+func (n network) sendDatagram(to netip.AddrPort, token *protocol.Token) (flight, error) {
+	data := []byte{0}
+	if token != nil {
+		data = token[:]
+	}
 	conn, err := n.dialer("udp").Dial("udp", to.String())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.Write([]byte{0}); err != nil {
+	if _, err := conn.Write(data); err != nil {
 		conn.Close()
 		return nil, err
 	}

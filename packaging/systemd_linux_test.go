@@ -33,6 +33,7 @@ test "$(pid)" != 0
 test "$(pid)" != "$was"
 systemctl is-active knockd
 systemctl is-enabled knockd
+test "$(stat -c %a /var/lib/knockd)" = 700
 knockd status --check
 knockd status --json | grep 198.51.100.7
 ` + m.page("remove", b.new) + `

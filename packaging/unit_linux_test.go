@@ -76,6 +76,7 @@ func TestTheUnitGivesNoMoreThanItNeeds(t *testing.T) {
 	for _, line := range []string{
 		"Type=notify", "ExecStart=/usr/sbin/knockd run", "Before=network-pre.target shutdown.target", "Wants=network-pre.target",
 		"CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW", "NoNewPrivileges=yes", "ProtectSystem=strict",
+		"StateDirectory=knockd", "StateDirectoryMode=0700",
 	} {
 		if !strings.Contains(unit, "\n"+line+"\n") {
 			t.Errorf("the unit lacks %s", line)

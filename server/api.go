@@ -12,8 +12,13 @@ import (
 // backends use them too.
 type (
 	// Source is an address, or a prefix (Address), with a position, a lease or a ban (State): Profile,
-	// "" for a ban; Step of Steps knocks made; Left is the time left, unless it is Unlimited.
+	// "" for a ban; Step of Steps knocks made; Left is the time left, unless it is Unlimited; the Users
+	// who have knocked for a lease of a signed profile.
 	Source = backend.Source
+
+	// User is somebody who has knocked for a lease of a signed profile: the Name, the ID of the Key, and
+	// the time Left of this one's part, unless it is Unlimited.
+	User = backend.User
 
 	// SourceState says which of them a [Source] has.
 	SourceState = backend.SourceState

@@ -107,6 +107,7 @@ func bans(r *Reading, who netip.Prefix) (banned []netip.Addr, end []Source) {
 type Revoked struct {
 	Ended       []netip.Prefix // addresses and prefixes whose leases are over
 	Wider       []netip.Prefix // wider prefixes whose leases go on, and still let the address in
+	GoesOn      []Source       // leases that still let a holder in whom the user had let in: for their other Users, or by hand
 	Connections int            // how many were ended; 0 without cut
 }
 
@@ -142,6 +143,7 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 			case src.Profile != name || src.State != Open:
 			case backend.Inside(src.Address, from):
 				r.Ended = append(r.Ended, src.Address)
+				src.Users = nil // all of it
 				c.end = append(c.end, src)
 				acts = append(acts, revoked(p, src.Address))
 			case slices.ContainsFunc(from, src.Address.Overlaps):

@@ -92,9 +92,3 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 		}
 	}
 }
-
-// RevokeUser ends what a user has opened of a signed profile. A lease that others have knocked for too
-// goes on for them. Errors: those of [Server.Revoke].
-func (s *Server) RevokeUser(ctx context.Context, name, user string, cut bool) (Revoked, error) {
-	return Revoked{}, ErrUnsupported
-}

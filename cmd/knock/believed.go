@@ -38,17 +38,23 @@ type believed struct {
 // maxBelieved bounds the file of one lease, which names what a profile opens.
 const maxBelieved = protocol.MaxProfileSize
 
-// stateFolder returns where the leases are kept: the XDG specification's folder for state, on
-// Windows that for data of this machine. It is an error where the folder is not the caller's to
+// What is kept on this machine, each in a folder of its own.
+const (
+	leasesState = "leases"
+	tokensState = "tokens" // which were used, by the key's ID: see [client.IndexFiles]
+)
+
+// stateFolder returns where something is kept: in the XDG specification's folder for state, on
+// Windows in that for data of this machine. It is an error where the folder is not the caller's to
 // make: with sudo, HOME may be that of somebody else, who could not write in it afterwards.
-func stateFolder(getenv func(string) string) (string, error) {
+func stateFolder(getenv func(string) string, what string) (string, error) {
 	var dir string
 	if home := getenv("XDG_STATE_HOME"); filepath.IsAbs(home) {
-		dir = filepath.Join(home, "knock", "leases")
+		dir = filepath.Join(home, "knock", what)
 	} else if data := getenv("LocalAppData"); data != "" { // nowhere but on Windows
-		dir = filepath.Join(data, "knock", "leases")
+		dir = filepath.Join(data, "knock", what)
 	} else if home := getenv("HOME"); home != "" {
-		dir = filepath.Join(home, ".local", "state", "knock", "leases")
+		dir = filepath.Join(home, ".local", "state", "knock", what)
 	} else {
 		return "", errors.New("neither XDG_STATE_HOME nor HOME is set")
 	}
@@ -72,7 +78,7 @@ func remember(c *cli.Context, o outcome, closed bool) {
 	if !o.told() || o.target.Plain {
 		return
 	}
-	dir, err := stateFolder(os.Getenv)
+	dir, err := stateFolder(os.Getenv, leasesState)
 	for _, a := range o.result.Addrs {
 		if err != nil {
 			break
@@ -170,7 +176,7 @@ func statusAction(c *cli.Context) error {
 	if extra := c.Args().First(); extra != "" {
 		return command.Usagef("for a profile of the name: knock status@HOST", "status takes no argument")
 	}
-	dir, err := stateFolder(os.Getenv)
+	dir, err := stateFolder(os.Getenv, leasesState)
 	if err != nil {
 		return fmt.Errorf("what is open is not kept on this machine: %w", err)
 	}

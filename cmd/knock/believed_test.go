@@ -11,7 +11,7 @@ import (
 func TestALeaseThatHasEndedIsForgotten(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", dir)
-	dir, err := stateFolder(os.Getenv)
+	dir, err := stateFolder(os.Getenv, leasesState)
 	if err := errors.Join(err, os.MkdirAll(dir, 0o700)); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func shopLink(t *testing.T, port string) string {
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}
-	link, err := format.Link(p)
+	link, err := format.Link(p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,12 +65,12 @@ func enrollAction(c *cli.Context) error {
 	if len(links) > 1 {
 		return command.Usagef("enroll one after the other", "there are %d links: no profile was enrolled", len(links))
 	}
-	p, file, err := format.ParseLink(cmp.Or(strings.Join(links, ""), begun, strings.TrimSpace(text)))
+	l, err := format.ParseLink(cmp.Or(strings.Join(links, ""), begun, strings.TrimSpace(text)))
 	if err != nil {
 		return linkError(err)
 	}
-	p.Name = cmp.Or(c.String("name"), p.Name)
-	return enroll(c, words, p, file)
+	l.Profile.Name = cmp.Or(c.String("name"), l.Profile.Name)
+	return enroll(c, words, l.Profile, l.Text)
 }
 
 // maxLinkInput leaves room for a greeting before the link: what comes over ssh may have one or, with a
@@ -195,8 +195,8 @@ func restrict(words *say.Printer, file string) {
 func sameForClient(x, y *protocol.Profile) bool {
 	named := *x
 	named.Name = y.Name
-	one, err := format.Link(&named)
-	other, errOther := format.Link(y)
+	one, err := format.Link(&named, nil)
+	other, errOther := format.Link(y, nil)
 	return err == nil && errOther == nil && one == other
 }
 

@@ -33,7 +33,7 @@ open = ["6000-6010/tcp"]
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}
-	link, err := format.Link(p)
+	link, err := format.Link(p, nil)
 	if err != nil || !strings.Contains(link, sequence) {
 		t.Fatalf("%s, error %v", link, err)
 	}

@@ -201,6 +201,7 @@ func newForwarder(c *cli.Context, one forwarding, others []*forwarder, words *sh
 	f := &forwarder{tunnel: tn, words: words, listener: l}
 	tn.dialer.Turns = turns
 	tn.dialer.Told = func(k client.Knocking) { f.told(c, k) }
+	tn.dialer.Target.Waits = func(until time.Time) { words.note("%s", waiting(tn.dialer.Target, until)) }
 	return f, nil
 }
 

@@ -29,6 +29,7 @@ type addrJSON struct {
 type packetJSON struct {
 	Attempt int     `json:"attempt"`
 	Knock   string  `json:"knock"`
+	Slot    int64   `json:"slot,omitempty"` // of the token of a signed knock
 	Check   bool    `json:"check"`
 	SentMS  float64 `json:"sent_ms"`
 	Reply   string  `json:"reply"`
@@ -61,7 +62,7 @@ func ofHost(o outcome, verbose bool) hostJSON {
 }
 
 func packet(p client.Packet) packetJSON {
-	return packetJSON{p.Attempt, p.Knock.String(), p.Check, ms(p.Sent), string(p.Reply), ms(p.After)}
+	return packetJSON{p.Attempt, p.Knock.String(), p.Slot, p.Check, ms(p.Sent), string(p.Reply), ms(p.After)}
 }
 
 // ms rounds to a microsecond: more digits would only be noise.

@@ -20,6 +20,7 @@ type profileJSON struct {
 	Description string     `json:"description,omitempty"`
 	Hosts       []string   `json:"hosts"`
 	Sequence    []stepJSON `json:"sequence,omitempty"` // show only: it is the secret
+	Signed      string     `json:"signed,omitempty"`   // what carries the token
 	Open        []string   `json:"open"`
 	Lease       *float64   `json:"lease"` // seconds; null: no end
 	Close       string     `json:"close,omitempty"`
@@ -101,6 +102,9 @@ func toJSON(e config.Entry) profileJSON {
 	if e.Profile.Lease > 0 {
 		seconds := e.Profile.Lease.Seconds()
 		j.Lease = &seconds
+	}
+	if e.Profile.Signed != nil {
+		j.Signed = e.Profile.Signed.Carrier.String()
 	}
 	if e.Profile.Close != nil {
 		j.Close = e.Profile.Close.String()

@@ -20,14 +20,14 @@ type progress struct {
 	details bool
 	line    *say.Line
 	name    string
-	steps   []protocol.Step
+	knocks  []protocol.Knock
 	attempt int
-	sent    int    // steps of this attempt that left, to any address
+	sent    int    // knocks of this attempt that left, to any address
 	check   string // the opened port, once it is being checked
 }
 
 func newProgress(p *protocol.Profile, line *say.Line, details bool) *progress {
-	return &progress{details: details, line: line, name: p.Name, steps: p.Sequence, attempt: 1}
+	return &progress{details: details, line: line, name: p.Name, knocks: p.Knocks(), attempt: 1}
 }
 
 // observe is client.Target.Observe. Of two addresses that are knocked on side
@@ -52,15 +52,15 @@ func (g *progress) text() string {
 		cells[0] += fmt.Sprintf(" (attempt %d)", g.attempt)
 	}
 	if !g.details {
-		cells = append(cells, fmt.Sprintf("%d of %d knocks", min(g.sent, len(g.steps)), len(g.steps)))
+		cells = append(cells, fmt.Sprintf("%d of %d knocks", min(g.sent, len(g.knocks)), len(g.knocks)))
 	}
-	for i, s := range g.steps {
+	for i, k := range g.knocks {
 		switch {
 		case !g.details:
 		case i < g.sent:
-			cells = append(cells, s.Knock.String()+" ✓")
+			cells = append(cells, k.String()+" ✓")
 		case i == g.sent:
-			cells = append(cells, s.Knock.String()+" …")
+			cells = append(cells, k.String()+" …")
 		}
 	}
 	if g.check != "" {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -60,6 +61,7 @@ func proxyAction(c *cli.Context) error {
 			tn.keep(c, inTunnel(k))
 		}
 	}
+	tn.dialer.Target.Waits = func(until time.Time) { printer(c).Note("%s", waiting(tn.dialer.Target, until)) }
 	interrupt, stop := interruptible(c.Context)
 	defer stop()
 	ctx, cancel := limited(c, interrupt)
@@ -185,7 +187,7 @@ func inTunnel(k client.Knocking) outcome {
 // for one connection is used up at once by that of the tunnel.
 func (tn *tunnel) keep(c *cli.Context, o outcome) {
 	if c.Bool("verbose") {
-		details(printer(c), o.result)
+		details(printer(c), o)
 	}
 	if !tn.profile.Once {
 		remember(c, o, false)

@@ -59,11 +59,18 @@ func refusedReasons(p *protocol.Profile, a client.AddrResult) []string {
 	rejects := "or the knock was not understood, and the gate rejects"
 	switch p.Closed {
 	case protocol.ClosedReject:
-		return append([]string{"the gate rejects, as this profile says, so " + otherwise(p, a), "or it opened, and nothing listens on " + k.String() + " there"}, sourceReasons(p, a)...)
+		doubts := otherwise(p, a)
+		doubts[0] = "the gate rejects, as this profile says, so " + doubts[0]
+		return append(append(doubts, "or it opened, and nothing listens on "+k.String()+" there"), sourceReasons(p, a)...)
 	case protocol.ClosedDrop:
-		return []string{listens, rejects + ", though this profile says it drops: is the server's the same?"}
+		rejects += ", though this profile says it drops: is the server's the same?"
+	default:
+		rejects += ", or the profile is not installed"
 	}
-	return []string{listens, rejects + ", or the profile is not installed"}
+	if p.Signed == nil {
+		return []string{listens, rejects}
+	}
+	return append([]string{listens, rejects}, signedReasons(time.Now())...)
 }
 
 func filteredReasons(p *protocol.Profile, a client.AddrResult) []string {
@@ -77,7 +84,7 @@ func filteredReasons(p *protocol.Profile, a client.AddrResult) []string {
 	default:
 		first = fmt.Sprintf("the host is there (it answered every knock, the first after %s)", say.Latency(rtt))
 	}
-	all := append([]string{first, otherwise(p, a)}, sourceReasons(p, a)...)
+	all := slices.Concat([]string{first}, otherwise(p, a), sourceReasons(p, a))
 	if ping := pingReason(runtime.GOOS, p); ping != "" {
 		all = append(all, ping)
 	}
@@ -90,7 +97,7 @@ func filteredReasons(p *protocol.Profile, a client.AddrResult) []string {
 // pingReason says that the server's connection tracking may have taken a ping for one before:
 // Windows sends all with the same identifier, where other systems draw one for each.
 func pingReason(system string, p *protocol.Profile) string {
-	if system != "windows" || !slices.ContainsFunc(p.Sequence, func(s protocol.Step) bool { return s.Knock.Proto == protocol.ICMP }) {
+	if system != "windows" || !slices.ContainsFunc(p.Knocks(), func(k protocol.Knock) bool { return k.Proto == protocol.ICMP }) {
 		return ""
 	}
 	return "a ping from Windows is a knock only when this machine has sent the host none for 30 s: wait that long, or take a profile without icmp"
@@ -105,18 +112,34 @@ func banReason(p *protocol.Profile, a client.AddrResult, answered bool) string {
 		return ""
 	case answered && p.Closed == protocol.ClosedReject:
 		return "this profile says that the gate rejects, and it was silent: perhaps the server has banned " + lift
+	case p.Signed != nil: // a wrong token is an ordinary packet, and no fall
+		return ""
 	}
 	return fmt.Sprintf("after %d attempts, a server that bans may have banned %s", a.Attempts, lift)
 }
 
-// otherwise lists possible differences when packets do arrive.
-func otherwise(p *protocol.Profile, a client.AddrResult) string {
+// otherwise lists possible differences when packets do arrive: at least one.
+func otherwise(p *protocol.Profile, a client.AddrResult) []string {
+	if p.Signed != nil {
+		return signedReasons(time.Now())
+	}
 	doubts := []string{"the server's profile is another version", "another client behind the same address knocked in between"}
 	if limit := p.ShortestWithin(); limit > 0 && limit <= 2*longestPause(a) {
 		doubts = append([]string{fmt.Sprintf("the knocks took too long (up to %s apart, allowed are %s)",
 			say.Latency(longestPause(a)), say.Duration(limit))}, doubts...)
 	}
-	return "perhaps " + strings.Join(doubts, ", or ")
+	return []string{"perhaps " + strings.Join(doubts, ", or ")}
+}
+
+// signedReasons lists why a server may not take a token. The clock comes first: it is what goes wrong
+// without anybody's doing, and who reads this can tell at once.
+func signedReasons(now time.Time) []string {
+	return []string{
+		fmt.Sprintf("perhaps the clock here or there is wrong: this machine has %s, and the server's may differ by %s at most",
+			now.UTC().Format(time.DateOnly+" "+clock), say.Duration(protocol.SlotTime)),
+		"or the server's service is stopped, or began less than a minute ago (there: systemctl status knockd)",
+		"or the key was removed or disabled there, or has expired (there: knockd key list)",
+	}
 }
 
 // sourceReasons says that the server may take no knocks from here.

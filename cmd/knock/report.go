@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,6 +23,8 @@ type report struct {
 	words    *say.Printer
 	all      int
 	line     *say.Line
+	saying   sync.Mutex // held while something is printed
+	waits    waits
 	ended    int
 	failed   []error
 	commands []error // those of --each that failed
@@ -41,11 +45,26 @@ func newReport(c *cli.Context, ts []client.Target) *report {
 	} else {
 		r.line.Set(r.progress())
 	}
+	for i := range ts {
+		ts[i].Waits = func(until time.Time) { r.wait(ts[i], until) }
+	}
 	return r
+}
+
+// wait says that knocks wait.
+func (r *report) wait(t client.Target, until time.Time) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
+	if r.waits.first(until) {
+		r.line.Clear()
+		r.words.Note("%s", waiting(t, until))
+	}
 }
 
 // add reports one host.
 func (r *report) add(o outcome) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
 	r.line.Clear()
 	r.ended++
 	r.last = o
@@ -57,7 +76,7 @@ func (r *report) add(o outcome) {
 		r.words.Note("%s", r.opened(o))
 	}
 	if verbose {
-		details(r.words, o.result)
+		details(r.words, o)
 	}
 	if err := explain(o); err != nil {
 		r.failed = append(r.failed, err)
@@ -163,10 +182,13 @@ func openFor(p *protocol.Profile) string {
 
 // details lists every packet: when it left, what came back after how long, and the end of each
 // attempt.
-func details(words *say.Printer, r client.Result) {
-	for _, a := range r.Addrs {
+func details(words *say.Printer, o outcome) {
+	for _, a := range o.result.Addrs {
 		words.Detail("%s", a.Addr)
 		for i, p := range a.Packets {
+			if p.Slot != 0 && (i == 0 || a.Packets[i-1].Attempt != p.Attempt) {
+				words.Detail("  attempt %d  %s", p.Attempt, signedDetails(o.target, p.Slot))
+			}
 			what := p.Knock.String()
 			if p.Check {
 				what += " (check)"
@@ -179,6 +201,12 @@ func details(words *say.Printer, r client.Result) {
 		if a.Err != nil {
 			words.Detail("  %s", a.Err)
 		}
+	}
+	if o.target.Key == nil {
+		return
+	}
+	if err := unkept(o.target); err != nil {
+		words.Note("which tokens were used is not kept for other knocks from here: %s", err)
 	}
 }
 

@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/config"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 )
@@ -36,7 +38,27 @@ func showAction(c *cli.Context) error {
 		}
 		return say.JSON(c.App.Writer, "", j)
 	}
-	return say.Columns(c.App.Writer, append([][]string{{"file", e.File}}, lines(e.Profile)...))
+	all := append([][]string{{"file", e.File}}, lines(e.Profile)...)
+	if e.Profile.Signed != nil {
+		all = append(all, []string{"key", keyText(c, p, e)})
+	}
+	return say.Columns(c.App.Writer, all)
+}
+
+// keyText says whose key there is, or why there is none.
+func keyText(c *cli.Context, p chosen, e config.Entry) string {
+	key, err := p.key(c, e)
+	if err != nil {
+		return "none that can be used: " + err.Error()
+	}
+	text := fmt.Sprintf("%s of %s, audience %s", key.ID(), key.User, key.Audience)
+	switch {
+	case key.Disabled:
+		text += ", disabled"
+	case !key.Expires.IsZero():
+		text += ", until " + key.Expires.UTC().Format(time.DateOnly+" "+clock)
+	}
+	return text
 }
 
 // lines are a profile for its user, a key and a value each. Keys that only the server needs are left
@@ -47,11 +69,12 @@ func lines(p *protocol.Profile) [][]string {
 		{"description", p.Description},
 		{"host", strings.Join(p.Hosts, ", ")},
 		{"sequence", strings.Join(sequence(p), " → ")},
+		{"knock", signedText(p)},
 		{"opens", joined(say.Texts(p.Open))},
 		{"lease", leaseText(p)},
 		{"close", closeText(p)},
 		{"family", p.Family.String()},
-		{"timing", fmt.Sprintf("%s between knocks, %s", say.Latency(p.Client.Gap), attempts(p.Client.Attempts))},
+		{"timing", timing(p)},
 		{"check", check(p)},
 	}
 	var said [][]string
@@ -66,9 +89,6 @@ func lines(p *protocol.Profile) [][]string {
 // sequence writes the knocks, each with the time that it may take after the
 // one before.
 func sequence(p *protocol.Profile) []string {
-	if p.Signed != nil {
-		return []string{"signed, in " + p.Signed.Carrier.String()}
-	}
 	words := make([]string, len(p.Sequence))
 	for i, s := range p.Sequence {
 		words[i] = s.Knock.String()
@@ -77,6 +97,13 @@ func sequence(p *protocol.Profile) []string {
 		}
 	}
 	return words
+}
+
+func signedText(p *protocol.Profile) string {
+	if p.Signed == nil {
+		return ""
+	}
+	return "signed, in " + p.Signed.Carrier.String()
 }
 
 func leaseText(p *protocol.Profile) string {
@@ -95,6 +122,14 @@ func closeText(p *protocol.Profile) string {
 		return ""
 	}
 	return p.Close.String()
+}
+
+func timing(p *protocol.Profile) string {
+	what := "between knocks"
+	if p.Signed != nil {
+		what = "from the knock to the check"
+	}
+	return fmt.Sprintf("%s %s, %s", say.Latency(p.Client.Gap), what, attempts(p.Client.Attempts))
 }
 
 func attempts(n int) string {

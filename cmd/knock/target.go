@@ -96,6 +96,9 @@ func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) 
 		return nil, command.Usagef("say which: knock "+p.with("HOST")+", or set `host` in "+entry.File, "profile %s has no host", entry.Name)
 	}
 	t.Profile = entry.Profile
+	if err := sign(c, &t, p, entry); err != nil {
+		return nil, err
+	}
 	return forHosts(t, hosts)
 }
 

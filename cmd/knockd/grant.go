@@ -123,16 +123,21 @@ func revokeCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "revoke",
 		Usage:     "end the lease of an address, those inside a prefix, or all",
-		ArgsUsage: "NAME ADDR|PREFIX|--all",
+		ArgsUsage: "NAME ADDR|PREFIX|--all|--user USER",
 		Description: `Established connections go on, unless --cut ends them too. A lease that was given to a
 wider prefix goes on; then the exit code is 1.
+
+With --user, a lease goes on while another user has knocked for it too, and so do connections:
+nobody knows whose they are. The user can knock again: see knockd key disable.
 
 Example:
   knockd revoke mysql 198.51.100.7 --cut
   knockd revoke mysql 198.51.100.0/24
-  knockd revoke mysql --all`,
+  knockd revoke mysql --all
+  knockd revoke admin --user alice`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "end all leases of the profile"},
+			&cli.StringFlag{Name: "user", Usage: "end what `USER` has opened of a signed profile"},
 			&cli.BoolFlag{Name: "cut", Usage: "end the connections that the leases opened"},
 		},
 		Action: on(revoke),
@@ -141,6 +146,9 @@ Example:
 
 func revoke(h *host) error {
 	c := h.c
+	if c.IsSet("user") {
+		return revokeUser(h)
+	}
 	name, who, err := nameAndWho(c)
 	if err != nil {
 		return err

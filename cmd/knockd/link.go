@@ -35,27 +35,35 @@ func printLink(h *host, name string) error {
 	if err != nil {
 		return h.profileError(err, name)
 	}
+	if e.Profile.Signed != nil {
+		return command.Usagef("knockd key add USER "+name+", which prints it", "profile %s is signed: a link is for one user, and has a key", name)
+	}
 	p := *e.Profile
 	if named := h.c.StringSlice("host"); len(named) > 0 {
 		p.Hosts = named
 	}
-	if p.Signed == nil && len(p.Hosts) == 0 {
+	if len(p.Hosts) == 0 {
 		return command.Usagef("say how clients reach this server: knockd profile link "+name+" --host HOST, or set `host` in "+e.File, "profile %s has no host", name)
 	}
-	link, err := format.Link(&p)
+	link, err := format.Link(&p, nil)
 	if err != nil {
 		return usage(err)
 	}
 	if !p.Enabled {
 		h.words.Warning("profile %s is disabled: its knocks open nothing until it is enabled and installed", name)
 	}
+	h.draw(link)
+	if say.IsTerminal(h.c.App.Writer) {
+		h.words.Note("whoever has this link can knock: on the client, \"knock enroll\" asks for it")
+	}
+	return say.Data(h.c.App.Writer, link+"\n")
+}
+
+// draw draws a link as a QR code where --qr says so.
+func (h *host) draw(link string) {
 	if h.c.Bool("qr") {
 		var code strings.Builder
 		qrterminal.GenerateHalfBlock(link, qrterminal.L, &code)
 		h.words.Picture("QR code", code.String())
 	}
-	if say.IsTerminal(h.c.App.Writer) {
-		h.words.Note("whoever has this link can knock: on the client, \"knock enroll\" asks for it")
-	}
-	return say.Data(h.c.App.Writer, link+"\n")
 }

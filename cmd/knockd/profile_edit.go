@@ -152,11 +152,15 @@ func (h *host) noteLink(was, is *protocol.Profile) {
 		if !named {
 			p.Hosts = []string{"any"}
 		}
-		text, _ := format.Link(&p) // an error: there is no link
+		text, _ := format.Link(&p, &format.KeyFile{Key: protocol.Key{Profile: p.Name}}) // an error: there is no link
 		return text
 	}
 	if now := link(*is); now != "" && now != link(*was) {
-		h.words.Note("clients need a new link: knockd profile link %s", is.Name)
+		print := "knockd profile link " + is.Name
+		if is.Signed != nil {
+			print = "knockd key link USER " + is.Name
+		}
+		h.words.Note("clients need a new link: %s", print)
 	}
 }
 

@@ -30,8 +30,8 @@ changed has its gate, as the file and knockd.toml were when it was installed.
 --json prints one object. Its "profiles" are {"name", "state", "open", "lease", "reasons"}: the
 state is "installed", "changed", "not installed", "disabled" or "no file", and reasons say
 why it is not in force. Its "sources" are {"profile", "address", "state", "step", "steps",
-"expires_in"}: the state is "knocking", "open" or "banned". Times are seconds, and null where
-there is no end. About the host, whatever NAMEs say, are "backend", "drift", "foreign" (rules
+"expires_in"}, and "user" where somebody has opened the lease of a signed profile: one source for
+each. The state is "knocking", "open" or "banned". Times are seconds, and null where there is no end. About the host, whatever NAMEs say, are "backend", "drift", "foreign" (rules
 of others that lead into our chains) and "tables", which are {"name", "entries", "limit"}.
 
 Example:
@@ -182,14 +182,22 @@ func printStatus(c *cli.Context, st server.Status, reasons []server.Reason) erro
 	if err := say.Table(c.App.Writer, []string{"PROFILE", "STATE", "BACKEND", "OPENS", "LEASE", "NOW"}, rows); err != nil || len(st.Sources) == 0 {
 		return err
 	}
+	heads := []string{"ADDRESS", "USER", "PROFILE", "STATE", "STEPS", "LEFT"}
 	rows = nil
-	for _, s := range st.Sources {
-		rows = append(rows, []string{protocol.PrefixText(s.Address), s.Profile, string(s.State), dots(s), timeLeft(s)})
+	users := slices.ContainsFunc(st.Sources, func(s server.Source) bool { return len(s.Users) > 0 })
+	for _, s := range byUser(st.Sources) {
+		rows = append(rows, []string{protocol.PrefixText(s.Address), userOf(s), s.Profile, string(s.State), dots(s), timeLeft(s)})
+	}
+	if !users { // as where no profile is signed
+		heads = slices.Delete(heads, 1, 2)
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], 1, 2)
+		}
 	}
 	if err := say.Print(c.App.Writer, ""); err != nil {
 		return err
 	}
-	return say.Table(c.App.Writer, []string{"ADDRESS", "PROFILE", "STATE", "STEPS", "LEFT"}, rows)
+	return say.Table(c.App.Writer, heads, rows)
 }
 
 func lease(d time.Duration) string {

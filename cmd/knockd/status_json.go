@@ -32,7 +32,8 @@ type sourceForm struct {
 	State     string   `json:"state"`
 	Step      int      `json:"step"`
 	Steps     int      `json:"steps"`
-	ExpiresIn *float64 `json:"expires_in"` // seconds; null: no end
+	ExpiresIn *float64 `json:"expires_in"`     // seconds; null: no end
+	User      string   `json:"user,omitempty"` // who has opened the lease of a signed profile
 }
 
 type tableForm struct {
@@ -56,8 +57,8 @@ func formOf(st server.Status, reasons []server.Reason) statusForm {
 		}
 		form.Profiles = append(form.Profiles, l)
 	}
-	for _, s := range st.Sources {
-		l := sourceForm{Profile: s.Profile, Address: protocol.PrefixText(s.Address), State: string(s.State), Step: s.Step, Steps: s.Steps}
+	for _, s := range byUser(st.Sources) {
+		l := sourceForm{Profile: s.Profile, Address: protocol.PrefixText(s.Address), State: string(s.State), User: userOf(s), Step: s.Step, Steps: s.Steps}
 		if !s.Unlimited {
 			l.ExpiresIn = seconds(s.Left)
 		}

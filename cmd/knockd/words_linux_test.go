@@ -67,7 +67,7 @@ func TestStatusAsATableAndAsJSON(t *testing.T) {
 		for i := range got {
 			left[got[i].State], got[i].ExpiresIn = got[i].ExpiresIn, nil
 		}
-		want := []sourceForm{{"web", "10.9.0.1", "open", 3, 3, nil}, {"mysql", "10.9.0.2", "knocking", 2, 3, nil}, {"", "2001:db8:9::3", "banned", 0, 0, nil}}
+		want := []sourceForm{{"web", "10.9.0.1", "open", 3, 3, nil, ""}, {"mysql", "10.9.0.2", "knocking", 2, 3, nil, ""}, {"", "2001:db8:9::3", "banned", 0, 0, nil, ""}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}

@@ -75,7 +75,7 @@ func TestTheLinkInTheProfileReferenceIsRead(t *testing.T) {
 	for line := range strings.Lines(read(t, root+"/docs/profile.md")) {
 		if strings.HasPrefix(line, "knock://") {
 			n++
-			if _, _, err := format.ParseLink(strings.TrimSpace(line)); err != nil {
+			if _, err := format.ParseLink(strings.TrimSpace(line)); err != nil {
 				t.Errorf("%s%v", line, err)
 			}
 		}

@@ -36,6 +36,12 @@ type Leases struct {
 type lease struct {
 	since time.Duration // a reading that began later has it, unless it has ended
 	until time.Duration // 0: never
+	users []user        // who have opened it; none: by hand, or no reading has shown it yet
+}
+
+type user struct {
+	name, key string
+	until     time.Duration // 0: with the lease
 }
 
 // New returns an empty list that follows at most limit leases. Beyond that, chance decides which is
@@ -61,7 +67,7 @@ func (l *Leases) Give(now time.Duration, k Key, d time.Duration) {
 		given.until = now + d
 	}
 	if had, ok := l.byKey[k]; ok {
-		given.until = longer(had.until, given.until)
+		given.until, given.users = longer(had.until, given.until), had.users
 	}
 	l.put(k, given)
 }
@@ -122,7 +128,7 @@ func (l *Leases) Missing(now, began time.Duration, shown []backend.Source) []End
 // Sync takes over the leases of a reading, and returns those that have ended by it: see
 // [Leases.Missing].
 func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended {
-	until := map[Key]time.Duration{}
+	until, users := map[Key]time.Duration{}, map[Key][]user{}
 	for _, s := range shown {
 		if s.State != backend.Open {
 			continue
@@ -135,6 +141,13 @@ func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended 
 			end = longer(other, end)
 		}
 		until[h] = end
+		for _, u := range s.Users {
+			is := user{name: u.Name, key: u.Key}
+			if !u.Unlimited {
+				is.until = began + u.Left
+			}
+			users[h] = append(users[h], is)
+		}
 	}
 	ended := l.Missing(now, began, shown)
 	for _, e := range ended {
@@ -145,7 +158,7 @@ func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended 
 		if !ok {
 			had.since = began
 		}
-		l.put(h, lease{had.since, end})
+		l.put(h, lease{had.since, end, users[h]})
 	}
 	return ended
 }
@@ -196,6 +209,15 @@ func (l *Leases) Running(now time.Duration, profiles []*protocol.Profile) []back
 		s := backend.Source{Profile: h.Profile, Address: h.Holder, State: backend.Open, Step: n, Steps: n}
 		if s.Unlimited = had.until == 0; !s.Unlimited {
 			s.Left = had.until - now
+		}
+		for _, u := range had.users {
+			is := backend.User{Name: u.name, Key: u.key, Unlimited: u.until == 0}
+			if !is.Unlimited {
+				is.Left = u.until - now
+			}
+			if is.Unlimited || is.Left >= time.Second {
+				s.Users = append(s.Users, is)
+			}
 		}
 		if ok && (s.Unlimited || s.Left >= time.Second) {
 			all = append(all, s)

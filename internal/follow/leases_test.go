@@ -153,3 +153,17 @@ func TestASourceIsCoveredByAnyPrefixThatContainsIt(t *testing.T) {
 		t.Error("a lease of everybody does not cover somebody")
 	}
 }
+
+// TestALeaseIsLostWithItsUsers: each with the time that it has left, and without those who have none.
+func TestALeaseIsLostWithItsUsers(t *testing.T) {
+	l, profiles := New(10), []*protocol.Profile{mysql()}
+	lease, byHand := open("10.9.1.0/24", time.Hour), open("10.9.1.0/24", 2*time.Hour)
+	lease.Users = []backend.User{{Name: "alice", Key: "1", Left: time.Hour}, {Name: "bob", Key: "2", Left: 20 * time.Minute}, {Name: "carol", Key: "3", Unlimited: true}}
+	l.Sync(0, 0, []backend.Source{lease, byHand})
+	l.Grant(0, mysql(), netip.MustParseAddr("10.9.1.7"))
+	want := open("10.9.1.0/24", 90*time.Minute)
+	want.Users = []backend.User{{Name: "alice", Key: "1", Left: 30 * time.Minute}, {Name: "carol", Key: "3", Unlimited: true}}
+	expect(t, l.Lost(30*time.Minute, nil, profiles), []backend.Source{want})
+	l.Sync(0, 0, []backend.Source{byHand}) // the users were revoked
+	expect(t, l.Running(0, profiles), []backend.Source{byHand})
+}

@@ -10,6 +10,6 @@ if [ "$1" = purge ]; then
 	if command -v deb-systemd-helper > /dev/null; then
 		deb-systemd-helper purge knockd.service > /dev/null || true
 	fi
-	# Profiles are secrets: none is left behind.
-	rm -rf /etc/knockd
+	# Profiles and keys are secrets: none is left behind.
+	rm -rf /etc/knockd /var/lib/knockd
 fi

@@ -39,12 +39,13 @@ func linkSum(before string) string {
 }
 
 // Link returns the profile as a link for clients, which [ParseLink] reads back. It leaves out
-// defaults, and what only the server or people need. The profile must have a host and a sequence. The
-// error is a [*SyntaxError] for a host that no link can have.
-func Link(p *protocol.Profile) (string, error) {
+// defaults, and what only the server or people need. The profile must have a host, and a signed one a
+// key of its own, which is in the link; for others it is nil. The error is a [*SyntaxError] for a host
+// that no link can have.
+func Link(p *protocol.Profile, key *KeyFile) (string, error) {
 	switch {
-	case p.Signed != nil:
-		return "", fmt.Errorf("profile %s is signed, and this version makes no links for signed profiles", p.Name)
+	case p.Signed != nil && (key == nil || key.Profile != p.Name):
+		return "", fmt.Errorf("profile %s is signed: a link is for a user, and has a key", p.Name)
 	case len(p.Hosts) == 0:
 		return "", fmt.Errorf("profile %s has no host", p.Name)
 	}
@@ -57,11 +58,15 @@ func Link(p *protocol.Profile) (string, error) {
 	add := func(key string, values ...string) {
 		items = append(items, key+"="+strings.Join(values, linkJoin))
 	}
-	within := usualWithin(p.Sequence)
 	add("host", p.Hosts...)
-	add("knock", linkSteps(p.Sequence, within)...)
-	if within != protocol.DefaultWithin {
-		add("within", protocol.FormatDuration(within))
+	if p.Signed != nil {
+		add("carrier", linkPort(p.Signed.Carrier.String()))
+	} else {
+		within := usualWithin(p.Sequence)
+		add("knock", linkSteps(p.Sequence, within)...)
+		if within != protocol.DefaultWithin {
+			add("within", protocol.FormatDuration(within))
+		}
 	}
 	add("open", linkPorts(texts(p.Open))...)
 	if p.Lease != protocol.DefaultLease {
@@ -90,6 +95,14 @@ func Link(p *protocol.Profile) (string, error) {
 	}
 	if !p.Client.Verify {
 		add("verify", "false")
+	}
+	if p.Signed != nil {
+		add("user", key.User)
+		add("audience", key.Audience)
+		if !key.Expires.IsZero() {
+			add("expires", key.Expires.UTC().Format(time.RFC3339))
+		}
+		add("key", KeyText(key.Secret))
 	}
 	link := LinkBegin + p.Name + "/" + strings.Join(items, ",")
 	link += linkEnd + linkSum(link)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"knockkit/protocol"
@@ -15,14 +16,14 @@ import (
 // forClient is the part of a profile that a link carries.
 func forClient(p *protocol.Profile) *protocol.Profile {
 	return &protocol.Profile{Name: p.Name, Hosts: p.Hosts, Enabled: true,
-		Sequence: p.Sequence, Open: p.Open, Lease: p.Lease, Renew: p.Renew, Once: p.Once, Close: p.Close,
+		Sequence: p.Sequence, Signed: p.Signed, Open: p.Open, Lease: p.Lease, Renew: p.Renew, Once: p.Once, Close: p.Close,
 		PrefixIPv4: 32, PrefixIPv6: 128, Family: onlyFamily(p), Closed: p.Closed, Client: p.Client}
 }
 
 // anyEnrollable draws profiles that have a link.
 func anyEnrollable() *rapid.Generator[*protocol.Profile] {
 	return rapid.Custom(func(t *rapid.T) *protocol.Profile {
-		p := anyProfile().Filter(func(p *protocol.Profile) bool { return p.Signed == nil }).Draw(t, "profile")
+		p := anyProfile().Draw(t, "profile")
 		p.Hosts = rapid.SliceOfN(rapid.SampledFrom([]string{"db1.example.com", "a", "x_y-z.example", "198.51.100.7", "2001:db8::7", "::ffff:198.51.100.7"}), 1, 5).Draw(t, "hosts")
 		p.Client = protocol.Client{
 			Gap:      rapid.SampledFrom([]time.Duration{protocol.DefaultGap, time.Millisecond, 10 * time.Second}).Draw(t, "gap"),
@@ -33,26 +34,46 @@ func anyEnrollable() *rapid.Generator[*protocol.Profile] {
 	})
 }
 
+// anyKey draws keys of a profile.
+func anyKey(profile string) *rapid.Generator[*KeyFile] {
+	return rapid.Custom(func(t *rapid.T) *KeyFile {
+		k := &KeyFile{Key: protocol.Key{Profile: profile, User: rapid.SampledFrom([]string{"alice", "b_0-c"}).Draw(t, "user"),
+			Audience: rapid.SampledFrom([]string{"db1", "DB1.example.com"}).Draw(t, "audience")}}
+		copy(k.Secret[:], rapid.SliceOfN(rapid.Byte(), protocol.KeySize, protocol.KeySize).Draw(t, "secret"))
+		if rapid.Bool().Draw(t, "expires") {
+			k.Expires = time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)
+		}
+		return k
+	})
+}
+
 func TestALinkIsReadBackAsWhatTheClientNeeds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := anyEnrollable().Draw(t, "profile")
-		link, err := Link(p)
+		var key *KeyFile
+		if p.Signed != nil {
+			key = anyKey(p.Name).Draw(t, "key")
+		}
+		link, err := Link(p, key)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if odd := strings.Trim(link, linkLetters); odd != "" {
 			t.Fatalf("%q in %s", odd, link)
 		}
-		back, text, err := ParseLink(link)
+		l, err := ParseLink(link)
 		if err != nil {
 			t.Fatalf("%s: %v", link, err)
 		}
-		if diff := same(forClient(p), back); diff != "" {
+		if diff := same(forClient(p), l.Profile); diff != "" {
 			t.Fatalf("%s (-written +read):\n%s", link, diff)
 		}
-		inFile, problems := ParseProfile(p.Name+".toml", text)
-		if problems.HasErrors() || same(back, inFile) != "" {
-			t.Fatalf("the file\n%s\nis read as %+v, %v", text, inFile, problems)
+		if diff := cmp.Diff(key, l.Key); diff != "" {
+			t.Fatalf("the key (-written +read):\n%s", diff)
+		}
+		inFile, problems := ParseProfile(p.Name+".toml", l.Text)
+		if len(problems.Errors()) > 0 || same(l.Profile, inFile) != "" {
+			t.Fatalf("the file\n%s\nis read as %+v, %v", l.Text, inFile, problems)
 		}
 	})
 }
@@ -91,12 +112,12 @@ func TestALinkHoldsWhatIsNotTheDefault(t *testing.T) {
 			if problems.HasErrors() {
 				t.Fatal(problems)
 			}
-			link, err := Link(p)
+			link, err := Link(p, nil)
 			if want := whole(c.link); err != nil || link != want {
 				t.Fatalf("error %v\n got %s\nwant %s", err, link, want)
 			}
-			if _, text, err := ParseLink(link); err != nil || string(text) != c.file {
-				t.Errorf("error %v\n got %s\nwant %s", err, text, c.file)
+			if l, err := ParseLink(link); err != nil || string(l.Text) != c.file {
+				t.Errorf("error %v\n got %s\nwant %s", err, l.Text, c.file)
 			}
 		})
 	}
@@ -111,9 +132,43 @@ func whole(link string) string { return link + linkEnd + linkSum(link) }
 
 const goodLink = "knock://mysql/host=db1.example.com,knock=icmp+7-tcp+8000-tcp,open=3306-tcp"
 
+// A key of 32 bytes, all of them 0, in base64url, and a link with it.
+const (
+	someKey    = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	signedLink = "knock://admin/host=db1.example.com,carrier=40123-udp,open=22-tcp,user=alice,audience=db1,key=" + someKey
+)
+
+func TestTheLinkOfASignedProfileHasItsKey(t *testing.T) {
+	p, problems := ParseProfile("admin.toml", []byte("host = \"db1.example.com\"\nsigned = { carrier = \"40123/udp\" }\nopen = [\"22/tcp\"]\n"))
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	key := &KeyFile{Key: protocol.Key{Profile: "admin", User: "alice", Audience: "db1"}}
+	link, err := Link(p, key)
+	if err != nil || link != whole(signedLink) {
+		t.Errorf("error %v\n got %s\nwant %s", err, link, whole(signedLink))
+	}
+	l, err := ParseLink(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "host = \"db1.example.com\"\nsigned = { carrier = \"40123/udp\" }\nopen = [\"22/tcp\"]\n"; string(l.Text) != want {
+		t.Errorf("the file is\n%s\nnot\n%s", l.Text, want)
+	}
+	if !HasSecret(link) || !HasSecret(",key="+someKey) {
+		t.Error("its secret is not noticed")
+	}
+	key.Profile = "web"
+	for _, other := range []*KeyFile{nil, key} {
+		if _, err := Link(p, other); err == nil {
+			t.Errorf("a link with the key %v", other)
+		}
+	}
+}
+
 func TestALinkThatIsNotWholeIsRefused(t *testing.T) {
 	link := whole(goodLink)
-	if _, _, err := ParseLink(link); err != nil {
+	if _, err := ParseLink(link); err != nil {
 		t.Fatal(err)
 	}
 	for end := range len(link) {
@@ -141,7 +196,7 @@ func TestALinkThatIsNotWholeIsRefused(t *testing.T) {
 // neither tells the sequence.
 func refused(t *testing.T, link, message string) {
 	t.Helper()
-	_, _, err := ParseLink(link)
+	_, err := ParseLink(link)
 	e := new(SyntaxError)
 	switch {
 	case !errors.As(err, &e):
@@ -155,33 +210,38 @@ func refused(t *testing.T, link, message string) {
 
 func TestALinkThatThisVersionCannotUseIsRefusedWithTheReason(t *testing.T) {
 	for link, message := range map[string]string{
-		"knock://in/host=a,carrier=icmp,open=22-tcp,user=al,audience=b,key=QQ-_": "this version of knock cannot use signed profiles",
-		"knock://in/host=a,carrier=icmp,open=22-tcp,later=1":                     "this version of knock cannot use signed profiles",
-		goodLink + ",interval=5s":                                                `the link has the key "interval", which this version of knock does not know`,
-		goodLink + ",from=198.51.100.0/24":                                       `the link has the key "from", which this version of knock does not know`,
-		goodLink + ",open=22-tcp":                                                `the link says "open" twice`,
-		goodLink + ",lease=1h+2h":                                                "the link's `lease` cannot be read",
-		goodLink + ",once=yes":                                                   "the link's `once` cannot be read",
-		goodLink + ",attempts=-1":                                                "the link's `attempts` cannot be read",
-		goodLink + ",":                                                           "a part of the link cannot be read",
-		goodLink + ",once":                                                       "a part of the link cannot be read",
-		goodLink + ",once=":                                                      "a part of the link cannot be read",
-		goodLink + ",lease=50d":                                                  "the profile in the link is not valid: this is longer than 49 days, the most that is possible",
-		goodLink + ",family=ipv5":                                                "the profile in the link is not valid: `family` cannot be \"ipv5\"",
-		"knock://a/knock=1-tcp,open=2-tcp":                                       "the link names no host",
-		"knock://a/host=b,open=2-tcp":                                            "the profile in the link is not valid: the profile has no `sequence`",
-		"knock://A/host=b,knock=1-tcp":                                           `"A" is not a name for a profile`,
-		"knock://../../a/host=b,knock=1-tcp":                                     `".." is not a name for a profile`,
-		"knock://a":                                                              "a part of the link cannot be read",
-		"knock://a/host=b,knock=echo-tcp":                                        "the link's `knock` cannot be read",
-		"knock://a/host=b,knock=1-tcp-5s-5s":                                     "the link's `knock` cannot be read",
-		"knock://a/host=b,knock=1-sctp":                                          "the link's `knock` cannot be read",
-		"knock://a/host=b,knock=1":                                               "the link's `knock` cannot be read",
-		"knock://a/host=b,open=1-2-3-tcp":                                        "the link's `open` cannot be read",
-		"knock://a/host=b,open=icmp":                                             "the link's `open` cannot be read",
-		"knock://a/host=b,close=1-tcp-5s":                                        "the link's `close` cannot be read",
-		"knock://a/host=-b,knock=1-tcp":                                          "",
-		"knock://a/host=b,knock=1-tcp,open=9-1":                                  "the link's `open` cannot be read",
+		"knock://in/host=a,carrier=icmp,open=22-tcp,user=al,audience=b,key=QQ-_": "the key in the link is not valid: this is no key: 32 bytes in base64url, which is 43 characters",
+		"knock://in/host=a,carrier=icmp,open=22-tcp,user=al,key=" + someKey:      "the key in the link is not valid: the key's file has no `audience`",
+		signedLink + "+" + someKey:                              "the key in the link is not valid: this is no key: 32 bytes in base64url, which is 43 characters",
+		"knock://in/host=a,carrier=icmp,open=22-tcp":            "the link has a key or a carrier, and needs both or none",
+		goodLink + ",user=al,audience=b,key=" + someKey:         "the link has a key or a carrier, and needs both or none",
+		"knock://in/host=a,carrier=7-tcp,open=22-tcp":           "the profile in the link is not valid: a token cannot travel in a SYN of tcp",
+		"knock://in/host=a,carrier=icmp,knock=1-tcp,open=2-tcp": "the profile in the link is not valid: a profile has a `sequence` or is `signed`, not both",
+		goodLink + ",interval=5s":                               `the link has the key "interval", which this version of knock does not know`,
+		goodLink + ",from=198.51.100.0/24":                      `the link has the key "from", which this version of knock does not know`,
+		goodLink + ",open=22-tcp":                               `the link says "open" twice`,
+		goodLink + ",lease=1h+2h":                               "the link's `lease` cannot be read",
+		goodLink + ",once=yes":                                  "the link's `once` cannot be read",
+		goodLink + ",attempts=-1":                               "the link's `attempts` cannot be read",
+		goodLink + ",":                                          "a part of the link cannot be read",
+		goodLink + ",once":                                      "a part of the link cannot be read",
+		goodLink + ",once=":                                     "a part of the link cannot be read",
+		goodLink + ",lease=50d":                                 "the profile in the link is not valid: this is longer than 49 days, the most that is possible",
+		goodLink + ",family=ipv5":                               "the profile in the link is not valid: `family` cannot be \"ipv5\"",
+		"knock://a/knock=1-tcp,open=2-tcp":                      "the link names no host",
+		"knock://a/host=b,open=2-tcp":                           "the profile in the link is not valid: the profile has no `sequence`",
+		"knock://A/host=b,knock=1-tcp":                          `"A" is not a name for a profile`,
+		"knock://../../a/host=b,knock=1-tcp":                    `".." is not a name for a profile`,
+		"knock://a":                                             "a part of the link cannot be read",
+		"knock://a/host=b,knock=echo-tcp":                       "the link's `knock` cannot be read",
+		"knock://a/host=b,knock=1-tcp-5s-5s":                    "the link's `knock` cannot be read",
+		"knock://a/host=b,knock=1-sctp":                         "the link's `knock` cannot be read",
+		"knock://a/host=b,knock=1":                              "the link's `knock` cannot be read",
+		"knock://a/host=b,open=1-2-3-tcp":                       "the link's `open` cannot be read",
+		"knock://a/host=b,open=icmp":                            "the link's `open` cannot be read",
+		"knock://a/host=b,close=1-tcp-5s":                       "the link's `close` cannot be read",
+		"knock://a/host=-b,knock=1-tcp":                         "",
+		"knock://a/host=b,knock=1-tcp,open=9-1":                 "the link's `open` cannot be read",
 	} {
 		refused(t, whole(link), message)
 	}
@@ -205,17 +265,17 @@ func TestAHostThatNoLinkCanHaveIsRefused(t *testing.T) {
 		"":             "the host is empty",
 	} {
 		p.Hosts = []string{"db1.example.com", host}
-		_, err := Link(p)
+		_, err := Link(p, nil)
 		if e := new(SyntaxError); !errors.As(err, &e) || e.Message != message || e.Hint == "" {
 			t.Errorf("%q: error %v, want %q", host, err, message)
 		}
 	}
 	p.Hosts = slices.Repeat([]string{"db1.example.com"}, maxList)
-	if _, err := Link(p); err == nil || err.Error() != "the link would have 2117 bytes; at most 2048 are possible" {
+	if _, err := Link(p, nil); err == nil || err.Error() != "the link would have 2117 bytes; at most 2048 are possible" {
 		t.Errorf("128 hosts: error %v", err)
 	}
 	p.Hosts = nil
-	if _, err := Link(p); err == nil {
+	if _, err := Link(p, nil); err == nil {
 		t.Error("a link without a host")
 	}
 }
@@ -223,24 +283,26 @@ func TestAHostThatNoLinkCanHaveIsRefused(t *testing.T) {
 // Whatever a link holds, it is refused, or it is a profile that a file can hold and another link.
 func FuzzLink(f *testing.F) {
 	f.Add(goodLink)
+	f.Add(signedLink)
+	f.Add(signedLink + ",expires=2027-01-31T12:00:00Z")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, link := range []string{text, whole(text)} {
-			p, file, err := ParseLink(link)
+			l, err := ParseLink(link)
 			if err != nil {
 				if e := new(SyntaxError); !errors.As(err, &e) || e.Message == "" || e.Text != "" {
 					t.Fatalf("error %#v", err)
 				}
 				continue
 			}
-			if inFile, problems := ParseProfile(p.Name+".toml", file); problems.HasErrors() || same(p, inFile) != "" {
-				t.Fatalf("%s\n%v", file, problems)
+			if inFile, problems := ParseProfile(l.Profile.Name+".toml", l.Text); problems.HasErrors() || same(l.Profile, inFile) != "" {
+				t.Fatalf("%s\n%v", l.Text, problems)
 			}
-			again, err := Link(p)
+			again, err := Link(l.Profile, l.Key)
 			if err != nil && len(link) > MaxLink-200 {
 				continue // it was written with shorter times, as "1d" for "24h"
 			}
-			back, _, err2 := ParseLink(again)
-			if err != nil || err2 != nil || same(p, back) != "" {
+			back, err2 := ParseLink(again)
+			if err != nil || err2 != nil || same(l.Profile, back.Profile) != "" || cmp.Diff(l.Key, back.Key) != "" {
 				t.Fatalf("%s becomes %s: %v, %v", link, again, err, err2)
 			}
 		}

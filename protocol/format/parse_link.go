@@ -23,6 +23,7 @@ func linkKeys() []linkKey {
 	return []linkKey{
 		{"host", "host", someOf(quotedText)},
 		{"knock", "sequence", listOf(stepText)},
+		{"carrier", "signed", one(carrierText)},
 		{"within", "within", one(quotedText)},
 		{"open", "open", listOf(rangeText)},
 		{"lease", "lease", one(quotedText)},
@@ -37,23 +38,28 @@ func linkKeys() []linkKey {
 	}
 }
 
-// signedLinkKeys are those of a signed profile's link, which this version does not read.
-func signedLinkKeys() []string { return []string{"carrier", "user", "audience", "key"} }
+// keyLinkKeys are those of a signed profile's link that go into the file of its key.
+func keyLinkKeys() []string { return []string{"user", "audience", "expires", "key"} }
 
 const (
 	copyAgain  = "copy it again, from knock:// up to the 8 digits behind sum="
 	newerLinks = "a newer version may have written it: update knock, or have the link made by the version that is here"
 )
 
-// ParseLink reads what [Link] writes. It returns the profile, valid as one of a file, and the text of
-// the file that holds it, of the name NAME.toml. The error is a [*SyntaxError] without the text, which
-// is a secret.
-func ParseLink(link string) (*protocol.Profile, []byte, error) {
-	refuse := func(hint, message string, args ...any) (*protocol.Profile, []byte, error) {
-		return nil, nil, &SyntaxError{Message: fmt.Sprintf(message, args...), Hint: hint}
+// Linked is what a link says.
+type Linked struct {
+	Profile *protocol.Profile // valid as one of a file
+	Text    []byte            // of the file that holds it, of the name NAME.toml
+	Key     *KeyFile          // of a signed profile; nil for others
+}
+
+// ParseLink reads what [Link] writes. The error is a [*SyntaxError] without the text, which is a secret.
+func ParseLink(link string) (Linked, error) {
+	refuse := func(hint, message string, args ...any) (Linked, error) {
+		return Linked{}, &SyntaxError{Message: fmt.Sprintf(message, args...), Hint: hint}
 	}
 	if err := checkLinkForm(link); err != nil {
-		return nil, nil, err
+		return Linked{}, err
 	}
 	name, rest, _ := strings.Cut(link[len(LinkBegin):len(link)-len(linkEnd)-sumLen], "/")
 	if err := CheckName(name); err != nil {
@@ -70,11 +76,7 @@ func ParseLink(link string) (*protocol.Profile, []byte, error) {
 		}
 		values[key] = strings.Split(value, linkJoin)
 	}
-	for _, key := range signedLinkKeys() {
-		if values[key] != nil {
-			return refuse("a newer version of knock can", "this version of knock cannot use signed profiles")
-		}
-	}
+	key := keyText(name, values)
 	var text strings.Builder
 	for _, key := range linkKeys() {
 		if values[key.name] == nil {
@@ -96,8 +98,33 @@ func ParseLink(link string) (*protocol.Profile, []byte, error) {
 		return refuse(newerLinks, "the profile in the link is not valid: %s", problems.Errors()[0].Message)
 	case len(p.Hosts) == 0:
 		return refuse(newerLinks, "the link names no host")
+	case (p.Signed == nil) != (key == ""):
+		return refuse(newerLinks, "the link has a key or a carrier, and needs both or none")
 	}
-	return p, []byte(text.String()), nil
+	l := Linked{p, []byte(text.String()), nil}
+	if p.Signed != nil {
+		var problems Diagnostics
+		if l.Key, problems = ParseKeyFile(name+".key", []byte(key)); l.Key == nil {
+			return refuse(newerLinks, "the key in the link is not valid: %s", problems.Errors()[0].Message)
+		}
+	}
+	return l, nil
+}
+
+// keyText takes what is about the key out of the values of a link, and returns the text of the key's
+// file; "" where there is none.
+func keyText(profile string, values map[string][]string) string {
+	var text strings.Builder
+	for _, key := range keyLinkKeys() {
+		if v := values[key]; v != nil {
+			fmt.Fprintf(&text, "%s = %q\n", key, strings.Join(v, linkJoin))
+			delete(values, key)
+		}
+	}
+	if text.Len() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("profile = %q\n", profile) + text.String()
 }
 
 // checkLinkForm refuses what is no link, and a link that is not whole.
@@ -182,6 +209,12 @@ func stepText(value string) (string, bool) {
 		return fmt.Sprintf("{ knock = %s, within = %q }", knock, words[parts]), ok
 	}
 	return "", false
+}
+
+// carrierText makes `{ carrier = "icmp" }` of "icmp".
+func carrierText(value string) (string, bool) {
+	knock, ok := knockText(value)
+	return "{ carrier = " + knock + " }", ok
 }
 
 // knockText makes `"8000/tcp"` of "8000-tcp".

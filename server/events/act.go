@@ -21,6 +21,7 @@ type Act struct {
 	Kind    Kind          `json:"event"`
 	Profile string        `json:"profile"`          // "" for Unban
 	Address netip.Prefix  `json:"address,omitzero"` // whose lease or ban; the zero Prefix for Install and Remove
+	User    string        `json:"user,omitempty"`   // of a Revoke of what a user had opened
 	Steps   int           `json:"steps"`            // of the profile's sequence
 	Lease   time.Duration `json:"lease"`            // of a Grant; 0: without end
 	Took    time.Duration `json:"took"`             // the commit, in which a Grant's lease began

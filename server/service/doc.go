@@ -9,6 +9,7 @@
 //	feed       what the rules report (package events)
 //	folder     says when files have changed, once they are quiet
 //	rules      says when somebody has changed rules
+//	keys       gives the kernel the tokens of signed profiles
 //	metrics    the page for Prometheus
 //
 // All of them read the kernel through one reader: one reading at a time, which all get that ask

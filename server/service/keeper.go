@@ -65,6 +65,7 @@ type inputs struct {
 	events  <-chan events.Item
 	files   <-chan string         // why to reload
 	due     <-chan struct{}       // somebody may have changed rules
+	retold  <-chan struct{}       // the summary has changed
 	asked   <-chan io.WriteCloser // a command waits for a check and an answer
 	signals <-chan os.Signal
 }
@@ -111,6 +112,8 @@ func (k *keeper) run(ctx context.Context, from inputs) error {
 		case <-from.due:
 			k.rulesChanged = true
 			next.Reset(max(0, checkGap-time.Since(last)))
+		case <-from.retold:
+			k.manager.status("%s", k.summary())
 		case who := <-from.asked:
 			check()
 			k.answer(who)
@@ -164,7 +167,11 @@ func (k *keeper) use(h Host, w Wanted) {
 
 // summary is the service in one line, for systemctl status.
 func (k *keeper) summary() string {
-	return fmt.Sprintf("%s installed, %s remembered", count(len(k.wanted.Profiles), "profile"), count(k.memory.Len(), "lease"))
+	line := fmt.Sprintf("%s installed, %s remembered", count(len(k.wanted.Profiles), "profile"), count(k.memory.Len(), "lease"))
+	if more := k.keyring.summary(); more != "" {
+		line += "; " + more
+	}
+	return line
 }
 
 // failure logs what failed, unless it is the same as last time.

@@ -4,14 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
@@ -74,6 +68,7 @@ func (k *keeper) reload(ctx context.Context, why string) (again <-chan time.Time
 	if err != nil {
 		k.Log.Error("not reloaded: nothing has changed", "why", why, "err", err)
 	}
+	k.keyring.wake(true)
 	k.filesRead, k.filesErr = began, err
 	k.metrics.Reloaded(time.Now(), err == nil)
 	return again
@@ -140,6 +135,7 @@ func (k *keeper) install(ctx context.Context, o server.InstallOptions, what stri
 	}
 	k.notes = change.Notes
 	k.metrics.SetProfiles(names(k.wanted.Profiles))
+	k.keyring.installed(k.host, k.wanted.Profiles)
 	k.feed.Refresh()
 	k.requestCheck() // is it in force?
 	k.manager.status("%s", k.summary())
@@ -163,83 +159,4 @@ func sameProfiles(x, y []*protocol.Profile) bool {
 		return texts
 	}
 	return slices.Equal(texts(x), texts(y))
-}
-
-// A file that is being written is not read: a reload waits until nothing has happened for quiet, but
-// no longer than patience after the first change.
-const (
-	quiet    = 300 * time.Millisecond
-	patience = 3 * time.Second
-)
-
-// folderTask sends to changed when a .toml file in a folder, or in profiles/ below it, was written,
-// made, renamed, removed or given another mode. It watches from the call on, not from run on.
-func folderTask(dir string, changed chan<- string, log *slog.Logger) *task {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		log.Warn("changed profiles are not noticed: reload with SIGHUP", "err", err)
-		return newTask("no folder", func(ctx context.Context, ready func()) error {
-			ready()
-			<-ctx.Done()
-			return nil
-		})
-	}
-	f := &folder{dir, filepath.Join(dir, "profiles"), w, log}
-	f.watch()
-	return newTask("watching "+dir, func(ctx context.Context, ready func()) error {
-		ready()
-		defer w.Close()
-		return f.run(ctx, changed)
-	})
-}
-
-type folder struct {
-	dir, profiles string
-	w             *fsnotify.Watcher
-	log           *slog.Logger
-}
-
-// watch watches both folders, as far as they exist.
-func (f *folder) watch() {
-	for _, dir := range []string{f.dir, f.profiles} {
-		if err := f.w.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			f.log.Warn("changes in a folder are not noticed: reload with SIGHUP", "folder", dir, "err", err)
-		}
-	}
-}
-
-func (f *folder) run(ctx context.Context, changed chan<- string) error {
-	var wait <-chan time.Time // nil: nothing has happened
-	var first time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e := <-f.w.Events:
-			if !f.matters(e) {
-				continue
-			}
-			if wait == nil {
-				first = time.Now()
-			}
-			wait = time.After(min(quiet, patience-time.Since(first)))
-		case err := <-f.w.Errors:
-			f.log.Warn("some changes of files were missed", "err", err)
-			wait, first = time.After(quiet), time.Now()
-		case <-wait:
-			wait = nil
-			f.watch() // profiles/ may be a new folder
-			select {
-			case changed <- "files changed":
-			case <-ctx.Done():
-				return nil
-			}
-		}
-	}
-}
-
-// matters reports whether an event is about a file that is read, or about a folder.
-func (f *folder) matters(e fsnotify.Event) bool {
-	name := filepath.Base(e.Name)
-	return e.Name == f.profiles || e.Name == f.dir || (strings.HasSuffix(name, ".toml") && !strings.HasPrefix(name, "."))
 }

@@ -43,6 +43,7 @@ func (k *keeper) check(ctx context.Context) error {
 			snapshot = k.keepTimes(ctx, step, snapshot)
 		}
 		k.memory.Sync(k.clock().Up, snapshot.Began.Up, snapshot.Sources)
+		k.keyring.uses.see(snapshot, k.wanted.Profiles)
 		k.feed.Offer(snapshot)
 		k.failed = ""
 		k.reportInForce(ctx, snapshot.Reading)

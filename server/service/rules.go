@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,13 +22,17 @@ import (
 const (
 	groupNFTables = 7                                 // NFNLGRP_NFTABLES
 	msgNewGen     = unix.NFNL_SUBSYS_NFTABLES<<8 | 15 // NFT_MSG_NEWGEN: a transaction has ended
+	genThread     = 2                                 // NFTA_GEN_PROC_PID: of which thread, in the machine's numbers
+	genName       = 3                                 // NFTA_GEN_PROC_NAME: that thread's name
+	nfgenLength   = 4                                 // struct nfgenmsg, before the attributes
+	typeAt        = 4                                 // struct nlmsghdr's member nlmsg_type
 	legacyEvery   = 2 * time.Second                   // iptables-legacy sends no message: its tables are compared
 	settle        = 200 * time.Millisecond            // a tool may change rules in several steps
 )
 
-// rulesTask calls changed when anybody has changed rules of this network namespace. The kernel sends
-// a message for nftables, and so for iptables-nft. The tables of iptables-legacy are compared every
-// two seconds, where there are any.
+// rulesTask calls changed when anybody but this process has changed rules of this network namespace.
+// The kernel sends a message for nftables, and so for iptables-nft. The tables of iptables-legacy are
+// compared every two seconds, where there are any.
 func rulesTask(changed func()) *task {
 	return newTask("watching rules", func(ctx context.Context, ready func()) error {
 		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (groupNFTables - 1)})
@@ -34,6 +40,9 @@ func rulesTask(changed func()) *task {
 			return fmt.Errorf("nftables: %w", err)
 		}
 		defer conn.Close()
+		if err := conn.SetBPF(onlyTransactions()); err != nil {
+			return fmt.Errorf("nftables: %w", err)
+		}
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
 		told := make(chan error, 1)
@@ -78,7 +87,7 @@ func watchTransactions(conn *netlink.Conn, told chan<- error) {
 		}
 		some := err != nil // a message that was missed may have been one
 		for _, m := range messages {
-			some = some || m.Header.Type == msgNewGen
+			some = some || m.Header.Type == msgNewGen && !byUs(m.Data)
 		}
 		if some {
 			select {
@@ -87,6 +96,43 @@ func watchTransactions(conn *netlink.Conn, told chan<- error) {
 			}
 		}
 	}
+}
+
+// onlyTransactions is a filter that lets the ends of transactions pass. The kernel also tells of each
+// element, such as each token.
+func onlyTransactions() []bpf.RawInstruction {
+	word := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, msgNewGen)) // as a filter loads it
+	program, _ := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: typeAt, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(word), SkipFalse: 1},
+		bpf.RetConstant{Val: math.MaxUint32},
+		bpf.RetConstant{Val: 0},
+	}) // constants: no error
+	return program
+}
+
+// byUs reports whether the message about a transaction is of a thread of this process. In a namespace of
+// processes, where threads have other numbers, no transaction is.
+func byUs(message []byte) bool {
+	if len(message) < nfgenLength {
+		return false
+	}
+	attributes, err := netlink.UnmarshalAttributes(message[nfgenLength:])
+	if err != nil {
+		return false
+	}
+	var thread uint32
+	var name string
+	for _, a := range attributes {
+		switch {
+		case a.Type == genThread && len(a.Data) == 4:
+			thread = binary.BigEndian.Uint32(a.Data)
+		case a.Type == genName:
+			name = strings.TrimRight(string(a.Data), "\x00")
+		}
+	}
+	is, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/comm", thread))
+	return err == nil && strings.TrimSpace(string(is)) == name
 }
 
 // legacy notices changes in the tables of iptables-legacy. The kernel hands out a whole table in one

@@ -34,6 +34,7 @@ type Host interface {
 	Remove(ctx context.Context, names []string) (server.Change, error)
 	Read(ctx context.Context, positions int) (*backend.Reading, error)
 	Grant(ctx context.Context, profile string, who netip.Prefix, d time.Duration) (server.Granted, error)
+	RefreshKeys(ctx context.Context, r server.KeyRefresh) (server.KeyState, error)
 }
 
 // Config is what a service needs from its caller.
@@ -45,6 +46,9 @@ type Config struct {
 	// Shadows says which rules of others make gates of profiles useless, given readings of the
 	// kernel and the network; nil: that is not asked.
 	Shadows func(ctx context.Context, r *backend.Reading, n server.Network, profiles []*protocol.Profile) []server.Reason
+
+	Keys  func() (KeyFiles, error) // reads the files of keys, in Folder/keys; nil: signed profiles get no tokens
+	State KeyStore                 // of those keys
 
 	Guard        func(newly []*protocol.Profile) error // may refuse the first install; nil: nothing does
 	Reload       <-chan os.Signal                      // SIGHUP
@@ -60,15 +64,18 @@ type Service struct {
 	feed       *events.Feed
 	metrics    *metrics.Metrics
 	manager    manager
+	keyring    *keyring
+	retold     chan struct{} // the line for systemctl status has changed; one is enough
 	noEvents   atomic.Bool   // no notices come: somebody else has the NFLOG group, or we may not listen
 	noCommands atomic.Bool   // commands cannot ask for a check: somebody else has the name
 	due        chan struct{} // a check is due; one is enough
 }
 
 func newService(c Config, clock events.Clock) *Service {
-	s := &Service{Config: c, clock: clock, reader: &reader{clock: clock}, manager: manager{c.Log.Warn}, due: make(chan struct{}, 1)}
+	s := &Service{Config: c, clock: clock, reader: &reader{clock: clock}, manager: manager{c.Log.Warn}, due: make(chan struct{}, 1), retold: make(chan struct{}, 1)}
 	s.feed, s.metrics = events.NewFeed(clock, s.reader.fresh), metrics.New(s.reader.recent)
 	s.feed.OnRole = s.logRole
+	s.keyring = newKeyring(c, clock, func() { signal(s.retold) })
 	return s
 }
 
@@ -93,14 +100,15 @@ func Run(ctx context.Context, c Config) error {
 	tasks := []*task{
 		newTask("events", s.runFeed),
 		folder,
-		rulesTask(s.requestCheck),
+		rulesTask(s.noticeRules),
+		newTask("keys", s.keyring.run),
 		newTask("commands", func(ctx context.Context, ready func()) error {
 			ready()
 			return s.acceptNudges(ctx, one, asked)
 		}),
 		newTask("keeper", func(ctx context.Context, ready func()) error {
 			ready()
-			return k.run(ctx, inputs{watched.C, changed, s.due, asked, c.Reload})
+			return k.run(ctx, inputs{watched.C, changed, s.due, s.retold, asked, c.Reload})
 		}),
 	}
 	if addr := k.wanted.Settings.Metrics; addr.IsValid() {
@@ -158,9 +166,19 @@ func (s *Service) setEvents(events bool) {
 }
 
 // requestCheck asks the keeper for a check of the kernel, soon.
-func (s *Service) requestCheck() {
+func (s *Service) requestCheck() { signal(s.due) }
+
+// noticeRules has the kernel looked at after somebody has changed rules. What keeps used tokens out may
+// have gone with them.
+func (s *Service) noticeRules() {
+	s.requestCheck()
+	s.keyring.wake(false)
+}
+
+// signal sends to a channel that has room for one, which is enough.
+func signal(to chan<- struct{}) {
 	select {
-	case s.due <- struct{}{}:
+	case to <- struct{}{}:
 	default: // one is on its way
 	}
 }

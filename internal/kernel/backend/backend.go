@@ -120,13 +120,15 @@ func Sort(sources []Source) {
 }
 
 // LongestLeases keeps one of two leases of a profile that an address has, one given by hand and one
-// from a knock: the one that lasts longer. The sources must be sorted.
+// from a knock: the one that lasts longer, with the users of the other. The sources must be sorted.
 func LongestLeases(sources []Source) []Source {
 	var all []Source
 next:
 	for _, s := range sources {
 		for i := len(all) - 1; i >= 0 && all[i].Address == s.Address; i-- {
 			if o := &all[i]; o.Profile == s.Profile && o.State == Open && s.State == Open {
+				users := slices.Concat(o.Users, s.Users) // one of both has none
+				s.Users, o.Users = users, users
 				if s.Unlimited || !o.Unlimited && s.Left > o.Left {
 					*o = s
 				}

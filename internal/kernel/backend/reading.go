@@ -44,7 +44,15 @@ type Planner interface {
 	// Change gives leases and ends leases, bans and falls, all at once. A lease has the profile's
 	// own time, or another where Left or Unlimited say so. It replaces the holder's lease. The
 	// reading needs Leases, of the profile at least.
+	//
+	// Of a lease to end that has Users, what these have opened ends, with any of their keys where Key is
+	// "". It goes on for others, for as long as they have left. Without an Address it is each lease of
+	// the profile.
 	Change(give, end []Source) (Plan, error)
+
+	// Forget takes out who has opened leases that are over by this reading and an earlier one. Both need
+	// Leases of all profiles. Without a text there is nothing to do.
+	Forget(before Planner) (Plan, error)
 
 	// Save returns the text that PutBack of a later reading takes. The reading needs Rules and Leases.
 	Save() (string, error)

@@ -226,3 +226,6 @@ func (c *changes) text() (text string, was *ruleset, err error) {
 	}
 	return transaction(s, render(in)), was, nil
 }
+
+// Forget has nothing to do: no backend but nftables knows who has opened a lease.
+func (k *kernel) Forget(backend.Planner) (backend.Plan, error) { return &plan{kernel: k}, nil }

@@ -108,9 +108,19 @@ func carried(want backend.Want, v versions) (lines []string, given map[string]bo
 // leases of the profile are changed too. Errors: [backend.ErrNotInstalled].
 func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 	gone, come, missing := map[string][]string{}, map[string][]string{}, map[string]bool{} // by set
+	parts := r.parts()
 	for _, s := range end {
+		if len(s.Users) > 0 {
+			r.endParts(s, gone, come)
+			continue
+		}
 		for _, set := range r.setsOf(s) {
 			gone[set] = append(gone[set], s.Address.Addr().String())
+		}
+		if s.State == backend.Open {
+			for _, x := range parts[leaseID{s.Profile, s.Address}] {
+				gone[x.set] = append(gone[x.set], x.text())
+			}
 		}
 	}
 	for _, s := range give {
@@ -141,12 +151,7 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 			missing[set] = true
 		}
 	}
-	pl := &plan{generation: r.table.generation}
-	pl.again = func(r *reading) (backend.Plan, error) {
-		same := *pl
-		same.generation = r.table.generation
-		return &same, nil
-	}
+	pl := r.elementsOnly("")
 	if len(missing) > 0 {
 		if err := r.addSets(pl, missing); err != nil {
 			return nil, err

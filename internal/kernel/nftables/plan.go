@@ -49,6 +49,7 @@ func (r *reading) plan(want backend.Want, again bool) *plan {
 	maps.Copy(given, r.givenInUse())
 	in := input{want: want, known: r.about.known, next: r.about.next, given: given, versions: v, trials: r.about.trials,
 		signedNumbers: r.about.signedNumbers, nextSigned: r.about.nextSigned}
+	in.numberSigned()
 	switch {
 	case want.Trial && again:
 		in.kept = r.about.kept
@@ -58,6 +59,8 @@ func (r *reading) plan(want backend.Want, again bool) *plan {
 		leases = append(leases, copies...)
 	}
 	leases = append(r.rewriteLeases(want, v, false), leases...)
+	leases = append(leases, r.keepParts(want, v, false)...)
+	leases = append(leases, r.carriedParts(want, in.signedNumbers)...)
 	p := r.replace(in, leases)
 	if want.Trial && !again && p.main != "" {
 		in.trials++
@@ -76,6 +79,17 @@ func (r *reading) replace(in input, more []string) *plan {
 		p.seal = func(t *table) string { return t.sealed(rules).text(rules) }
 	}
 	p.main += lines(more)
+	return p
+}
+
+// elementsOnly is a plan of commands for elements.
+func (r *reading) elementsOnly(commands string) *plan {
+	p := &plan{generation: r.table.generation, main: commands}
+	p.again = func(r *reading) (backend.Plan, error) {
+		same := *p
+		same.generation = r.table.generation
+		return &same, nil
+	}
 	return p
 }
 

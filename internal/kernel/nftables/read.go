@@ -117,7 +117,8 @@ func (s *socket) read(ctx context.Context, t *table, what extent) (err error) {
 			dump(ours(unix.NFT_MSG_GETRULE, attribute(unix.NFTA_RULE_CHAIN, name)), t.addRule)
 		}
 	}
-	for name, set := range t.sets {
+	for _, name := range slices.Sorted(maps.Keys(t.sets)) { // leases before those who opened them: a packet writes them in that order
+		set := t.sets[name]
 		add := func(attrs []byte) { set.raw = append(set.raw, fixedElement(attrs)) }
 		switch {
 		case set.fixed && (what.rules || set.anonymous && t.needs(name)):
@@ -127,6 +128,8 @@ func (s *socket) read(ctx context.Context, t *table, what extent) (err error) {
 					set.elements = append(set.elements, e)
 				}
 			}
+		case set.count != 0 && t.readsUsers(name, what):
+			add = func(attrs []byte) { t.addUser(set, attrs) }
 		default:
 			continue
 		}

@@ -62,7 +62,7 @@ func readsElements(s setName, d backend.Depth) bool {
 // sources lists leases, bans and falls, of the elements that were read.
 func (r *reading) sources() []backend.Source {
 	var all []backend.Source
-	fallen := map[netip.Addr]backend.Source{}
+	fallen, parts := map[netip.Addr]backend.Source{}, r.parts()
 	for _, s := range r.table.sets {
 		for _, e := range s.elements {
 			src := backend.Source{Address: netip.PrefixFrom(e.Address, e.Address.BitLen()), Left: e.Expires.Truncate(time.Second), Unlimited: e.Timeout == 0}
@@ -74,6 +74,9 @@ func (r *reading) sources() []backend.Source {
 				}
 				src.Profile, src.State, src.Step, src.Steps = p.Name, backend.Open, len(p.Sequence), len(p.Sequence)
 				src.Address = netip.PrefixFrom(e.Address, s.is.bits)
+				if s.is.what == opened {
+					src.Users = usersOf(parts[leaseID{p.Name, src.Address}], src, p.Once)
+				}
 			case s.is.what == bannedPrefix:
 				src.State = backend.Banned
 			case s.is.what == fallPrefix:
@@ -116,8 +119,11 @@ func (t *table) fill() []backend.Fill {
 	for _, name := range slices.Sorted(maps.Keys(t.sets)) {
 		s := t.sets[name]
 		entries, limit := max(s.count, len(s.elements)), setSize
-		if s.is.what == positionPrefix {
+		switch {
+		case s.is.what == positionPrefix:
 			limit = positionsSize
+		case name == tokensMap:
+			limit = tokensSize
 		}
 		if !s.fixed && entries > 0 {
 			fills = append(fills, backend.Fill{Table: name, Entries: entries, Limit: limit})

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -47,15 +48,20 @@ func (r *renderer) signed() {
 			profiles = append(profiles, p)
 		}
 	}
-	if len(profiles) == 0 {
+	if len(profiles) == 0 && !slices.ContainsFunc(r.kept.profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
 		return
 	}
-	r.dynamic(tokensMap, token+" : "+scratch, tokensSize)
-	r.dynamic(spentSet, token, 0)
+	if len(profiles) > 0 {
+		r.dynamic(tokensMap, token+" : "+scratch, tokensSize)
+		r.dynamic(spentSet, token, 0)
+	}
 	r.dynamic(usersSet, scratch, 0)
 	r.dynamic(formerSet, scratch, 0)
 	for _, f := range r.families {
 		r.dynamic(whoPrefix+digit(f), saddr(f)+" . "+scratch, 0)
+	}
+	if len(profiles) == 0 {
+		return // the undo of a trial needs the others
 	}
 	s := r.chain("signed")
 	s.add("of a key that was removed", scratch+" != @"+usersSet, "goto ordinary")
@@ -156,6 +162,21 @@ func (r *renderer) gatedFamilies(p *protocol.Profile) (all []protocol.Family) {
 		all = append(all, f)
 	}
 	return all
+}
+
+// numberSigned gives signed profiles that have no number one.
+func (in *input) numberSigned() {
+	in.signedNumbers = maps.Clone(in.signedNumbers)
+	if in.signedNumbers == nil {
+		in.signedNumbers = map[string]uint16{}
+	}
+	r := renderer{input: *in}
+	for _, p := range r.profiles() {
+		if p.Signed != nil {
+			r.profileNumber(p.Name)
+		}
+	}
+	in.nextSigned = r.nextSigned
 }
 
 // profileNumber returns the number of a signed profile: the one that it has, else a new one.

@@ -10,20 +10,23 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"knockkit/internal/kernel/backend"
 )
 
 // table is our table in the kernel.
 type table struct {
 	exists     bool
-	dormant    bool                     // all of its chains are unhooked
-	generation uint32                   // counts the transactions that changed any rules of the host
-	objects    map[string]*kernelObject // by kind and name
-	chains     map[string]*kernelObject // by name
-	sets       map[string]*kernelObject // and maps, by name
+	dormant    bool                         // all of its chains are unhooked
+	generation uint32                       // counts the transactions that changed any rules of the host
+	objects    map[string]*kernelObject     // by kind and name
+	chains     map[string]*kernelObject     // by name
+	sets       map[string]*kernelObject     // and maps, by name
+	keys       map[number]backend.LoadedKey // of signed profiles, where the reading has leases
 }
 
 func newTable() *table {
-	return &table{objects: map[string]*kernelObject{}, chains: map[string]*kernelObject{}, sets: map[string]*kernelObject{}}
+	return &table{objects: map[string]*kernelObject{}, chains: map[string]*kernelObject{}, sets: map[string]*kernelObject{}, keys: map[number]backend.LoadedKey{}}
 }
 
 // kernelObject is an object in the kernel. Comments and the digest are of the rules that were read.
@@ -43,7 +46,8 @@ type kernelObject struct {
 	anonymous bool // it belongs to one rule
 	count     int  // elements, some of which may be over; -1: the kernel does not say
 	elements  []element
-	raw       []string // of a fixed set: its elements in the kernel's form, where they were read
+	who       []element // of who4 and who6
+	raw       []string  // of a fixed set: its elements in the kernel's form, where they were read
 }
 
 // add reads an object. Its digest is over the attributes of the given kinds.
@@ -180,15 +184,20 @@ func fixedElement(attrs []byte) string {
 // parseElement reads an element that a packet has put into a set; ok is false where it is not of our
 // form.
 func parseElement(attrs []byte) (e element, ok bool) {
-	milliseconds := func(kind uint16) time.Duration {
-		return time.Duration(numberOf(valueOf(attrs, kind))) * time.Millisecond
-	}
+	e = timesOf(attrs)
 	e.Address, ok = netip.AddrFromSlice(valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE))
 	if data := valueOf(attrs, unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE); len(data) == 4 {
 		e.Number = number(binary.NativeEndian.Uint32(data))
 	}
-	e.Timeout, e.Expires = milliseconds(unix.NFTA_SET_ELEM_TIMEOUT), milliseconds(unix.NFTA_SET_ELEM_EXPIRATION)
 	return e, ok
+}
+
+// timesOf returns an element that has only the times of this one.
+func timesOf(attrs []byte) element {
+	milliseconds := func(kind uint16) time.Duration {
+		return time.Duration(numberOf(valueOf(attrs, kind))) * time.Millisecond
+	}
+	return element{Timeout: milliseconds(unix.NFTA_SET_ELEM_TIMEOUT), Expires: milliseconds(unix.NFTA_SET_ELEM_EXPIRATION)}
 }
 
 // attributes yields the attributes (struct nlattr) of a netlink message, without the flags in their

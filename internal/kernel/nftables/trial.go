@@ -16,7 +16,8 @@ import (
 // kept is what the undo of a trial brings back: leases, bans and falls that the trial takes out, and
 // leases to which it gives another time. While it lasts, each set of them has a copy in the kernel
 // that no gate asks. There they run out as they would have, and leave it when they are given back or
-// used up. So what is in it at the end goes on, with the time that it has left.
+// used up. So what is in it at the end goes on, with the time that it has left. Who has opened them stays
+// where it is.
 type kept struct {
 	sets     map[string]bool     // by their names
 	profiles []*protocol.Profile // of before, whose leases are in them; their close knocks still count
@@ -176,7 +177,7 @@ func (r *reading) PutBack(text string, ended []backend.Ended) (backend.Plan, err
 	in.signedNumbers, in.nextSigned = map[string]uint16{}, max(then.Settings.NextSigned, r.about.nextSigned)
 	maps.Copy(in.signedNumbers, then.Settings.Signed)
 	maps.Copy(in.signedNumbers, r.about.signedNumbers)
-	elements := r.rewriteLeases(want, v, true)
+	elements := append(r.rewriteLeases(want, v, true), r.keepParts(want, v, true)...)
 	if r.about.trials == then.Settings.Trials+1 {
 		elements = append(elements, r.bringBack(in, ended)...)
 	}

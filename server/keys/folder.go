@@ -1,0 +1,164 @@
+package keys
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"knockkit/internal/files"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
+)
+
+// Folder is the keys of a configuration folder.
+type Folder struct{ Dir string }
+
+// FolderOf returns the keys of a configuration folder.
+func FolderOf(config string) Folder { return Folder{filepath.Join(config, "keys")} }
+
+// Entry is the file of a key.
+type Entry struct {
+	File string
+	*format.KeyFile
+}
+
+// BrokenError says that the file of a key cannot be used.
+type BrokenError struct {
+	File string
+	Err  error // an [*files.ExposedError], that of the file system, or what is wrong in the text
+}
+
+func (e *BrokenError) Error() string { return fmt.Sprintf("the key %s: %v", e.File, e.Err) }
+
+func (e *BrokenError) Unwrap() error { return e.Err }
+
+// suffix ends the names of keys' files.
+const suffix = ".key"
+
+// List reads all keys, by profile, user and age, and the reasons of those that cannot be used. An error
+// is that the folder cannot be read; that there is none is not.
+func (f Folder) List() (all []Entry, broken []error, err error) {
+	profiles, err := os.ReadDir(f.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range profiles {
+		if !p.IsDir() || strings.HasPrefix(p.Name(), ".") {
+			continue
+		}
+		inside, err := os.ReadDir(filepath.Join(f.Dir, p.Name()))
+		if err != nil {
+			broken = append(broken, err)
+			continue
+		}
+		for _, file := range inside {
+			if strings.HasPrefix(file.Name(), ".") || !strings.HasSuffix(file.Name(), suffix) {
+				continue
+			}
+			e, err := read(filepath.Join(f.Dir, p.Name(), file.Name()))
+			if err != nil {
+				broken = append(broken, err)
+				continue
+			}
+			all = append(all, e)
+		}
+	}
+	slices.SortStableFunc(all, compare)
+	return all, broken, nil
+}
+
+func compare(x, y Entry) int {
+	if c := strings.Compare(x.Profile, y.Profile); c != 0 {
+		return c
+	}
+	if c := strings.Compare(x.User, y.User); c != 0 {
+		return c
+	}
+	return x.Added.Compare(y.Added)
+}
+
+// read reads a key, unless others than its owner can read or write it. Its path says whose it is, as its
+// text does.
+func read(file string) (Entry, error) {
+	refuse := func(err error) (Entry, error) { return Entry{}, &BrokenError{file, err} }
+	if _, err := files.Check(file); err != nil {
+		return refuse(err)
+	}
+	info, err := os.Stat(file)
+	if err == nil && info.Mode()&0o077 != 0 {
+		err = &files.ExposedError{Path: file, Why: fmt.Sprintf("can be read by others than its owner (mode %04o)", info.Mode().Perm()), Todo: "chmod 0600 " + file}
+	}
+	if err != nil {
+		return refuse(err)
+	}
+	text, err := files.Read(file, format.MaxKeyFileSize)
+	if err != nil {
+		return refuse(err)
+	}
+	k, problems := format.ParseKeyFile(file, text)
+	if k == nil {
+		return refuse(errors.New(problems.Errors()[0].Message)) // without the line, which may be the secret
+	}
+	profile, name := filepath.Base(filepath.Dir(file)), strings.TrimSuffix(filepath.Base(file), suffix)
+	if user, _, _ := strings.Cut(name, "."); user != k.User || profile != k.Profile {
+		return refuse(fmt.Errorf("it is the key of %s for profile %s: its place is %s", k.User, k.Profile, filepath.Join(k.Profile, k.User+suffix)))
+	}
+	return Entry{file, k}, nil
+}
+
+// Of returns the keys of a profile, "" for all, and of a user, "" for all.
+func Of(all []Entry, profile, user string) []Entry {
+	return slices.DeleteFunc(slices.Clone(all), func(e Entry) bool {
+		return profile != "" && e.Profile != profile || user != "" && e.User != user
+	})
+}
+
+// Usable returns the keys that may open at a time.
+func Usable(all []Entry, now time.Time) []protocol.Key {
+	var usable []protocol.Key
+	for _, e := range all {
+		if e.KeyFile.Usable(now) {
+			usable = append(usable, e.Key)
+		}
+	}
+	return usable
+}
+
+// Add makes a key for a user of a profile and writes its file.
+func (f Folder) Add(profile, user, audience string, now, expires time.Time) (Entry, error) {
+	k := &format.KeyFile{Key: protocol.Key{Profile: profile, User: user, Audience: audience}, Added: now.Truncate(time.Second), Expires: expires}
+	if _, err := rand.Read(k.Secret[:]); err != nil {
+		return Entry{}, err
+	}
+	dir := filepath.Join(f.Dir, profile)
+	e := Entry{filepath.Join(dir, user+suffix), k}
+	err := files.Write(e.File, format.KeyFileText(k), false)
+	if errors.Is(err, fs.ErrExist) { // the user's first
+		e.File = filepath.Join(dir, user+"."+k.ID()+suffix)
+		err = files.Write(e.File, format.KeyFileText(k), false)
+	}
+	return e, err
+}
+
+// Change writes a key anew, as after another end.
+func (f Folder) Change(e Entry) error {
+	return files.Write(e.File, format.KeyFileText(e.KeyFile), true)
+}
+
+// Remove removes the file of a key, and the profile's folder with the last one.
+func (f Folder) Remove(e Entry) error {
+	if err := os.Remove(e.File); err != nil {
+		return err
+	}
+	_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
+	return nil
+}

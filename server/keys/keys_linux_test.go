@@ -1,0 +1,147 @@
+package keys
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"knockkit/internal/files"
+)
+
+var now = time.Date(2027, 1, 2, 3, 4, 5, 6, time.UTC)
+
+func TestKeysAreListedByProfileUserAndAge(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	if all, broken, err := f.List(); len(all)+len(broken) > 0 || err != nil {
+		t.Errorf("a folder without keys: %v, %v, %v", all, broken, err)
+	}
+	var want []string
+	for i, k := range []struct{ profile, user string }{{"admin", "alice"}, {"admin", "alice"}, {"admin", "bob"}, {"web", "alice"}} {
+		e, err := f.Add(k.profile, k.user, "db1", now.Add(time.Duration(i)*time.Second), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, e.File)
+		if info, err := os.Stat(e.File); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v, error %v", e.File, info.Mode(), err)
+		}
+	}
+	if want[1] == want[0] || filepath.Base(want[0]) != "alice.key" {
+		t.Errorf("the files of two keys of a user: %s and %s", want[0], want[1])
+	}
+	all, broken, err := f.List()
+	if err != nil || len(broken) > 0 {
+		t.Fatal(err, broken)
+	}
+	var got []string
+	for _, e := range all {
+		got = append(got, e.File)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if n := len(Of(all, "admin", "alice")); n != 2 {
+		t.Errorf("alice has %d keys for admin, not 2", n)
+	}
+}
+
+func TestAKeyThatCannotBeTrustedIsNamedAndLeftOut(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	for what, spoil := range map[string]func(Entry) error{
+		"can be read by others":  func(e Entry) error { return os.Chmod(e.File, 0o640) },
+		"the key's file has no":  func(e Entry) error { return os.WriteFile(e.File, []byte("user = \"alice\"\n"), 0o600) },
+		"its place is admin/bob": func(e Entry) error { e.User = "bob"; return f.Change(e) },
+		"its place is web/alice": func(e Entry) error { e.Profile = "web"; return f.Change(e) },
+	} {
+		e, err := f.Add("admin", "alice", "db1", now, time.Time{})
+		if err == nil {
+			secret := e.Secret
+			err = spoil(e)
+			e.Secret = secret
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, broken, err := f.List()
+		if err != nil || len(all) > 0 || len(broken) != 1 || !strings.Contains(broken[0].Error(), what) || !strings.Contains(broken[0].Error(), e.File) {
+			t.Errorf("%s: keys %v, broken %v, error %v", what, all, broken, err)
+		}
+		if err := f.Remove(e); err != nil {
+			t.Error(err)
+		}
+	}
+	if exposed := new(files.ExposedError); !errors.As(&BrokenError{"x", &files.ExposedError{}}, &exposed) {
+		t.Error("the reason of a broken key cannot be asked for")
+	}
+	if _, err := os.Stat(filepath.Join(f.Dir, "admin")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder of a profile without keys is left: %v", err)
+	}
+}
+
+func TestTheStateRemembersWhatIsLater(t *testing.T) {
+	s := State{filepath.Join(t.TempDir(), "state")}
+	if slot, err := s.Highest(); slot != 0 || err != nil {
+		t.Errorf("without a file: slot %d, error %v", slot, err)
+	}
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if err := s.Record(int64(100 + i)); err != nil {
+				t.Error(err)
+			}
+			if err := s.Used(map[string]Use{"1f2e3d4c": {At: now.Add(time.Duration(i) * time.Second), From: "198.51.100.7"}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if slot, err := s.Highest(); slot != 119 || err != nil {
+		t.Errorf("slot %d, error %v, want 119", slot, err)
+	}
+	uses, err := s.LastUses()
+	if diff := cmp.Diff(map[string]Use{"1f2e3d4c": {At: now.Add(19 * time.Second), From: "198.51.100.7"}}, uses); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if err := s.Forget(map[string]bool{}); err != nil {
+		t.Error(err)
+	}
+	if uses, _ := s.LastUses(); len(uses) > 0 {
+		t.Errorf("left: %v", uses)
+	}
+}
+
+func TestABrokenStateIsAnErrorAndStays(t *testing.T) {
+	s := State{t.TempDir()}
+	if err := os.WriteFile(s.File(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Highest(); err == nil || !strings.Contains(err.Error(), s.File()) {
+		t.Errorf("error %v", err)
+	}
+	if err := s.Record(7); err == nil {
+		t.Error("it is written over")
+	}
+}
+
+func TestTheStateFolderIsTheOneThatIsNamed(t *testing.T) {
+	env := map[string]string{}
+	getenv := func(name string) string { return env[name] }
+	for _, c := range []struct{ set, config, want string }{
+		{"", "/etc/knockd", "/var/lib/knockd"},
+		{"", "/srv/knock", "/srv/knock/state"},
+		{"STATE_DIRECTORY", "/etc/knockd", "/named"},
+		{"KNOCKD_STATE", "/srv/knock", "/named"},
+	} {
+		clear(env)
+		env[c.set] = "/named"
+		if got := StateOf(c.config, getenv).Dir; got != c.want {
+			t.Errorf("%s, with %s: %s, not %s", c.config, c.set, got, c.want)
+		}
+	}
+}

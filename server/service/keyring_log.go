@@ -1,0 +1,75 @@
+package service
+
+import (
+	"slices"
+	"time"
+
+	"knockkit/internal/kernel/backend"
+	"knockkit/protocol"
+	"knockkit/server"
+)
+
+// maxKeyLines is how many keys a refresh logs one by one.
+const maxKeyLines = 20
+
+// logState says what a refresh has changed.
+func (r *keyring) logState(state server.KeyState, now time.Time) {
+	r.logKeys("a key may open", state.Added)
+	r.logKeys("a key opens nothing any more", state.Ended)
+	if !state.Opens.After(now) {
+		state.Opens, state.Why = time.Time{}, ""
+	}
+	if len(state.Signed) == 0 {
+		r.say("") // nothing is installed: it is about to be repaired
+		return
+	}
+	was := r.shut
+	r.shut = state
+	if state.Opens.IsZero() {
+		if !was.Opens.IsZero() {
+			r.Log.Info("signed profiles can be opened again", "profiles", state.Signed)
+		}
+		r.say("")
+		return
+	}
+	// A first start, a boot or a flush shuts for two slots at most: longer is the clock's doing.
+	behind := state.Opens.Sub(now) > (1+protocol.EarlySlots)*protocol.SlotTime
+	if behind {
+		state.Why = server.ShutClock
+	}
+	if !state.Opens.Equal(was.Opens) {
+		log := r.Log.With("profiles", state.Signed, "why", string(state.Why), "until", state.Opens)
+		if behind {
+			log = log.With("do", "set the clock, if it is wrong; if it was wrong before, make new keys: see docs/signed.md")
+		}
+		log.Warn("signed profiles are shut")
+	}
+	r.say("signed profiles are shut until " + clockText(state.Opens, now) + ": " + string(state.Why))
+}
+
+func (r *keyring) logKeys(what string, keys []backend.LoadedKey) {
+	if len(keys) > maxKeyLines {
+		r.Log.Info(what, "keys", len(keys))
+		return
+	}
+	for _, k := range keys {
+		r.Log.Info(what, "profile", k.Profile, "user", k.User, "id", k.ID)
+	}
+}
+
+// logBroken names files that cannot be used, and were in order at the last reading.
+func (r *keyring) logBroken(broken []error) {
+	for _, err := range broken {
+		if !slices.ContainsFunc(r.keys.Broken, func(o error) bool { return o.Error() == err.Error() }) {
+			r.Log.Error("a key's file cannot be used", "err", err)
+		}
+	}
+}
+
+// clockText is a time of this day, or with its date.
+func clockText(t, now time.Time) string {
+	if t.Sub(now) < 12*time.Hour {
+		return t.Local().Format("15:04:05")
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}

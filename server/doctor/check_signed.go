@@ -3,22 +3,14 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"knockkit/internal/files"
 	"knockkit/protocol"
-	"knockkit/protocol/format"
+	"knockkit/server/keys"
 )
-
-// Key is a file of the folder of keys, and its key or why that cannot be used.
-type Key struct {
-	Profile string // whose folder it is in
-	File    string
-	Key     *format.KeyFile // nil: it cannot be used
-	Err     error
-	Exposed bool // everybody on this host can read it
-}
 
 // soonOver is how long before its end a key is mentioned.
 const soonOver = 7 * 24 * time.Hour
@@ -41,19 +33,21 @@ func running(f *facts) []Finding {
 		"it gives the kernel new tokens every 30 seconds: without it nobody can open a signed profile", "systemctl enable --now knockd, or knockd run"}}
 }
 
-// keys is about the keys of signed profiles.
-func keys(f *facts) (all []Finding) {
+// keysOfProfiles is about the keys of signed profiles.
+func keysOfProfiles(f *facts) (all []Finding) {
 	if !f.saw(whatKeys) {
 		return nil
 	}
 	for _, p := range f.signed() {
-		usable := 0
-		for _, k := range f.Keys {
-			if k.Profile != p.Name {
-				continue
+		for _, err := range f.BrokenKeys {
+			if b := new(keys.BrokenError); errors.As(err, &b) && filepath.Base(filepath.Dir(b.File)) == p.Name {
+				all = append(all, brokenKey(b, p.Name))
 			}
+		}
+		usable := 0
+		for _, k := range keys.Of(f.Keys, p.Name, "") {
 			all = append(all, f.key(k)...)
-			if k.Key != nil && k.Key.Usable(f.now) {
+			if k.Usable(f.now) {
 				usable++
 			}
 		}
@@ -67,27 +61,25 @@ func keys(f *facts) (all []Finding) {
 	return all
 }
 
-// key says what is wrong with one.
-func (f *facts) key(k Key) (all []Finding) {
-	if k.Key == nil {
-		todo := "take the file away, and make a new key: knockd key add USER " + k.Profile
-		if e := new(files.ExposedError); errors.As(k.Err, &e) {
-			todo = e.Todo
-		}
-		return []Finding{{IDKeys, Broken, fmt.Sprintf("the key in %s cannot be used: %v", k.File, k.Err), "its user cannot open profile " + k.Profile, todo}}
+// brokenKey says that a file cannot be used, as others may read or write it.
+func brokenKey(b *keys.BrokenError, profile string) Finding {
+	todo := "take the file away, and make a new key: knockd key add USER " + profile
+	if e := new(files.ExposedError); errors.As(b, &e) {
+		todo = e.Todo
 	}
-	if k.Exposed {
-		all = append(all, Finding{IDKeys, Warning, "everybody on this host can read the key in " + k.File,
-			"whoever has read it can open profile " + k.Profile, "chmod go-r " + k.File + ", and where others have accounts, give the user a new key"})
+	return Finding{IDKeys, Broken, fmt.Sprintf("the key in %s cannot be used: %v", b.File, b.Err), "its user cannot open profile " + profile, todo}
+}
+
+// key says what is wrong with one that can be read.
+func (f *facts) key(k keys.Entry) (all []Finding) {
+	whose := fmt.Sprintf("the key %s of %s for profile %s", k.ID(), k.User, k.Profile)
+	anew := fmt.Sprintf("knockd key add %s %s", k.User, k.Profile)
+	if f.audience != "" && k.Audience != f.audience {
+		all = append(all, Finding{IDKeys, Warning, fmt.Sprintf("%s is for the audience %q, and this server is %q", whose, k.Audience, f.audience),
+			"keys are made for the name that a server goes by: this one may be meant for another server", fmt.Sprintf("set audience = %q in knockd.toml if that is this server's name, else %s", k.Audience, anew)})
 	}
-	whose := fmt.Sprintf("the key %s of %s for profile %s", k.Key.ID(), k.Key.User, k.Profile)
-	anew := fmt.Sprintf("knockd key add %s %s", k.Key.User, k.Profile)
-	if f.audience != "" && k.Key.Audience != f.audience {
-		all = append(all, Finding{IDKeys, Warning, fmt.Sprintf("%s is for the audience %q, and this server is %q", whose, k.Key.Audience, f.audience),
-			"a token for another audience is worth nothing here", fmt.Sprintf("set audience = %q in knockd.toml if that is this server's name, else %s", k.Key.Audience, anew)})
-	}
-	if end := k.Key.Expires; k.Key.Usable(f.now) && !end.IsZero() && end.Sub(f.now) <= soonOver {
-		all = append(all, Finding{IDKeys, Warning, fmt.Sprintf("%s expires on %s", whose, end.UTC().Format("2006-01-02 15:04 UTC")),
+	if k.Usable(f.now) && !k.Expires.IsZero() && k.Expires.Sub(f.now) <= soonOver {
+		all = append(all, Finding{IDKeys, Warning, fmt.Sprintf("%s expires on %s", whose, k.Expires.UTC().Format("2006-01-02 15:04 UTC")),
 			"from then on it opens nothing", anew})
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 	"knockkit/internal/kernel/iptables"
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/keys"
 )
 
 // Input is the configuration, which the caller has read.
@@ -39,10 +40,11 @@ type facts struct {
 	interfaces  int                        // all interfaces that have the filter
 	Clock       clockState
 
-	Service  bool  // the service runs
-	Keys     []Key // of signed profiles
-	audience string
-	now      time.Time
+	Service    bool         // the service runs
+	Keys       []keys.Entry // of all signed profiles
+	BrokenKeys []error      // why the others cannot be used
+	audience   string       // the name that the server goes by; "": not known
+	now        time.Time
 
 	Unread []unread
 }

@@ -88,7 +88,7 @@ func Examine(ctx context.Context, in Input) ([]Finding, error) {
 	for _, check := range []func(*facts) []Finding{
 		unreadable, backends, installed, drift, notInForce, flavours,
 		followed(gates), followed(knocks), followed(untracked), conntrack, followed(otherFamily),
-		tableSize, tableFull, reversePaths, clock, running, keys,
+		tableSize, tableFull, reversePaths, clock, running, keysOfProfiles,
 	} {
 		all = append(all, check(f)...)
 	}

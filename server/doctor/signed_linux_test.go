@@ -44,9 +44,13 @@ func TestASignedProfileNeedsTheServiceAndAKey(t *testing.T) {
 	p.findsNo(doctor.IDKeys)
 	write("alice.key", alice, 0o666)
 	p.finds(doctor.IDKeys, doctor.Broken, "alice.key cannot be used")
+	p.does("chmod")
+	write("alice.key", alice, 0o640)
+	p.finds(doctor.IDKeys, doctor.Broken, "alice.key cannot be used", "can be read by others than its owner (mode 0640)")
+	p.does("chmod 0600 " + filepath.Join(dir, "alice.key"))
 	write("alice.key", alice, 0o600)
 	write("bob.key", alice, 0o600)
-	p.finds(doctor.IDKeys, doctor.Broken, "bob.key cannot be used: it is the key of alice for profile admin, and its place says bob for admin")
+	p.finds(doctor.IDKeys, doctor.Broken, "bob.key cannot be used: it is the key of alice for profile admin")
 
 	var service *claim.Claim
 	if err := p.host.Do(func() (err error) { service, err = claim.Take(claim.Service); return err }); err != nil {

@@ -102,7 +102,22 @@ func open(c *cli.Context) (*host, error) {
 
 // server returns the server with the backend that the settings or the flag name.
 func (h *host) server(ctx context.Context) (*server.Server, error) {
-	return h.with(server.OpenBackend(ctx, h.backendName()))
+	return h.with(server.OpenBackend(ctx, h.backendName(), h.toRun()...))
+}
+
+// toRun returns what a backend has to be able to run: the profiles of the command line, and the enabled
+// ones of the folder, as far as they can be read.
+func (h *host) toRun() (all []*protocol.Profile) {
+	for _, e := range h.loaded {
+		all = append(all, e.Profile)
+	}
+	entries, _ := h.folders.List() // who needs the files says what is wrong with them
+	for _, e := range entries {
+		if e.Err == nil && e.Profile.Enabled {
+			all = append(all, e.Profile)
+		}
+	}
+	return all
 }
 
 // live returns the server with the backend that holds rules at the moment.

@@ -45,7 +45,7 @@ func arguments(ctx context.Context, at completion.Cursor) []string {
 		}
 	case "render", "install", "remove", "status", "explain", "graph", "profile check":
 		return without(profileWords(at.Config), at.Args)
-	case "key add", "key remove", "key disable", "key enable", "key list":
+	case "key add", "key link", "key remove", "key disable", "key enable", "key list":
 		return keyWords(command, at)
 	}
 	return nil

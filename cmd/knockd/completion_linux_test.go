@@ -103,6 +103,7 @@ func TestUsersAndSignedProfilesCompleteFromTheFolder(t *testing.T) {
 		{"profiles for a new key", completion.Cursor{Command: []string{"key", "add"}, Args: []string{"bob"}}, []string{"admin\tservers", "web"}},
 		{"profiles for a new user", completion.Cursor{Command: []string{"key", "add"}, Args: []string{"carol"}}, []string{"admin\tservers", "web"}},
 		{"profiles that the user has", completion.Cursor{Command: []string{"key", "remove"}, Args: []string{"bob"}}, []string{"web"}},
+		{"whose link", completion.Cursor{Command: []string{"key", "link"}, Args: []string{"bob"}}, []string{"web"}},
 		{"nothing more", completion.Cursor{Command: []string{"key", "disable"}, Args: []string{"bob", "web"}}, nil},
 		{"profiles with keys", completion.Cursor{Command: []string{"key", "list"}, Args: []string{"web"}}, []string{"admin\tservers"}},
 		{"whose lease ends", completion.Cursor{Command: []string{"revoke"}, Args: []string{"admin"}, Flag: "user"}, []string{"alice"}},

@@ -76,7 +76,7 @@ func (f *facts) key(k keys.Entry) (all []Finding) {
 	anew := fmt.Sprintf("knockd key add %s %s", k.User, k.Profile)
 	if f.audience != "" && k.Audience != f.audience {
 		all = append(all, Finding{IDKeys, Warning, fmt.Sprintf("%s is for the audience %q, and this server is %q", whose, k.Audience, f.audience),
-			"keys are made for the name that a server goes by: this one may be meant for another server", fmt.Sprintf("set audience = %q in knockd.toml if that is this server's name, else %s", k.Audience, anew)})
+			"whoever copies a token there may use it here", fmt.Sprintf("set audience = %q in knockd.toml if that is this server's name, else %s", k.Audience, anew)})
 	}
 	if k.Usable(f.now) && !k.Expires.IsZero() && k.Expires.Sub(f.now) <= soonOver {
 		all = append(all, Finding{IDKeys, Warning, fmt.Sprintf("%s expires on %s", whose, k.Expires.UTC().Format("2006-01-02 15:04 UTC")),

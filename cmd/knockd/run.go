@@ -91,7 +91,7 @@ func explainService(err error) error {
 // openHost returns the server that runs with these settings.
 func (h *host) openHost(ctx context.Context, s server.Settings) (service.Host, error) {
 	name := s.Backend
-	b, why, err := server.OpenBackend(ctx, name)
+	b, why, err := server.OpenBackend(ctx, name, h.toRun()...)
 	if err != nil {
 		return nil, explainError(err)
 	}

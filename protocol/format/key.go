@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/base64"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -74,9 +75,13 @@ func ParseKeyFile(file string, data []byte) (*KeyFile, Diagnostics) {
 	for i, d := range problems {
 		value := max(0, strings.Index(d.Text, "="))
 		problems[i].Text = d.Text[:value] + strings.Map(hideLetters, d.Text[value:])
+		problems[i].Message, problems[i].Hint = likeKeys.ReplaceAllString(d.Message, "…"), likeKeys.ReplaceAllString(d.Hint, "…")
 	}
 	return k, problems
 }
+
+// likeKeys are what may be a piece of a key: no word of ours is that long.
+var likeKeys = regexp.MustCompile(`[A-Za-z0-9_-]{20,}`)
 
 // hideLetters returns a star for whatever a secret may be written with.
 func hideLetters(r rune) rune {

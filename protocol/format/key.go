@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/base64"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -60,7 +61,7 @@ func KeyFileText(k *KeyFile) []byte {
 }
 
 // ParseKeyFile reads the text of a key's file. All its problems are reported in one run; the key is nil
-// where any is an error.
+// where any is an error. They show no values: a key that was cut is most of a key.
 func ParseKeyFile(file string, data []byte) (*KeyFile, Diagnostics) {
 	doc := tomldoc.Parse(data, MaxKeyFileSize)
 	k := &KeyFile{}
@@ -70,7 +71,24 @@ func ParseKeyFile(file string, data []byte) (*KeyFile, Diagnostics) {
 	if doc.Errors() > 0 {
 		k = nil
 	}
-	return k, Diagnose(file, doc)
+	problems := Diagnose(file, doc)
+	for i, d := range problems {
+		value := max(0, strings.Index(d.Text, "="))
+		problems[i].Text = d.Text[:value] + strings.Map(hideLetters, d.Text[value:])
+		problems[i].Message, problems[i].Hint = likeKeys.ReplaceAllString(d.Message, "…"), likeKeys.ReplaceAllString(d.Hint, "…")
+	}
+	return k, problems
+}
+
+// likeKeys are what may be a piece of a key: no word of ours is that long.
+var likeKeys = regexp.MustCompile(`[A-Za-z0-9_-]{20,}`)
+
+// hideLetters returns a star for whatever a secret may be written with.
+func hideLetters(r rune) rune {
+	if strings.ContainsRune(" \"'=", r) {
+		return r
+	}
+	return '*'
 }
 
 func (k *KeyFile) read(doc *tomldoc.Document) {

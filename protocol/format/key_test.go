@@ -60,3 +60,26 @@ func TestABadKeyFileIsRefusedWithoutItsSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestTheMistakesOfAKeyFileShowNoPartOfAKey(t *testing.T) {
+	const key = "AQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQI"
+	names := "profile = \"ssh\"\nuser = \"alice\"\naudience = \"db1\"\n"
+	for name, text := range map[string]string{
+		"a cut key":          names + `key = "` + key[:40] + `"`,
+		"a longer one":       names + `key = "` + key + key + `"`,
+		"without quotes":     names + `key = ` + key,
+		"not closed":         names + `key = "` + key,
+		"without its name":   names + key,
+		"as a list":          names + `key = ["` + key + `"]`,
+		"under another name": names + `secret = "` + key + `"`,
+		"twice":              names + `key = "` + key + "\"\nkey = \"" + key + `"`,
+		"in a table":         names + `key = { a = "` + key + `" }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, problems := ParseKeyFile("ssh.key", []byte(text))
+			if k != nil || !problems.HasErrors() || strings.Contains(problems.Error(), key[:8]) {
+				t.Errorf("key %v\n%s", k != nil, problems.Error())
+			}
+		})
+	}
+}

@@ -53,14 +53,14 @@ Example:
 type ring struct {
 	*host
 	folder keys.Folder
-	state  keys.State
+	state  keys.Store
 	all    []keys.Entry
 	broken []error
 }
 
 func (h *host) ring() (*ring, error) {
 	dir := h.folders.Dirs[0]
-	r := &ring{host: h, folder: keys.FolderOf(dir), state: keys.StateOf(dir, os.Getenv)}
+	r := &ring{host: h, folder: keys.FolderOf(dir), state: keys.StoreOf(dir, os.Getenv)}
 	var err error
 	if r.all, r.broken, err = r.folder.List(); err != nil {
 		return nil, usage(err)

@@ -63,7 +63,7 @@ func runService(c *cli.Context) error {
 			return certain
 		},
 		Keys:         keys.FolderOf(h.folders.Dirs[0]).List,
-		State:        keys.StateOf(h.folders.Dirs[0], os.Getenv),
+		State:        keys.StoreOf(h.folders.Dirs[0], os.Getenv),
 		Reload:       reload,
 		RemoveOnExit: c.Bool("remove-on-exit"),
 		Log:          h.logger(c.Bool("verbose")),

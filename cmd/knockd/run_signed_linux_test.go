@@ -22,7 +22,7 @@ import (
 type signedServed struct {
 	*served
 	keys.Folder
-	state  keys.State
+	state  keys.Store
 	of     map[string]keys.Entry // the key of a user
 	source int
 }
@@ -34,7 +34,7 @@ func newSignedServed(t *testing.T) (*signedServed, *running) {
 	labtest.Need(t, "nft")
 	s := &signedServed{served: newServed(t, "nftables"), of: map[string]keys.Entry{}}
 	s.profile("mysql", "signed = { carrier = \"icmp\" }\nopen = [\"3306/tcp\"]\n")
-	s.Folder, s.state = keys.FolderOf(s.config), keys.StateOf(s.config, func(string) string { return "" })
+	s.Folder, s.state = keys.FolderOf(s.config), keys.StoreOf(s.config, func(string) string { return "" })
 	run := s.run()
 	run.logs("signed profiles are shut")
 	others := keys.FolderOf(t.TempDir())

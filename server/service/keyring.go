@@ -12,7 +12,7 @@ import (
 	"knockkit/server/keys"
 )
 
-// KeyStore is what a server keeps on disk about its keys: [keys.State].
+// KeyStore is what a server keeps on disk about its keys: [keys.Store].
 type KeyStore interface {
 	Highest() (slot int64, err error)
 	Record(slot int64) error

@@ -26,7 +26,7 @@ type keyed struct {
 	wire  *lab.Wire
 	now   events.Moment
 	alice *format.KeyFile
-	disk  keys.State
+	disk  keys.Store
 	port  uint16
 }
 
@@ -36,7 +36,7 @@ func newKeyed(t *testing.T) *keyed {
 	labtest.NeedRoot(t)
 	labtest.NeedTUN(t)
 	labtest.Need(t, "nft")
-	s := &keyed{t: t, on: labtest.NewHost(t, "server"), alice: keyOf("alice"), disk: keys.State{Dir: t.TempDir()}, port: 20000}
+	s := &keyed{t: t, on: labtest.NewHost(t, "server"), alice: keyOf("alice"), disk: keys.Store{Dir: t.TempDir()}, port: 20000}
 	s.now = events.Moment{Wall: slotBegins.Add(protocol.SlotTime / 2), Up: time.Hour}
 	s.wire = labtest.Wire(t, s.on)
 	labtest.Listen(t, s.on, "tcp", "[::]:2222")

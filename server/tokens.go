@@ -31,6 +31,11 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 		}
 	}
 	load(&c.Load, oldest, min(had, newest), keys.fresh)
+	if !c.Clear && had <= newest {
+		// What the kernel does not know it has not had since the first of these slots: a key that was dropped
+		// is known as a former one until its tokens have expired.
+		load(&c.Load, c.First, had, keys.unknown)
+	}
 	load(&c.Load, had+1, newest, keys.wanted)
 	load(&c.Gone, oldest, newest, r.Gone)
 
@@ -53,17 +58,19 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 
 // matched compares the keys that the kernel knows with those that it is to know.
 type matched struct {
-	wanted, added, fresh     []protocol.Key
+	wanted, added            []protocol.Key
+	fresh, unknown           []protocol.Key // of the added ones: those that no kernel, or not this one, has had
 	stay, dropped, forgotten []backend.LoadedKey
 }
 
 func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
-	known, profiles := map[string]bool{}, is.Profiles
+	known, former, profiles := map[string]bool{}, map[string]bool{}, is.Profiles
 	valid := func(k backend.LoadedKey) bool { // the profile may have been away since, and have another number now
 		return !k.Former && uint16(k.Number>>16) == is.Profiles[k.Profile]
 	}
 	for _, k := range is.Keys {
 		known[k.String()] = known[k.String()] || valid(k)
+		former[k.String()] = former[k.String()] || !valid(k)
 	}
 	wants, fresh := map[string]bool{}, map[string]bool{}
 	for _, id := range r.Fresh {
@@ -81,8 +88,11 @@ func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
 			continue
 		}
 		m.added = append(m.added, k)
-		if fresh[is.ID] {
+		switch {
+		case fresh[is.ID]:
 			m.fresh = append(m.fresh, k)
+		case !former[name]:
+			m.unknown = append(m.unknown, k)
 		}
 	}
 	for _, k := range is.Keys {

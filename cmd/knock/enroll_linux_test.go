@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"knockkit/internal/lab/labtest"
+	"knockkit/protocol"
 	"knockkit/protocol/format"
 )
 
@@ -38,6 +39,28 @@ open = ["6000-6010/tcp"]
 		t.Fatalf("%s, error %v", link, err)
 	}
 	return link, sequence
+}
+
+// aSignedLink returns a link with a key, and the key's text.
+func aSignedLink(t *testing.T) (link, secret string) {
+	t.Helper()
+	p, problems := format.ParseProfile("my-admin.toml", []byte(`host = ["a_b.Example.com", "2001:db8::7"]
+signed = { carrier = "40123/udp" }
+open = ["6000-6010/tcp"]
+`))
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	key := &format.KeyFile{Key: protocol.Key{Profile: "my-admin", User: "b_0-c", Audience: "DB1.example.com"}, Expires: time.Date(2999, 1, 31, 12, 0, 0, 0, time.UTC)}
+	for i := range key.Secret {
+		key.Secret[i] = byte(251 - i) // its text begins with -_r
+	}
+	secret = format.KeyText(key.Secret)
+	link, err := format.Link(p, key)
+	if err != nil || !strings.Contains(link, secret) || !strings.ContainsAny(secret, "-") || !strings.ContainsAny(secret, "_") {
+		t.Fatalf("%s, error %v", link, err)
+	}
+	return link, secret
 }
 
 // terminal is a knock that runs on a terminal of its own.
@@ -166,6 +189,39 @@ func TestTheLinkThatIsAskedForIsNotShown(t *testing.T) {
 	}
 }
 
+// A key that is the same is no replacement on a terminal either.
+func TestTheKeyInALinkIsNotShownOnATerminal(t *testing.T) {
+	link, secret := aSignedLink(t)
+	config := filepath.Join(t.TempDir(), "knock")
+	for _, c := range []struct {
+		name, typed, says string
+		code              int
+	}{
+		{"in lines", link[:40] + "\r" + link[40:130] + "\r\n  " + link[130:] + "\r", "knock: to open 6000-6010/tcp on a_b.Example.com, 2001:db8::7: knock my-admin\r\n", 0},
+		{"again", link + "\r", "of b_0-c is unchanged: ", 0},
+		{"cut off in the key", link[:len(link)-30] + "\r\r", "knock: error: the link was cut off", 2},
+		{"a changed letter", strings.Replace(link, secret, secret[1:2]+secret[1:], 1) + "\r", "knock: error: the link was changed on the way", 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tt := onTerminal(t, config, "enroll")
+			tt.shows(question)
+			tt.types(c.typed)
+			tt.exits(c.code)
+			tt.shows(c.says)
+			tt.givenBack()
+			for at := range len(secret) - 8 {
+				if strings.Contains(tt.shown.String(), secret[at:at+8]) {
+					t.Fatalf("it shows a part of the key:\n%s", tt.shown)
+				}
+			}
+		})
+	}
+	text, err := os.ReadFile(filepath.Join(config, "keys", "my-admin.key"))
+	if err != nil || !strings.Contains(string(text), secret) {
+		t.Errorf("%s, error %v", text, err)
+	}
+}
+
 func TestWhoGivesUpTheQuestionGetsTheTerminalBack(t *testing.T) {
 	const none = "no link was entered: no profile was enrolled"
 	for name, c := range map[string]struct {
@@ -237,16 +293,19 @@ func TestASignalWhileTheLinkIsAskedForGivesTheTerminalBack(t *testing.T) {
 
 // TestEveryShellPassesALinkOn as one argument, unquoted, whatever files there are.
 func TestEveryShellPassesALinkOn(t *testing.T) {
-	link, _ := aLink(t)
+	plain, _ := aLink(t)
+	signed, _ := aSignedLink(t)
 	for _, shell := range [][]string{
 		{"bash", "-c"}, {"bash", "-O", "extglob", "-O", "failglob", "-c"}, {"dash", "-c"}, {"fish", "-c"},
 		{"zsh", "-f", "-c"}, {"zsh", "-f", "-o", "extendedglob", "-o", "magicequalsubst", "-o", "kshglob", "-o", "braceccl", "-c"},
 	} {
 		labtest.Need(t, shell[0])
-		cmd := exec.CommandContext(t.Context(), shell[0], append(shell[1:], "env printf '[%s]' "+link)...)
-		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "HOME="+t.TempDir())
-		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "["+link+"]" {
-			t.Errorf("%q passes on\n%s\nof\n[%s], error %v", shell, out, link, err)
+		for _, link := range []string{plain, signed} {
+			cmd := exec.CommandContext(t.Context(), shell[0], append(shell[1:], "env printf '[%s]' "+link)...)
+			cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "HOME="+t.TempDir())
+			if out, err := cmd.CombinedOutput(); err != nil || string(out) != "["+link+"]" {
+				t.Errorf("%q passes on\n%s\nof\n[%s], error %v", shell, out, link, err)
+			}
 		}
 	}
 }

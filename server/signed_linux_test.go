@@ -401,3 +401,14 @@ func TestABannedSourceGetsNothingForItsToken(t *testing.T) {
 	s.use(lab.ForgedAddr4(2), s.keys[0], 0, 0) // it was not used up
 	s.expect("open", lab.ForgedAddr4(2), 2222)
 }
+
+func TestKeysOfALostRecordOpenNoOtherProfile(t *testing.T) {
+	s := newSignedSite(t, "")
+	s.run("nft", "flush", "chain", "inet", "knockd", "about")
+	s.do(func() error { // now web has the number that admin had
+		_, err := s.srv.Install(t.Context(), []*protocol.Profile{parse(t, "web", "signed = { carrier = \"icmp\" }\nopen = [\"8443/tcp\"]\n")}, server.InstallOptions{Exactly: true})
+		return err
+	})
+	s.use(lab.ForgedAddr4(1), s.keys[0], 0, 0)
+	s.expect("silent", lab.ForgedAddr4(1), 8443)
+}

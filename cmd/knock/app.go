@@ -45,6 +45,11 @@ A profile is a file profiles/NAME.toml in the configuration folder:
 Command names win over profile names: for a profile that is called "list",
 say "knock list@HOST". On Windows the folder is %AppData%\knock.
 
+A signed profile has no sequence but a key, in a file keys/NAME.key in the same folder
+(of a profile given by its file: in a folder "keys" beside it). Its knock is one packet
+with a token that opens once. There are eight of a key every half minute: when all are
+used, knock waits for the next and says so. It needs a clock that is right to 30 s.
+
 An argument with a / or ending in .toml is the profile's file itself; so is that
 of -p FILE, where - is standard input: a command then gets what is left of it,
 which is nothing.

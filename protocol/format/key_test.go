@@ -76,6 +76,29 @@ func TestABadKeyFileIsRefusedWithoutItsSecret(t *testing.T) {
 	}
 }
 
+<<<<<<< HEAD
+func TestTheMistakesOfAKeyFileShowNoPartOfAKey(t *testing.T) {
+	const key = "AQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQI"
+	names := "profile = \"ssh\"\nuser = \"alice\"\naudience = \"db1\"\n"
+	for name, text := range map[string]string{
+		"a cut key":          names + `key = "` + key[:40] + `"`,
+		"a longer one":       names + `key = "` + key + key + `"`,
+		"without quotes":     names + `key = ` + key,
+		"not closed":         names + `key = "` + key,
+		"without its name":   names + key,
+		"as a list":          names + `key = ["` + key + `"]`,
+		"under another name": names + `secret = "` + key + `"`,
+		"twice":              names + `key = "` + key + "\"\nkey = \"" + key + `"`,
+		"in a table":         names + `key = { a = "` + key + `" }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, problems := ParseKeyFile("ssh.key", []byte(text))
+			if k != nil || !problems.HasErrors() || strings.Contains(problems.Error(), key[:8]) {
+				t.Errorf("key %v\n%s", k != nil, problems.Error())
+			}
+		})
+	}
+=======
 // Whatever a key's file holds, it is refused without a secret of that length, or written as it was read.
 func FuzzKeyFile(f *testing.F) {
 	f.Add(string(KeyFileText(&KeyFile{Key: protocol.Key{Profile: "admin", User: "alice", Audience: "db1"}})))
@@ -95,4 +118,5 @@ func FuzzKeyFile(f *testing.F) {
 			t.Fatalf("%v\n%s", problems, diff)
 		}
 	})
+>>>>>>> s-keys
 }

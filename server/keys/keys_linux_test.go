@@ -85,7 +85,7 @@ func TestAKeyThatCannotBeTrustedIsNamedAndLeftOut(t *testing.T) {
 }
 
 func TestTheStateRemembersWhatIsLater(t *testing.T) {
-	s := State{filepath.Join(t.TempDir(), "state")}
+	s := Store{filepath.Join(t.TempDir(), "state")}
 	if slot, err := s.Highest(); slot != 0 || err != nil {
 		t.Errorf("without a file: slot %d, error %v", slot, err)
 	}
@@ -117,7 +117,7 @@ func TestTheStateRemembersWhatIsLater(t *testing.T) {
 }
 
 func TestABrokenStateIsAnErrorAndStays(t *testing.T) {
-	s := State{t.TempDir()}
+	s := Store{t.TempDir()}
 	if err := os.WriteFile(s.File(), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestTheStateFolderIsTheOneThatIsNamed(t *testing.T) {
 	} {
 		clear(env)
 		env[c.set] = "/named"
-		if got := StateOf(c.config, getenv).Dir; got != c.want {
+		if got := StoreOf(c.config, getenv).Dir; got != c.want {
 			t.Errorf("%s, with %s: %s, not %s", c.config, c.set, got, c.want)
 		}
 	}

@@ -64,15 +64,6 @@ func (p chosen) key(c *cli.Context, entry config.Entry) (config.KeyEntry, error)
 		words.Warning("everybody on this host can read the key of %s", entry.Name)
 		words.Advice("chmod go-r " + command.Shell([]string{key.File}))
 	}
-	if broken := new(config.BrokenError); errors.As(err, &broken) {
-		return nil, &command.Error{Code: command.Usage, Err: fmt.Errorf("the key of profile %s cannot be used", entry.Name),
-			Detail: broken.Diagnostics.Error()}
-	}
-	if err == nil && f.KeyReadable(entry.Name) {
-		words := printer(c)
-		words.Warning("everybody on this host can read the key of %s", entry.Name)
-		words.Advice("chmod go-r " + command.Shell([]string{f.KeyFile(entry.Name)}))
-	}
 	return key, command.ProfileError(c, err, p.typed)
 }
 

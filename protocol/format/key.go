@@ -60,13 +60,8 @@ func KeyFileText(k *KeyFile) []byte {
 	return []byte(b.String())
 }
 
-<<<<<<< HEAD
-// ParseKeyFile reads the text of a key's file. All its problems are reported in one run; the key is nil
-// where any is an error. They show no values: a key that was cut is most of a key.
-=======
 // ParseKeyFile reads the text of a key's file. All its problems are reported in one run, with the line
 // of each but without what is in it, which may be the secret; the key is nil where any is an error.
->>>>>>> s-keys
 func ParseKeyFile(file string, data []byte) (*KeyFile, Diagnostics) {
 	doc := tomldoc.Parse(data, MaxKeyFileSize)
 	k := &KeyFile{}
@@ -77,32 +72,12 @@ func ParseKeyFile(file string, data []byte) (*KeyFile, Diagnostics) {
 		k = nil
 	}
 	problems := Diagnose(file, doc)
-<<<<<<< HEAD
-	for i, d := range problems {
-		value := max(0, strings.Index(d.Text, "="))
-		problems[i].Text = d.Text[:value] + strings.Map(hideLetters, d.Text[value:])
-		problems[i].Message, problems[i].Hint = likeKeys.ReplaceAllString(d.Message, "…"), likeKeys.ReplaceAllString(d.Hint, "…")
-	}
-	return k, problems
-}
-
-// likeKeys are what may be a piece of a key: no word of ours is that long.
-var likeKeys = regexp.MustCompile(`[A-Za-z0-9_-]{20,}`)
-
-// hideLetters returns a star for whatever a secret may be written with.
-func hideLetters(r rune) rune {
-	if strings.ContainsRune(" \"'=", r) {
-		return r
-	}
-	return '*'
-=======
 	for i := range problems {
 		d := &problems[i]
 		d.Width, d.Text = 0, ""
 		d.Message, d.Hint = maybeSecret.ReplaceAllString(d.Message, "…"), maybeSecret.ReplaceAllString(d.Hint, "…")
 	}
 	return k, problems
->>>>>>> s-keys
 }
 
 // maybeSecret matches the greater part of a key, wherever in the file it was put.

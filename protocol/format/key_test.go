@@ -76,7 +76,6 @@ func TestABadKeyFileIsRefusedWithoutItsSecret(t *testing.T) {
 	}
 }
 
-<<<<<<< HEAD
 func TestTheMistakesOfAKeyFileShowNoPartOfAKey(t *testing.T) {
 	const key = "AQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQI"
 	names := "profile = \"ssh\"\nuser = \"alice\"\naudience = \"db1\"\n"
@@ -98,7 +97,8 @@ func TestTheMistakesOfAKeyFileShowNoPartOfAKey(t *testing.T) {
 			}
 		})
 	}
-=======
+}
+
 // Whatever a key's file holds, it is refused without a secret of that length, or written as it was read.
 func FuzzKeyFile(f *testing.F) {
 	f.Add(string(KeyFileText(&KeyFile{Key: protocol.Key{Profile: "admin", User: "alice", Audience: "db1"}})))
@@ -118,5 +118,4 @@ func FuzzKeyFile(f *testing.F) {
 			t.Fatalf("%v\n%s", problems, diff)
 		}
 	})
->>>>>>> s-keys
 }

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -366,6 +367,23 @@ func TestAKeyThatIsRemovedOpensNothingAnyMore(t *testing.T) {
 	s.fresh(s.keys[len(s.keys)-1])
 	s.use(lab.ForgedAddr4(3), bob, 0, 2)
 	s.expect("silent", lab.ForgedAddr4(3), 2222)
+}
+
+func TestARemovedKeyOpensNothingAlsoWhereTheRecordCannotBeWritten(t *testing.T) {
+	s := newSignedSite(t, "")
+	s.now = s.now.Add(protocol.SlotTime)
+	full := errors.New("no space left on device")
+	s.do(func() error {
+		_, err := s.srv.RefreshKeys(t.Context(), server.KeyRefresh{Now: s.now, Keys: s.keys[1:], Highest: s.highest, Record: func(int64) error { return full }})
+		if !errors.Is(err, full) {
+			t.Errorf("error %v", err)
+		}
+		return nil
+	})
+	s.use(lab.ForgedAddr4(1), s.keys[0], -1, 0)
+	s.expect("silent", lab.ForgedAddr4(1), 2222)
+	s.use(lab.ForgedAddr4(1), s.keys[1], -1, 0)
+	s.expect("open", lab.ForgedAddr4(1), 8443)
 }
 
 func TestKeysOutliveAChangeOfTheProfilesAndARemovedProfileTakesThemAlong(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"knockkit/internal/kernel/claim"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/keys"
 )
@@ -148,10 +149,9 @@ func users(all []keys.Entry) (names []string) {
 	return slices.Compact(names)
 }
 
-// refresh tells the kernel which keys there are now, of which those with an ID in fresh were made a
-// moment ago. gone are those that were taken away. done is false where the kernel was not told; why is
-// said.
-func (r *ring) refresh(fresh []string, gone []protocol.Key) (st server.KeyState, done bool) {
+// refresh tells the kernel which keys there are now, beside one that was made a moment ago, if there is
+// one. gone are those that were taken away. done is false where the kernel was not told; why is said.
+func (r *ring) refresh(fresh *format.KeyFile, gone []protocol.Key) (st server.KeyState, done bool) {
 	ctx, cancel := context.WithTimeout(r.c.Context, keyPatience)
 	defer cancel()
 	st, err := r.tell(ctx, fresh, gone)
@@ -165,7 +165,7 @@ func (r *ring) refresh(fresh []string, gone []protocol.Key) (st server.KeyState,
 // keyPatience is how long a command waits for another one that has the lock.
 const keyPatience = 20 * time.Second
 
-func (r *ring) tell(ctx context.Context, fresh []string, gone []protocol.Key) (server.KeyState, error) {
+func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.Key) (server.KeyState, error) {
 	s, err := r.live(ctx)
 	if err != nil {
 		return server.KeyState{}, err
@@ -179,7 +179,11 @@ func (r *ring) tell(ctx context.Context, fresh []string, gone []protocol.Key) (s
 		return server.KeyState{}, err
 	}
 	now := time.Now()
-	return s.RefreshKeys(ctx, server.KeyRefresh{Now: now, Keys: keys.Usable(all, now), Fresh: fresh, Gone: gone, Highest: highest, Record: r.state.Record})
+	refresh := server.KeyRefresh{Now: now, Keys: keys.Usable(all, now), Gone: gone, Highest: highest, Record: r.state.Record}
+	if fresh != nil {
+		refresh.Keys, refresh.Fresh = append(refresh.Keys, fresh.Key), []string{fresh.ID()}
+	}
+	return s.RefreshKeys(ctx, refresh)
 }
 
 // opens says when a key of an enabled profile opens, from what the kernel knows now.

@@ -73,33 +73,34 @@ func addKey(h *host) error {
 		}
 		expires = now.Add(d).Truncate(time.Second)
 	}
-	// What the link cannot say is said before there is a key.
-	if _, err := h.linkOf(e.Profile, &format.KeyFile{Key: protocol.Key{Profile: profile, User: user, Audience: audience}, Expires: expires}); err != nil {
+	key := keys.New(profile, user, audience, now, expires)
+	link, err := h.linkOf(e.Profile, key)
+	if err != nil {
 		return err
 	}
 	out := h.c.String("out")
 	if _, err := os.Lstat(out); out != "" && !errors.Is(err, fs.ErrNotExist) {
 		return command.Usagef("name another file", "%s is there already", out)
 	}
-	others := keys.Of(r.all, profile, user)
-	key, err := r.folder.Add(profile, user, audience, now, expires)
+	// The kernel first: a service that sees the file before would not know that the key is new.
+	st, told := r.refresh(key, nil)
+	file, err := r.folder.Add(key)
+	if err == nil && out != "" {
+		if err = files.Write(out, []byte(link+"\n"), false); err != nil {
+			err = errors.Join(err, r.folder.Remove(file))
+		}
+	}
 	if err != nil {
+		r.refresh(nil, []protocol.Key{key.Key})
 		return writeError(err)
 	}
-	link, err := h.linkOf(e.Profile, key.KeyFile)
-	if err == nil && out != "" {
-		err = writeError(files.Write(out, []byte(link+"\n"), false))
-	}
-	if err != nil {
-		return errors.Join(err, r.folder.Remove(key))
-	}
+	others := keys.Of(r.all, profile, user)
 	if d := command.TimeOf(h.c, "old-expires"); h.c.IsSet("old-expires") {
 		if err := r.expire(others, now.Add(d).Truncate(time.Second)); err != nil {
 			return err
 		}
 	}
-	st, told := r.refresh([]string{key.ID()}, nil)
-	h.words.Note("key %s of %s for %s at %s, in %s", key.ID(), user, profile, audience, key.File)
+	h.words.Note("key %s of %s for %s at %s, in %s", key.ID(), user, profile, audience, file.File)
 	if told {
 		h.words.Note("%s", r.opens(e.Profile, st, true))
 	}

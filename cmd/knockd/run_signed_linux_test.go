@@ -40,7 +40,7 @@ func newSignedServed(t *testing.T) (*signedServed, *running) {
 	others := keys.FolderOf(t.TempDir())
 	refresh := server.KeyRefresh{Now: time.Now(), Record: s.state.Record}
 	for _, user := range []string{"alice", "bob"} {
-		e, err := others.Add("mysql", user, "db1", refresh.Now, time.Time{})
+		e, err := others.Add(keys.New("mysql", user, "db1", refresh.Now, time.Time{}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func TestKeysAreListedByProfileUserAndAge(t *testing.T) {
 	}
 	var want []string
 	for i, k := range []struct{ profile, user string }{{"admin", "alice"}, {"admin", "alice"}, {"admin", "bob"}, {"web", "alice"}} {
-		e, err := f.Add(k.profile, k.user, "db1", now.Add(time.Duration(i)*time.Second), time.Time{})
+		e, err := f.Add(New(k.profile, k.user, "db1", now.Add(time.Duration(i)*time.Second), time.Time{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestAKeyThatCannotBeTrustedIsNamedAndLeftOut(t *testing.T) {
 		"its place is admin/bob": func(e Entry) error { e.User = "bob"; return f.Change(e) },
 		"its place is web/alice": func(e Entry) error { e.Profile = "web"; return f.Change(e) },
 	} {
-		e, err := f.Add("admin", "alice", "db1", now, time.Time{})
+		e, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
 		if err == nil {
 			secret := e.Secret
 			err = spoil(e)

@@ -18,6 +18,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -310,11 +311,9 @@ func TestEveryShellPassesALinkOn(t *testing.T) {
 	}
 }
 
-// TestAnEnrolledProfileOpensThePort on the real kernel, with the programs themselves: nobody copies a
-// file.
-func TestAnEnrolledProfileOpensThePort(t *testing.T) {
-	labtest.NeedRoot(t)
-	labtest.Need(t, "iptables-restore", "nft", "bash")
+// withPrograms puts knock and knockd into the path.
+func withPrograms(t *testing.T) {
+	t.Helper()
 	dir := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", dir, "../knockd").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -327,6 +326,25 @@ func TestAnEnrolledProfileOpensThePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// isShut fails where a port takes a connection before anybody knocked.
+func isShut(t *testing.T, near *lab.Host, port netip.AddrPort) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // a shut gate is silent
+	defer cancel()
+	if c, err := near.Dial(ctx, "tcp", port.String()); err == nil {
+		c.Close()
+		t.Fatal("the port is open before anybody knocked")
+	}
+}
+
+// TestAnEnrolledProfileOpensThePort on the real kernel, with the programs themselves: nobody copies a
+// file.
+func TestAnEnrolledProfileOpensThePort(t *testing.T) {
+	labtest.NeedRoot(t)
+	labtest.Need(t, "iptables-restore", "nft", "bash")
+	withPrograms(t)
 	for _, backend := range []string{"iptables", "nftables"} {
 		t.Run(backend, func(t *testing.T) {
 			server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
@@ -341,12 +359,7 @@ func TestAnEnrolledProfileOpensThePort(t *testing.T) {
 			}
 			labtest.MustRun(t, server, "", "knockd", "profile", "new", "mysql")
 			labtest.MustRun(t, server, "", "knockd", "install")
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // a shut gate is silent
-			defer cancel()
-			if c, err := near.Dial(ctx, "tcp", netip.AddrPortFrom(server.Addr4, 3306).String()); err == nil {
-				c.Close()
-				t.Fatal("the port is open before anybody knocked")
-			}
+			isShut(t, near, netip.AddrPortFrom(server.Addr4, 3306))
 			// ssh would be between the two.
 			pipe := "knockd profile link mysql --host " + server.Addr4.String() + " --host " + server.Addr6.String() + " | knock enroll -"
 			if out := labtest.Run(t, near, "", "bash", "-c", "set -o pipefail; "+pipe); out.Code != 0 || out.Stdout != "" {
@@ -361,6 +374,50 @@ func TestAnEnrolledProfileOpensThePort(t *testing.T) {
 			inFile, err := os.ReadFile(filepath.Join(l.config, "profiles", "mysql.toml"))
 			if err != nil || bytes.Contains(inFile, []byte("#")) {
 				t.Errorf("the server's own file came along: %s, error %v", inFile, err)
+			}
+			sources := labtest.MustRun(t, server, "", "knockd", "status", "--json")
+			for _, source := range []netip.Addr{near.Addr4, near.Addr6} {
+				if !strings.Contains(sources, `"`+source.String()+`"`) {
+					t.Errorf("%s has no lease:\n%s", source, sources)
+				}
+			}
+		})
+	}
+}
+
+// TestAnEnrolledKeyOpensThePort on the real kernel, with the programs themselves, and so does the next key.
+func TestAnEnrolledKeyOpensThePort(t *testing.T) {
+	labtest.NeedRoot(t)
+	labtest.Need(t, "nft")
+	withPrograms(t)
+	for _, carrier := range []string{"icmp", "40123/udp"} {
+		t.Run(carrier, func(t *testing.T) {
+			server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
+			labtest.Join(t, server, near)
+			labtest.Listen(t, server, "tcp", "[::]:2222")
+			l := &laptop{t, near, filepath.Join(t.TempDir(), "knock")}
+			etc := t.TempDir()
+			t.Setenv("KNOCKD_CONFIG", etc)
+			t.Setenv("KNOCKD_STATE", t.TempDir())
+			t.Setenv("KNOCK_CONFIG", l.config)
+			if err := os.WriteFile(filepath.Join(etc, "knockd.toml"), []byte("backend = \"nftables\"\naudience = \"db1\"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			labtest.MustRun(t, server, "", "knockd", "profile", "new", "admin", "--signed", "--carrier", carrier, "--open", "2222/tcp")
+			labtest.MustRun(t, server, "", "knockd", "install")
+			isShut(t, near, netip.AddrPortFrom(server.Addr4, 2222))
+			for _, enroll := range [][]string{{"enroll", "-"}, {"enroll", "-", "--force"}} { // the second for another key
+				link := labtest.MustRun(t, server, "", "knockd", "key", "add", "alice", "admin", "--host", server.Addr4.String(), "--host", server.Addr6.String())
+				if out := labtest.Run(t, near, link, "knock", enroll...); out.Code != 0 || out.Stdout != "" || strings.Contains(out.Stderr, "knock://") {
+					t.Fatalf("%s: exit %d\n%s%s", enroll, out.Code, out.Stdout, out.Stderr)
+				}
+				labtest.MustRun(t, server, "", "knockd", "revoke", "admin", "--all")
+				p, code := l.run("admin")
+				for _, addr := range []string{server.Addr4.String(), server.Addr6.String()} {
+					if code != 0 || !strings.Contains(p.stderr.String(), "knock: admin@"+addr+": "+addr+" open after") {
+						t.Errorf("%s: exit %d\n%s", enroll, code, p.stderr)
+					}
+				}
 			}
 			sources := labtest.MustRun(t, server, "", "knockd", "status", "--json")
 			for _, source := range []netip.Addr{near.Addr4, near.Addr6} {

@@ -135,7 +135,7 @@ func load(ctx context.Context, n int) (r loadingRun, err error) {
 		}
 		return time.Since(start).Seconds(), err
 	}
-	before, err := slabs()
+	before, err := slabsAtRest(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -162,6 +162,21 @@ func load(ctx context.Context, n int) (r loadingRun, err error) {
 	kb, err := strconv.Atoi(strings.TrimSuffix(peak, " kB"))
 	r.Process = kb << 10
 	return r, err
+}
+
+// slabsAtRest returns what slabs returns, when the kernel has taken back what hosts of before had: it
+// does so later. After ten seconds it waits no more.
+func slabsAtRest(ctx context.Context) (is int, err error) {
+	for range 50 {
+		was := is
+		if is, err = slabs(); err != nil || max(is-was, was-is) < noise/8 {
+			return is, err
+		}
+		if err := stage.Wait(ctx, 200*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+	return is, nil
 }
 
 // loadingOf returns the cost of a number of keys, nil where it was not measured.

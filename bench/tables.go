@@ -166,8 +166,12 @@ func (k *knockFlood) Program() string {
 	if k.Opens == 0 {
 		return fmt.Sprintf("of %d runs none opened", k.Runs)
 	}
-	return fmt.Sprintf("%d of %d runs opened, with at most %d attempts, after %s (%s to %s) from start to end of the program", k.Opens, k.Runs,
-		k.Attempts, exactly(k.Seconds.Median), exactly(k.Seconds.Low), exactly(k.Seconds.High))
+	attempts := "all with the first attempt"
+	if k.Attempts > 1 {
+		attempts = fmt.Sprintf("with at most %d attempts", k.Attempts)
+	}
+	return fmt.Sprintf("%s runs opened, %s, after %s (%s to %s) from start to end of the program", visits(k.Opens, k.Runs), attempts,
+		exactly(k.Seconds.Median), exactly(k.Seconds.Low), exactly(k.Seconds.High))
 }
 
 // Rate is how many random tokens a second came about.
@@ -180,7 +184,7 @@ func (p *page) Slow() string {
 		if !r.Missing && r.Failed == nil && r.Sent < 0.9*float64(r.Rate) {
 			what := ""
 			if r.Own {
-				what = " (no knocks)"
+				what = " in the second table"
 			}
 			slow = append(slow, fmt.Sprintf("%s%s at %s: %s", r.Name, what, thousands(r.Rate), thousands(int(r.Sent))))
 		}

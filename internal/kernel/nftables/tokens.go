@@ -54,13 +54,16 @@ func (s *socket) tokens(ctx context.Context) (is backend.Tokens, err error) {
 		return is, err
 	}
 	is.Profiles = about.signedNumbers
-	leases, former := map[number]int{}, 0
+	leases, former, seen := map[number]int{}, 0, map[number]bool{}
+	twice := false
 	for _, set := range []string{usersSet, formerSet} {
 		err := s.elements(ctx, set, func(attrs []byte) {
 			k, ok := parseKeyComment(commentOf(valueOf(attrs, unix.NFTA_SET_ELEM_USERDATA)))
 			key := valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE)
 			if ok && len(key) == 4 {
 				k.Number, k.Former = binary.NativeEndian.Uint32(key), set == formerSet
+				twice = twice || seen[number(k.Number)]
+				seen[number(k.Number)] = true
 				is.Keys = append(is.Keys, k)
 				if k.Former {
 					former++
@@ -70,6 +73,9 @@ func (s *socket) tokens(ctx context.Context) (is backend.Tokens, err error) {
 		if err != nil {
 			return is, err
 		}
+	}
+	if twice { // the kernel makes room for a set that has grown: for each that comes twice another is left out
+		return is, errChanged
 	}
 	if former > 0 { // else nobody asks
 		for _, f := range protocol.Families() {

@@ -44,16 +44,34 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 		st.Added = append(st.Added, loadedKey(k))
 	}
 	st.Keys = append(st.Keys, st.Added...)
-	switch {
-	case now < c.First:
-		st.Opens, st.Why = protocol.SlotStart(c.First), ShutUnknown
-	case now < had-protocol.EarlySlots-protocol.LateSlots: // the tokens of this slot have expired
-		st.Opens, st.Why = protocol.SlotStart(had+1), ShutClock
-	}
+	st.Opens, st.Why = shutUntil(now, c.First, had)
 	if !c.Clear && c.Slot == is.Slot && len(c.Add)+len(c.Drop)+len(c.Forget)+len(c.Gone) == 0 {
 		return nil, st
 	}
 	return &c, st
+}
+
+// shutUntil returns until when nobody can knock in a slot, and why; the zero time: it is open. The kernel
+// has had the tokens of the slots from first on, up to the highest.
+func shutUntil(now, first, highest int64) (time.Time, ShutReason) {
+	switch {
+	case now < first:
+		return protocol.SlotStart(first), ShutUnknown
+	case now < highest-protocol.EarlySlots-protocol.LateSlots: // the tokens of this slot have expired
+		return protocol.SlotStart(highest + 1), ShutClock
+	}
+	return time.Time{}, ""
+}
+
+// tokensNow says whether the kernel has tokens that are valid at a time, and if so until when it is shut
+// all the same.
+func tokensNow(is backend.Tokens, at time.Time) (has bool, opens time.Time, why ShutReason) {
+	now := protocol.Slot(at)
+	if !is.Known || is.Slot < now {
+		return false, time.Time{}, ""
+	}
+	opens, why = shutUntil(now, is.First, is.Slot)
+	return true, opens, why
 }
 
 // matched compares the keys that the kernel knows with those that it is to know.

@@ -173,6 +173,6 @@ uninstall)
 	files left "$@"
 	rm -f "$list"
 	rmdir "${list%/*}" 2> /dev/null || true
-	test "$DESTDIR" || test -z "$linux" || echo "rules in the kernel and /etc/knockd are left as they were" >&2
+	test "$DESTDIR" || test -z "$linux" || echo "rules in the kernel, /etc/knockd and /var/lib/knockd are left as they were" >&2
 	;;
 esac

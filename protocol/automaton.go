@@ -132,6 +132,9 @@ func anyContains(prefixes []netip.Prefix, a netip.Addr) bool {
 // Explain says in words why the source is where it is after the event.
 func (t Transition) Explain(a *Automaton) string {
 	var why []string
+	if t.Token != NoToken {
+		why = append(why, t.explainToken())
+	}
 	if t.Expired != Root {
 		why = append(why, fmt.Sprintf("expired: the time after %s was over (%s)", a.StateName(t.Expired), FormatDuration(a.States[t.Expired].Within)))
 	}
@@ -146,6 +149,7 @@ func (t Transition) Explain(a *Automaton) string {
 		why = append(why, "repeat: the same knock again, its time starts again")
 	case StartOver:
 		why = append(why, "start over: "+a.expected(t.From)+" was expected")
+	case ByToken: // the token says it
 	default:
 		why = append(why, t.Why.String())
 	}

@@ -6,17 +6,25 @@ import (
 )
 
 // Mermaid returns the automaton as a Mermaid state diagram. Repeats and the way
-// back to the start are not drawn: every state has them.
+// back to the start are not drawn: every state has them. A signed profile is drawn as if its token led
+// somewhere: it opens in every state, and leaves the source where it is.
 func Mermaid(a *Automaton) string {
 	var b strings.Builder
 	b.WriteString("stateDiagram-v2\n    direction LR\n")
 	for i := range a.States {
 		fmt.Fprintf(&b, "    s%d: %s\n", i, a.label(i, "<br/>"))
 	}
+	signed := a.signed()
+	for i, p := range signed {
+		fmt.Fprintf(&b, "    s%d: %s\n", len(a.States)+i, "signed<br/>opens "+p.Name)
+	}
 	fmt.Fprintf(&b, "    [*] --> s%d\n", Root)
 	a.eachEdge(func(from int, e Edge, why string) {
 		fmt.Fprintf(&b, "    s%d --> s%d: %s\n", from, e.To, why)
 	})
+	for i, p := range signed {
+		fmt.Fprintf(&b, "    s%d --> s%d: %s\n", Root, len(a.States)+i, p.Signed)
+	}
 	return b.String()
 }
 
@@ -31,12 +39,32 @@ func Dot(a *Automaton) string {
 		}
 		fmt.Fprintf(&b, "\ts%d [label=\"%s\"%s];\n", i, a.label(i, `\n`), shape)
 	}
+	signed := a.signed()
+	for i, p := range signed {
+		fmt.Fprintf(&b, "\ts%d [label=\"%s\", peripheries=2];\n", len(a.States)+i, `signed\nopens `+p.Name)
+	}
 	a.eachEdge(func(from int, e Edge, why string) {
 		fmt.Fprintf(&b, "\ts%d -> s%d [label=\"%s\"];\n", from, e.To, why)
 	})
+	for i, p := range signed {
+		fmt.Fprintf(&b, "\ts%d -> s%d [label=\"%s\"];\n", Root, len(a.States)+i, p.Signed)
+	}
 	b.WriteString("}\n")
 	return b.String()
 }
+
+// signed returns the signed profiles that somebody can open in the family.
+func (a *Automaton) signed() (all []*Profile) {
+	for _, p := range a.Profiles {
+		if p.Signed != nil && p.OpensIn(a.Family) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// String says what opens the profile: "token of a user, by icmp".
+func (s *Signed) String() string { return "token of a user, by " + s.Carrier.String() }
 
 // label says where a state is in whose sequence, and what entering it opens.
 func (a *Automaton) label(i int, newline string) string {

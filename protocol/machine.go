@@ -44,12 +44,13 @@ type Event struct {
 	Dest      netip.Addr // may be invalid where no profile has `to`
 	Interface string
 	Knock     Knock
+	Token     Token // the first bytes of the payload; the zero value: no token
 }
 
 // Cause says why a source is where it is after an event.
 type Cause uint8
 
-// The causes. With Nothing, Uncounted and ShutOut the source stays where it was.
+// The causes. With Nothing, Uncounted, ShutOut and ByToken the source stays where it was.
 const (
 	Nothing   Cause = iota // no position, and the event starts none
 	Advance                // the next knock of the position
@@ -60,11 +61,12 @@ const (
 	Uncounted              // not a knock of any sequence, and the policy is not strict
 	Banned                 // the source's events are ignored
 	ShutOut                // a gate before destination NAT drops it: no event
+	ByToken                // it has a token that opens a signed profile: no event
 )
 
 // String returns the cause in words.
 func (r Cause) String() string {
-	return []string{"nothing", "advance", "repeat", "suffix", "start", "start over", "not counted", "banned", "shut out before it is an event"}[r]
+	return []string{"nothing", "advance", "repeat", "suffix", "start", "start over", "not counted", "banned", "shut out before it is an event", "signed"}[r]
 }
 
 // Transition is what one event did to its source.
@@ -78,16 +80,21 @@ type Transition struct {
 	Granted []*Profile // leases that start (again)
 	Closed  []*Profile // leases given back by a close knock
 	Banned  bool       // the ban starts with this event
+
+	Token TokenFate // what became of the packet's token; not looked at with Banned and ShutOut
+	User  string    // whose token it is, with ByToken
 }
 
 // Machine is the reference: it runs an automaton in Go, event by event, and keeps every source's
-// position, falls, ban and leases. Tests compare the kernel's rules with it. It is not safe for
+// position, falls, ban and leases, and which tokens are used up. Tests compare the kernel's rules with it. It is not safe for
 // concurrent use.
 type Machine struct {
 	a       *Automaton
 	policy  Policy
 	sources map[netip.Addr]*source
-	leases  map[leaseKey]time.Time // → when it was granted or renewed
+	leases  map[leaseKey]time.Time            // → when it was granted or renewed
+	users   map[leaseKey]map[string]time.Time // → user → when he knocked last
+	tokens  map[Token]*loadedToken
 }
 
 type source struct {
@@ -104,7 +111,7 @@ type leaseKey struct {
 
 // NewMachine returns a machine in which nobody has a position.
 func NewMachine(a *Automaton, policy Policy) *Machine {
-	return &Machine{a, policy, map[netip.Addr]*source{}, map[leaseKey]time.Time{}}
+	return &Machine{a, policy, map[netip.Addr]*source{}, map[leaseKey]time.Time{}, map[leaseKey]map[string]time.Time{}, map[Token]*loadedToken{}}
 }
 
 // Step runs one event. Events must come in the order of their times.
@@ -120,10 +127,15 @@ func (m *Machine) Step(e Event) Transition {
 	if m.shutOut(e) {
 		return Transition{From: src.state, To: src.state, Why: ShutOut}
 	}
-	if !m.policy.Strict && !m.counts(e) {
-		return Transition{From: src.state, To: src.state, Why: Uncounted, Closed: m.closeLeases(e)}
+	p, user, fate := m.spend(e)
+	if fate == TokenOpens {
+		m.grantUser(p, user, e)
+		return Transition{From: src.state, To: src.state, Why: ByToken, Granted: []*Profile{p}, Token: fate, User: user}
 	}
-	t := Transition{From: src.state}
+	if !m.policy.Strict && !m.counts(e) {
+		return Transition{From: src.state, To: src.state, Why: Uncounted, Closed: m.closeLeases(e), Token: fate}
+	}
+	t := Transition{From: src.state, Token: fate}
 	if s := &m.a.States[src.state]; src.state != Root && s.Within > 0 && e.Time.Sub(src.since) > s.Within {
 		t.Expired, t.From = src.state, Root
 	}

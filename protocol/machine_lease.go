@@ -32,7 +32,7 @@ func (m *Machine) Connect(e Event) Access {
 	if p := g.Profile; p != nil {
 		switch key := m.leaseKey(p, e.Source); {
 		case p.Once:
-			delete(m.leases, key)
+			m.endLease(key)
 		case p.Renew:
 			m.leases[key] = e.Time
 		}
@@ -103,7 +103,7 @@ func (m *Machine) closeLeases(e Event) []*Profile {
 		if m.HasLease(p, e.Source, e.Time) {
 			given = append(given, p)
 		}
-		delete(m.leases, m.leaseKey(p, e.Source))
+		m.endLease(m.leaseKey(p, e.Source))
 	}
 	return given
 }

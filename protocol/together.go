@@ -14,7 +14,9 @@ import (
 //   - both open the port, one before destination NAT and the other behind it: a source that holds
 //     only the other's lease does not pass the first gate.
 //
-// What they say about shared positions is checked by [Compile].
+// Signed profiles may share a carrier, and a carrier may be a knock of a sequence: a right token is no
+// event, and a packet with a wrong one is that knock. What they say about shared positions is checked by
+// [Compile].
 func CheckTogether(profiles []*Profile) []error {
 	var conflicts []error
 	sorted := sortedByName(profiles)
@@ -53,9 +55,9 @@ func together(p, q *Profile, knocks []Knock) string {
 	for _, k := range knocks {
 		switch {
 		case p.Opens(k):
-			return fmt.Sprintf("%s opens %s, and it is a knock of %s", p.Name, k, q.Name)
+			return fmt.Sprintf("%s opens %s, and it %s %s", p.Name, k, q.use(k), q.Name)
 		case p.Close != nil && *p.Close == k:
-			return fmt.Sprintf("%s closes %s, and it is a knock of %s", k, p.Name, q.Name)
+			return fmt.Sprintf("%s closes %s, and it %s %s", k, p.Name, q.use(k), q.Name)
 		}
 	}
 	if p.Place == PlacePrerouting && q.Place != PlacePrerouting {
@@ -68,6 +70,14 @@ func together(p, q *Profile, knocks []Knock) string {
 		return fmt.Sprintf("%s opens %s, which closes %s", p.Name, k, q.Name)
 	}
 	return ""
+}
+
+// use says what a knock that opens the profile is to it.
+func (p *Profile) use(k Knock) string {
+	if p.Signed != nil && p.Signed.Carrier == k {
+		return "carries the tokens of"
+	}
+	return "is a knock of"
 }
 
 // commonPorts returns the first ports that both open, or "".

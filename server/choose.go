@@ -19,10 +19,10 @@ import (
 func both() []Backend { return []Backend{iptables.New(), nftables.New()} }
 
 // OpenBackend returns the backend of that name. For "auto" or "" it takes the one that has rules in
-// the kernel, else iptables where a rule with `-m recent` can be committed, else nftables; why says
-// in words which, and why. Errors: [ErrUnsupported] where none works, the context's, an unknown
-// name.
-func OpenBackend(ctx context.Context, name string) (b Backend, why string, err error) {
+// the kernel, else nftables where one of the profiles that it is for is signed, else iptables where a
+// rule with `-m recent` can be committed, else nftables; why says in words which, and why. Errors:
+// [ErrUnsupported] where none works, the context's, an unknown name.
+func OpenBackend(ctx context.Context, name string, profiles ...*protocol.Profile) (b Backend, why string, err error) {
 	if name != "auto" && name != "" {
 		i := slices.IndexFunc(both(), func(b Backend) bool { return b.Name() == name })
 		if i < 0 {
@@ -30,14 +30,22 @@ func OpenBackend(ctx context.Context, name string) (b Backend, why string, err e
 		}
 		return both()[i], "", nil
 	}
+	signed := slices.IndexFunc(profiles, func(p *protocol.Profile) bool { return p.Signed != nil })
 	live, err := withRules(ctx)
 	switch {
+	case errors.Is(err, ErrPrivilege) && signed >= 0:
+		return nftables.New(), "backend nftables, as far as can be told without root", nil
 	case errors.Is(err, ErrPrivilege): // rules can be shown without a privilege
 		return iptables.New(), "backend iptables, as far as can be told without root", nil
 	case err != nil:
 		return nil, "", err
 	case len(live) > 0:
 		return live[0], "backend " + live[0].Name() + ": it is the one that holds rules", nil
+	case signed >= 0:
+		if _, err := exec.LookPath("nft"); err != nil {
+			return nil, "", backend.Unsupported("profile %s is signed, which only nftables can check, and nft is not installed (Debian: apt install nftables)", profiles[signed].Name)
+		}
+		return nftables.New(), fmt.Sprintf("backend nftables: profile %s is signed, and iptables cannot check tokens", profiles[signed].Name), nil
 	}
 	lacks := tryIptables(ctx)
 	switch {
@@ -52,6 +60,15 @@ func OpenBackend(ctx context.Context, name string) (b Backend, why string, err e
 		return nil, "", backend.Unsupported("no backend: %w, and nft is not installed either (Debian: apt install iptables, or nftables)", lacks)
 	}
 	return nftables.New(), fmt.Sprintf("backend nftables: %v", lacks), nil
+}
+
+// SignedError says that a signed profile cannot be installed with iptables.
+type SignedError struct {
+	Profile string
+}
+
+func (e *SignedError) Error() string {
+	return fmt.Sprintf("profile %s is signed: the kernel can check tokens with nftables only, not with iptables", e.Profile)
 }
 
 // tryIptables commits a rule with `-m recent`, and returns why that failed; nil: it did not. It does

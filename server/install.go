@@ -277,7 +277,11 @@ func LeaseChanges(was, will []*protocol.Profile, sources []Source) []string {
 			all = append(all, fmt.Sprintf("%s: %s over (%s)", c.will.Name, leases(over, "is", "are"), why))
 		}
 		if on > 0 && !sameSequence(c.was, c.will) {
-			all = append(all, fmt.Sprintf("%s: the sequence is another one, and %s on; to end them: knockd revoke %s --all", c.will.Name, leases(on, "goes", "go"), c.will.Name))
+			what := "the sequence is another one"
+			if c.was.Signed != nil || c.will.Signed != nil {
+				what = "other knocks open it"
+			}
+			all = append(all, fmt.Sprintf("%s: %s, and %s on; to end them: knockd revoke %s --all", c.will.Name, what, leases(on, "goes", "go"), c.will.Name))
 		}
 	}
 	return all
@@ -291,5 +295,5 @@ func leases(n int, one, several string) string {
 }
 
 func sameSequence(x, y *protocol.Profile) bool {
-	return slices.Equal(x.Path(len(x.Sequence)), y.Path(len(y.Sequence)))
+	return slices.Equal(x.Knocks(), y.Knocks()) && (x.Signed == nil) == (y.Signed == nil)
 }

@@ -67,11 +67,13 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 	if !ok {
 		return KeyState{}, nil // and no signed profile
 	}
+	began := time.Now()
 	lock, err := s.lock(ctx)
 	if err != nil {
 		return KeyState{}, err
 	}
 	defer lock.Release()
+	r.Now = r.Now.Add(time.Since(began)) // another command may have had the lock for long
 	for try := 1; ; try++ {
 		is, err := b.Tokens(ctx)
 		if err != nil || len(is.Profiles) == 0 {
@@ -83,7 +85,7 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 		}
 		if r.Record != nil && change.Slot > r.Highest {
 			if err := r.Record(change.Slot); err != nil {
-				return KeyState{}, err
+				return KeyState{}, errors.Join(err, dropOnly(ctx, b, is, *change))
 			}
 			r.Highest = change.Slot
 		}
@@ -91,4 +93,12 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 			return state, err
 		}
 	}
+}
+
+// dropOnly lets the keys that go open nothing any more, where no token can be loaded.
+func dropOnly(ctx context.Context, b tokenBackend, is backend.Tokens, c backend.TokenChange) error {
+	if !is.Known || len(c.Drop)+len(c.Gone) == 0 {
+		return nil
+	}
+	return b.CommitTokens(ctx, is, backend.TokenChange{Slot: is.Slot, First: is.First, Drop: c.Drop, Gone: c.Gone})
 }

@@ -136,6 +136,8 @@ func (e *CheckError) Error() string {
 // List returns the problems one by one.
 func (e *CheckError) List() []error { return e.Problems }
 
+func (e *CheckError) Unwrap() []error { return e.Problems }
+
 // compile compiles profiles for both families. It fails with a [*CheckError] for profiles that
 // cannot be installed, alone or together.
 func (s *Server) compile(profiles []*protocol.Profile) (backend.Want, error) {
@@ -143,7 +145,7 @@ func (s *Server) compile(profiles []*protocol.Profile) (backend.Want, error) {
 	if s.backend.Name() == "iptables" {
 		for _, p := range profiles {
 			if p.Signed != nil {
-				problems = append(problems, fmt.Errorf("profile %s is signed: the kernel can check tokens with nftables only, not with iptables: set backend = \"nftables\" in knockd.toml", p.Name))
+				problems = append(problems, &SignedError{p.Name})
 			}
 			if p.Place == protocol.PlacePrerouting && p.Closed == protocol.ClosedReject {
 				problems = append(problems, fmt.Errorf("profile %s: iptables cannot reject before destination NAT: set closed = \"drop\", or backend = \"nftables\" in knockd.toml", p.Name))

@@ -116,7 +116,7 @@ func readBan(doc *tomldoc.Document, t *tomldoc.Table) *protocol.Ban {
 // the parser reads, and with its defaults.
 func SettingKeys() []format.Key {
 	return []format.Key{
-		{Name: "backend", Default: `"auto"`, Example: `backend = "nftables"`, Meaning: "What runs the rules: `iptables`, `nftables`, or `auto`: the one that holds rules; else iptables where a rule with `-m recent` can be committed, else nftables."},
+		{Name: "backend", Default: `"auto"`, Example: `backend = "nftables"`, Meaning: "What runs the rules: `iptables`, `nftables`, or `auto`: the one that holds rules; else nftables where an enabled profile is signed; else iptables where a rule with `-m recent` can be committed, else nftables."},
 		{Name: "strict", Default: "true", Example: `strict = false`, Meaning: "Every connection attempt of a source counts, so that a wrong one starts it over. With false only knocks of some profile count: for clients that share an address with busy neighbours."},
 		{Name: "ban", Example: `ban = { after = 3, for = "10m" }`, Meaning: "Shut out a source that starts over too often. Off by default: whoever forges a source can ban its owner."},
 		{Name: "ban.after", Example: `ban = { after = 3, for = "10m" }`, Meaning: "How many falls from a position within the ban's time, 1 to 20."},

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -368,6 +369,58 @@ func TestAKeyThatIsRemovedOpensNothingAnyMore(t *testing.T) {
 	s.expect("silent", lab.ForgedAddr4(3), 2222)
 }
 
+func TestAKeyThatTheKernelNeverHadOpensAtOnceAndOneThatComesBackDoesNot(t *testing.T) {
+	s := newSignedSite(t, "")
+	bob := newKey("admin", "bob", 9)
+	with, without := append(slices.Clone(s.keys), bob), s.keys
+	s.keys = with // as a file that somebody has copied
+	s.refresh()
+	s.use(lab.ForgedAddr4(1), bob, 0, 0)
+	s.expect("open", lab.ForgedAddr4(1), 2222)
+
+	s.keys = without
+	s.refresh()
+	s.keys = with
+	s.refresh()
+	for away := int64(-1); away <= 1; away++ {
+		s.use(lab.ForgedAddr4(2), bob, away, 0)
+	}
+	s.expect("silent", lab.ForgedAddr4(2), 2222)
+	s.now = s.now.Add(protocol.SlotTime)
+	s.refresh()
+	s.use(lab.ForgedAddr4(2), bob, 1, 0)
+	s.expect("open", lab.ForgedAddr4(2), 2222)
+
+	// With the clock back, it may have had the tokens of these slots.
+	s.keys = without
+	s.now = s.now.Add(5 * protocol.SlotTime)
+	s.refresh()
+	s.now = s.now.Add(5 * protocol.SlotTime)
+	s.refresh() // forgotten
+	s.now = s.now.Add(-10 * protocol.SlotTime)
+	s.keys = with
+	s.refresh()
+	s.use(lab.ForgedAddr4(3), bob, 1, 0)
+	s.expect("silent", lab.ForgedAddr4(3), 2222)
+}
+
+func TestARemovedKeyOpensNothingAlsoWhereTheRecordCannotBeWritten(t *testing.T) {
+	s := newSignedSite(t, "")
+	s.now = s.now.Add(protocol.SlotTime)
+	full := errors.New("no space left on device")
+	s.do(func() error {
+		_, err := s.srv.RefreshKeys(t.Context(), server.KeyRefresh{Now: s.now, Keys: s.keys[1:], Highest: s.highest, Record: func(int64) error { return full }})
+		if !errors.Is(err, full) {
+			t.Errorf("error %v", err)
+		}
+		return nil
+	})
+	s.use(lab.ForgedAddr4(1), s.keys[0], -1, 0)
+	s.expect("silent", lab.ForgedAddr4(1), 2222)
+	s.use(lab.ForgedAddr4(1), s.keys[1], -1, 0)
+	s.expect("open", lab.ForgedAddr4(1), 8443)
+}
+
 func TestKeysOutliveAChangeOfTheProfilesAndARemovedProfileTakesThemAlong(t *testing.T) {
 	s := newSignedSite(t, "")
 	s.install(parse(t, "mysql", "sequence = [\"7/tcp\", \"8000/tcp\"]\nopen = [\"3306/tcp\"]\n"))
@@ -400,4 +453,15 @@ func TestABannedSourceGetsNothingForItsToken(t *testing.T) {
 	s.expect("silent", src, 2222)
 	s.use(lab.ForgedAddr4(2), s.keys[0], 0, 0) // it was not used up
 	s.expect("open", lab.ForgedAddr4(2), 2222)
+}
+
+func TestKeysOfALostRecordOpenNoOtherProfile(t *testing.T) {
+	s := newSignedSite(t, "")
+	s.run("nft", "flush", "chain", "inet", "knockd", "about")
+	s.do(func() error { // now web has the number that admin had
+		_, err := s.srv.Install(t.Context(), []*protocol.Profile{parse(t, "web", "signed = { carrier = \"icmp\" }\nopen = [\"8443/tcp\"]\n")}, server.InstallOptions{Exactly: true})
+		return err
+	})
+	s.use(lab.ForgedAddr4(1), s.keys[0], 0, 0)
+	s.expect("silent", lab.ForgedAddr4(1), 8443)
 }

@@ -45,6 +45,11 @@ A profile is a file profiles/NAME.toml in the configuration folder:
 Command names win over profile names: for a profile that is called "list",
 say "knock list@HOST". On Windows the folder is %AppData%\knock.
 
+A signed profile has no sequence but a key, in a file keys/NAME.key in the same folder
+(of a profile given by its file: in a folder "keys" beside it). Its knock is one packet
+with a token that opens once. There are eight of a key every half minute: when all are
+used, knock waits for the next and says so. It needs a clock that is right to 30 s.
+
 An argument with a / or ending in .toml is the profile's file itself; so is that
 of -p FILE, where - is standard input: a command then gets what is left of it,
 which is nothing.
@@ -105,7 +110,7 @@ func newApp() *cli.App {
 				Name:        "list",
 				Usage:       "list the profiles",
 				UsageText:   "knock list [--json]",
-				Description: "Lists every profile, without its sequence.\n\n   knock list --json | jq -r '.[].name'",
+				Description: "Lists every profile, without its sequence or the secret of its key.\n\n   knock list --json | jq -r '.[].name'",
 				Flags:       listFlags(),
 				Action:      listAction,
 			},
@@ -113,7 +118,7 @@ func newApp() *cli.App {
 				Name:        "show",
 				Usage:       "show a profile, with its sequence",
 				UsageText:   "knock show PROFILE [--json]",
-				Description: "Shows a profile with its defaults filled in.\n\n   knock show mysql",
+				Description: "Shows a profile with its defaults filled in. Of a signed one it says whose key there is, and not the key.\n\n   knock show mysql",
 				Flags:       append(listFlags(), profileFlag()),
 				Action:      showAction,
 			},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -15,28 +14,31 @@ import (
 	"golang.org/x/term"
 
 	"knockkit/internal/command"
-	"knockkit/internal/config"
 	"knockkit/internal/files"
 	"knockkit/internal/say"
-	"knockkit/protocol"
 	"knockkit/protocol/format"
 )
 
 func enrollCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "enroll",
-		Usage:     "make a profile of a link, which knockd profile link prints",
+		Usage:     "make a profile of a link that the server prints",
 		UsageText: "knock enroll [--name NAME] [--force]\nknock enroll - < FILE\nknock enroll LINK",
-		Description: `Asks for the link and does not show it, as it has the secret sequence in it. With -
-the link comes from standard input. Then the profile is a file that only you can read.
-It replaces no other profile without --force.
+		Description: `Asks for the link and does not show it, as it has the secret sequence or your key in it.
+With - the link comes from standard input. Then the profile is a file that only you can
+read, and so is the key of a signed one. It replaces no other profile or key without
+--force.
+
+On the server "knockd profile link" prints the link, and "knockd key add" that of a
+signed profile, which is for one user.
 
    knock enroll
-   ssh db1.example.com sudo knockd profile link mysql --host db1.example.com | knock enroll -`,
+   ssh db1.example.com sudo knockd profile link mysql --host db1.example.com | knock enroll -
+   ssh db1.example.com sudo knockd key add alice admin | knock enroll -`,
 		Flags: []cli.Flag{
 			configFlag(),
 			&cli.StringFlag{Name: "name", Usage: "call the profile `NAME`, instead of what the server calls it"},
-			&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name"},
+			&cli.BoolFlag{Name: "force", Usage: "replace a profile of that name, and its key"},
 			quietFlag(),
 		},
 		Action: enrollAction,
@@ -46,7 +48,7 @@ It replaces no other profile without --force.
 func enrollAction(c *cli.Context) error {
 	words := printer(c)
 	if typed := strings.Join(c.Args().Slice(), " "); format.HasSecret(typed) { // also when it is no whole link
-		words.Warning("the link may stand in your shell's history, and the sequence with it")
+		words.Warning("the link may stand in your shell's history, and its secret with it")
 		words.Advice("next time let it be asked for: knock enroll")
 	}
 	if name := c.String("name"); name != "" {
@@ -70,7 +72,7 @@ func enrollAction(c *cli.Context) error {
 		return linkError(err)
 	}
 	l.Profile.Name = cmp.Or(c.String("name"), l.Profile.Name)
-	return enroll(c, words, l.Profile, l.Text)
+	return enroll(c, words, l)
 }
 
 // maxLinkInput leaves room for a greeting before the link: what comes over ssh may have one or, with a
@@ -118,100 +120,4 @@ func linkError(err error) error {
 		e.Hint = (*wrong).Hint
 	}
 	return e
-}
-
-// enroll writes the profile's file, unless there is one that says the same to a client.
-func enroll(c *cli.Context, words *say.Printer, p *protocol.Profile, text []byte) error {
-	if named := cmp.Or(c.String("config"), os.Getenv("KNOCK_CONFIG")); named != "" {
-		if err := os.MkdirAll(named, 0o700); errors.Is(err, fs.ErrPermission) {
-			return writeError(err) // of other errors, folders says more
-		}
-	}
-	f, err := folders(c, os.Getenv)
-	if err != nil {
-		return err
-	}
-	if err := f.Check(); err != nil && !f.Lax {
-		return command.ProfileError(c, err, p.Name)
-	}
-	there, err := f.Load(p.Name)
-	isNew, file := errors.As(err, new(*config.UnknownProfileError)), f.NewFile(p.Name)
-	switch {
-	case err == nil && sameForClient(there.Profile, p):
-		words.Note("profile %s is unchanged: %s", p.Name, there.File)
-		if there.File == file { // another is not the user's own
-			restrict(words, file)
-		}
-		return sayNext(c, words, p)
-	case !isNew && there.File == "":
-		return command.ProfileError(c, err, p.Name)
-	case !isNew && !c.Bool("force"):
-		return isThere(there)
-	}
-	err = files.Write(file, text, c.Bool("force"))
-	switch {
-	case errors.Is(err, fs.ErrExist): // since it was looked for, or a folder
-		return isThere(config.ReadProfile(file))
-	case err != nil:
-		return writeError(err)
-	}
-	if _, err := load(c, p.Name, p.Name); err != nil { // as it will be loaded, with what is to be said of the folder
-		return err
-	}
-	done := "written"
-	if !isNew && there.File == file {
-		done = "replaced"
-	}
-	words.Note("profile %s %s: %s", p.Name, done, file)
-	return sayNext(c, words, p)
-}
-
-// isThere says why what is there is not replaced.
-func isThere(there config.Entry) error {
-	const another = "give this one a name of its own: --name NAME"
-	exposed := new(files.ExposedError)
-	switch info, err := os.Stat(there.File); {
-	case err == nil && info.IsDir():
-		return command.Usagef("remove it, or "+another, "%s is a folder", there.File)
-	case errors.As(there.Err, &exposed):
-		return command.Usagef(exposed.Todo+"\nor replace it with --force", "there is a profile already, but %w", there.Err)
-	case there.Err != nil:
-		return command.Usagef("replace it with --force, or "+another, "%s is there already, and cannot be used: %w", there.File, there.Err)
-	}
-	return command.Usagef("replace it with --force, or "+another, "%s is there already, and says something else", there.File)
-}
-
-// restrict lets nobody else read or write a profile that was there.
-func restrict(words *say.Printer, file string) {
-	switch others, err := files.Restrict(file); {
-	case err != nil:
-		words.Warning("others than you can read or write it: %s", err)
-	case others:
-		words.Note("only you can read it now: its mode is 0600")
-	}
-}
-
-// sameForClient reports whether two profiles have the same link.
-func sameForClient(x, y *protocol.Profile) bool {
-	named := *x
-	named.Name = y.Name
-	one, err := format.Link(&named, nil)
-	other, errOther := format.Link(y, nil)
-	return err == nil && errOther == nil && one == other
-}
-
-func sayNext(c *cli.Context, words *say.Printer, p *protocol.Profile) error {
-	typed := p.Name
-	if c.App.Command(p.Name) != nil { // a command's name is taken for the command
-		typed += "@" + p.Hosts[0]
-	}
-	words.Note("to open %s on %s: knock %s", joined(say.Texts(p.Open)), say.Names(p.Hosts), typed)
-	return nil
-}
-
-func writeError(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return &command.Error{Code: command.Privilege, Err: err, Hint: "choose a folder of your own with --config DIR"}
-	}
-	return err
 }

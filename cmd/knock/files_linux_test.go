@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"knockkit/internal/lab/labtest"
+	"knockkit/protocol/format"
 )
 
 const shop = "host = \"198.51.100.1\"\nsequence = [\"7421/tcp\", \"3190/udp\", \"9002/tcp\"]\nopen = [\"3306/tcp\"]\n"
@@ -136,6 +137,37 @@ func TestAProfileThatEverybodyCanReadIsSaidToBeOneWhereverItIsUsed(t *testing.T)
 		code, said := h.knock(c.args...)
 		if code != 0 || strings.Count(said, once) != c.want || strings.Count(said, "chmod go-r "+file) != c.want && c.args[len(c.args)-1] != "checkout" {
 			t.Errorf("knock %q: exit %d, want the warning %d times\n%s", c.args, code, c.want, said)
+		}
+	}
+}
+
+func TestAKeyThatEverybodyCanReadIsSaidToBeOne(t *testing.T) {
+	h := newHome(t)
+	for _, dir := range []string{".config/knock", "checkout"} {
+		h.write(dir+"/profiles/admin.toml", "host = \"127.0.0.1\"\n"+signedProfile("9/udp", ""))
+		h.write(dir+"/keys/admin.key", string(format.KeyFileText(aliceKey())))
+	}
+	file := filepath.Join(h.dir, ".config/knock/keys/admin.key")
+	for _, c := range []struct {
+		mode os.FileMode
+		args []string
+		want bool
+	}{
+		{0o600, []string{"admin", "--no-verify"}, false},
+		{0o644, []string{"admin", "--no-verify"}, true},
+		{0o644, []string{"show", "admin"}, true},
+		{0o644, []string{"admin", "--no-verify", "-q"}, false},
+		{0o644, []string{"admin", "--no-verify", "--config", "checkout"}, false},
+	} {
+		for _, f := range []string{file, filepath.Join(h.dir, "checkout/keys/admin.key")} {
+			if err := os.Chmod(f, c.mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, said := h.knock(c.args...)
+		is := strings.Contains(said, "everybody on this host can read the key of admin\nknock: hint: chmod go-r "+file+"\n")
+		if code != 0 || is != c.want {
+			t.Errorf("mode %o, knock %q: exit %d, want the warning: %v\n%s", c.mode, c.args, code, c.want, said)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func load(c *cli.Context, name, typed string) (config.Entry, error) {
 	if unknown := new(config.UnknownProfileError); errors.As(err, &unknown) {
 		return entry, unknownProfile(c, unknown, typed, nil)
 	}
-	warnExposed(c, entry)
+	warnExposed(c, entry.Exposed)
 	if c.Command.Name != "show" { // which says all that is to be said of it
 		warnReadable(printer(c), entry)
 	}
@@ -122,7 +122,7 @@ func load(c *cli.Context, name, typed string) (config.Entry, error) {
 
 func (p chosen) loadFile(c *cli.Context) (config.Entry, error) {
 	entry := config.ReadGiven(c.Context, p.file)
-	warnExposed(c, entry)
+	warnExposed(c, entry.Exposed)
 	if !errors.Is(entry.Err, fs.ErrNotExist) {
 		return entry, command.ProfileError(c, entry.Err, p.typed)
 	}
@@ -135,8 +135,8 @@ func (p chosen) loadFile(c *cli.Context) (config.Entry, error) {
 	return entry, command.Usagef(hint, "read the profile: %w", entry.Err)
 }
 
-func warnExposed(c *cli.Context, entry config.Entry) {
-	if exposed := new(files.ExposedError); errors.As(entry.Exposed, &exposed) {
+func warnExposed(c *cli.Context, err error) {
+	if exposed := new(files.ExposedError); errors.As(err, &exposed) {
 		words := printer(c)
 		words.Warning("%s", exposed)
 		words.Advice(exposed.Todo)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -145,6 +147,27 @@ func TestAPingFromWindowsMayBeTakenForOneBefore(t *testing.T) {
 	}{{"windows", ping, true}, {"windows", other, false}, {"linux", ping, false}, {"darwin", ping, false}} {
 		if got := pingReason(c.system, c.p); (got != "") != c.want {
 			t.Errorf("on %s, before the knocks %v, the reason is %q", c.system, c.p.Sequence, got)
+		}
+	}
+}
+
+func TestReasonsOfASignedKnockBeginWithTheClock(t *testing.T) {
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.FixedZone("CET", 3600))
+	want := "perhaps the clock here or there is wrong: this machine has 2026-11-27 11:00:00 UTC, and the server's may differ by 30s at most"
+	if got := signedReasons(now); got[0] != want {
+		t.Errorf("%q, want %q", got[0], want)
+	}
+	clockIn := func(all []string) (at int) {
+		return slices.IndexFunc(all, func(line string) bool { return strings.Contains(line, "perhaps the clock here or there is wrong") })
+	}
+	for _, closed := range []protocol.Closed{protocol.ClosedDrop, protocol.ClosedReject, protocol.ClosedContinue} {
+		p := articles()
+		p.Sequence, p.Signed, p.Closed = nil, &protocol.Signed{}, closed
+		for outcome, reply := range map[client.Outcome]client.Reply{client.Filtered: client.NoReply, client.Refused: client.RefusedReply} {
+			all := reasons(p, client.Result{Addrs: []client.AddrResult{seen(outcome, client.Answered, reply)}})
+			if at := clockIn(all); at < 0 || at > 2 {
+				t.Errorf("closed = %s, %s: the clock is not among the first of %q", closed, outcome, all)
+			}
 		}
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -31,34 +30,26 @@ func showAction(c *cli.Context) error {
 	if words := printer(c); len(e.Warnings) > 0 && !words.Quiet {
 		words.Block(e.Warnings.Error())
 	}
+	var key config.KeyEntry
+	var noKey error
+	if e.Profile.Signed != nil {
+		key, noKey = p.key(c, e)
+	}
 	if c.Bool("json") {
-		j := toJSON(e)
+		j := toJSON(e, key.KeyFile, noKey)
 		for _, s := range e.Profile.Sequence {
 			j.Sequence = append(j.Sequence, stepJSON{s.Knock.String(), s.Within.Seconds()})
 		}
 		return say.JSON(c.App.Writer, "", j)
 	}
 	all := append([][]string{{"file", e.File}}, lines(e.Profile)...)
-	if e.Profile.Signed != nil {
-		all = append(all, []string{"key", keyText(c, p, e)})
+	switch {
+	case noKey != nil:
+		all = append(all, []string{"key", "none that can be used: " + noKey.Error()})
+	case key.KeyFile != nil:
+		all = append(all, []string{"key", keyText(key.KeyFile)})
 	}
 	return say.Columns(c.App.Writer, all)
-}
-
-// keyText says whose key there is, or why there is none.
-func keyText(c *cli.Context, p chosen, e config.Entry) string {
-	key, err := p.key(c, e)
-	if err != nil {
-		return "none that can be used: " + err.Error()
-	}
-	text := fmt.Sprintf("%s of %s, audience %s", key.ID(), key.User, key.Audience)
-	switch {
-	case key.Disabled:
-		text += ", disabled"
-	case !key.Expires.IsZero():
-		text += ", until " + key.Expires.UTC().Format(time.DateOnly+" "+clock)
-	}
-	return text
 }
 
 // lines are a profile for its user, a key and a value each. Keys that only the server needs are left

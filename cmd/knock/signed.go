@@ -31,7 +31,7 @@ func sign(c *cli.Context, t *client.Target, p chosen, entry config.Entry) error 
 	if err != nil {
 		return err
 	}
-	if err := usable(entry.Name, key, time.Now()); err != nil {
+	if err := usable(entry.Name, key.KeyFile, time.Now()); err != nil {
 		return err
 	}
 	t.Key, t.Indexes = &key.Key, new(client.IndexMemory)
@@ -42,24 +42,46 @@ func sign(c *cli.Context, t *client.Target, p chosen, entry config.Entry) error 
 }
 
 // key reads the key of a signed profile, which is beside the profile: in the folder "keys" of the
-// configuration folder, or of that of a file outside.
-func (p chosen) key(c *cli.Context, entry config.Entry) (*format.KeyFile, error) {
+// configuration folder, or of that of a file outside. It says who else can read or write it.
+func (p chosen) key(c *cli.Context, entry config.Entry) (config.KeyEntry, error) {
 	f, err := folders(c, os.Getenv)
 	switch {
 	case p.stdin():
-		return nil, command.Usagef("give it a file", "profile %s is signed, and has its key in a file beside it: it cannot come from standard input", entry.Name)
+		return config.KeyEntry{}, command.Usagef("give it a file", "profile %s is signed, and has its key in a file beside it: it cannot come from standard input", entry.Name)
 	case p.file != "" && (err != nil || !sameFile(p.file, f.ProfileFile(entry.Name))):
 		f = config.Folders{Dirs: []string{filepath.Dir(p.file)}, Lax: true}
 	case err != nil:
-		return nil, err
+		return config.KeyEntry{}, err
 	}
 	key, err := f.Key(entry.Name)
-	if missing := new(fs.PathError); errors.Is(err, fs.ErrNotExist) && errors.As(err, &missing) {
-		return nil, command.Usagef("knock enroll writes it, of a link that the server prints: knockd key add USER PROFILE",
-			"profile %s is signed, and there is no key in %s", entry.Name, missing.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return key, command.Usagef("knock enroll writes it, of a link that the server prints: knockd key add USER PROFILE",
+			"profile %s is signed, and there is no key in %s", entry.Name, key.File)
+	}
+	warnExposed(c, key.Exposed)
+	if key.Readable {
+		words := printer(c)
+		words.Warning("everybody on this host can read the key of %s", entry.Name)
+		words.Advice("chmod go-r " + command.Shell([]string{key.File}))
 	}
 	return key, command.ProfileError(c, err, p.typed)
 }
+
+// keyText says whose key it is, and until when it opens.
+func keyText(k *format.KeyFile) string {
+	text := fmt.Sprintf("%s of %s, audience %s", k.ID(), k.User, k.Audience)
+	switch {
+	case k.Disabled:
+		text += ", disabled"
+	case !k.Usable(time.Now()):
+		text += ", expired " + expiry(k)
+	case !k.Expires.IsZero():
+		text += ", until " + expiry(k)
+	}
+	return text
+}
+
+func expiry(k *format.KeyFile) string { return k.Expires.UTC().Format(time.DateOnly + " " + clock) }
 
 func sameFile(x, y string) bool {
 	one, err := os.Stat(x)
@@ -76,7 +98,7 @@ func usable(name string, k *format.KeyFile, now time.Time) error {
 	case k.Disabled:
 		return command.Usagef(hint, "the key of %s for profile %s is disabled", k.User, name)
 	}
-	return command.Usagef(hint, "the key of %s for profile %s has expired: %s", k.User, name, k.Expires.UTC().Format(time.DateOnly+" "+clock))
+	return command.Usagef(hint, "the key of %s for profile %s has expired: %s", k.User, name, expiry(k))
 }
 
 // waiting says that a knock waits for the tokens of the next slot.

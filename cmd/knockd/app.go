@@ -45,7 +45,7 @@ Without any argument this help goes to standard error, with 2.`,
 		},
 		Commands: []*cli.Command{
 			runCommand(), watchCommand(),
-			profileCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
+			profileCommand(), keyCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
 			grantCommand(), revokeCommand(), unbanCommand(), explainCommand(), graphCommand(), importCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
 			docs.Command("8", "knock(1)"),
 		},
@@ -102,7 +102,22 @@ func open(c *cli.Context) (*host, error) {
 
 // server returns the server with the backend that the settings or the flag name.
 func (h *host) server(ctx context.Context) (*server.Server, error) {
-	return h.with(server.OpenBackend(ctx, h.backendName()))
+	return h.with(server.OpenBackend(ctx, h.backendName(), h.toRun()...))
+}
+
+// toRun returns what a backend has to be able to run: the profiles of the command line, and the enabled
+// ones of the folder, as far as they can be read.
+func (h *host) toRun() (all []*protocol.Profile) {
+	for _, e := range h.loaded {
+		all = append(all, e.Profile)
+	}
+	entries, _ := h.folders.List() // who needs the files says what is wrong with them
+	for _, e := range entries {
+		if e.Err == nil && e.Profile.Enabled {
+			all = append(all, e.Profile)
+		}
+	}
+	return all
 }
 
 // live returns the server with the backend that holds rules at the moment.

@@ -63,6 +63,39 @@ func TestWhatIsLiveStaysWhereItIsWhoeverAsks(t *testing.T) {
 	})
 }
 
+// TestASignedProfileIsInstalledWithNftables: "auto" takes it where nothing is installed, and says why.
+// What is installed with iptables stays there until the settings name nftables.
+func TestASignedProfileIsInstalledWithNftables(t *testing.T) {
+	labtest.NeedRoot(t)
+	labtest.Need(t, "nft")
+	const admin = "signed = { carrier = \"icmp\" }\nopen = [\"2222/tcp\"]\n"
+	expect := func(t *testing.T, s *site, code int, said string, args ...string) {
+		t.Helper()
+		if out := s.knockd(args...); out.Code != code || !strings.Contains(out.Stderr, said) {
+			t.Errorf("%v: exit %d, not %d with %q:\n%s", args, out.Code, code, said, out.Stderr)
+		}
+	}
+	atOnce(t, func(t *testing.T, s *site) {
+		s.settings("backend = \"auto\"\n")
+		s.profile("mysql", mysql)
+		s.profile("admin", admin)
+		expect(t, s, 0, "backend nftables: profile admin is signed, and iptables cannot check tokens", "install", "mysql")
+		s.must("install")
+		s.must("remove", "--all")
+		s.settings("backend = \"iptables\"\n")
+		expect(t, s, 2, "set backend = \"nftables\" in knockd.toml", "install")
+		s.must("install", "mysql")
+		s.settings("backend = \"auto\"\n")
+		expect(t, s, 2, "profile admin is signed: the kernel can check tokens with nftables only", "install")
+		s.must("grant", "mysql", "10.9.0.1")
+		s.settings("backend = \"nftables\"\n")
+		expect(t, s, 0, "moved here from backend iptables, with its leases", "install")
+		if out := s.must("status", "--check").Stdout; !strings.Contains(narrow(out), "mysql installed nftables 3306/tcp 1h 1 open, 0 knocking") {
+			t.Errorf("the lease did not move:\n%s", out)
+		}
+	})
+}
+
 // eachAuto runs a test where "auto" takes iptables of either flavour, and where there is
 // none to take.
 func eachAuto(t *testing.T, f func(t *testing.T, s *site, backend string)) {

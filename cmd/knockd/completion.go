@@ -17,6 +17,8 @@ import (
 func arguments(ctx context.Context, at completion.Cursor) []string {
 	command := strings.Join(at.Command, " ")
 	switch {
+	case at.Flag == "user" && command == "revoke":
+		return userWords(at)
 	case at.Flag != "":
 		return valueWords(at.Flag, command)
 	case at.Rest:
@@ -42,10 +44,9 @@ func arguments(ctx context.Context, at completion.Cursor) []string {
 			return profileWords(at.Config)
 		}
 	case "render", "install", "remove", "status", "explain", "graph", "profile check":
-		return slices.DeleteFunc(profileWords(at.Config), func(word string) bool {
-			name, _, _ := strings.Cut(word, "\t")
-			return slices.Contains(at.Args, name)
-		})
+		return without(profileWords(at.Config), at.Args)
+	case "key add", "key link", "key remove", "key disable", "key enable", "key list":
+		return keyWords(command, at)
 	}
 	return nil
 }

@@ -77,6 +77,46 @@ func TestWhatCanFollow(t *testing.T) {
 	}
 }
 
+func TestUsersAndSignedProfilesCompleteFromTheFolder(t *testing.T) {
+	dir := completionFolder(t)
+	t.Setenv("KNOCKD_CONFIG", dir)
+	for name, text := range map[string]string{"admin": "description = \"servers\"\n", "web": ""} {
+		if err := os.WriteFile(filepath.Join(dir, "profiles", name+".toml"), []byte(text+"signed = { carrier = \"icmp\" }\nopen = [\"2222/tcp\"]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"admin/alice.key", "admin/alice.0011aabb.key", "web/alice.key", "web/bob.key"} {
+		file = filepath.Join(dir, "keys", file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		at   completion.Cursor
+		want []string
+	}{
+		{"users", completion.Cursor{Command: []string{"key", "add"}}, []string{"alice", "bob"}},
+		{"profiles for a new key", completion.Cursor{Command: []string{"key", "add"}, Args: []string{"bob"}}, []string{"admin\tservers", "web"}},
+		{"profiles for a new user", completion.Cursor{Command: []string{"key", "add"}, Args: []string{"carol"}}, []string{"admin\tservers", "web"}},
+		{"profiles that the user has", completion.Cursor{Command: []string{"key", "remove"}, Args: []string{"bob"}}, []string{"web"}},
+		{"whose link", completion.Cursor{Command: []string{"key", "link"}, Args: []string{"bob"}}, []string{"web"}},
+		{"nothing more", completion.Cursor{Command: []string{"key", "disable"}, Args: []string{"bob", "web"}}, nil},
+		{"profiles with keys", completion.Cursor{Command: []string{"key", "list"}, Args: []string{"web"}}, []string{"admin\tservers"}},
+		{"whose lease ends", completion.Cursor{Command: []string{"revoke"}, Args: []string{"admin"}, Flag: "user"}, []string{"alice"}},
+		{"whose, before the profile is named", completion.Cursor{Command: []string{"revoke"}, Flag: "user"}, []string{"alice", "bob"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, arguments(t.Context(), c.at)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // TestShellsComplete has each shell run its script with the real program. How the
 // scripts treat their answers is tried with knock.
 func TestShellsComplete(t *testing.T) {

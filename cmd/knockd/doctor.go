@@ -33,7 +33,7 @@ func examine(h *host) error {
 	if err != nil {
 		return err
 	}
-	found, err := doctor.Examine(c.Context, doctor.Input{Settings: h.settings, Files: files, Broken: broken})
+	found, err := doctor.Examine(c.Context, doctor.Input{Folder: h.folders.Dirs[0], Settings: h.settings, Files: files, Broken: broken})
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func printFindings(c *cli.Context, found []doctor.Finding) error {
 // pasted returns a text whose commands can be pasted: with the --config that was typed.
 func pasted(c *cli.Context, text string) string {
 	if dir := c.String("config"); dir != "" {
-		for _, name := range []string{"install", "remove", "profile", "doctor"} {
+		for _, name := range []string{"install", "remove", "profile", "doctor", "key", "run"} {
 			text = strings.ReplaceAll(text, "knockd "+name, command.Shell([]string{"knockd", "--config", dir, name}))
 		}
 	}

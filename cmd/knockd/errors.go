@@ -77,6 +77,7 @@ func explainError(err error) error {
 	e := &command.Error{Code: command.Failed, Err: err}
 	var (
 		check   *server.CheckError
+		signed  *server.SignedError
 		lockout *server.LockoutError
 		address *server.AddressError
 		tool    *server.ToolError
@@ -91,6 +92,9 @@ func explainError(err error) error {
 		e.Hint = "add --try 30s to have the old rules back unless you confirm, or --allow-lockout if you are sure"
 	case errors.As(err, &busy) && busy.Owner.Trial():
 		e.Hint = "answer the trial, or wait for its end; grant, revoke and unban work meanwhile"
+	case errors.As(err, &signed):
+		e.Code = command.Usage
+		e.Hint = `set backend = "nftables" in knockd.toml; install then moves what is installed there, with its leases`
 	case errors.As(err, &check), errors.As(err, &address):
 		e.Code = command.Usage
 	case errors.Is(err, server.ErrNotInstalled):

@@ -22,14 +22,17 @@ func explainCommand() *cli.Command {
 		Usage:     "walk packets through the machine in words, without a kernel",
 		ArgsUsage: "[NAME...] [-- KNOCK...]",
 		Description: `A knock is icmp, PORT/tcp or PORT/udp; +TIME lets time pass, as +11s; a bare number is seconds.
-Each knock comes at once after the one before it. No name: every enabled profile. Without
-knocks each profile's own sequence is walked, and wrong ones like it: with another port in
-between, one knock left out, too late.
+Each knock comes at once after the one before it. token:NAME is the carrier of a signed profile
+with a new token of a user; again is the packet before once more, with the same token. No name:
+every enabled profile. Without knocks each profile's own sequence is walked, and wrong ones like
+it: with another port in between, one knock left out, too late; for a signed profile a token,
+the same one again, and its carrier without any.
 
 Example:
   knockd explain mysql
   knockd explain mysql -- icmp echo/tcp 443/tcp 8000/tcp
-  knockd explain mysql -- icmp +11s echo/tcp 8000/tcp`,
+  knockd explain mysql -- icmp +11s echo/tcp 8000/tcp
+  knockd explain admin -- token:admin 2222/tcp again`,
 		Flags: []cli.Flag{
 			jsonFlag(),
 			&cli.StringFlag{Name: "family", Usage: "`F`: ipv4 or ipv6", Value: "ipv4"},
@@ -49,6 +52,7 @@ type eventLine struct {
 	After   string   `json:"after"`
 	Why     string   `json:"why"`
 	Granted []string `json:"granted"`
+	Gate    string   `json:"gate,omitempty"` // what the packet gets at a port that a profile opens
 }
 
 // walk is what one source sends, and where it comes in.
@@ -116,7 +120,7 @@ func withDashes(c *cli.Context, err error) error {
 // isEvent reports whether a word is a knock, also one that lacks its protocol, or a time.
 func isEvent(word string) bool {
 	_, err := format.ParseKnock(word)
-	return err == nil || strings.HasPrefix(word, "+") || strings.Trim(word, "0123456789") == ""
+	return err == nil || strings.HasPrefix(word, "+") || strings.HasPrefix(word, tokenPrefix) || word == again || strings.Trim(word, "0123456789") == ""
 }
 
 // walks returns the walk of the knocks that were typed, without any those that teach about the
@@ -141,7 +145,7 @@ func (h *host) walks(a *protocol.Automaton, typed []string) ([]walk, error) {
 	}
 	if len(all) == 0 {
 		return nil, command.Usagef("name another profile, or the other family with --family",
-			"no sequence to walk over %s: the profiles have no gate there, nobody can open it, or they are signed", a.Family.Label())
+			"nothing to walk over %s: the profiles have no gate there, or nobody can open it", a.Family.Label())
 	}
 	return all, nil
 }
@@ -159,38 +163,87 @@ func (w *walk) comeIn(f protocol.Family, p *protocol.Profile) {
 func (h *host) walk(a *protocol.Automaton, w walk) ([]eventLine, error) {
 	m := protocol.NewMachine(a, h.settings.Policy)
 	start := time.Unix(0, 0)
-	now := start
+	e := w.packet
+	e.Time = start
 	lines := []eventLine{}
-	for _, text := range w.events {
+	for i, text := range w.events {
 		if wait, ok := strings.CutPrefix(text, "+"); ok {
 			d, err := command.ParseTime(wait)
 			if err != nil {
 				return nil, command.Usagef("for example +11s", "%s: %w", text, err)
 			}
-			now = now.Add(d)
+			e.Time = e.Time.Add(d)
 			continue
 		}
-		k, err := format.ParseKnock(text)
-		if err != nil {
-			return nil, usage(err)
+		if err := nextPacket(m, a, &e, i, text); err != nil {
+			return nil, err
 		}
-		e := w.packet
-		e.Time, e.Knock = now, k
-		t := m.Step(e)
-		l := eventLine{Walk: w.title, Event: k.String(), At: now.Sub(start).Seconds(), Entered: a.StateName(t.Entered), After: a.StateName(t.To), Why: t.Explain(a), Granted: []string{}}
-		l.Before = a.StateName(t.From)
-		if t.Expired != protocol.Root {
-			l.Before = a.StateName(t.Expired)
-		}
-		if t.Entered == protocol.Root {
-			l.Entered = l.After
-		}
-		for _, p := range t.Granted {
-			l.Granted = append(l.Granted, p.Name)
-		}
-		lines = append(lines, l)
+		lines = append(lines, explained(m, a, e, text))
+		lines[len(lines)-1].Walk, lines[len(lines)-1].At = w.title, e.Time.Sub(start).Seconds()
 	}
 	return lines, nil
+}
+
+// How packets with a token are typed.
+const (
+	tokenPrefix = "token:" // and the name of a signed profile: a new token of a user
+	again       = "again"  // the packet before once more
+)
+
+// nextPacket makes the packet before into the one that a word stands for, the i-th of the line.
+func nextPacket(m *protocol.Machine, a *protocol.Automaton, e *protocol.Event, i int, word string) error {
+	name, signed := strings.CutPrefix(word, tokenPrefix)
+	switch {
+	case signed:
+		p := protocol.Find(a.Profiles, name)
+		if p == nil || p.Signed == nil {
+			return command.Usagef("name a signed profile, here and in front of the two dashes", "%s: no profile that is explained is signed and called %q", word, name)
+		}
+		e.Knock, e.Token = p.Signed.Carrier, protocol.Token{1, byte(i >> 8), byte(i)} // any value that is not the zero one
+		m.Load(p, "a user", e.Token, e.Time.Add(protocol.SlotTime))
+	case word == again:
+		if e.Knock == (protocol.Knock{}) {
+			return command.Usagef("for example token:admin again", "again: no packet stands in front of it")
+		}
+	default:
+		k, err := format.ParseKnock(word)
+		if err != nil {
+			return usage(err)
+		}
+		e.Knock, e.Token = k, protocol.Token{}
+	}
+	return nil
+}
+
+// explained runs the machine over one packet.
+func explained(m *protocol.Machine, a *protocol.Automaton, e protocol.Event, typed string) eventLine {
+	t := m.Step(e)
+	l := eventLine{Event: e.Knock.String(), Before: a.StateName(t.From), Entered: a.StateName(t.Entered), After: a.StateName(t.To), Why: t.Explain(a), Granted: []string{}}
+	if e.Token != (protocol.Token{}) || typed == again {
+		l.Event = typed + " (" + l.Event + ")"
+	}
+	carries := func(p *protocol.Profile) bool { return p.Signed != nil && p.Signed.Carrier == e.Knock }
+	if t.Token == protocol.NoToken && t.Entered == protocol.Root && slices.ContainsFunc(a.Profiles, carries) {
+		l.Why = "without a token an ordinary packet; " + l.Why
+	}
+	if t.Expired != protocol.Root {
+		l.Before = a.StateName(t.Expired)
+	}
+	if t.Entered == protocol.Root {
+		l.Entered = l.After
+	}
+	for _, p := range t.Granted {
+		l.Granted = append(l.Granted, p.Name)
+	}
+	switch g := m.Connect(e); {
+	case g.Profile != nil:
+		l.Gate = "let in by " + g.Profile.Name
+	case g.Gated && g.Closed != protocol.ClosedContinue:
+		l.Gate = "shut out: " + g.Closed.String()
+	case g.Gated:
+		l.Gate = "no lease: left to the host's other rules"
+	}
+	return l
 }
 
 // printWalk prints a walk as a table, with a title where there are several.
@@ -206,7 +259,7 @@ func printWalk(c *cli.Context, i int, w walk, lines []eventLine) error {
 	}
 	var rows [][]string
 	for _, l := range lines {
-		granted := ""
+		granted := l.Gate
 		if len(l.Granted) > 0 {
 			granted = "opens " + strings.Join(l.Granted, ", ")
 		}

@@ -13,7 +13,7 @@ func graphCommand() *cli.Command {
 		Name:        "graph",
 		Usage:       "draw the state machine",
 		ArgsUsage:   "[NAME...]",
-		Description: "No name: every enabled profile. Edges back to the start are not drawn: every other event\nleads there, and so does the last knock of a sequence when it has opened.\n\nExample:\n  knockd graph mysql --format dot | dot -Tsvg > mysql.svg",
+		Description: "No name: every enabled profile. Edges back to the start are not drawn: every other event\nleads there, and so does the last knock of a sequence when it has opened. A signed profile is opened by a token\nin every state, and is drawn once.\n\nExample:\n  knockd graph mysql --format dot | dot -Tsvg > mysql.svg",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`F`: mermaid or dot", Value: "mermaid"},
 			&cli.StringFlag{Name: "family", Usage: "`F`: ipv4 or ipv6", Value: "ipv4"},

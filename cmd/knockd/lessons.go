@@ -9,10 +9,11 @@ import (
 )
 
 // lessons returns walks that show what opens a profile, and what does not: its own sequence, and
-// wrong ones like it. None for a profile that nobody can open, or without a sequence.
+// wrong ones like it; of a signed profile a token, and its carrier without one. None for a profile
+// that nobody can open.
 func (h *host) lessons(a *protocol.Automaton, p *protocol.Profile, source netip.Addr) []walk {
 	n := len(p.Sequence)
-	if n == 0 || !p.OpensIn(a.Family) {
+	if !p.OpensIn(a.Family) {
 		return nil
 	}
 	var right []string
@@ -28,6 +29,12 @@ func (h *host) lessons(a *protocol.Automaton, p *protocol.Profile, source netip.
 		w := walk{title: p.Name + ": " + title, events: events, packet: packet}
 		w.comeIn(a.Family, p)
 		all = append(all, w)
+	}
+	if p.Signed != nil {
+		port := protocol.Knock{Proto: p.Open[0].Proto, Port: p.Open[0].First}.String()
+		add("a token of a user, and the same packet again", tokenPrefix+p.Name, again, port)
+		add("its carrier without a token", p.Signed.Carrier.String(), port)
+		return all
 	}
 	add("its sequence", right...)
 	if n == 1 {

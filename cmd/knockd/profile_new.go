@@ -25,12 +25,15 @@ port is opened. A running service installs the profile at once: the port closes.
 
 Example:
   knockd profile new mysql
+  knockd profile new ssh --signed
   knockd profile new admin --open 8443/tcp,6000-6010/tcp --lease 8h --host db1.example.com`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "open", Usage: "open `PORTS`, as 3306/tcp or 6000-6010/tcp, several with commas; may be repeated"},
 			&cli.StringFlag{Name: "lease", Usage: "let holders make new connections for `TIME`, as 8h; 0: no end" + bareNumber, DefaultText: "1h"},
 			&cli.StringFlag{Name: "within", Usage: "let `TIME` pass from one knock to the next at most" + bareNumber, DefaultText: "10s"},
 			&cli.StringSliceFlag{Name: "host", Usage: "for the client: knock on `HOST`; may be repeated"},
+			&cli.BoolFlag{Name: "signed", Usage: "instead of a sequence, take a token that only a key can make: see knockd key add"},
+			&cli.StringFlag{Name: "carrier", Usage: "let the token of a signed profile come in `KNOCK`: icmp, or a port as 40123/udp", DefaultText: "icmp"},
 			&cli.StringFlag{Name: "description", Usage: "say what it is for, in `TEXT` of one line"},
 			allowLockoutFlag(),
 		},
@@ -64,7 +67,11 @@ func newProfile(h *host, name string) error {
 		length = "without end"
 	}
 	h.words.Note("a lease opens %s, %s", strings.Join(say.Texts(p.Open), " "), length)
-	return errors.Join(h.takenUp(k, changed, name, p), unprinted)
+	err = errors.Join(h.takenUp(k, changed, name, p), unprinted)
+	if err == nil && p.Signed != nil {
+		h.words.Note("give each user a key: knockd key add USER %s", name)
+	}
+	return err
 }
 
 // newText returns the new profile's text, and what it says: valid, alone and beside the others.
@@ -78,8 +85,12 @@ func (h *host) newText(name string) (string, *protocol.Profile, error) {
 	if err != nil {
 		return "", nil, err
 	}
+	carrier, err := carrierFlag(c)
+	if err != nil {
+		return "", nil, err
+	}
 	n := format.NewProfile{
-		Name: name, Open: opens, Lease: withUnit(c.String("lease")), Within: withUnit(c.String("within")), Hosts: c.StringSlice("host"), Description: c.String("description"),
+		Name: name, Open: opens, Carrier: carrier, Lease: withUnit(c.String("lease")), Within: withUnit(c.String("within")), Hosts: c.StringSlice("host"), Description: c.String("description"),
 		Avoid: func(k protocol.Knock) bool {
 			return slices.ContainsFunc(others, func(o *protocol.Profile) bool { return o.Opens(k) || o.Close != nil && *o.Close == k })
 		},
@@ -100,6 +111,21 @@ func (h *host) newText(name string) (string, *protocol.Profile, error) {
 		h.words.Warning("%s", w.Message)
 	}
 	return text, p, nil
+}
+
+// carrierFlag returns what carries the token of a signed profile; "" for another one.
+func carrierFlag(c *cli.Context) (string, error) {
+	switch {
+	case !c.Bool("signed") && c.IsSet("carrier"):
+		return "", command.Usagef("add --signed", "--carrier is for signed profiles")
+	case !c.Bool("signed"):
+		return "", nil
+	case c.IsSet("within"):
+		return "", command.Usagef("leave it out", "a signed profile has no --within: its knock is one packet")
+	case c.IsSet("carrier"):
+		return c.String("carrier"), nil
+	}
+	return "icmp", nil
 }
 
 // withUnit makes plain seconds, which commands take, a time as a profile writes it.

@@ -17,6 +17,7 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/doctor"
+	"knockkit/server/keys"
 	"knockkit/server/service"
 )
 
@@ -61,6 +62,8 @@ func runService(c *cli.Context) error {
 			certain, _, _ := doctor.Shadows(ctx, doctor.ShadowInput{Backend: h.runs, Profiles: profiles, Network: n, Saved: r.Saved})
 			return certain
 		},
+		Keys:         keys.FolderOf(h.folders.Dirs[0]).List,
+		State:        keys.StoreOf(h.folders.Dirs[0], os.Getenv),
 		Reload:       reload,
 		RemoveOnExit: c.Bool("remove-on-exit"),
 		Log:          h.logger(c.Bool("verbose")),
@@ -88,7 +91,7 @@ func explainService(err error) error {
 // openHost returns the server that runs with these settings.
 func (h *host) openHost(ctx context.Context, s server.Settings) (service.Host, error) {
 	name := s.Backend
-	b, why, err := server.OpenBackend(ctx, name)
+	b, why, err := server.OpenBackend(ctx, name, h.toRun()...)
 	if err != nil {
 		return nil, explainError(err)
 	}

@@ -61,6 +61,15 @@ func TestRevokeEndsWhatAUserHasOpened(t *testing.T) {
 	s := newSigned(t)
 	s.must("grant", "admin", "10.9.0.1", "--for", "2h")
 	s.tool("add element inet knockd open4-admin { 10.9.0.1 timeout 1h expires 30m }", "nft", "-f", "-") // another knock of alice
+	var both []string
+	for _, x := range s.form().Sources {
+		if x.Address == "10.9.0.1" {
+			both = append(both, fmt.Sprintf("%q %.0f", x.User, *x.ExpiresIn/600))
+		}
+	}
+	if diff := cmp.Diff([]string{`"alice" 3`, `"" 12`}, both); diff != "" { // what it lasts longer is nobody's
+		t.Error(diff)
+	}
 	const see = "knockd: hint: see knockd revoke --help\n"
 	for _, c := range []struct {
 		words string

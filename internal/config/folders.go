@@ -92,8 +92,10 @@ func (f Folders) Read(name string, limit int) (path string, text []byte, err err
 
 // Check returns an [*files.ExposedError] where others can write what is below the first
 // folder, which need not be there yet.
-func (f Folders) Check() error {
-	_, err := f.check(filepath.Dir(f.ProfileFile("any")))
+func (f Folders) Check() error { return f.checkDir(filepath.Dir(f.ProfileFile("any"))) }
+
+func (f Folders) checkDir(dir string) error {
+	_, err := f.check(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -158,15 +160,20 @@ type Entry struct {
 // BrokenError says that a profile's file cannot be used, and every reason.
 type BrokenError struct {
 	Name        string
+	Key         bool               // it is the file of its key
 	Diagnostics format.Diagnostics // warnings too
 }
 
 func (e *BrokenError) Error() string {
+	what := "profile " + e.Name
+	if e.Key {
+		what = "the key of " + what
+	}
 	n := len(e.Diagnostics.Errors())
 	if n == 1 {
-		return fmt.Sprintf("profile %s has an error", e.Name)
+		return what + " has an error"
 	}
-	return fmt.Sprintf("profile %s has %d errors", e.Name, n)
+	return fmt.Sprintf("%s has %d errors", what, n)
 }
 
 // UnknownProfileError says that no folder has a profile of the name.
@@ -298,7 +305,7 @@ func newEntry(file string, text []byte, err error) Entry {
 	}
 	profile, diagnostics := format.ParseProfile(file, text)
 	if diagnostics.HasErrors() {
-		e.Err = &BrokenError{e.Name, diagnostics}
+		e.Err = &BrokenError{Name: e.Name, Diagnostics: diagnostics}
 		return e
 	}
 	e.Profile, e.Warnings = profile, diagnostics

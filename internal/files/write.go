@@ -18,7 +18,7 @@ func Write(path string, text []byte, replace bool) error {
 func WriteState(path string, text []byte) error { return write(path, text, true, false) }
 
 func write(path string, text []byte, replace, sync bool) error {
-	dir, name := filepath.Split(path)
+	dir, name := filepath.Dir(path), filepath.Base(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ type Diagnostic struct {
 	File     string // as it was given
 	Line     int    // from 1; 0 for the file as a whole, which has no Column, Width and Text either
 	Column   int    // from 1, in characters
-	Width    int    // characters of the mistake, at least 1
+	Width    int    // characters of the mistake, at least 1; 0: the line is not shown
 	Text     string // the line, safe to print: see say.Plain
 	Message  string // lower case, no full stop
 	Hint     string // what to do about it; may be empty
@@ -154,6 +154,9 @@ func (d Diagnostic) String() string {
 		return d.withHint(fmt.Sprintf("%s: %s: %s", file, d.Severity, d.Message))
 	}
 	head := fmt.Sprintf("%s:%d:%d: %s: %s", file, d.Line, d.Column, d.Severity, d.Message)
+	if d.Width == 0 {
+		return d.withHint(head)
+	}
 	before, marked, after := d.window()
 	number := fmt.Sprintf("%3d", d.Line)
 	caret := strings.Repeat(" ", say.Width(before)) + strings.Repeat("^", max(1, say.Width(marked)))

@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/base64"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -59,8 +60,8 @@ func KeyFileText(k *KeyFile) []byte {
 	return []byte(b.String())
 }
 
-// ParseKeyFile reads the text of a key's file. All its problems are reported in one run; the key is nil
-// where any is an error.
+// ParseKeyFile reads the text of a key's file. All its problems are reported in one run, with the line
+// of each but without what is in it, which may be the secret; the key is nil where any is an error.
 func ParseKeyFile(file string, data []byte) (*KeyFile, Diagnostics) {
 	doc := tomldoc.Parse(data, MaxKeyFileSize)
 	k := &KeyFile{}
@@ -70,8 +71,17 @@ func ParseKeyFile(file string, data []byte) (*KeyFile, Diagnostics) {
 	if doc.Errors() > 0 {
 		k = nil
 	}
-	return k, Diagnose(file, doc)
+	problems := Diagnose(file, doc)
+	for i := range problems {
+		d := &problems[i]
+		d.Width, d.Text = 0, ""
+		d.Message, d.Hint = maybeSecret.ReplaceAllString(d.Message, "…"), maybeSecret.ReplaceAllString(d.Hint, "…")
+	}
+	return k, problems
 }
+
+// maybeSecret matches the greater part of a key, wherever in the file it was put.
+var maybeSecret = regexp.MustCompile(`[A-Za-z0-9+/_-]{20,}`)
 
 func (k *KeyFile) read(doc *tomldoc.Document) {
 	root := doc.Root()
@@ -93,8 +103,8 @@ func (k *KeyFile) read(doc *tomldoc.Document) {
 	text("key", func(s string) (err error) { k.Secret, err = ParseKey(s); return err })
 	at := func(key string) (t time.Time) {
 		if f := root.Text(key); f != nil {
-			var err error
-			if t, err = time.Parse(time.RFC3339, f.Value); err != nil {
+			at, err := time.Parse(time.RFC3339, f.Value)
+			if t = at.UTC().Truncate(time.Second); err != nil || t.Year() < 1970 || t.Year() > 9999 { // the year 1 would be no end
 				doc.Error(f.At, "this is no time", `for example "2027-01-31T12:00:00Z"`)
 			}
 		}

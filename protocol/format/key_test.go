@@ -45,18 +45,77 @@ func TestAKeyOpensUntilItExpiresAndUnlessItIsDisabled(t *testing.T) {
 }
 
 func TestABadKeyFileIsRefusedWithoutItsSecret(t *testing.T) {
-	secret := KeyText([protocol.KeySize]byte{7})
-	good := string(KeyFileText(&KeyFile{Key: protocol.Key{Profile: "admin", User: "alice", Audience: "db1", Secret: [protocol.KeySize]byte{7}}}))
-	for what, text := range map[string]string{
-		"this is no key":               strings.Replace(good, secret, secret[1:], 1),
-		"is no audience":               strings.Replace(good, `"db1"`, `"d b"`, 1),
-		"is no name of a user":         strings.Replace(good, `"alice"`, `"Alice"`, 1),
-		"the key's file has no `user`": strings.Replace(good, `user = "alice"`, "", 1),
-		"this is no time":              good + "expires = \"soon\"\n",
+	secret := KeyText([protocol.KeySize]byte{1, 2, 3})
+	good := string(KeyFileText(&KeyFile{Key: protocol.Key{Profile: "admin", User: "alice", Audience: "db1", Secret: [protocol.KeySize]byte{1, 2, 3}}}))
+	line := "key = \"" + secret + "\""
+	for _, c := range []struct{ name, old, text, what string }{
+		{"a character is missing", secret, secret[1:], "alice.key:5:7: error: this is no key"},
+		{"no quotes", line, "key = " + secret, "alice.key:5:"},
+		{"no end", line, line[:len(line)-1], "alice.key:5:"},
+		{"no name", line, "\"" + secret + "\"", "alice.key:5:"},
+		{"the name twice", line, line + "\n" + line, "alice.key:6:"},
+		{"it is a name", line, secret + " = 1", "there is no key"},
+		{"another's value", `"alice"`, `"` + secret + `"`, "is no name of a user"},
+		{"half of it", `"alice"`, `"` + strings.ToUpper(secret[:22]) + `"`, "is no name of a user"},
+		{"an audience with a space", `"db1"`, `"d b"`, "is no audience"},
+		{"a user in capitals", `"alice"`, `"Alice"`, `"Alice" is no name of a user`},
+		{"no user", `user = "alice"`, "", "the key's file has no `user`"},
+		{"a word for a time", line, line + "\nexpires = \"soon\"", "this is no time"},
+		{"no end, as the zero time", line, line + "\nexpires = \"0001-01-01T00:00:00Z\"", "this is no time"},
+		{"a time that cannot be written", line, line + "\nexpires = \"9999-12-31T23:59:59-01:00\"", "this is no time"},
 	} {
+		text := strings.Replace(good, c.old, c.text, 1)
 		k, problems := ParseKeyFile("alice.key", []byte(text))
-		if k != nil || !strings.Contains(problems.Error(), what) {
-			t.Errorf("want %q, got %v", what, problems)
+		said := problems.Error()
+		if k != nil || !strings.Contains(said, c.what) {
+			t.Errorf("%s: want %q, got %s", c.name, c.what, said)
+		}
+		if strings.Contains(said, secret[:10]) || strings.Contains(said, strings.ToUpper(secret[:10])) {
+			t.Errorf("%s: it tells the secret: %s", c.name, said)
 		}
 	}
+}
+
+func TestTheMistakesOfAKeyFileShowNoPartOfAKey(t *testing.T) {
+	const key = "AQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQIDAQI"
+	names := "profile = \"ssh\"\nuser = \"alice\"\naudience = \"db1\"\n"
+	for name, text := range map[string]string{
+		"a cut key":          names + `key = "` + key[:40] + `"`,
+		"a longer one":       names + `key = "` + key + key + `"`,
+		"without quotes":     names + `key = ` + key,
+		"not closed":         names + `key = "` + key,
+		"without its name":   names + key,
+		"as a list":          names + `key = ["` + key + `"]`,
+		"under another name": names + `secret = "` + key + `"`,
+		"twice":              names + `key = "` + key + "\"\nkey = \"" + key + `"`,
+		"in a table":         names + `key = { a = "` + key + `" }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, problems := ParseKeyFile("ssh.key", []byte(text))
+			if k != nil || !problems.HasErrors() || strings.Contains(problems.Error(), key[:8]) {
+				t.Errorf("key %v\n%s", k != nil, problems.Error())
+			}
+		})
+	}
+}
+
+// Whatever a key's file holds, it is refused without a secret of that length, or written as it was read.
+func FuzzKeyFile(f *testing.F) {
+	f.Add(string(KeyFileText(&KeyFile{Key: protocol.Key{Profile: "admin", User: "alice", Audience: "db1"}})))
+	f.Fuzz(func(t *testing.T, text string) {
+		k, problems := ParseKeyFile("alice.key", []byte(text))
+		if (k == nil) != problems.HasErrors() {
+			t.Fatalf("key %v with %v", k != nil, problems)
+		}
+		if maybeSecret.MatchString(problems.Error()) {
+			t.Fatalf("it may tell the secret: %s", problems)
+		}
+		if k == nil {
+			return
+		}
+		back, problems := ParseKeyFile("alice.key", KeyFileText(k))
+		if diff := cmp.Diff(k, back); diff != "" || len(problems) > 0 {
+			t.Fatalf("%v\n%s", problems, diff)
+		}
+	})
 }

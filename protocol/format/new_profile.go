@@ -23,6 +23,7 @@ type NewProfile struct {
 	Lease, Within string               // as a profile writes them
 	Hosts         []string
 	Description   string
+	Carrier       string // of the token of a signed profile, which has no sequence, as a profile writes it; "": none
 
 	Avoid func(protocol.Knock) bool // what the sequence must not knock on, beside Open; nil: nothing
 }
@@ -34,10 +35,6 @@ var errNoPorts = errors.New("too few ports are left for a sequence: a knock is o
 // sequence is made of it, so it must not be predictable. The text parses without a warning, unless
 // one of the values is the reason. It fails where too few ports are left to knock on.
 func NewProfileText(n NewProfile, intn func(n int) int) (string, error) {
-	ports, err := newPorts(intn, n.avoids)
-	if err != nil {
-		return "", err
-	}
 	var b strings.Builder
 	line := func(setting, about string) { fmt.Fprintf(&b, "%-34s # %s\n", setting, about) }
 	optional := func(key, value, example, about string) {
@@ -50,13 +47,27 @@ func NewProfileText(n NewProfile, intn func(n int) int) (string, error) {
 	if n.Description != "" {
 		description = tomlText(n.Description)
 	}
-	fmt.Fprintf(&b, "# %s.toml: knock on these ports, in this order, and the ports of `open` open.\n", n.Name)
-	b.WriteString("# Server and client read the same file; each ignores what only the other needs.\n\n")
+	if n.Carrier != "" {
+		fmt.Fprintf(&b, "# %s.toml: one packet with a token, which only a key can make, opens the ports of `open`.\n", n.Name)
+		fmt.Fprintf(&b, "# A key for each user: knockd key add USER %s. It needs nftables, and the service.\n\n", n.Name)
+	} else {
+		fmt.Fprintf(&b, "# %s.toml: knock on these ports, in this order, and the ports of `open` open.\n", n.Name)
+		b.WriteString("# Server and client read the same file; each ignores what only the other needs.\n\n")
+	}
 	optional("description", description, `"what this is for"`, "shown in lists")
 	optional("host", tomlTexts(n.Hosts...), `"db1.example.com"`, "for the client: a name, an address, or a list")
-	b.WriteString("\n# Chosen at random. Keep them secret: whoever knows them can open the port.\n")
-	fmt.Fprintf(&b, "sequence = [%s]\n", quoteAll(ports))
-	line("within = "+tomlTexts(cmp.Or(n.Within, protocol.FormatDuration(protocol.DefaultWithin))), "longest time from one knock to the next")
+	if n.Carrier != "" {
+		b.WriteString("\n")
+		line("signed = { carrier = "+tomlText(n.Carrier)+" }", `what the token travels in: a ping, or a datagram, as "40123/udp"`)
+	} else {
+		ports, err := newPorts(intn, n.avoids)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString("\n# Chosen at random. Keep them secret: whoever knows them can open the port.\n")
+		fmt.Fprintf(&b, "sequence = [%s]\n", quoteAll(ports))
+		line("within = "+tomlTexts(cmp.Or(n.Within, protocol.FormatDuration(protocol.DefaultWithin))), "longest time from one knock to the next")
+	}
 	b.WriteString("\n")
 	line("open = ["+quoteAll(n.Open)+"]", `what the knocks open; ranges too, as "6000-6010/tcp"`)
 	line("lease = "+tomlTexts(cmp.Or(n.Lease, protocol.FormatDuration(protocol.DefaultLease))), `how long new connections may be made; "0": no end`)

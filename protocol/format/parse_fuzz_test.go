@@ -67,7 +67,7 @@ func FuzzParseCanonical(f *testing.F) {
 
 // A corpus that somebody moved away would let the fuzzers pass with nothing.
 func TestTheFuzzersHaveACorpus(t *testing.T) {
-	for _, name := range []string{"FuzzParseProfile", "FuzzParseCanonical", "FuzzLink"} {
+	for _, name := range []string{"FuzzParseProfile", "FuzzParseCanonical", "FuzzLink", "FuzzKeyFile"} {
 		entries, err := os.ReadDir(filepath.Join("testdata", "fuzz", name))
 		if err != nil || len(entries) < 5 {
 			t.Errorf("%s: %d entries, %v; want at least 5", name, len(entries), err)

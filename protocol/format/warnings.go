@@ -20,7 +20,13 @@ func (a *parser) warn() {
 	}
 	a.warnTimes()
 	a.warnOneFamily()
-	if a.p.Reply != protocol.ReplyContinue {
+	switch {
+	case a.p.Reply == protocol.ReplyContinue:
+	case a.p.Signed != nil:
+		a.doc.Warn(a.raw.Reply.At,
+			fmt.Sprintf("a right token gets %q and a wrong one what the host's other rules say: who watches the network sees which packets open the profile", a.p.Reply),
+			`leave it at "continue", unless the host does the same with every such packet`)
+	default:
 		a.doc.Warn(a.raw.Reply.At,
 			fmt.Sprintf("a right knock gets %q and a wrong one what the host's other rules say: the difference gives the sequence away, port by port", a.p.Reply),
 			`leave it at "continue", unless the host does the same with every closed port`)

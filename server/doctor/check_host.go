@@ -173,5 +173,5 @@ func clock(f *facts) []Finding {
 			s, why = Warning, "tokens of signed profiles are of slots of 30 seconds: a clock that is wrong by a minute shuts everybody out"
 		}
 	}
-	return []Finding{{IDClock, s, "the clock is not synchronised", why, "start systemd-timesyncd, chrony or ntpd"}}
+	return []Finding{{IDClock, s, "the clock is not synchronised", why, "systemctl enable --now systemd-timesyncd, or start chrony or ntpd"}}
 }

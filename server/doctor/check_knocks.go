@@ -21,14 +21,18 @@ func knocks(f *facts) *book {
 			if !p.OpensIn(family) {
 				continue
 			}
-			all := p.Path(len(p.Sequence))
+			all := p.Knocks()
+			opening := len(all)
 			if p.Close != nil {
 				all = append(all, *p.Close)
 			}
 			for i, k := range all {
 				lost := "the sequence cannot be completed: nobody gets in"
-				if i == len(p.Sequence) {
+				switch {
+				case i == opening:
 					lost = "nobody can give a lease back"
+				case p.Signed != nil:
+					lost = "no token arrives: nobody gets in"
 				}
 				for _, o := range f.Host.follow(f.packet(p, family, k), f.Us).before {
 					switch {

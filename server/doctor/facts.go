@@ -2,15 +2,18 @@ package doctor
 
 import (
 	"slices"
+	"time"
 
 	"knockkit/internal/kernel/conns"
 	"knockkit/internal/kernel/iptables"
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/keys"
 )
 
 // Input is the configuration, which the caller has read.
 type Input struct {
+	Folder   string // the configuration folder, with the keys of signed profiles
 	Settings server.Settings
 	Files    []*protocol.Profile // of the configuration folder, those that can be read
 	Broken   []server.BrokenFile // the other files
@@ -36,6 +39,12 @@ type facts struct {
 	strict, off []string                   // interfaces whose reverse path filter is strict, or off
 	interfaces  int                        // all interfaces that have the filter
 	Clock       clockState
+
+	Service    bool         // the service runs
+	Keys       []keys.Entry // of all signed profiles
+	BrokenKeys []error      // why the others cannot be used
+	audience   string       // the name that the server goes by; "": not known
+	now        time.Time
 
 	Unread []unread
 }

@@ -42,6 +42,8 @@ const (
 	IDOtherFamily = "other-family" // IPv6 is open while IPv4 is gated
 	IDReversePath = "reverse-path" // rp_filter
 	IDClock       = "clock"
+	IDService     = "service" // signed profiles need it
+	IDKeys        = "keys"    // of signed profiles
 )
 
 // Count returns how many findings have the severity.

@@ -27,6 +27,7 @@ type patient struct {
 	stranger *lab.Host
 	settings server.Settings
 	files    []*protocol.Profile
+	folder   string           // with keys; "": there is none
 	found    []doctor.Finding // of the last examination; nil: something has changed since
 }
 
@@ -116,7 +117,7 @@ func (p *patient) examine() []doctor.Finding {
 	}
 	var found []doctor.Finding
 	if err := p.host.Do(func() (err error) {
-		found, err = doctor.Examine(p.t.Context(), doctor.Input{Settings: p.settings, Files: p.files})
+		found, err = doctor.Examine(p.t.Context(), doctor.Input{Folder: p.folder, Settings: p.settings, Files: p.files})
 		return err
 	}); err != nil {
 		p.t.Fatal(err)

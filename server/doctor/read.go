@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/kernel/conns"
@@ -15,7 +16,7 @@ import (
 // readHost reads the host: the network namespace of the caller's thread. What it cannot read is in
 // Unread; an error says that ctx has ended.
 func readHost(ctx context.Context, in Input) (*facts, error) {
-	f := &facts{Input: in}
+	f := &facts{Input: in, now: time.Now()}
 	for _, name := range []string{"iptables", "nftables"} {
 		if err := try(ctx, name); errors.Is(err, rights.ErrNoNetwork) {
 			f.miss("whether backend "+name+" works", err)
@@ -27,6 +28,7 @@ func readHost(ctx context.Context, in Input) (*facts, error) {
 	f.readRules(ctx, f.Status.Saved)
 	f.readKernel(ctx)
 	f.readNetwork()
+	f.readSigned()
 	var err error
 	f.Listeners, err = conns.Listeners()
 	f.miss("the sockets that listen", err)
@@ -86,7 +88,7 @@ func Examine(ctx context.Context, in Input) ([]Finding, error) {
 	for _, check := range []func(*facts) []Finding{
 		unreadable, backends, installed, drift, notInForce, flavours,
 		followed(gates), followed(knocks), followed(untracked), conntrack, followed(otherFamily),
-		tableSize, tableFull, reversePaths, clock,
+		tableSize, tableFull, reversePaths, clock, running, keysOfProfiles,
 	} {
 		all = append(all, check(f)...)
 	}

@@ -133,17 +133,20 @@ func Usable(all []Entry, now time.Time) []protocol.Key {
 	return usable
 }
 
-// Add makes a key for a user of a profile and writes its file.
-func (f Folder) Add(profile, user, audience string, now, expires time.Time) (Entry, error) {
+// New makes a key for a user of a profile, without a file.
+func New(profile, user, audience string, now, expires time.Time) *format.KeyFile {
 	k := &format.KeyFile{Key: protocol.Key{Profile: profile, User: user, Audience: audience}, Added: now.Truncate(time.Second), Expires: expires}
-	if _, err := rand.Read(k.Secret[:]); err != nil {
-		return Entry{}, err
-	}
-	dir := filepath.Join(f.Dir, profile)
-	e := Entry{filepath.Join(dir, user+suffix), k}
+	_, _ = rand.Read(k.Secret[:]) // it never fails
+	return k
+}
+
+// Add writes the file of a key. It replaces none.
+func (f Folder) Add(k *format.KeyFile) (Entry, error) {
+	dir := filepath.Join(f.Dir, k.Profile)
+	e := Entry{filepath.Join(dir, k.User+suffix), k}
 	err := files.Write(e.File, format.KeyFileText(k), false)
 	if errors.Is(err, fs.ErrExist) { // the user's first
-		e.File = filepath.Join(dir, user+"."+k.ID()+suffix)
+		e.File = filepath.Join(dir, k.User+"."+k.ID()+suffix)
 		err = files.Write(e.File, format.KeyFileText(k), false)
 	}
 	return e, err

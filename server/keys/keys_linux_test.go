@@ -23,7 +23,7 @@ func TestKeysAreListedByProfileUserAndAge(t *testing.T) {
 	}
 	var want []string
 	for i, k := range []struct{ profile, user string }{{"admin", "alice"}, {"admin", "alice"}, {"admin", "bob"}, {"web", "alice"}} {
-		e, err := f.Add(k.profile, k.user, "db1", now.Add(time.Duration(i)*time.Second), time.Time{})
+		e, err := f.Add(New(k.profile, k.user, "db1", now.Add(time.Duration(i)*time.Second), time.Time{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestAKeyThatCannotBeTrustedIsNamedAndLeftOut(t *testing.T) {
 		"its place is admin/bob": func(e Entry) error { e.User = "bob"; return f.Change(e) },
 		"its place is web/alice": func(e Entry) error { e.Profile = "web"; return f.Change(e) },
 	} {
-		e, err := f.Add("admin", "alice", "db1", now, time.Time{})
+		e, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
 		if err == nil {
 			secret := e.Secret
 			err = spoil(e)
@@ -85,7 +85,7 @@ func TestAKeyThatCannotBeTrustedIsNamedAndLeftOut(t *testing.T) {
 }
 
 func TestTheStateRemembersWhatIsLater(t *testing.T) {
-	s := State{filepath.Join(t.TempDir(), "state")}
+	s := Store{filepath.Join(t.TempDir(), "state")}
 	if slot, err := s.Highest(); slot != 0 || err != nil {
 		t.Errorf("without a file: slot %d, error %v", slot, err)
 	}
@@ -117,7 +117,7 @@ func TestTheStateRemembersWhatIsLater(t *testing.T) {
 }
 
 func TestABrokenStateIsAnErrorAndStays(t *testing.T) {
-	s := State{t.TempDir()}
+	s := Store{t.TempDir()}
 	if err := os.WriteFile(s.File(), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestTheStateFolderIsTheOneThatIsNamed(t *testing.T) {
 	} {
 		clear(env)
 		env[c.set] = "/named"
-		if got := StateOf(c.config, getenv).Dir; got != c.want {
+		if got := StoreOf(c.config, getenv).Dir; got != c.want {
 			t.Errorf("%s, with %s: %s, not %s", c.config, c.set, got, c.want)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"knockkit/internal/files"
 )
 
-// State is what is kept on disk about the keys of a host. Several processes may use it.
-type State struct{ Dir string }
+// Store is what is kept on disk about the keys of a host. Several processes may use it.
+type Store struct{ Dir string }
 
 // stateFile is the file in the folder; a lock is beside it.
 const stateFile = "signed.json"
@@ -36,37 +36,37 @@ type state struct {
 	Used map[string]Use `json:"used"` // by the ID of the key
 }
 
-// StateOf returns the state of a configuration folder: in $KNOCKD_STATE, else in systemd's
+// StoreOf returns the state of a configuration folder: in $KNOCKD_STATE, else in systemd's
 // $STATE_DIRECTORY, else in /var/lib/knockd for /etc/knockd, else in the folder "state" in it.
-func StateOf(config string, getenv func(string) string) State {
+func StoreOf(config string, getenv func(string) string) Store {
 	for _, variable := range []string{"KNOCKD_STATE", "STATE_DIRECTORY"} {
 		if dir := getenv(variable); dir != "" {
-			return State{dir}
+			return Store{dir}
 		}
 	}
 	if filepath.Clean(config) == "/etc/knockd" {
-		return State{"/var/lib/knockd"}
+		return Store{"/var/lib/knockd"}
 	}
-	return State{filepath.Join(config, "state")}
+	return Store{filepath.Join(config, "state")}
 }
 
 // File is where the state is.
-func (s State) File() string { return filepath.Join(s.Dir, stateFile) }
+func (s Store) File() string { return filepath.Join(s.Dir, stateFile) }
 
 // Highest returns the highest slot of which a kernel had tokens, 0 where there is no record. A broken one
 // is an error: what it said is not known.
-func (s State) Highest() (int64, error) {
+func (s Store) Highest() (int64, error) {
 	is, err := s.read()
 	return is.Slot, err
 }
 
 // LastUses returns when keys were used last, by their IDs.
-func (s State) LastUses() (map[string]Use, error) {
+func (s Store) LastUses() (map[string]Use, error) {
 	is, err := s.read()
 	return is.Used, err
 }
 
-func (s State) read() (is state, err error) {
+func (s Store) read() (is state, err error) {
 	text, err := files.Read(s.File(), maxState)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -81,7 +81,7 @@ func (s State) read() (is state, err error) {
 }
 
 // Record writes the highest slot; a higher one stays. It is on the disk when this returns.
-func (s State) Record(slot int64) error {
+func (s Store) Record(slot int64) error {
 	return s.change(func(is *state) bool {
 		higher := slot > is.Slot
 		is.Slot = max(is.Slot, slot)
@@ -90,7 +90,7 @@ func (s State) Record(slot int64) error {
 }
 
 // Used writes last uses; later ones stay.
-func (s State) Used(last map[string]Use) error {
+func (s Store) Used(last map[string]Use) error {
 	return s.change(func(is *state) (changed bool) {
 		if is.Used == nil {
 			is.Used = map[string]Use{}
@@ -105,7 +105,7 @@ func (s State) Used(last map[string]Use) error {
 }
 
 // Forget takes out the uses of keys that are not among the given IDs.
-func (s State) Forget(stay map[string]bool) error {
+func (s Store) Forget(stay map[string]bool) error {
 	return s.change(func(is *state) bool {
 		before := len(is.Used)
 		maps.DeleteFunc(is.Used, func(id string, _ Use) bool { return !stay[id] })
@@ -114,7 +114,7 @@ func (s State) Forget(stay map[string]bool) error {
 }
 
 // change changes the file while no other process does.
-func (s State) change(do func(*state) (changed bool)) error {
+func (s Store) change(do func(*state) (changed bool)) error {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return err
 	}

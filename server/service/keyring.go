@@ -7,22 +7,16 @@ import (
 	"time"
 
 	"knockkit/protocol"
-	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/events"
+	"knockkit/server/keys"
 )
 
-// KeyFiles are the keys of a configuration folder.
-type KeyFiles struct {
-	Keys   []*format.KeyFile // disabled and expired ones too
-	Broken []error           // files that cannot be used
-}
-
-// KeyStore is what a server keeps on disk about its keys.
+// KeyStore is what a server keeps on disk about its keys: [keys.Store].
 type KeyStore interface {
-	Highest() (slot int64, err error) // the highest slot that a kernel has had; 0: none
-	Record(slot int64) error          // writes that; it is on the disk when this returns
-	Used(last map[string]Use) error   // writes last uses, by the ID of the key; those that are later stay
+	Highest() (slot int64, err error)
+	Record(slot int64) error
+	Used(last map[string]keys.Use) error
 }
 
 // keyring keeps the kernel's tokens in order while a signed profile is installed. Without one it does
@@ -42,10 +36,11 @@ type keyring struct {
 
 	// Of the task alone.
 	clocks stepper
-	next   time.Time     // when a refresh is due, by the machine's clock
-	last   time.Duration // when the last one ended
-	slot   int64         // of the last refresh
-	keys   KeyFiles
+	next   time.Time      // when a refresh is due, by the machine's clock
+	last   time.Duration  // when the last one ended
+	slot   int64          // of the last refresh
+	keys   []keys.Entry   // of all files that can be used
+	broken []error        // of the others
 	loaded []protocol.Key // that the kernel has
 	unsure bool           // the kernel's record of used tokens is not to be trusted
 	shut   server.KeyState
@@ -142,7 +137,7 @@ func (r *keyring) keep(ctx context.Context) {
 		timer.Stop()
 	}
 	r.writeUses()
-	r.keys, r.loaded, r.shut = KeyFiles{}, nil, server.KeyState{}
+	r.keys, r.broken, r.loaded, r.shut = nil, nil, nil, server.KeyState{}
 	r.say("")
 }
 

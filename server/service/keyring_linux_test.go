@@ -15,6 +15,7 @@ import (
 	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/events"
+	"knockkit/server/keys"
 )
 
 // keyed is the service of a host with a signed profile, task by task, on a clock that the test sets.
@@ -25,7 +26,7 @@ type keyed struct {
 	wire  *lab.Wire
 	now   events.Moment
 	alice *format.KeyFile
-	disk  *disk
+	disk  keys.Store
 	port  uint16
 }
 
@@ -35,7 +36,7 @@ func newKeyed(t *testing.T) *keyed {
 	labtest.NeedRoot(t)
 	labtest.NeedTUN(t)
 	labtest.Need(t, "nft")
-	s := &keyed{t: t, on: labtest.NewHost(t, "server"), alice: keyOf("alice"), disk: &disk{}, port: 20000}
+	s := &keyed{t: t, on: labtest.NewHost(t, "server"), alice: keyOf("alice"), disk: keys.Store{Dir: t.TempDir()}, port: 20000}
 	s.now = events.Moment{Wall: slotBegins.Add(protocol.SlotTime / 2), Up: time.Hour}
 	s.wire = labtest.Wire(t, s.on)
 	labtest.Listen(t, s.on, "tcp", "[::]:2222")
@@ -56,7 +57,7 @@ func (s *keyed) begins() {
 			b, _, err := server.OpenBackend(ctx, "nftables")
 			return server.New(b, settings), err
 		},
-		Keys:  func() (KeyFiles, error) { return KeyFiles{Keys: []*format.KeyFile{s.alice}}, nil },
+		Keys:  func() ([]keys.Entry, []error, error) { return []keys.Entry{{KeyFile: s.alice}}, nil, nil },
 		State: s.disk,
 		Log:   slog.New(slog.NewTextHandler(s.t.Output(), nil)),
 	}, func() events.Moment { return s.now }))
@@ -201,7 +202,7 @@ func TestLastUsesComeFromReadings(t *testing.T) {
 	s.uses(from, 0)
 	s.do(func() error { return s.check(t.Context()) })
 	s.passes(protocol.SlotTime)
-	if len(s.disk.used) != 1 || s.disk.used[0][s.alice.ID()].From != from.String() {
-		t.Errorf("written: %v", s.disk.used)
+	if used, err := s.disk.LastUses(); err != nil || used[s.alice.ID()].From != from.String() {
+		t.Errorf("written: %v, %v", used, err)
 	}
 }

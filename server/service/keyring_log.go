@@ -60,7 +60,7 @@ func (r *keyring) logKeys(what string, keys []backend.LoadedKey) {
 // logBroken names files that cannot be used, and were in order at the last reading.
 func (r *keyring) logBroken(broken []error) {
 	for _, err := range broken {
-		if !slices.ContainsFunc(r.keys.Broken, func(o error) bool { return o.Error() == err.Error() }) {
+		if !slices.ContainsFunc(r.broken, func(o error) bool { return o.Error() == err.Error() }) {
 			r.Log.Error("a key's file cannot be used", "err", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"knockkit/protocol"
 	"knockkit/server"
+	"knockkit/server/keys"
 )
 
 // refresh gives the kernel the tokens that it is to have, and returns when to do that again.
@@ -34,7 +35,7 @@ func (r *keyring) refresh(ctx context.Context, host Host, now time.Time, files b
 		}
 	}
 	soonest(state.Opens)
-	for _, k := range r.keys.Keys {
+	for _, k := range r.keys {
 		if !k.Disabled {
 			soonest(k.Expires)
 		}
@@ -47,15 +48,15 @@ func (r *keyring) readKeys(changed bool) error {
 	if !changed {
 		return nil
 	}
-	keys, err := r.Keys()
+	all, broken, err := r.Keys()
 	if err != nil {
 		r.mu.Lock()
 		r.stale = true // they are still to be read
 		r.mu.Unlock()
 		return err
 	}
-	r.logBroken(keys.Broken)
-	r.keys = keys
+	r.logBroken(broken)
+	r.keys, r.broken = all, broken
 	return nil
 }
 
@@ -67,14 +68,11 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 	if err != nil {
 		return server.KeyState{}, &stateError{err}
 	}
-	var usable, gone []protocol.Key
-	may := map[protocol.Key]bool{}
-	for _, k := range r.keys.Keys {
-		if k.Usable(now) {
-			usable = append(usable, k.Key)
-			may[k.Key] = true
-		}
+	usable, may := keys.Usable(r.keys, now), map[protocol.Key]bool{}
+	for _, k := range usable {
+		may[k] = true
 	}
+	var gone []protocol.Key
 	for _, k := range r.loaded {
 		if !may[k] {
 			gone = append(gone, k)
@@ -100,9 +98,7 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 func (r *keyring) forgetUsers(ctx context.Context, host Host) {
 	ctx, cancel := context.WithTimeout(ctx, WorkLimit)
 	defer cancel()
-	if h, ok := host.(interface{ ForgetUsers(context.Context) error }); ok {
-		r.fault("who has opened leases that are over is not forgotten", h.ForgetUsers(ctx))
-	}
+	r.fault("who has opened leases that are over is not forgotten", host.ForgetUsers(ctx))
 }
 
 // stateError says that the record of slots cannot be read or written.

@@ -17,12 +17,14 @@ import (
 	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/events"
+	"knockkit/server/keys"
 )
 
 // asked is a host that writes down how its tokens are refreshed, and answers as the test says.
 type asked struct {
 	Host
 	refreshes []server.KeyRefresh
+	forgets   int
 	state     server.KeyState
 	record    int64 // slot that a refresh records; 0: none
 	err       error
@@ -38,11 +40,13 @@ func (a *asked) RefreshKeys(_ context.Context, r server.KeyRefresh) (server.KeyS
 	return a.state, a.err
 }
 
+func (a *asked) ForgetUsers(context.Context) error { a.forgets++; return nil }
+
 // disk is a store of keys that the test looks into.
 type disk struct {
 	highest int64
-	used    []map[string]Use // of each time
-	err     error            // of writing
+	used    []map[string]keys.Use // of each time
+	err     error                 // of writing
 }
 
 func (d *disk) Highest() (int64, error) { return d.highest, nil }
@@ -52,7 +56,7 @@ func (d *disk) Record(slot int64) error {
 	}
 	return d.err
 }
-func (d *disk) Used(last map[string]Use) error {
+func (d *disk) Used(last map[string]keys.Use) error {
 	if d.err == nil {
 		d.used = append(d.used, last)
 	}
@@ -64,8 +68,9 @@ type ring struct {
 	*keyring
 	t     *testing.T
 	now   events.Moment
-	files KeyFiles
-	read  int // how often the files were read
+	files []keys.Entry
+	wrong []error // files that cannot be used
+	read  int     // how often the files were read
 	host  *asked
 	disk  *disk
 	log   bytes.Buffer
@@ -75,11 +80,14 @@ type ring struct {
 var slotBegins = protocol.SlotStart(60_000_000)
 
 // newRing has a signed profile installed, and its first refresh behind it.
-func newRing(t *testing.T, keys ...*format.KeyFile) *ring {
-	r := &ring{t: t, now: events.Moment{Wall: slotBegins.Add(10 * time.Second), Up: time.Hour}, files: KeyFiles{Keys: keys}, disk: &disk{}}
+func newRing(t *testing.T, all ...*format.KeyFile) *ring {
+	r := &ring{t: t, now: events.Moment{Wall: slotBegins.Add(10 * time.Second), Up: time.Hour}, disk: &disk{}}
+	for _, k := range all {
+		r.files = append(r.files, keys.Entry{KeyFile: k})
+	}
 	r.host = &asked{state: server.KeyState{Signed: []string{"admin"}}}
 	r.keyring = newKeyring(Config{
-		Keys:  func() (KeyFiles, error) { r.read++; return r.files, nil },
+		Keys:  func() ([]keys.Entry, []error, error) { r.read++; return r.files, r.wrong, nil },
 		State: r.disk,
 		Log:   slog.New(slog.NewTextHandler(&r.log, nil)),
 	}, func() events.Moment { return r.now }, func() {})
@@ -120,9 +128,9 @@ func (r *ring) passes(d time.Duration) []server.KeyRefresh {
 }
 
 // users are whose keys a refresh has.
-func users(keys []protocol.Key) string {
+func users(of []protocol.Key) string {
 	var all []string
-	for _, k := range keys {
+	for _, k := range of {
 		all = append(all, k.User)
 	}
 	return strings.Join(all, " ")
@@ -134,8 +142,8 @@ func TestTokensAreRefreshedAtTheBeginningOfEachSlotAndFilesAreNotReadForThat(t *
 	if len(got) != 2 || !got[0].Now.Equal(slotBegins.Add(protocol.SlotTime)) || !got[1].Now.Equal(slotBegins.Add(2*protocol.SlotTime)) {
 		t.Errorf("in a minute: %v", got)
 	}
-	if r.read != 1 {
-		t.Errorf("the files were read %d times", r.read)
+	if r.read != 1 || r.host.forgets != 3 { // of users in each slot, and at the start
+		t.Errorf("the files were read %d times, users of old leases forgotten %d times", r.read, r.host.forgets)
 	}
 }
 
@@ -255,7 +263,7 @@ func TestNoSecretGetsIntoTheLog(t *testing.T) {
 	for i := range maxKeyLines + 1 {
 		r.host.state.Ended = append(r.host.state.Ended, backend.LoadedKey{Profile: "admin", User: fmt.Sprint(i)})
 	}
-	r.files.Broken = []error{errors.New("mallory.key: wrong")}
+	r.wrong = []error{errors.New("mallory.key: wrong")}
 	r.wake(true)
 	r.passes(time.Second)
 	r.wake(true)
@@ -280,7 +288,7 @@ func TestTheTaskRestsWhereNoProfileIsSigned(t *testing.T) {
 	go func() { ended <- r.run(ctx, func() {}) }()
 	r.wake(true)
 	r.keyring.installed(r.host, []*protocol.Profile{mysql()})
-	r.uses.note("0a0b0c0d", Use{slotBegins, "10.9.0.1"})
+	r.uses.note("0a0b0c0d", keys.Use{At: slotBegins, From: "10.9.0.1"})
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
@@ -313,7 +321,7 @@ func TestLastUsesAreWrittenOnceASlotAndWhatCannotBeWaits(t *testing.T) {
 	}
 	r.disk.err = nil
 	r.passes(2 * protocol.SlotTime)
-	want := map[string]Use{id: {start.Add(-3 * time.Second), "10.9.1.7"}}
+	want := map[string]keys.Use{id: {At: start.Add(-3 * time.Second), From: "10.9.1.7"}}
 	if len(r.disk.used) != 1 || !maps.Equal(r.disk.used[0], want) {
 		t.Fatalf("written: %v", r.disk.used)
 	}

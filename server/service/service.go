@@ -18,6 +18,7 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/events"
+	"knockkit/server/keys"
 )
 
 // Wanted is what the configuration folder says.
@@ -35,6 +36,7 @@ type Host interface {
 	Read(ctx context.Context, positions int) (*backend.Reading, error)
 	Grant(ctx context.Context, profile string, who netip.Prefix, d time.Duration) (server.Granted, error)
 	RefreshKeys(ctx context.Context, r server.KeyRefresh) (server.KeyState, error)
+	ForgetUsers(ctx context.Context) error
 }
 
 // Config is what a service needs from its caller.
@@ -47,8 +49,10 @@ type Config struct {
 	// kernel and the network; nil: that is not asked.
 	Shadows func(ctx context.Context, r *backend.Reading, n server.Network, profiles []*protocol.Profile) []server.Reason
 
-	Keys  func() (KeyFiles, error) // reads the files of keys, in Folder/keys; nil: signed profiles get no tokens
-	State KeyStore                 // of those keys
+	// Keys reads the files of keys, in Folder/keys, and says which cannot be used; nil: signed profiles
+	// get no tokens. State is what is kept on disk about them.
+	Keys  func() (all []keys.Entry, broken []error, err error)
+	State KeyStore
 
 	Guard        func(newly []*protocol.Profile) error // may refuse the first install; nil: nothing does
 	Reload       <-chan os.Signal                      // SIGHUP
@@ -172,7 +176,7 @@ func (s *Service) requestCheck() { signal(s.due) }
 // have gone with them.
 func (s *Service) noticeRules() {
 	s.requestCheck()
-	s.keyring.wake(false)
+	s.keyring.wake(true) // a command that has told the kernel of a key has changed its file before
 }
 
 // signal sends to a channel that has room for one, which is enough.

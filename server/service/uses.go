@@ -3,40 +3,34 @@ package service
 import (
 	"maps"
 	"sync"
-	"time"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 	"knockkit/server/events"
+	"knockkit/server/keys"
 )
-
-// Use is when a key last opened its profile, and from where.
-type Use struct {
-	At   time.Time
-	From string // an address, or a prefix where the profile has leases of prefixes
-}
 
 // uses are the last uses of keys, until they are written to disk.
 type uses struct {
 	mu      sync.Mutex
-	last    map[string]Use  // by the key's ID, since the start
-	waiting map[string]Use  // to be written
-	endless map[string]bool // keys and addresses whose leases do not say when they began; nil: nothing was read yet
+	last    map[string]keys.Use // by the key's ID, since the start
+	waiting map[string]keys.Use // to be written
+	endless map[string]bool     // keys and addresses whose leases do not say when they began; nil: nothing was read yet
 }
 
 // note takes in a use of a key. What is known already, as far as clocks are exact, is not written again.
-func (u *uses) note(id string, use Use) {
+func (u *uses) note(id string, use keys.Use) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.add(id, use)
 }
 
-func (u *uses) add(id string, use Use) {
+func (u *uses) add(id string, use keys.Use) {
 	if was, known := u.last[id]; known && use.At.Sub(was.At) < stepAtLeast {
 		return
 	}
 	if u.last == nil {
-		u.last, u.waiting = map[string]Use{}, map[string]Use{}
+		u.last, u.waiting = map[string]keys.Use{}, map[string]keys.Use{}
 	}
 	u.last[id], u.waiting[id] = use, use
 }
@@ -53,7 +47,7 @@ func (u *uses) see(s events.Snapshot, profiles []*protocol.Profile) {
 			continue
 		}
 		for _, by := range lease.Users {
-			use := Use{s.Began.Wall, protocol.PrefixText(lease.Address)}
+			use := keys.Use{At: s.Began.Wall, From: protocol.PrefixText(lease.Address)}
 			if !by.Unlimited && by.Left <= p.Lease { // else the profile's time was another then
 				use.At = use.At.Add(by.Left - p.Lease)
 				u.add(by.Key, use)
@@ -70,16 +64,16 @@ func (u *uses) see(s events.Snapshot, profiles []*protocol.Profile) {
 }
 
 // take returns what is to be written.
-func (u *uses) take() map[string]Use {
+func (u *uses) take() map[string]keys.Use {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	waiting := u.waiting
-	u.waiting = map[string]Use{}
+	u.waiting = map[string]keys.Use{}
 	return waiting
 }
 
 // putBack takes in what could not be written.
-func (u *uses) putBack(waiting map[string]Use) {
+func (u *uses) putBack(waiting map[string]keys.Use) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	maps.Copy(waiting, u.waiting)

@@ -78,8 +78,24 @@ func (r *reading) replace(in input, more []string) *plan {
 	if p.main != "" && len(rules) > 0 {
 		p.seal = func(t *table) string { return t.sealed(rules).text(rules) }
 	}
+	if r.unread != nil {
+		more = append(more, r.forgetKeys(rules)...)
+	}
 	p.main += lines(more)
 	return p
+}
+
+// forgetKeys returns the commands that empty the sets of signed profiles' keys. Without the record,
+// nobody knows of which profiles their numbers are.
+func (r *reading) forgetKeys(rules ruleset) (all []string) {
+	for _, x := range rules {
+		switch is := r.table.sets[x.name]; {
+		case is == nil || x.kind == chainKind || x.kind == limitKind:
+		case slices.Contains([]string{tokensMap, usersSet, formerSet, whoPrefix + "4", whoPrefix + "6"}, x.name):
+			all = append(all, objectCommand("flush", x.kind, x.name))
+		}
+	}
+	return all
 }
 
 // elementsOnly is a plan of commands for elements.

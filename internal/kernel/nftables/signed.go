@@ -82,7 +82,7 @@ func (r *renderer) signed() {
 
 // carried adds the rules for packets with a right token, which are no events.
 func (r *renderer) carried(c *object) {
-	const look = scratch + " set " + token + " map @" + tokensMap + " goto signed"
+	const goOn = scratch + " set " + token + " map @" + tokensMap + " goto signed"
 	ports := map[string]bool{}
 	for _, f := range r.families {
 		pings := false
@@ -96,7 +96,7 @@ func (r *renderer) carried(c *object) {
 			}
 		}
 		if pings {
-			c.add("a ping with a token?", echo(f), look)
+			c.add("a ping with a token?", echo(f), goOn)
 		}
 	}
 	if len(ports) > 0 {
@@ -106,7 +106,7 @@ func (r *renderer) carried(c *object) {
 		}
 		slices.Sort(set.elements)
 		r.others = append(r.others, set)
-		c.add("a datagram with a token?", "udp dport @"+carriersSet, look)
+		c.add("a datagram with a token?", "udp dport @"+carriersSet, goOn)
 	}
 }
 

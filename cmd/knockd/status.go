@@ -87,7 +87,11 @@ func status(h *host) error {
 		_ = say.Print(to, "%s", text)
 	}
 	h.problems(st)
-	if !st.Opens.IsZero() {
+	switch {
+	case st.NoTokens:
+		h.words.Warning("nobody can open signed profiles: the kernel has no tokens that are valid now")
+		h.words.Advice("the service gives it new ones: systemctl enable --now knockd")
+	case !st.Opens.IsZero():
 		h.words.Note("signed profiles are shut until %s: %s", st.Opens.UTC().Format("15:04:05 UTC"), st.Why)
 	}
 	if err := unread(broken); err != nil {
@@ -232,6 +236,17 @@ func count(st server.Status, profile string) string {
 // dots shows how far a source is: ●●○.
 func dots(s server.Source) string {
 	return strings.Repeat("●", s.Step) + strings.Repeat("○", max(s.Steps-s.Step, 0))
+}
+
+// usersText lists the users of a lease of a signed profile.
+func usersText(s server.Source) string {
+	var names []string
+	for _, u := range s.Users {
+		if !slices.Contains(names, u.Name) {
+			names = append(names, u.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func timeLeft(s server.Source) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,8 +175,8 @@ func (s *screen) drawSources(add func(lipgloss.Style, string), st styles) {
 			end = say.Duration(left)
 		}
 		style := map[server.SourceState]lipgloss.Style{server.Open: st.good, server.Knocking: st.way, server.Banned: st.bad}[src.State]
-		// The dots come last: they may be cut, and the time left may not.
-		add(style, fmt.Sprintf("%-*s %-*s %-8s %-7s %s", address, protocol.PrefixText(src.Address), profile, src.Profile, src.State, end, dots(src)))
+		// The dots, or the users of a signed profile, come last: they may be cut, and the time left may not.
+		add(style, fmt.Sprintf("%-*s %-*s %-8s %-7s %s", address, protocol.PrefixText(src.Address), profile, src.Profile, src.State, end, cmp.Or(dots(src), usersText(src))))
 	}
 	if len(shown) == 0 {
 		add(st.dim, "nobody has knocked")

@@ -3,6 +3,7 @@ package follow
 import (
 	"iter"
 	"net/netip"
+	"slices"
 	"time"
 
 	"knockkit/internal/kernel/backend"
@@ -24,7 +25,8 @@ type Key struct {
 // Ended is a lease that is over.
 type Ended struct {
 	Key
-	InTime bool // else early: given back, used up or revoked
+	InTime bool     // else early: given back, used up or revoked
+	Users  []string // who had opened it, as far as it is known
 }
 
 // Leases are the leases that are followed. They are not safe for concurrent use.
@@ -37,6 +39,16 @@ type lease struct {
 	since time.Duration // a reading that began later has it, unless it has ended
 	until time.Duration // 0: never
 	users []user        // who have opened it; none: by hand, or no reading has shown it yet
+}
+
+// names returns the users, each once.
+func (l lease) names() (all []string) {
+	for _, u := range l.users {
+		if !slices.Contains(all, u.name) {
+			all = append(all, u.name)
+		}
+	}
+	return all
 }
 
 type user struct {
@@ -119,7 +131,7 @@ func (l *Leases) Missing(now, began time.Duration, shown []backend.Source) []End
 	var ended []Ended
 	for k, had := range l.byKey {
 		if !has[k] && had.since < began {
-			ended = append(ended, Ended{k, had.until > 0 && now+Grace > had.until})
+			ended = append(ended, Ended{k, had.until > 0 && now+Grace > had.until, had.names()})
 		}
 	}
 	return ended
@@ -179,7 +191,7 @@ func (l *Leases) Expire(now time.Duration) []Ended {
 	for h, had := range l.byKey {
 		if had.until > 0 && now > had.until+patient {
 			delete(l.byKey, h)
-			ended = append(ended, Ended{h, true})
+			ended = append(ended, Ended{h, true, had.names()})
 		}
 	}
 	return ended

@@ -81,11 +81,11 @@ func TestALookTellsWhatIsOverInTimeAndEarlyAndNothingOfWhatBeganAfterIt(t *testi
 	l.Sync(0, 0, []backend.Source{open("10.9.1.0/24", time.Minute), open("10.9.2.0/24", time.Hour), open("10.9.3.0/24", time.Minute)})
 	l.Grant(2*time.Minute, mysql(), netip.MustParseAddr("10.9.4.1"))
 	expect(t, l.Sync(3*time.Minute, 2*time.Minute, []backend.Source{open("10.9.3.0/24", time.Hour)}),
-		[]Ended{{holder("10.9.1.0/24"), true}, {holder("10.9.2.0/24"), false}})
+		[]Ended{{Key: holder("10.9.1.0/24"), InTime: true}, {Key: holder("10.9.2.0/24")}})
 	if l.Len() != 2 {
 		t.Errorf("%d leases are followed, not the renewed one and the new one", l.Len())
 	}
-	expect(t, l.Sync(3*time.Minute, 3*time.Minute, nil), []Ended{{holder("10.9.3.0/24"), false}, {holder("10.9.4.0/24"), false}})
+	expect(t, l.Sync(3*time.Minute, 3*time.Minute, nil), []Ended{{Key: holder("10.9.3.0/24")}, {Key: holder("10.9.4.0/24")}})
 }
 
 func TestWithoutALookALeaseIsDueAndLaterOver(t *testing.T) {
@@ -95,7 +95,7 @@ func TestWithoutALookALeaseIsDueAndLaterOver(t *testing.T) {
 		at   time.Duration
 		due  bool
 		over []Ended
-	}{{time.Hour, false, nil}, {time.Hour + time.Second, true, nil}, {time.Hour + patient + 1, true, []Ended{{holder("10.9.1.0/24"), true}}}, {2 * time.Hour, false, nil}} {
+	}{{time.Hour, false, nil}, {time.Hour + time.Second, true, nil}, {time.Hour + patient + 1, true, []Ended{{Key: holder("10.9.1.0/24"), InTime: true}}}, {2 * time.Hour, false, nil}} {
 		if l.Due(c.at) != c.due {
 			t.Errorf("after %s a look is due: %v", c.at, !c.due)
 		}

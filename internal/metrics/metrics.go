@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,11 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 	counters map[events.Kind]*prometheus.CounterVec
+	byUser   *prometheus.CounterVec
+	users    map[string]bool // with a label of their own
+	mu       sync.Mutex      // of users
+	keys     *prometheus.GaugeVec
+	shut     prometheus.Gauge
 	bans     prometheus.Counter
 	lost     prometheus.Counter
 	repairs  prometheus.Counter
@@ -29,7 +35,7 @@ type Metrics struct {
 // New returns metrics that are all 0. read is called at each visit of the page, perhaps several
 // times at once, and need not read the kernel each time. Its readings have to count positions.
 func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), counters: map[events.Kind]*prometheus.CounterVec{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), counters: map[events.Kind]*prometheus.CounterVec{}, users: map[string]bool{}}
 	in := promauto.With(m.registry)
 	for _, c := range []struct {
 		kind       events.Kind
@@ -44,6 +50,9 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	} {
 		m.counters[c.kind] = in.NewCounterVec(prometheus.CounterOpts{Name: c.name, Help: c.help}, []string{labelProfile})
 	}
+	m.byUser = in.NewCounterVec(prometheus.CounterOpts{Name: signedGrants, Help: "Leases of signed profiles that began, by who has knocked."}, []string{labelProfile, labelUser})
+	m.keys = in.NewGaugeVec(prometheus.GaugeOpts{Name: Keys, Help: "Keys of a signed profile that may open it."}, []string{labelProfile})
+	m.shut = in.NewGauge(prometheus.GaugeOpts{Name: SignedShut, Help: "1 while nobody can open a signed profile: tokens may have been used, or could not be loaded."})
 	m.bans = in.NewCounter(prometheus.CounterOpts{Name: bans, Help: "Bans that began."})
 	m.lost = in.NewCounter(prometheus.CounterOpts{Name: lost, Help: "Events lost because they came faster than they were read."})
 	m.repairs = in.NewCounter(prometheus.CounterOpts{Name: Repairs, Help: "Repairs of rules that had been changed."})
@@ -69,11 +78,44 @@ func (m *Metrics) Observe(i events.Item) {
 		m.lost.Add(float64(i.Lost))
 		return
 	}
+	if n := i.Notice; n.Kind == events.Grant && n.User != "" {
+		m.byUser.WithLabelValues(n.Profile, m.label(n.User)).Inc()
+	}
 	if i.Notice.Kind == events.Ban {
 		m.bans.Inc()
 	}
 	if vec := m.counters[i.Notice.Kind]; vec != nil {
 		vec.WithLabelValues(i.Notice.Profile).Inc()
+	}
+}
+
+// mostUsers is how many users are counted apart. The others are counted together: each label is a
+// time series for good.
+const mostUsers = 1000
+
+// label returns the label of a user.
+func (m *Metrics) label(user string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.users[user] {
+		if len(m.users) == mostUsers {
+			return "other"
+		}
+		m.users[user] = true
+	}
+	return user
+}
+
+// SetKeys says how many keys the kernel has for each signed profile, and whether nobody can open those
+// now.
+func (m *Metrics) SetKeys(of map[string]int, shut bool) {
+	m.keys.Reset()
+	for profile, n := range of {
+		m.keys.WithLabelValues(profile).Set(float64(n))
+	}
+	m.shut.Set(0)
+	if shut {
+		m.shut.Set(1)
 	}
 }
 
@@ -103,6 +145,7 @@ const (
 	expired   = "knockd_expired_total"     // by profile
 	Denied    = "knockd_denied_total"      // by profile
 	bans      = "knockd_bans_total"        //
+	Keys      = "knockd_keys"              // by profile
 	lost      = "knockd_events_lost_total" // events that were too many to read
 	Repairs   = "knockd_repairs_total"     // times that the rules were put right
 	Leases    = "knockd_leases"            // by profile
@@ -114,19 +157,24 @@ const (
 	tableRoom = "knockd_table_limit"   // by table
 	ReloadOK  = "knockd_last_reload_success"
 	reloadAt  = "knockd_last_reload_timestamp_seconds"
-	ReadOK    = "knockd_last_look_success" // 0 when the kernel could not be read for this page
+
+	SignedShut   = "knockd_signed_shut"         // 1 while nobody can open a signed profile
+	signedGrants = "knockd_signed_grants_total" // by profile and user
+
+	ReadOK = "knockd_last_look_success" // 0 when the kernel could not be read for this page
 )
 
 // Names lists all of them.
 func Names() []string {
 	return []string{Knocks, Grants, Revokes, Resets, expired, Denied, bans, lost, Repairs, Leases, Positions, Banned,
-		Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, ReadOK}
+		Keys, SignedShut, signedGrants, Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, ReadOK}
 }
 
 // The labels.
 const (
 	labelProfile = "profile"
 	labelTable   = "table"
+	labelUser    = "user"
 )
 
 // readTimeout is how long a visit may wait for the kernel.

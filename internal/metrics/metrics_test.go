@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"slices"
 	"testing"
@@ -40,6 +41,8 @@ func TestEveryNameIsOnThePage(t *testing.T) {
 	})
 	m.SetProfiles([]string{"mysql"})
 	m.Reloaded(time.Unix(1000, 0), true)
+	m.SetKeys(map[string]int{"admin": 2}, true)
+	m.Observe(events.Item{Notice: events.Notice{Kind: events.Grant, Profile: "admin", User: "alice"}})
 	families := page(t, m)
 	for _, name := range Names() {
 		if families[name] == nil {
@@ -51,7 +54,7 @@ func TestEveryNameIsOnThePage(t *testing.T) {
 			t.Errorf("%s is not among the names", name)
 		}
 	}
-	for name, want := range map[string]float64{Leases: 1, Positions: 0, Banned: 1, Drift: 1, Profiles: 1, tableUsed: 1, tableRoom: 100, ReloadOK: 1, reloadAt: 1000, ReadOK: 1} {
+	for name, want := range map[string]float64{Leases: 1, Positions: 0, Banned: 1, Drift: 1, Profiles: 1, tableUsed: 1, tableRoom: 100, ReloadOK: 1, reloadAt: 1000, ReadOK: 1, Keys: 2, SignedShut: 1} {
 		if got := families[name].GetMetric()[0].GetGauge().GetValue(); got != want {
 			t.Errorf("%s is %v, not %v", name, got, want)
 		}
@@ -83,5 +86,25 @@ func TestAPageWithoutALookSaysSoAndShowsTheCountersAllTheSame(t *testing.T) {
 	families := page(t, m)
 	if families[ReadOK].GetMetric()[0].GetGauge().GetValue() != 0 || families[Leases] != nil || families[Repairs] == nil {
 		t.Errorf("%v", families)
+	}
+}
+
+func TestManyUsersShareOneLabel(t *testing.T) {
+	m := New(func(context.Context) (*backend.Reading, error) { return &backend.Reading{}, nil })
+	for i := range mostUsers + 5 {
+		m.Observe(events.Item{Notice: events.Notice{Kind: events.Grant, Profile: "admin", User: fmt.Sprintf("user%d", i)}})
+	}
+	all := page(t, m)[signedGrants].GetMetric()
+	if len(all) != mostUsers+1 {
+		t.Errorf("there are %d series, not %d", len(all), mostUsers+1)
+	}
+	for _, series := range all {
+		want := 1.0
+		if series.GetLabel()[1].GetValue() == "other" {
+			want = 5
+		}
+		if got := series.GetCounter().GetValue(); got != want {
+			t.Errorf("%s: %v, not %v", series.GetLabel()[1].GetValue(), got, want)
+		}
 	}
 }

@@ -86,7 +86,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 				l.take(<-results)
 				reading = false
 			}
-			l.report(b)
+			l.named(ctx, b)
 		case s := <-results:
 			reading = false
 			l.take(s)
@@ -157,6 +157,21 @@ func receive(ctx context.Context, group *Group, to chan<- batch, hurry <-chan st
 			return
 		}
 	}
+}
+
+// named publishes what a batch reports. Rules cannot say who has opened a signed profile: where one was
+// opened, the kernel is read, which knows.
+func (l *listener) named(ctx context.Context, b batch) {
+	if !slices.ContainsFunc(b.reports, l.tracker.signed) {
+		l.report(b)
+		return
+	}
+	s, err := l.Read(ctx)
+	if err == nil {
+		l.tracker.name(b.reports, s.Sources)
+	}
+	l.report(b)
+	l.take(readResult{s, err})
 }
 
 func (l *listener) report(b batch) {

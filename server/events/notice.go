@@ -37,18 +37,20 @@ func Kinds() []Kind {
 type Notice struct {
 	Time    time.Time `json:"time"`
 	Kind    Kind      `json:"event"`
-	Profile string    `json:"profile"`      // "" for a ban and its end
-	Address string    `json:"address"`      // or a prefix; "" for Install and Remove
-	Step    int       `json:"step"`         // knocks made; Steps when a lease starts or ends
-	Steps   int       `json:"steps"`        // 0 where the notice is about no position
-	Detail  string    `json:"detail"`       // what happened, in words
-	By      *By       `json:"by,omitempty"` // nil: nobody did it by hand
+	Profile string    `json:"profile"`        // "" for a ban and its end
+	Address string    `json:"address"`        // or a prefix; "" for Install and Remove
+	Step    int       `json:"step"`           // knocks made; Steps when a lease starts or ends
+	Steps   int       `json:"steps"`          // 0 where the notice is about no position
+	Detail  string    `json:"detail"`         // what happened, in words
+	User    string    `json:"user,omitempty"` // who has knocked for the lease of a signed profile, several with commas; "": none, or not known
+	Key     string    `json:"key,omitempty"`  // of a Grant with a User: the ID of the key
+	By      *By       `json:"by,omitempty"`   // nil: nobody did it by hand
 }
 
 // String is the notice as a line of plain `knockd watch`, without its time.
 func (e Notice) String() string {
 	var text string
-	for _, about := range []string{e.Address, e.Profile} {
+	for _, about := range []string{e.Address, e.Profile, e.User} {
 		if about != "" {
 			text += about + ": "
 		}

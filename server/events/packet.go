@@ -117,6 +117,7 @@ type report struct {
 	Profile string
 	Step    int
 	Packet  packet
+	User    backend.User // who has opened a signed profile, once the kernel was asked
 }
 
 // Attributes of linux/netfilter/nfnetlink_log.h.

@@ -97,11 +97,12 @@ func (s *tracker) report(now Moment, r report) []Notice {
 		}
 		t.state, t.until = protocol.Root, 0
 	case backend.ReportGrant:
-		s.grant(&out, v, src, r.Profile)
+		s.grant(&out, v, r)
 	case backend.ReportBan:
 		out.add(Ban, "", 0, 0, banned(s.policy.Ban))
 	case backend.ReportDenied:
-		out.add(Denied, r.Profile, 0, steps(v.profile(r.Profile)), denied(r.Packet.Kind, s.why(v, t, src, r.Profile)))
+		p := v.profile(r.Profile)
+		out.add(Denied, r.Profile, 0, steps(p), denied(r.Packet.Kind, cmp.Or(s.why(v, t, src, r.Profile), unseen(p))))
 	}
 	t.take(out.why)
 	return out.events
@@ -145,7 +146,8 @@ func (s *tracker) knock(out *collector, v *view, t *trail, r report) {
 	}
 }
 
-func (s *tracker) grant(out *collector, v *view, src netip.Addr, name string) {
+func (s *tracker) grant(out *collector, v *view, r report) {
+	src, name := r.Packet.Source, r.Profile
 	p := v.profile(name)
 	if p == nil {
 		s.stale = true
@@ -153,6 +155,8 @@ func (s *tracker) grant(out *collector, v *view, src netip.Addr, name string) {
 		return
 	}
 	out.add(Grant, name, len(p.Sequence), len(p.Sequence), granted(p))
+	last := &out.events[len(out.events)-1]
+	last.User, last.Key = r.User.Name, r.User.Key
 	s.leases.Grant(out.now.Up, p, src)
 	if holder, err := src.Prefix(p.Prefix(v.Family)); err == nil {
 		s.clear(follow.Key{Profile: name, Holder: holder})
@@ -236,7 +240,7 @@ func (s *tracker) act(now Moment, a told) Notice {
 		s.stale = true
 	}
 	s.acted = now.Up
-	n := Notice{Time: now.Wall, Kind: a.Kind, Profile: a.Profile, Step: a.Steps, Steps: a.Steps, Detail: a.Detail, By: &a.By}
+	n := Notice{Time: now.Wall, Kind: a.Kind, Profile: a.Profile, Step: a.Steps, Steps: a.Steps, Detail: a.Detail, User: a.User, By: &a.By}
 	if a.Address.IsValid() {
 		n.Address = protocol.PrefixText(a.Address)
 	}
@@ -273,7 +277,7 @@ func (s *tracker) use(now Moment, in backend.Installed) (all []Notice) {
 		return nil
 	}
 	for _, k := range s.leases.KeepLeases(s.profiles, in.Profiles) {
-		all = append(all, s.over(now, k, changed()))
+		all = append(all, s.over(now, follow.Ended{Key: k}, changed()))
 	}
 	s.identity, s.profiles = text, in.Profiles
 	was := s.views
@@ -303,16 +307,17 @@ func (s *tracker) ended(now Moment, leases []follow.Ended) []Notice {
 		if !l.InTime {
 			how = early(protocol.Find(s.profiles, l.Profile))
 		}
-		all = append(all, s.over(now, l.Key, how))
+		all = append(all, s.over(now, l, how))
 	}
 	return all
 }
 
 // over returns the notice of a lease that has ended.
-func (s *tracker) over(now Moment, k follow.Key, how end) Notice {
-	s.remember(now, k, how.why)
-	n := steps(s.views[protocol.FamilyOf(k.Holder.Addr())].profile(k.Profile))
-	return Notice{Time: now.Wall, Kind: Expire, Profile: k.Profile, Address: protocol.PrefixText(k.Holder), Step: n, Steps: n, Detail: how.detail}
+func (s *tracker) over(now Moment, l follow.Ended, how end) Notice {
+	s.remember(now, l.Key, how.why)
+	n := steps(s.views[protocol.FamilyOf(l.Holder.Addr())].profile(l.Profile))
+	return Notice{Time: now.Wall, Kind: Expire, Profile: l.Profile, Address: protocol.PrefixText(l.Holder), Step: n, Steps: n, Detail: how.detail,
+		User: strings.Join(l.Users, ", ")}
 }
 
 // remember keeps why a holder has no lease, in case one of its addresses comes to the gate.

@@ -83,13 +83,15 @@ func banned(b *protocol.Ban) string {
 	return fmt.Sprintf("started over for the %d. time: banned for %s", b.After, say.Duration(b.For))
 }
 
-// denied says why a connection was shut out, as far as it is known: a listener that began later has
-// seen no knock.
-func denied(came, why string) string {
-	if why == "" {
-		why = "no knock was seen"
+// denied says why a connection was shut out.
+func denied(came, why string) string { return fmt.Sprintf("no lease for %s: %s", came, why) }
+
+// unseen is the reason of which nothing is known: a listener that began later has seen no knock.
+func unseen(p *protocol.Profile) string {
+	if p != nil && p.Signed != nil {
+		return "no signed knock was seen"
 	}
-	return fmt.Sprintf("no lease for %s: %s", came, why)
+	return "no knock was seen"
 }
 
 // waiting says which knock a source in state i has not made for a profile, "" where it is on no way to it.

@@ -13,6 +13,7 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/events"
+	"knockkit/server/keys"
 )
 
 // How often the keeper checks the kernel without being asked.
@@ -144,7 +145,14 @@ func (k *keeper) observe(i events.Item) (first bool) {
 	case e.By != nil:
 		k.observeAct(e)
 	case e.Kind == events.Grant:
-		k.Log.Info("grant", "profile", e.Profile, "address", e.Address, "detail", e.Detail)
+		log := k.Log
+		if e.User != "" {
+			log = log.With("user", e.User)
+		}
+		log.Info("grant", "profile", e.Profile, "address", e.Address, "detail", e.Detail)
+		if e.Key != "" {
+			k.keyring.uses.note(e.Key, keys.Use{At: e.Time, From: e.Address})
+		}
 		first = k.memory.Len() == 0
 		addr, err := netip.ParseAddr(e.Address)
 		if p := protocol.Find(k.wanted.Profiles, e.Profile); p != nil && err == nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"knockkit/internal/metrics"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/events"
@@ -27,6 +28,8 @@ type keyring struct {
 	uses  uses
 	kick  chan struct{} // something has changed; one is enough
 	told  func()        // summary has changed
+
+	metrics *metrics.Metrics // nil: nobody counts
 
 	mu     sync.Mutex
 	host   Host // where a signed profile is installed, else nil
@@ -138,6 +141,7 @@ func (r *keyring) keep(ctx context.Context) {
 	}
 	r.writeUses()
 	r.keys, r.broken, r.loaded, r.shut = nil, nil, nil, server.KeyState{}
+	r.shows(server.KeyState{}, false)
 	r.say("")
 }
 

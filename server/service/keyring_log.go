@@ -25,6 +25,7 @@ func (r *keyring) logState(state server.KeyState, now time.Time) {
 	}
 	was := r.shut
 	r.shut = state
+	r.shows(state, !state.Opens.IsZero())
 	if state.Opens.IsZero() {
 		if !was.Opens.IsZero() {
 			r.Log.Info("signed profiles can be opened again", "profiles", state.Signed)
@@ -45,6 +46,21 @@ func (r *keyring) logState(state server.KeyState, now time.Time) {
 		log.Warn("signed profiles are shut")
 	}
 	r.say("signed profiles are shut until " + clockText(state.Opens, now) + ": " + string(state.Why))
+}
+
+// shows gives the metrics what the kernel has.
+func (r *keyring) shows(state server.KeyState, shut bool) {
+	if r.metrics == nil {
+		return
+	}
+	of := map[string]int{}
+	for _, p := range state.Signed {
+		of[p] = 0
+	}
+	for _, k := range state.Keys {
+		of[k.Profile]++
+	}
+	r.metrics.SetKeys(of, shut)
 }
 
 func (r *keyring) logKeys(what string, keys []backend.LoadedKey) {

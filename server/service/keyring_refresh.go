@@ -145,5 +145,6 @@ func (r *keyring) failure(err error) {
 	r.fault(what, err, "do", do)
 	if err != nil {
 		r.say(what + ": " + err.Error())
+		r.shows(r.shut, true)
 	}
 }

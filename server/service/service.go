@@ -80,6 +80,7 @@ func newService(c Config, clock events.Clock) *Service {
 	s.feed, s.metrics = events.NewFeed(clock, s.reader.fresh), metrics.New(s.reader.recent)
 	s.feed.OnRole = s.logRole
 	s.keyring = newKeyring(c, clock, func() { signal(s.retold) })
+	s.keyring.metrics = s.metrics
 	return s
 }
 

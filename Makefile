@@ -195,6 +195,6 @@ endef
 BENCH_TOOLS := iptables:iptables nft:nftables /usr/bin/time:time knock:knockd fwknopd:fwknop-server fwknop:fwknop-client
 
 .PHONY: bench
-bench: ## measure everything and write docs/performance.md (root, six to ten minutes)
+bench: ## measure everything and write docs/performance.md (root, ten to fifteen minutes)
 	@$(call need,$(BENCH_TOOLS))
 	go run ./bench

@@ -71,9 +71,8 @@ func (b *bench) commands() (all []*commandCost, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	out, err := exec.CommandContext(b, "go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/knockd", "knockkit/cmd/knockd").CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("build knockd: %w\n%s", err, out)
+	if err := b.build(dir, "knockd"); err != nil {
+		return nil, err
 	}
 	all = commandCosts()
 	return all, b.turns(b.rounds(3, 1), len(all), func(_, i int) (err error) {
@@ -89,6 +88,15 @@ func (b *bench) commands() (all []*commandCost, err error) {
 		}
 		return nil
 	})
+}
+
+// build builds one of our programs into a folder.
+func (b *bench) build(dir, program string) error {
+	out, err := exec.CommandContext(b, "go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/"+program, "knockkit/cmd/"+program).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build %s: %w\n%s", program, err, out)
+	}
+	return nil
 }
 
 // runCommands runs each command.

@@ -6,7 +6,7 @@
 //	go run ./bench           everything, as the page says it
 //	go run ./bench -quick    the same with few rounds, to see that it works
 //
-// Each part is a file: packets, opening, install, commands, flood, positions. A part builds
+// Each part is a file: packets, signed, opening, commands, flood, networks, positions. A part builds
 // all that it compares first, and then takes one measurement of each in turn, round
 // after round, so that drift of the machine hits all alike. What is shown is the
 // median of the rounds.

@@ -18,36 +18,64 @@ import (
 // rates are the spoofed first knocks a second.
 func rates() []int { return []int{0, 1_000, 10_000, 50_000} }
 
+// ownRates are the packets a second that an opener of one packet has to read.
+func ownRates() []int { return []int{1_000, 10_000, 50_000, stage.AtMost} }
+
 // floodResult says how the right client fares in a flood.
 type floodResult struct {
 	Name          string
+	Own           bool // of packets that the opener has to read, with what is no knock; else of first knocks
 	Missing       bool
+	Failed        error       // why another project's program could not be measured
 	Rate          int         // asked for, a second
 	Sent          float64     // came about, a second
 	Visits, Opens int         // each visit knocks once
 	MS            stat.Sample // milliseconds from the last knock to the answer, of those that opened
+
+	// Of a signed profile, those of the visits before the flood too.
+	Arrived, Taken int // tokens that reached the host, and those that the kernel has taken
 }
 
-// flooded are the doors that are measured: fwknop's single packet has no position
-// that a flood could take.
-func flooded() []*opener { return openers()[:3] }
+// flooded are the openers that are measured in a flood of first knocks: fwknop's single packet has no
+// position that the flood could take.
+func flooded() []*opener { return openers()[:4] }
 
-// floods measures each opener at each rate, on hosts of its own.
-func (b *bench) floods() ([]*floodResult, error) {
+// ownFlooded are those that open for a single packet.
+func ownFlooded() []*opener {
+	all := openers()
+	return []*opener{all[2], all[4]}
+}
+
+// floods measures each opener at each rate, on hosts of its own, and the program knock.
+func (b *bench) floods() ([]*floodResult, *knockFlood, error) {
 	var results []*floodResult
-	for _, rate := range rates() {
-		for _, d := range flooded() {
-			results = append(results, &floodResult{Name: d.name, Rate: rate, Missing: d.missing()})
+	var doors []*opener
+	add := func(own bool, rates []int, openers []*opener) {
+		for _, rate := range rates {
+			for _, d := range openers {
+				results = append(results, &floodResult{Name: d.name, Own: own, Rate: rate, Missing: d.missing()})
+				doors = append(doors, d)
+			}
 		}
 	}
-	doors := flooded()
+	add(false, rates(), flooded())
+	add(true, ownRates(), ownFlooded())
 	err := b.turns(1, len(results), func(_, i int) error {
 		if results[i].Missing {
 			return nil
 		}
-		return b.flood(doors[i%len(doors)], results[i])
+		err := b.flood(doors[i], results[i])
+		if err != nil && doors[i].program != "" && b.Err() == nil {
+			b.Warning("%v", err)
+			results[i].Failed, err = err, nil
+		}
+		return err
 	})
-	return results, err
+	if err != nil {
+		return nil, nil, err
+	}
+	knocks, err := b.knocks()
+	return results, knocks, err
 }
 
 // flood lets the flood run until it has filled what it can fill, and then lets
@@ -73,10 +101,14 @@ func (b *bench) flood(d *opener, r *floodResult) (err error) {
 	flooding, stop := context.WithCancel(b)
 	defer stop()
 	work, ctx := errgroup.WithContext(b)
-	packets := stage.FirstKnocks(profiles[0], s.Host.Addr4)
+	packets := stage.FirstKnocks
+	if r.Own {
+		packets = d.strangers
+	}
+	flood := packets(profiles[0], s.Host.Addr4)
 	start := time.Now()
 	work.Go(func() error {
-		sent, err := s.Flood(flooding, packets, r.Rate)
+		sent, err := s.Flood(flooding, flood, r.Rate)
 		r.Sent = float64(sent) / time.Since(start).Seconds()
 		return err
 	})
@@ -90,9 +122,12 @@ func (b *bench) flood(d *opener, r *floodResult) (err error) {
 		return s.visitors(ctx, visits, apart, r)
 	})
 	if err := work.Wait(); err != nil {
-		return fmt.Errorf("%s at %d a second: %w", d.name, r.Rate, err)
+		return fmt.Errorf("%s at %s a second: %w", d.name, rateText(r.Rate), err)
 	}
-	return nil
+	if s.signed != nil {
+		r.Arrived, r.Taken, err = s.signed.tokens(b)
+	}
+	return err
 }
 
 // visitors lets visits begin at even times, whether or not the ones before have

@@ -20,12 +20,15 @@ import (
 )
 
 // bound is when a run is given up. A whole one takes about half of it.
-const bound = 20 * time.Minute
+const bound = 30 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if code, isChild := badnet.Child(ctx); isChild {
+		os.Exit(code)
+	}
+	if code, isChild := loadingChild(ctx); isChild {
 		os.Exit(code)
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
@@ -84,9 +87,10 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"packets", func(b *bench, p *page) (err error) { p.Packets, err = b.packets(); return err }},
+		{"signed", func(b *bench, p *page) (err error) { p.Signed, p.Loading, err = b.signed(); return err }},
 		{"opening", func(b *bench, p *page) (err error) { p.Opening, err = b.opening(); return err }},
 		{"commands", func(b *bench, p *page) (err error) { p.Commands, err = b.commands(); return err }},
-		{"flood", func(b *bench, p *page) (err error) { p.Floods, err = b.floods(); return err }},
+		{"flood", func(b *bench, p *page) (err error) { p.Floods, p.Knocks, err = b.floods(); return err }},
 		{"networks", func(b *bench, p *page) (err error) { p.Networks, err = b.networks(); return err }},
 		{"positions", func(b *bench, p *page) (err error) { p.Positions, err = b.positions(); return err }},
 	}

@@ -29,15 +29,19 @@ type running struct {
 	*stage.Cable
 	visit  stage.Visit
 	daemon *stage.Daemon // nil: the kernel alone
+	signed *signedGate   // nil: not signed
 	result *openingTime
 	took   []float64 // milliseconds of each visit
 }
 
-// Close ends the daemon and the hosts.
+// Close ends the daemon, the service and the hosts.
 func (s *running) Close() error {
 	var err error
 	if s.daemon != nil {
 		err = s.daemon.Stop()
+	}
+	if s.signed != nil {
+		err = s.signed.service.Stop()
 	}
 	return errors.Join(err, s.Cable.Close())
 }
@@ -52,6 +56,7 @@ func openers() []*opener {
 	return []*opener{
 		ours(stage.IPTables, "iptables"),
 		ours(stage.NFTables, "nftables"),
+		{name: stage.SignedRules, strangers: randomTokens, open: openSigned},
 		{name: debianKnockd, program: stage.Knockd, strangers: stage.FirstKnocks,
 			open: func(ctx context.Context, c *stage.Cable, p *protocol.Profile) (*running, error) {
 				d, err := stage.StartKnockd(ctx, c.Host, p)

@@ -100,7 +100,7 @@ func (p *page) floodPlot() []byte {
 	for _, d := range flooded() {
 		s := chart.Series{Name: d.name}
 		for _, r := range p.Floods {
-			if r.Name == d.name && !r.Missing {
+			if r.Name == d.name && !r.Own && r.Visits > 0 {
 				s.Values = append(s.Values, 100*float64(r.Opens)/float64(r.Visits))
 			}
 		}
@@ -114,9 +114,12 @@ type page struct {
 	Machine   machine
 	Quick     bool
 	Packets   []*packetCost
+	Signed    []*signedCost
+	Loading   []*loadingCost
 	Opening   []*openingTime
 	Commands  []*commandCost
 	Floods    []*floodResult
+	Knocks    *knockFlood
 	Positions []*positionsResult
 	Networks  []badnet.Row
 }

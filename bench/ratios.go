@@ -88,6 +88,7 @@ func (p *page) ratios() []ratio {
 				ratio{"the same, above what a drop rule costs", (cost(stage.Article, 100, kind) - idle) / (cost(ours, 100, kind) - idle), "", 50, false})
 		}
 	}
+	all = append(all, p.signedRatios()...)
 	if p.Commands != nil {
 		all = append(all, p.commandRatios()...)
 	}

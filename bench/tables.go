@@ -98,33 +98,95 @@ func (p *page) OpeningTable() string {
 	return markdown([]string{"", "opens after", "opened", "daemon, a million packets to other ports", "daemon, a million that it looks at"}, rows)
 }
 
-// FloodTable shows the share of visits that open, opener by rate.
+// FloodTable shows the share of visits that open in a flood of first knocks, opener by rate.
 func (p *page) FloodTable() string {
-	var rows [][]string
-	for _, d := range flooded() {
+	return markdown(byNumber("spoofed first knocks a second", rates()), p.floodRows(flooded(), false))
+}
+
+// OwnFloodTable shows it for a flood of packets that the opener has to read.
+func (p *page) OwnFloodTable() string {
+	header := []string{"packets a second that are no knock"}
+	for _, rate := range ownRates() {
+		header = append(header, rateText(rate))
+	}
+	return markdown(header, p.floodRows(ownFlooded(), true))
+}
+
+func (p *page) floodRows(openers []*opener, own bool) (rows [][]string) {
+	for _, d := range openers {
 		cells := []string{d.name}
 		for _, r := range p.Floods {
 			switch {
-			case r.Name != d.name:
+			case r.Name != d.name || r.Own != own:
 			case r.Missing:
 				cells = append(cells, notMeasured)
-			case r.Opens == 0:
-				cells = append(cells, fmt.Sprintf("0 of %d", r.Visits))
+			case r.Failed != nil:
+				cells = append(cells, "failed")
 			default:
-				cells = append(cells, fmt.Sprintf("%d of %d, %s", r.Opens, r.Visits, milliseconds(r.MS.Median)))
+				cells = append(cells, r.String())
 			}
 		}
 		rows = append(rows, cells)
 	}
-	return markdown(byNumber("spoofed first knocks a second", rates()), rows)
+	return rows
 }
+
+// String is a cell: how many visits opened and after how long, and the rate where none was asked for.
+func (r *floodResult) String() string {
+	text := visits(r.Opens, r.Visits)
+	if r.Opens > 0 {
+		text += ", " + milliseconds(r.MS.Median)
+	}
+	if r.Rate == stage.AtMost {
+		text += fmt.Sprintf(" (%s a second)", thousands(int(r.Sent)))
+	}
+	return text
+}
+
+// rateText writes a rate of a flood.
+func rateText(rate int) string {
+	if rate == stage.AtMost {
+		return "as many as the machine makes"
+	}
+	return thousands(rate)
+}
+
+// Tokens is how many tokens of the right client reached the host in all floods, and how many of them the
+// kernel took.
+func (p *page) Tokens() (t struct{ Arrived, Taken int }) {
+	for _, r := range p.Floods {
+		t.Arrived += r.Arrived
+		t.Taken += r.Taken
+	}
+	return t
+}
+
+// Program says how the program knock fared.
+func (k *knockFlood) Program() string {
+	if k.Opens == 0 {
+		return fmt.Sprintf("of %d runs none opened", k.Runs)
+	}
+	attempts := "all with the first attempt"
+	if k.Attempts > 1 {
+		attempts = fmt.Sprintf("with at most %d attempts", k.Attempts)
+	}
+	return fmt.Sprintf("%s runs opened, %s, after %s (%s to %s) from start to end of the program", visits(k.Opens, k.Runs), attempts,
+		exactly(k.Seconds.Median), exactly(k.Seconds.Low), exactly(k.Seconds.High))
+}
+
+// Rate is how many random tokens a second came about.
+func (k *knockFlood) Rate() string { return thousands(int(k.Sent)) }
 
 // Slow lists floods that did not come about at the rate that was asked for.
 func (p *page) Slow() string {
 	var slow []string
 	for _, r := range p.Floods {
-		if !r.Missing && r.Sent < 0.9*float64(r.Rate) {
-			slow = append(slow, fmt.Sprintf("%s at %s: %s", r.Name, thousands(r.Rate), thousands(int(r.Sent))))
+		if !r.Missing && r.Failed == nil && r.Sent < 0.9*float64(r.Rate) {
+			what := ""
+			if r.Own {
+				what = " in the second table"
+			}
+			slow = append(slow, fmt.Sprintf("%s%s at %s: %s", r.Name, what, thousands(r.Rate), thousands(int(r.Sent))))
 		}
 	}
 	return strings.Join(slow, "; ")

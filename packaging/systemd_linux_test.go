@@ -43,11 +43,16 @@ if iptables-save | grep KNOCKD; then exit 1; fi
 cd /sources
 files() { find /usr /etc/systemd ! -type d | sort; }
 files > /root/before
+rm /etc/knockd/profiles/mysql.toml
+printf 'signed = { carrier = "icmp" }\nopen = ["2222/tcp"]\n' > /etc/knockd/profiles/admin.toml
+rm -f /var/lib/knockd/signed.json
 make install BIN=/built
 hash -r # the shell goes on with /usr/sbin/knockd otherwise
 ` + m.page("enable", b.new) + `
 test "$(systemctl show --property FragmentPath --value knockd)" = /usr/local/lib/systemd/system/knockd.service
 knockd status --check
+timeout 30 sh -c 'until test -s /var/lib/knockd/signed.json; do sleep 0.1; done'
+systemctl status knockd | grep 'signed profiles are shut until'
 ` + m.page("uninstall", b.new) + `
 test "$(systemctl is-active knockd)" = inactive
 if iptables-save | grep KNOCKD; then exit 1; fi

@@ -17,6 +17,7 @@ const (
 	ReasonInterface ReasonKind = "interface" // nothing comes in by the profile's `interface`
 	ReasonTo        ReasonKind = "to"        // a prefix of `to` has no address of the host
 	ReasonOthers    ReasonKind = "others"    // rules of others let strangers in, or shut holders out
+	ReasonTokens    ReasonKind = "tokens"    // a signed profile has no tokens: nobody can open it
 	ReasonUnread    ReasonKind = "unread"    // a file may not be read: whether it is in force is not known
 	ReasonRoom      ReasonKind = "room"      // tables that are full or nearly so: all is in force
 	ReasonSmall     ReasonKind = "small"     // tables that could hold more: all is in force
@@ -55,6 +56,10 @@ func NotInForce(st Status, settings Settings, n Network, shadows []Reason) []Rea
 			all = append(all, p.outdated()...)
 			all = append(all, n.GatesNothing(p.Profile)...)
 			has = has || p.Live()
+			if p.Live() && p.Profile.Signed != nil && st.NoTokens {
+				all = append(all, Reason{ReasonTokens, p.Profile.Name, "profile " + p.Profile.Name + " is signed, and the kernel has no tokens for now",
+					"nobody can open it", "let the service run: systemctl enable --now knockd"})
+			}
 		}
 	}
 	if has {

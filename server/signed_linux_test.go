@@ -369,6 +369,41 @@ func TestAKeyThatIsRemovedOpensNothingAnyMore(t *testing.T) {
 	s.expect("silent", lab.ForgedAddr4(3), 2222)
 }
 
+func TestAKeyThatTheKernelNeverHadOpensAtOnceAndOneThatComesBackDoesNot(t *testing.T) {
+	s := newSignedSite(t, "")
+	bob := newKey("admin", "bob", 9)
+	with, without := append(slices.Clone(s.keys), bob), s.keys
+	s.keys = with // as a file that somebody has copied
+	s.refresh()
+	s.use(lab.ForgedAddr4(1), bob, 0, 0)
+	s.expect("open", lab.ForgedAddr4(1), 2222)
+
+	s.keys = without
+	s.refresh()
+	s.keys = with
+	s.refresh()
+	for away := int64(-1); away <= 1; away++ {
+		s.use(lab.ForgedAddr4(2), bob, away, 0)
+	}
+	s.expect("silent", lab.ForgedAddr4(2), 2222)
+	s.now = s.now.Add(protocol.SlotTime)
+	s.refresh()
+	s.use(lab.ForgedAddr4(2), bob, 1, 0)
+	s.expect("open", lab.ForgedAddr4(2), 2222)
+
+	// With the clock back, it may have had the tokens of these slots.
+	s.keys = without
+	s.now = s.now.Add(5 * protocol.SlotTime)
+	s.refresh()
+	s.now = s.now.Add(5 * protocol.SlotTime)
+	s.refresh() // forgotten
+	s.now = s.now.Add(-10 * protocol.SlotTime)
+	s.keys = with
+	s.refresh()
+	s.use(lab.ForgedAddr4(3), bob, 1, 0)
+	s.expect("silent", lab.ForgedAddr4(3), 2222)
+}
+
 func TestARemovedKeyOpensNothingAlsoWhereTheRecordCannotBeWritten(t *testing.T) {
 	s := newSignedSite(t, "")
 	s.now = s.now.Add(protocol.SlotTime)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"time"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
@@ -57,6 +58,11 @@ type Status struct {
 	Fill     []Fill
 	Advice   []Reason // of [ReasonRoom] or [ReasonSmall]
 
+	// Of signed profiles, where one is installed:
+	NoTokens bool       // the kernel has no tokens that are valid now
+	Opens    time.Time  // until then they are shut; the zero value: they are not
+	Why      ShutReason // why they are
+
 	Knocking  map[string]int // number of sources in a position, by profile, as far as they were read
 	Positions int            // sources in a position, listed in Sources or not; -1: not known
 	Saved     []Saved        // the host's iptables, as the reading has them
@@ -72,6 +78,15 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 	}
 	st := StatusOf(r, files, names)
 	st.Backend = s.backend.Name()
+	if b, ok := s.backend.(tokenBackend); ok && slices.ContainsFunc(r.Profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
+		is, err := b.Tokens(ctx)
+		if err != nil {
+			return st, err
+		}
+		has := false
+		has, st.Opens, st.Why = tokensNow(is, time.Now())
+		st.NoTokens = !has
+	}
 	if len(r.Profiles) > 0 {
 		st.Advice, err = s.tableAdvice(ctx, st.Fill)
 	}

@@ -31,6 +31,11 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 		}
 	}
 	load(&c.Load, oldest, min(had, newest), keys.fresh)
+	if !c.Clear && had <= newest {
+		// What the kernel does not know it has not had since the first of these slots: a key that was dropped
+		// is known as a former one until its tokens have expired.
+		load(&c.Load, c.First, had, keys.unknown)
+	}
 	load(&c.Load, had+1, newest, keys.wanted)
 	load(&c.Gone, oldest, newest, r.Gone)
 
@@ -39,31 +44,51 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 		st.Added = append(st.Added, loadedKey(k))
 	}
 	st.Keys = append(st.Keys, st.Added...)
-	switch {
-	case now < c.First:
-		st.Opens, st.Why = protocol.SlotStart(c.First), ShutUnknown
-	case now < had-protocol.EarlySlots-protocol.LateSlots: // the tokens of this slot have expired
-		st.Opens, st.Why = protocol.SlotStart(had+1), ShutClock
-	}
+	st.Opens, st.Why = shutUntil(now, c.First, had)
 	if !c.Clear && c.Slot == is.Slot && len(c.Add)+len(c.Drop)+len(c.Forget)+len(c.Gone) == 0 {
 		return nil, st
 	}
 	return &c, st
 }
 
+// shutUntil returns until when nobody can knock in a slot, and why; the zero time: it is open. The kernel
+// has had the tokens of the slots from first on, up to the highest.
+func shutUntil(now, first, highest int64) (time.Time, ShutReason) {
+	switch {
+	case now < first:
+		return protocol.SlotStart(first), ShutUnknown
+	case now < highest-protocol.EarlySlots-protocol.LateSlots: // the tokens of this slot have expired
+		return protocol.SlotStart(highest + 1), ShutClock
+	}
+	return time.Time{}, ""
+}
+
+// tokensNow says whether the kernel has tokens that are valid at a time, and if so until when it is shut
+// all the same.
+func tokensNow(is backend.Tokens, at time.Time) (has bool, opens time.Time, why ShutReason) {
+	now := protocol.Slot(at)
+	if !is.Known || is.Slot < now {
+		return false, time.Time{}, ""
+	}
+	opens, why = shutUntil(now, is.First, is.Slot)
+	return true, opens, why
+}
+
 // matched compares the keys that the kernel knows with those that it is to know.
 type matched struct {
-	wanted, added, fresh     []protocol.Key
+	wanted, added            []protocol.Key
+	fresh, unknown           []protocol.Key // of the added ones: those that no kernel, or not this one, has had
 	stay, dropped, forgotten []backend.LoadedKey
 }
 
 func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
-	known, profiles := map[string]bool{}, is.Profiles
+	known, former, profiles := map[string]bool{}, map[string]bool{}, is.Profiles
 	valid := func(k backend.LoadedKey) bool { // the profile may have been away since, and have another number now
 		return !k.Former && uint16(k.Number>>16) == is.Profiles[k.Profile]
 	}
 	for _, k := range is.Keys {
 		known[k.String()] = known[k.String()] || valid(k)
+		former[k.String()] = former[k.String()] || !valid(k)
 	}
 	wants, fresh := map[string]bool{}, map[string]bool{}
 	for _, id := range r.Fresh {
@@ -81,8 +106,11 @@ func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
 			continue
 		}
 		m.added = append(m.added, k)
-		if fresh[is.ID] {
+		switch {
+		case fresh[is.ID]:
 			m.fresh = append(m.fresh, k)
+		case !former[name]:
+			m.unknown = append(m.unknown, k)
 		}
 	}
 	for _, k := range is.Keys {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"knockkit/internal/lab"
@@ -134,14 +136,21 @@ func threadTime() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// AtMost is the rate of a flood that is as fast as the machine makes it.
+const AtMost = -1
+
 // Flood sends packets from the client, over and over, at a rate a second, until ctx
-// ends. It returns how many it sent; that ctx ended is no error.
+// ends. It returns how many it sent; that ctx ended is no error. The rate may be
+// [AtMost].
 func (c *Cable) Flood(ctx context.Context, packets [][]byte, rate int) (sent int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if rate == 0 {
+	switch rate {
+	case 0:
 		<-ctx.Done()
 		return 0, nil
+	case AtMost:
+		return c.floodAtMost(ctx, packets)
 	}
 	// A pause of the machine is not made up for: what came at once would overflow
 	// the queue of the device, and the client's packets with it.
@@ -165,6 +174,26 @@ func (c *Cable) Flood(ctx context.Context, packets [][]byte, rate int) (sent int
 			sent++
 		}
 	}
+}
+
+// floodAtMost keeps all processors busy but one, on which the right client runs.
+func (c *Cable) floodAtMost(ctx context.Context, packets [][]byte) (int, error) {
+	var senders errgroup.Group
+	var sent atomic.Int64
+	n := max(1, runtime.NumCPU()-1)
+	for i := range n {
+		senders.Go(func() error {
+			for at := i; ctx.Err() == nil; at += n {
+				if err := c.Send(packets[at%len(packets)]); err != nil {
+					return err
+				}
+				sent.Add(1)
+			}
+			return nil
+		})
+	}
+	err := senders.Wait()
+	return int(sent.Load()), err
 }
 
 // FloodFor is Flood for a time.

@@ -85,14 +85,11 @@ FW_ACCESS_TIMEOUT 600
 func (f *Fwknopd) Packet(from, to netip.Addr) ([][]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	file := filepath.Join(f.Dir, "packet")
-	if err := os.RemoveAll(file); err != nil {
-		return nil, err
-	}
+	file := filepath.Join(f.Dir, "packet-"+from.String()) // several are made at once
 	out, err := exec.CommandContext(ctx, "fwknop", "--test", "--save-packet", file,
 		"--access", fmt.Sprintf("tcp/%d", f.port), "--allow-ip", from.String(), "--destination", to.String(),
 		"--key-base64-rijndael", f.cipher, "--key-base64-hmac", f.hmac, "--use-hmac",
-		"--no-rc-file", "--no-home-dir", "--no-save-args", "--save-args-file", filepath.Join(f.Dir, "args")).CombinedOutput()
+		"--no-rc-file", "--no-home-dir", "--no-save-args", "--save-args-file", file+"-args").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("fwknop: %w: %s", err, out)
 	}

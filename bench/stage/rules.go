@@ -44,6 +44,8 @@ const (
 	Article  = "the article's rules"
 	IPTables = "ours, iptables"
 	NFTables = "ours, nftables"
+
+	SignedRules = "ours, signed" // with nftables
 )
 
 // AllRules lists what is compared. All but the first drop what they do not want, so

@@ -18,7 +18,9 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
+	"knockkit/protocol"
 	"knockkit/protocol/format"
 )
 
@@ -38,6 +40,28 @@ open = ["6000-6010/tcp"]
 		t.Fatalf("%s, error %v", link, err)
 	}
 	return link, sequence
+}
+
+// aSignedLink returns a link with a key, and the key's text.
+func aSignedLink(t *testing.T) (link, secret string) {
+	t.Helper()
+	p, problems := format.ParseProfile("my-admin.toml", []byte(`host = ["a_b.Example.com", "2001:db8::7"]
+signed = { carrier = "40123/udp" }
+open = ["6000-6010/tcp"]
+`))
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	key := &format.KeyFile{Key: protocol.Key{Profile: "my-admin", User: "b_0-c", Audience: "DB1.example.com"}, Expires: time.Date(2999, 1, 31, 12, 0, 0, 0, time.UTC)}
+	for i := range key.Secret {
+		key.Secret[i] = byte(251 - i) // its text begins with -_r
+	}
+	secret = format.KeyText(key.Secret)
+	link, err := format.Link(p, key)
+	if err != nil || !strings.Contains(link, secret) || !strings.ContainsAny(secret, "-") || !strings.ContainsAny(secret, "_") {
+		t.Fatalf("%s, error %v", link, err)
+	}
+	return link, secret
 }
 
 // terminal is a knock that runs on a terminal of its own.
@@ -166,6 +190,39 @@ func TestTheLinkThatIsAskedForIsNotShown(t *testing.T) {
 	}
 }
 
+// A key that is the same is no replacement on a terminal either.
+func TestTheKeyInALinkIsNotShownOnATerminal(t *testing.T) {
+	link, secret := aSignedLink(t)
+	config := filepath.Join(t.TempDir(), "knock")
+	for _, c := range []struct {
+		name, typed, says string
+		code              int
+	}{
+		{"in lines", link[:40] + "\r" + link[40:130] + "\r\n  " + link[130:] + "\r", "knock: to open 6000-6010/tcp on a_b.Example.com, 2001:db8::7: knock my-admin\r\n", 0},
+		{"again", link + "\r", "of b_0-c is unchanged: ", 0},
+		{"cut off in the key", link[:len(link)-30] + "\r\r", "knock: error: the link was cut off", 2},
+		{"a changed letter", strings.Replace(link, secret, secret[1:2]+secret[1:], 1) + "\r", "knock: error: the link was changed on the way", 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tt := onTerminal(t, config, "enroll")
+			tt.shows(question)
+			tt.types(c.typed)
+			tt.exits(c.code)
+			tt.shows(c.says)
+			tt.givenBack()
+			for at := range len(secret) - 8 {
+				if strings.Contains(tt.shown.String(), secret[at:at+8]) {
+					t.Fatalf("it shows a part of the key:\n%s", tt.shown)
+				}
+			}
+		})
+	}
+	text, err := os.ReadFile(filepath.Join(config, "keys", "my-admin.key"))
+	if err != nil || !strings.Contains(string(text), secret) {
+		t.Errorf("%s, error %v", text, err)
+	}
+}
+
 func TestWhoGivesUpTheQuestionGetsTheTerminalBack(t *testing.T) {
 	const none = "no link was entered: no profile was enrolled"
 	for name, c := range map[string]struct {
@@ -237,25 +294,26 @@ func TestASignalWhileTheLinkIsAskedForGivesTheTerminalBack(t *testing.T) {
 
 // TestEveryShellPassesALinkOn as one argument, unquoted, whatever files there are.
 func TestEveryShellPassesALinkOn(t *testing.T) {
-	link, _ := aLink(t)
+	plain, _ := aLink(t)
+	signed, _ := aSignedLink(t)
 	for _, shell := range [][]string{
 		{"bash", "-c"}, {"bash", "-O", "extglob", "-O", "failglob", "-c"}, {"dash", "-c"}, {"fish", "-c"},
 		{"zsh", "-f", "-c"}, {"zsh", "-f", "-o", "extendedglob", "-o", "magicequalsubst", "-o", "kshglob", "-o", "braceccl", "-c"},
 	} {
 		labtest.Need(t, shell[0])
-		cmd := exec.CommandContext(t.Context(), shell[0], append(shell[1:], "env printf '[%s]' "+link)...)
-		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "HOME="+t.TempDir())
-		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "["+link+"]" {
-			t.Errorf("%q passes on\n%s\nof\n[%s], error %v", shell, out, link, err)
+		for _, link := range []string{plain, signed} {
+			cmd := exec.CommandContext(t.Context(), shell[0], append(shell[1:], "env printf '[%s]' "+link)...)
+			cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "HOME="+t.TempDir())
+			if out, err := cmd.CombinedOutput(); err != nil || string(out) != "["+link+"]" {
+				t.Errorf("%q passes on\n%s\nof\n[%s], error %v", shell, out, link, err)
+			}
 		}
 	}
 }
 
-// TestAnEnrolledProfileOpensThePort on the real kernel, with the programs themselves: nobody copies a
-// file.
-func TestAnEnrolledProfileOpensThePort(t *testing.T) {
-	labtest.NeedRoot(t)
-	labtest.Need(t, "iptables-restore", "nft", "bash")
+// withPrograms puts knock and knockd into the path.
+func withPrograms(t *testing.T) {
+	t.Helper()
 	dir := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", dir, "../knockd").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -268,6 +326,25 @@ func TestAnEnrolledProfileOpensThePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// isShut fails where a port takes a connection before anybody knocked.
+func isShut(t *testing.T, near *lab.Host, port netip.AddrPort) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // a shut gate is silent
+	defer cancel()
+	if c, err := near.Dial(ctx, "tcp", port.String()); err == nil {
+		c.Close()
+		t.Fatal("the port is open before anybody knocked")
+	}
+}
+
+// TestAnEnrolledProfileOpensThePort on the real kernel, with the programs themselves: nobody copies a
+// file.
+func TestAnEnrolledProfileOpensThePort(t *testing.T) {
+	labtest.NeedRoot(t)
+	labtest.Need(t, "iptables-restore", "nft", "bash")
+	withPrograms(t)
 	for _, backend := range []string{"iptables", "nftables"} {
 		t.Run(backend, func(t *testing.T) {
 			server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
@@ -282,12 +359,7 @@ func TestAnEnrolledProfileOpensThePort(t *testing.T) {
 			}
 			labtest.MustRun(t, server, "", "knockd", "profile", "new", "mysql")
 			labtest.MustRun(t, server, "", "knockd", "install")
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // a shut gate is silent
-			defer cancel()
-			if c, err := near.Dial(ctx, "tcp", netip.AddrPortFrom(server.Addr4, 3306).String()); err == nil {
-				c.Close()
-				t.Fatal("the port is open before anybody knocked")
-			}
+			isShut(t, near, netip.AddrPortFrom(server.Addr4, 3306))
 			// ssh would be between the two.
 			pipe := "knockd profile link mysql --host " + server.Addr4.String() + " --host " + server.Addr6.String() + " | knock enroll -"
 			if out := labtest.Run(t, near, "", "bash", "-c", "set -o pipefail; "+pipe); out.Code != 0 || out.Stdout != "" {
@@ -302,6 +374,50 @@ func TestAnEnrolledProfileOpensThePort(t *testing.T) {
 			inFile, err := os.ReadFile(filepath.Join(l.config, "profiles", "mysql.toml"))
 			if err != nil || bytes.Contains(inFile, []byte("#")) {
 				t.Errorf("the server's own file came along: %s, error %v", inFile, err)
+			}
+			sources := labtest.MustRun(t, server, "", "knockd", "status", "--json")
+			for _, source := range []netip.Addr{near.Addr4, near.Addr6} {
+				if !strings.Contains(sources, `"`+source.String()+`"`) {
+					t.Errorf("%s has no lease:\n%s", source, sources)
+				}
+			}
+		})
+	}
+}
+
+// TestAnEnrolledKeyOpensThePort on the real kernel, with the programs themselves, and so does the next key.
+func TestAnEnrolledKeyOpensThePort(t *testing.T) {
+	labtest.NeedRoot(t)
+	labtest.Need(t, "nft")
+	withPrograms(t)
+	for _, carrier := range []string{"icmp", "40123/udp"} {
+		t.Run(carrier, func(t *testing.T) {
+			server, near := labtest.NewHost(t, "server"), labtest.NewHost(t, "laptop")
+			labtest.Join(t, server, near)
+			labtest.Listen(t, server, "tcp", "[::]:2222")
+			l := &laptop{t, near, filepath.Join(t.TempDir(), "knock")}
+			etc := t.TempDir()
+			t.Setenv("KNOCKD_CONFIG", etc)
+			t.Setenv("KNOCKD_STATE", t.TempDir())
+			t.Setenv("KNOCK_CONFIG", l.config)
+			if err := os.WriteFile(filepath.Join(etc, "knockd.toml"), []byte("backend = \"nftables\"\naudience = \"db1\"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			labtest.MustRun(t, server, "", "knockd", "profile", "new", "admin", "--signed", "--carrier", carrier, "--open", "2222/tcp")
+			labtest.MustRun(t, server, "", "knockd", "install")
+			isShut(t, near, netip.AddrPortFrom(server.Addr4, 2222))
+			for _, enroll := range [][]string{{"enroll", "-"}, {"enroll", "-", "--force"}} { // the second for another key
+				link := labtest.MustRun(t, server, "", "knockd", "key", "add", "alice", "admin", "--host", server.Addr4.String(), "--host", server.Addr6.String())
+				if out := labtest.Run(t, near, link, "knock", enroll...); out.Code != 0 || out.Stdout != "" || strings.Contains(out.Stderr, "knock://") {
+					t.Fatalf("%s: exit %d\n%s%s", enroll, out.Code, out.Stdout, out.Stderr)
+				}
+				labtest.MustRun(t, server, "", "knockd", "revoke", "admin", "--all")
+				p, code := l.run("admin")
+				for _, addr := range []string{server.Addr4.String(), server.Addr6.String()} {
+					if code != 0 || !strings.Contains(p.stderr.String(), "knock: admin@"+addr+": "+addr+" open after") {
+						t.Errorf("%s: exit %d\n%s", enroll, code, p.stderr)
+					}
+				}
 			}
 			sources := labtest.MustRun(t, server, "", "knockd", "status", "--json")
 			for _, source := range []netip.Addr{near.Addr4, near.Addr6} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"os/signal"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
@@ -168,6 +170,9 @@ func install(h *host) error {
 			notes = append(notes, r.String())
 		}
 		return notes
+	}
+	if i := slices.IndexFunc(profiles, func(p *protocol.Profile) bool { return p.Signed != nil }); i >= 0 && !claim.InUse(claim.Service) {
+		change.Notes = append(change.Notes, fmt.Sprintf("profile %s is signed, and shut without the service: systemctl enable --now knockd", profiles[i].Name))
 	}
 	if change.Guard == nil {
 		change.Notes = append(change.Notes, shadows()...)

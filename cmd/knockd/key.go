@@ -149,8 +149,8 @@ func users(all []keys.Entry) (names []string) {
 	return slices.Compact(names)
 }
 
-// refresh tells the kernel which keys there are now, beside one that was made a moment ago, if there is
-// one. gone are those that were taken away. done is false where the kernel was not told; why is said.
+// refresh tells the kernel which keys there are now, and which of them was made a moment ago, if one
+// was. gone are those that were taken away. done is false where the kernel was not told; why is said.
 func (r *ring) refresh(fresh *format.KeyFile, gone []protocol.Key) (st server.KeyState, done bool) {
 	ctx, cancel := context.WithTimeout(r.c.Context, keyPatience)
 	defer cancel()
@@ -181,7 +181,7 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 	now := time.Now()
 	refresh := server.KeyRefresh{Now: now, Keys: keys.Usable(all, now), Gone: gone, Highest: highest, Record: r.state.Record}
 	if fresh != nil {
-		refresh.Keys, refresh.Fresh = append(refresh.Keys, fresh.Key), []string{fresh.ID()}
+		refresh.Fresh = []string{fresh.ID()}
 	}
 	return s.RefreshKeys(ctx, refresh)
 }

@@ -82,8 +82,6 @@ func addKey(h *host) error {
 	if _, err := os.Lstat(out); out != "" && !errors.Is(err, fs.ErrNotExist) {
 		return command.Usagef("name another file", "%s is there already", out)
 	}
-	// The kernel first: a service that sees the file before would not know that the key is new.
-	st, told := r.refresh(key, nil)
 	file, err := r.folder.Add(key)
 	if err == nil && out != "" {
 		if err = files.Write(out, []byte(link+"\n"), false); err != nil {
@@ -91,7 +89,6 @@ func addKey(h *host) error {
 		}
 	}
 	if err != nil {
-		r.refresh(nil, []protocol.Key{key.Key})
 		return writeError(err)
 	}
 	others := keys.Of(r.all, profile, user)
@@ -100,6 +97,7 @@ func addKey(h *host) error {
 			return err
 		}
 	}
+	st, told := r.refresh(key, nil)
 	h.words.Note("key %s of %s for %s at %s, in %s", key.ID(), user, profile, audience, file.File)
 	if told {
 		h.words.Note("%s", r.opens(e.Profile, st, true))

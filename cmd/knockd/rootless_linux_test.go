@@ -43,6 +43,32 @@ func TestTheRootOfAUserNamespaceInstallsAndRemoves(t *testing.T) {
 	}
 }
 
+// TestTheRootOfAUserNamespaceGivesKeys: it gets less room for a message to the kernel.
+func TestTheRootOfAUserNamespaceGivesKeys(t *testing.T) {
+	labtest.NeedRoot(t)
+	labtest.Need(t, "unshare", "nft")
+	binary, dir := demoBinary(t), t.TempDir()
+	profile := filepath.Join(dir, "profiles", "admin.toml")
+	err := errors.Join(os.Mkdir(filepath.Dir(profile), 0o700), os.WriteFile(profile, []byte("signed = { carrier = \"icmp\" }\nopen = [\"2222/tcp\"]\n"), 0o600))
+	for _, file := range []string{dir, filepath.Dir(profile), profile} {
+		err = errors.Join(err, os.Chown(file, nobody, nobody))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", "--map-root-user", "--net", "sh", "-c",
+		`"$0" --config "$1" install && "$0" --config "$1" key add alice admin --audience db1 && "$0" --config "$1" status --check`, binary, dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.Dir = "/"
+	out, err := cmd.CombinedOutput()
+	if strings.HasPrefix(string(out), "unshare: ") && os.Getenv("CI") != "true" {
+		t.Skipf("no user namespaces here:\n%s", out)
+	}
+	if err != nil || !strings.Contains(string(out), "knock://admin/") || strings.Contains(string(out), "the kernel does not know of it") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestAProfileThatIsClosedToTheUserIsNeverCalledBroken: profiles are secrets, and an ordinary user may
 // often see that there is one, and no more.
 func TestAProfileThatIsClosedToTheUserIsNeverCalledBroken(t *testing.T) {

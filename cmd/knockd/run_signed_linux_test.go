@@ -37,17 +37,16 @@ func newSignedServed(t *testing.T) (*signedServed, *running) {
 	s.Folder, s.state = keys.FolderOf(s.config), keys.StoreOf(s.config, func(string) string { return "" })
 	run := s.run()
 	run.logs("signed profiles are shut")
-	others := keys.FolderOf(t.TempDir())
 	refresh := server.KeyRefresh{Now: time.Now(), Record: s.state.Record}
 	for _, user := range []string{"alice", "bob"} {
-		e, err := others.Add(keys.New("mysql", user, "db1", refresh.Now, time.Time{}))
+		e, err := s.Add(keys.New("mysql", user, "db1", refresh.Now, time.Time{}))
 		if err != nil {
 			t.Fatal(err)
 		}
 		refresh.Keys, refresh.Fresh = append(refresh.Keys, e.Key), append(refresh.Fresh, e.ID())
 		s.of[user] = e
 	}
-	// The kernel is told of new keys first: the service takes what it finds in files alone for old ones.
+	// In the first minute, the service takes what it finds in files alone for old ones.
 	s.do(func() error {
 		b, _, err := server.OpenBackend(t.Context(), "nftables")
 		if err != nil {
@@ -56,9 +55,6 @@ func newSignedServed(t *testing.T) (*signedServed, *running) {
 		_, err = server.New(b, server.DefaultSettings()).RefreshKeys(t.Context(), refresh)
 		return err
 	})
-	if err := os.Rename(others.Dir, s.Dir); err != nil {
-		t.Fatal(err)
-	}
 	return s, run
 }
 

@@ -87,6 +87,9 @@ func status(h *host) error {
 		_ = say.Print(to, "%s", text)
 	}
 	h.problems(st)
+	if !st.Opens.IsZero() {
+		h.words.Note("signed profiles are shut until %s: %s", st.Opens.UTC().Format("15:04:05 UTC"), st.Why)
+	}
 	if err := unread(broken); err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func checkLinkForm(link string) error {
 	case !strings.HasPrefix(link, LinkBegin) && strings.Contains(link, linkEnd):
 		return &SyntaxError{Message: "the link's beginning is missing", Hint: copyAgain}
 	case !strings.HasPrefix(link, LinkBegin):
-		return &SyntaxError{Message: "this is no link: a link begins with " + LinkBegin, Hint: "on the server: knockd profile link NAME"}
+		return &SyntaxError{Message: "this is no link: a link begins with " + LinkBegin, Hint: "on the server: knockd profile link NAME, or knockd key add USER NAME for a signed one"}
 	case len(link) > MaxLink:
 		return &SyntaxError{Message: fmt.Sprintf("the link has %d bytes; at most %d are possible", len(link), MaxLink), Hint: copyAgain}
 	case odd >= 0 && unicode.IsSpace(rune(link[odd])):

@@ -65,7 +65,7 @@ func (k *keeper) reload(ctx context.Context, why string) (again <-chan time.Time
 			again = time.After(reloadRetry)
 		}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		k.Log.Error("not reloaded: nothing has changed", "why", why, "err", err)
 	}
 	k.keyring.wake(true)

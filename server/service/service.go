@@ -176,7 +176,7 @@ func (s *Service) requestCheck() { signal(s.due) }
 // have gone with them.
 func (s *Service) noticeRules() {
 	s.requestCheck()
-	s.keyring.wake(false)
+	s.keyring.wake(true) // a command that has told the kernel of a key has changed its file before
 }
 
 // signal sends to a channel that has room for one, which is enough.

@@ -129,7 +129,7 @@ func (r *renderer) lead(p *protocol.Profile) string {
 	opens.add("", scratch+" set none")
 	if p.Reply != protocol.ReplyContinue {
 		verdicts := map[protocol.Reply]string{protocol.ReplyAccept: "accept", protocol.ReplyDrop: "drop", protocol.ReplyReject: reject(p.Signed.Carrier.Proto)}
-		opens.add(fmt.Sprintf("%s: reply %s", p.Name, p.Reply), verdicts[p.Reply])
+		opens.add(fmt.Sprintf("%s: reply to a token: %s", p.Name, p.Reply), verdicts[p.Reply])
 	}
 	return c.name
 }

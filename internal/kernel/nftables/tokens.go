@@ -54,13 +54,16 @@ func (s *socket) tokens(ctx context.Context) (is backend.Tokens, err error) {
 		return is, err
 	}
 	is.Profiles = about.signedNumbers
-	leases, former := map[number]int{}, 0
+	leases, former, seen := map[number]int{}, 0, map[number]bool{}
+	twice := false
 	for _, set := range []string{usersSet, formerSet} {
 		err := s.elements(ctx, set, func(attrs []byte) {
 			k, ok := parseKeyComment(commentOf(valueOf(attrs, unix.NFTA_SET_ELEM_USERDATA)))
 			key := valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE)
 			if ok && len(key) == 4 {
 				k.Number, k.Former = binary.NativeEndian.Uint32(key), set == formerSet
+				twice = twice || seen[number(k.Number)]
+				seen[number(k.Number)] = true
 				is.Keys = append(is.Keys, k)
 				if k.Former {
 					former++
@@ -70,6 +73,9 @@ func (s *socket) tokens(ctx context.Context) (is backend.Tokens, err error) {
 		if err != nil {
 			return is, err
 		}
+	}
+	if twice { // the kernel makes room for a set that has grown: for each that comes twice another is left out
+		return is, errChanged
 	}
 	if former > 0 { // else nobody asks
 		for _, f := range protocol.Families() {
@@ -103,10 +109,18 @@ func (s *socket) elements(ctx context.Context, set string, each func(attrs []byt
 	})
 }
 
-// mark asks for the mark of a set, and for no other element. It is zero where there is none.
+// mark returns the mark of a set. It is zero where there is none.
 func (s *socket) mark(ctx context.Context, set string) (m mark, err error) {
+	_, err = s.find(ctx, set, markKey, func(attrs []byte) {
+		_, _ = fmt.Sscanf(commentOf(valueOf(attrs, unix.NFTA_SET_ELEM_USERDATA)), "slots %d %d", &m.highest, &m.first)
+	})
+	return m, err
+}
+
+// find asks for one element, without reading the others, and reports whether it is there.
+func (s *socket) find(ctx context.Context, set string, of []byte, each func(attrs []byte)) (found bool, err error) {
 	key := nl.NewRtAttr(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, nil)
-	key.AddRtAttr(unix.NFTA_DATA_VALUE, markKey)
+	key.AddRtAttr(unix.NFTA_DATA_VALUE, of)
 	list := nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, nil)
 	item := list.AddRtAttr(1|unix.NLA_F_NESTED, nil) // NFTA_LIST_ELEM
 	item.AddChild(key)
@@ -114,16 +128,17 @@ func (s *socket) mark(ctx context.Context, set string) (m mark, err error) {
 	one.dump = false
 	err = s.ask(ctx, one, func(_ byte, attrs []byte) error {
 		elementsOf(attrs, func(attrs []byte) {
-			if bytes.Equal(valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE), markKey) {
-				_, _ = fmt.Sscanf(commentOf(valueOf(attrs, unix.NFTA_SET_ELEM_USERDATA)), "slots %d %d", &m.highest, &m.first)
+			if bytes.Equal(valueOf(attrs, unix.NFTA_SET_ELEM_KEY, unix.NFTA_DATA_VALUE), of) {
+				found = true
+				each(attrs)
 			}
 		})
 		return nil
 	})
 	if errors.Is(err, unix.ENOENT) {
-		return mark{}, nil
+		return false, nil
 	}
-	return m, err
+	return found, err
 }
 
 // CommitTokens makes a change of what [Backend.Tokens] has read, in one transaction where the socket's
@@ -160,15 +175,10 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 			byName[k.String()] = k.Number
 		}
 	}
-	var gone []gnft.SetElement
-	for _, s := range c.Gone {
-		gone = append(gone, tokensOf(s, byName)...)
-	}
-	for _, e := range gone { // first, since it may not be there
-		b.put(tokensMap, e)
-	}
-	for _, e := range gone {
-		b.remove(tokensMap, e)
+	if !c.Clear {
+		if err := b.takeOut(ctx, c.Gone); err != nil {
+			return tokensError(err)
+		}
 	}
 	for _, s := range c.Load {
 		for _, e := range tokensOf(s, byName) {
@@ -200,18 +210,55 @@ func (b *batch) marks(was backend.Tokens, c backend.TokenChange) {
 	}
 }
 
+// mostGone is how many keys' tokens are taken out, each of which is asked for. Those of others expire:
+// their keys may open nothing by then.
+const mostGone = 100
+
+// takeOut removes tokens that are there. The transaction fails where one of them is used meanwhile.
+func (b *batch) takeOut(ctx context.Context, gone []backend.SlotOf) error {
+	if len(gone) == 0 || len(gone[0].Keys) > mostGone {
+		return nil
+	}
+	s, err := dial()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for _, of := range gone {
+		for _, t := range eachToken(of) {
+			found, err := s.find(ctx, tokensMap, t[:], func([]byte) {})
+			if err != nil {
+				return err
+			}
+			if found {
+				b.remove(tokensMap, gnft.SetElement{Key: t[:]})
+			}
+		}
+	}
+	return nil
+}
+
+// eachToken returns the tokens of keys in a slot, those of a key one after another.
+func eachToken(s backend.SlotOf) []protocol.Token {
+	all := make([]protocol.Token, 0, len(s.Keys)*protocol.Indexes)
+	for i := range s.Keys {
+		for index := range protocol.Indexes {
+			all = append(all, s.Keys[i].Token(s.Slot, index))
+		}
+	}
+	return all
+}
+
 // tokensOf returns the tokens of keys in a slot as elements. Keys without a number are left out.
 func tokensOf(s backend.SlotOf, byName map[string]uint32) (all []gnft.SetElement) {
-	for i := range s.Keys {
-		k := &s.Keys[i]
-		n := byName[backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}.String()]
-		if n == 0 {
-			continue
+	n := uint32(0)
+	for i, t := range eachToken(s) {
+		k := &s.Keys[i/protocol.Indexes]
+		if i%protocol.Indexes == 0 {
+			n = byName[backend.LoadedKey{Profile: k.Profile, User: k.User, ID: k.ID()}.String()]
 		}
-		value := keyOfNumber(n)
-		for index := range protocol.Indexes {
-			t := k.Token(s.Slot, index)
-			all = append(all, gnft.SetElement{Key: t[:], Val: value, Timeout: s.Left})
+		if n != 0 {
+			all = append(all, gnft.SetElement{Key: t[:], Val: keyOfNumber(n), Timeout: s.Left})
 		}
 	}
 	return all

@@ -235,9 +235,10 @@ func (r *reader) log() string {
 	return string(text)
 }
 
+// onServer types commands on the server; links go to the folder of the test.
 func (r *reader) onServer(command string) string {
 	r.t.Helper()
-	command = strings.NewReplacer("/var/lib/knockd", "/etc/knockd/state", "alice-laptop.link", filepath.Join(r.dir, "alice-laptop.link")).Replace(command)
+	command = strings.NewReplacer("/var/lib/knockd", "/etc/knockd/state", "--out ", "--out "+r.dir+"/").Replace(command)
 	return r.run(r.server, Block{Text: command + "\n"})
 }
 

@@ -7,9 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -135,10 +132,7 @@ knockd run < /dev/null > /root/service.log 2>&1 &
 echo $! > /root/service.pid
 `, 0o755)
 	n.t.Cleanup(func() {
-		text, _ := os.ReadFile(d.Tree + "/root/service.pid")
-		if id, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-			_ = syscall.Kill(id, syscall.SIGTERM)
-		}
+		endService(n.t, d.Tree+"/root/service.pid")
 		if n.t.Failed() {
 			text, _ := os.ReadFile(d.Tree + "/root/service.log")
 			n.t.Logf("%s", text)

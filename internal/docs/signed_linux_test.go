@@ -217,16 +217,31 @@ stop) kill "$(cat %[1]s)"; while kill -0 "$(cat %[1]s)" 2> /dev/null; do sleep 0
 *) exit 9 ;;
 esac`, pid))
 	t.Cleanup(func() {
-		if text, err := os.ReadFile(pid); err == nil {
-			if id, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-				_ = syscall.Kill(id, syscall.SIGTERM)
-			}
-		}
+		endService(t, pid)
 		if t.Failed() {
 			t.Log(r.log())
 		}
 	})
 	return r
+}
+
+// endService ends the process whose number a file has, if there is the file, and waits until it is gone:
+// it writes its state at its end.
+func endService(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return // it was never started, or has been stopped
+	}
+	id, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || id < 2 {
+		t.Fatalf("%s: %q is no process", file, text)
+	}
+	labtest.Eventually(t, 20*time.Second, func() error {
+		if err := syscall.Kill(id, syscall.SIGTERM); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("the service is still there: %v", err)
+		}
+		return nil
+	})
 }
 
 // log is what the service has said.

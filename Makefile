@@ -34,7 +34,7 @@ DEMO_TOOLS := iptables:iptables
 TEST_TOOLS := $(DEMO_TOOLS) nft:nftables nmap:nmap mariadbd:mariadb-server mariadb:mariadb-client \
 	/usr/sbin/knockd:knockd /usr/bin/knock:knockd sshd:openssh-server ssh:openssh-client zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion \
 	ping:iputils-ping systemd-analyze:systemd setpriv:util-linux gcc:gcc strace:strace /usr/bin/time:time \
-	autossh:autossh jq:jq ss:iproute2 ufw:ufw firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban \
+	python3:python3 autossh:autossh jq:jq ss:iproute2 ufw:ufw firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban \
 	lintian:lintian rpm:rpm man:man-db systemd-nspawn:systemd-container $(if $(ROOT),debootstrap:debootstrap) \
 	$(if $(VM),qemu-system-x86_64:qemu-system-x86 busybox:busybox-static modprobe:kmod cpio:cpio)
 

@@ -5,17 +5,18 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"knockkit/protocol"
 	"knockkit/protocol/format"
 )
 
-// TestEveryExampleIsInstalledAndOpenedByItsOwnSequence leaves none out: people start
-// from these files.
-func TestEveryExampleIsInstalledAndOpenedByItsOwnSequence(t *testing.T) {
+// TestEveryExampleIsInstalledAndOpenedByItsOwnKnock leaves none out: people start from these
+// files. Signed ones are for nftables.
+func TestEveryExampleIsInstalledAndOpenedByItsOwnKnock(t *testing.T) {
 	files, err := filepath.Glob("../examples/*.toml")
-	if err != nil || len(files) < 5 {
-		t.Fatalf("examples: %v, %v; want 5 at least", files, err)
+	if err != nil || len(files) < 6 {
+		t.Fatalf("examples: %v, %v; want 6 at least", files, err)
 	}
 	for _, file := range files {
 		t.Run(format.ProfileName(file), func(t *testing.T) {
@@ -25,6 +26,9 @@ func TestEveryExampleIsInstalledAndOpenedByItsOwnSequence(t *testing.T) {
 			}
 			p := parse(t, format.ProfileName(file), string(text))
 			eachBackend(t, func(t *testing.T, name string) {
+				if p.Signed != nil && name != "nftables" {
+					return
+				}
 				s := newSite(t, name, strict())
 				if p.Interface != "" {
 					p.Interface = s.host.Interfaces[0].Name // the example's is a usual name
@@ -53,8 +57,25 @@ func (s *site) allowed(p *protocol.Profile) []netip.Addr {
 	return all
 }
 
+// open sends the profile's sequence, or a token of a key that is made for it.
+func (s *site) open(p *protocol.Profile, src netip.Addr) {
+	s.t.Helper()
+	if p.Signed == nil {
+		s.send(src, sequence(p)...)
+		return
+	}
+	key, index := newKey(p.Name, "alice", 1), 0
+	if src.Is6() {
+		index = 1
+	}
+	signed := &signedSite{site: s, now: time.Now(), keys: []protocol.Key{key}}
+	signed.fresh(key)
+	token := key.Token(protocol.Slot(signed.now), index)
+	s.inject(signed.knock(src, p.Signed.Carrier, token[:]))
+}
+
 // checkOpens tries the profile's first port of each protocol before and after its
-// sequence, and gives the lease back where it can be.
+// knock, and gives the lease back where it can be.
 func (s *site) checkOpens(p *protocol.Profile, src netip.Addr) {
 	s.t.Helper()
 	knock := protocol.Knock{Proto: p.Open[0].Proto, Port: p.Open[0].First}
@@ -66,9 +87,9 @@ func (s *site) checkOpens(p *protocol.Profile, src netip.Addr) {
 	if got := s.answerTo(src, knock); got != shut {
 		s.t.Errorf("%s at %s gets %s before it knocked, not %s", src, knock, got, shut)
 	}
-	s.send(src, sequence(p)...)
+	s.open(p, src)
 	if !s.holds(p.Name, src) {
-		s.t.Fatalf("the sequence does not open %s for %s", p.Name, src)
+		s.t.Fatalf("the knock does not open %s for %s", p.Name, src)
 	}
 	if got := s.answerTo(src, knock); got != natural {
 		s.t.Errorf("%s at %s gets %s after it knocked, not %s", src, knock, got, natural)

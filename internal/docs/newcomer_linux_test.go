@@ -122,12 +122,36 @@ func (n *newcomer) startSSH() {
 	})
 }
 
-// types runs a block as the user on a machine, and returns all that is printed.
-func (n *newcomer) types(machine string, b Block) string {
+// stubSystemctl starts the service without systemd, which runs on neither machine.
+func (n *newcomer) stubSystemctl() {
+	n.t.Helper()
+	d := n.machines["server"]
+	d.Write("/usr/local/sbin/systemctl", `#!/bin/sh
+[ "$*" = "enable --now knockd" ] || exit 9
+knockd run < /dev/null > /root/service.log 2>&1 &
+echo $! > /root/service.pid
+`, 0o755)
+	n.t.Cleanup(func() {
+		endService(n.t, d.Tree+"/root/service.pid")
+		if n.t.Failed() {
+			text, _ := os.ReadFile(d.Tree + "/root/service.log")
+			n.t.Logf("%s", text)
+		}
+	})
+}
+
+// tries runs a block as the user on a machine.
+func (n *newcomer) tries(machine string, b Block) lab.Output {
 	n.t.Helper()
 	d := n.machines[machine]
 	d.Write("/home/reader/block", b.Text, 0o644)
-	out := d.Try("runuser", "-l", "reader", "-c", "cd knockkit && exec bash -euo pipefail ../block")
+	return d.Try("runuser", "-l", "reader", "-c", "cd knockkit && exec bash -euo pipefail ../block")
+}
+
+// types runs a block as [newcomer.tries] does, and returns all that is printed.
+func (n *newcomer) types(machine string, b Block) string {
+	n.t.Helper()
+	out := n.tries(machine, b)
 	said := out.Stdout + out.Stderr
 	if out.Code != 0 {
 		n.t.Fatalf("these commands on the %s end with %d:\n%s\n%s", machine, out.Code, b.Text, said)

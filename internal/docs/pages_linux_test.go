@@ -30,6 +30,7 @@ var runners = map[string]string{
 	"docs/deploy-jobs.md":     "TestTheCodeOfThePageOnDeployJobsRuns",
 	"docs/packages.md":        "TestPackages",
 	"docs/recipes.md":         "TestEachRecipeIsTried",
+	"docs/signed.md":          "TestTheStepsOfThePageOfSignedProfilesLeadToOneWhoMayKnock",
 }
 
 func TestNoPageHasCommandsThatNobodyRuns(t *testing.T) {

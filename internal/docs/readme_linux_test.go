@@ -1,9 +1,12 @@
 package docs
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 )
 
@@ -18,7 +21,12 @@ func TestTheCommandsOfTheREADMEDoWhatItSays(t *testing.T) {
 	open := map[string]bool{"here": true, "server": false, "laptop": true, "undo": true}
 	run := map[string]int{}
 	knocked := false
+	var signed []Block
 	for _, b := range only(blocks(t, "README.md", "sh", "text"), "sh") {
+		if place, is := strings.CutSuffix(b.About, " signed"); is {
+			signed = append(signed, Block{About: place, Text: b.Text})
+			continue
+		}
 		if places[b.About] == nil {
 			t.Fatalf("a block of commands is for %q, which is nowhere:\n%s", b.About, b.Text)
 		}
@@ -43,6 +51,33 @@ func TestTheCommandsOfTheREADMEDoWhatItSays(t *testing.T) {
 	}
 	if rules := n.machines["server"].Inside("iptables", "-S"); strings.Contains(rules, "KNOCKD") {
 		t.Errorf("at the end the server has still these rules:\n%s", rules)
+	}
+	n.followSigned(signed)
+}
+
+// followSigned types the blocks about signed profiles, where mysql has been removed.
+func (n *newcomer) followSigned(all []Block) {
+	n.t.Helper()
+	if len(all) != 4 {
+		n.t.Fatalf("the README has %d blocks about signed profiles, want 4", len(all))
+	}
+	n.stubSystemctl()
+	for i, b := range all {
+		switch last := i == len(all)-1; {
+		case last: // at the first start it is shut for up to a minute
+			labtest.Eventually(n.t, 3*time.Minute, func() error {
+				if out := n.tries(b.About, b); out.Code != 0 {
+					return fmt.Errorf("exit %d\n%s", out.Code, out.Stdout+out.Stderr)
+				}
+				return nil
+			})
+		default:
+			n.types(b.About, b)
+		}
+		n.port22(i != len(all)-2)
+	}
+	if said := n.types("server", Block{Text: "sudo knockd status\n"}); !strings.Contains(said, "alice-laptop") {
+		n.t.Errorf("status does not say who came:\n%s", said)
 	}
 }
 

@@ -201,3 +201,32 @@ func TestAGameAndAVPNOpen(t *testing.T) {
 		t.Errorf("%q came, %v", buf[:n], err)
 	}
 }
+
+// Each device knocks with its own key, also one of a job that has two; a key that was taken away opens nothing.
+func TestDevicesAndJobsHaveKeysOfTheirOwn(t *testing.T) {
+	c := &cook{reader: newKeeper(t)}
+	c.profile("admin", recipe(t, "toml", "/etc/knockd/profiles/admin.toml"))
+	c.onServer("systemctl start knockd")
+	c.port22(false)
+	c.onServer(recipe(t, "sh", "devices") + recipe(t, "sh", "deploy-key") + recipe(t, "sh", "deploy-next"))
+	for _, name := range []string{"alice-laptop", "alice-phone", "deploy", "deploy-2"} {
+		c.laptops("knock enroll --name " + name + " - < " + filepath.Join(c.dir, name+".link"))
+		if name == "alice-phone" {
+			cmd := c.command(Block{Text: "knock -q " + name + "\n"})
+			if out := labtest.Run(t, c.laptop, "", cmd.Args[0], cmd.Args[1:]...); out.Code != 3 {
+				t.Errorf("the key that was removed: exit %d\n%s", out.Code, out.Stderr)
+			}
+			continue
+		}
+		c.laptops("knock " + name)
+		user := strings.TrimSuffix(name, "-2")
+		if said := c.onServer("knockd status"); !strings.Contains(said, user) {
+			t.Errorf("status does not name %s:\n%s", user, said)
+		}
+		c.onServer("sudo knockd revoke admin --user " + user)
+		c.port22(false)
+	}
+	if said := c.onServer("sudo knockd key list admin"); strings.Count(said, "deploy") != 2 || strings.Contains(said, "phone") {
+		t.Errorf("the keys are\n%s", said)
+	}
+}

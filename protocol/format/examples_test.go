@@ -24,8 +24,8 @@ func readExample(t *testing.T, name string) (*protocol.Profile, Diagnostics) {
 
 func TestEveryExampleParsesAndOnlyTheArticlesAreWarnedAbout(t *testing.T) {
 	files, err := filepath.Glob("../../examples/*.toml")
-	if err != nil || len(files) < 5 {
-		t.Fatalf("examples: %v, %v; want 5", files, err)
+	if err != nil || len(files) < 6 {
+		t.Fatalf("examples: %v, %v; want 6", files, err)
 	}
 	for _, file := range files {
 		name := ProfileName(file)
@@ -78,7 +78,7 @@ func TestTheClassicExampleHasTheArticlesTimesAndAnswers(t *testing.T) {
 
 func TestTheExamplesCanBeInstalledTogether(t *testing.T) {
 	var profiles []*protocol.Profile
-	for _, name := range []string{"mysql", "ssh", "wireguard", "admin-office"} {
+	for _, name := range []string{"mysql", "ssh", "wireguard", "admin-office", "admin-signed"} {
 		p, ds := readExample(t, name)
 		if p == nil {
 			t.Fatal(ds)

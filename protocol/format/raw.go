@@ -152,8 +152,8 @@ func Keys() []Key {
 
 		{"sequence", "", `sequence = ["icmp", { knock = "8000/tcp", within = "5s" }]`, "The knocks in their order, 1 to 16: `icmp` (an echo request), `PORT/tcp` (a SYN), `PORT/udp` (a datagram). A port may be a name of /etc/services. A table gives one knock a time of its own: the longest since the knock before it."},
 		{"within", `"10s"`, `within = "30s"`, "The longest time from one knock to the next, in whole seconds, at most 24h. \"0\" is no limit; with nftables a day, since a position has to end."},
-		{"signed", "", `signed = { carrier = "icmp" }`, "Instead of a sequence: one packet with a one-time token. Part of the format; no backend checks tokens yet, and `install` refuses such a profile."},
-		{"signed.carrier", "", `signed = { carrier = "5000/udp" }`, "What carries the token: `icmp` or `PORT/udp`."},
+		{"signed", "", `signed = { carrier = "icmp" }`, "Instead of a sequence: one packet with a token that opens once, which a key makes: [signed profiles](signed.md). With nftables only. It needs `knockd run`."},
+		{"signed.carrier", "", `signed = { carrier = "5000/udp" }`, "What carries the token: `icmp`, a ping, or `PORT/udp`, a datagram to a port that no profile opens."},
 
 		{"open", "", `open = ["3306/tcp", "6000-6010/tcp"]`, "What the knocks open: ports or ranges, one or more. Leases end when ports are added."},
 		{"lease", `"1h"`, `lease = "8h"`, "How long new connections may be made, in whole seconds, at most 49d. \"0\" is until revoked, or evicted from a full table."},

@@ -108,6 +108,9 @@ func (l *Leases) Covers(profile string, source netip.Addr) bool {
 	return false
 }
 
+// Users returns who has opened a lease, as far as a reading has shown it: each once.
+func (l *Leases) Users(k Key) []string { return l.byKey[k].names() }
+
 // Around returns all prefixes that contain an address, the longest first.
 func Around(a netip.Addr) iter.Seq[netip.Prefix] {
 	return func(yield func(netip.Prefix) bool) {
@@ -199,11 +202,11 @@ func (l *Leases) Expire(now time.Duration) []Ended {
 
 // KeepLeases forgets leases that end when the profiles that they were given for are replaced, and
 // returns them. One of a profile that is new goes on.
-func (l *Leases) KeepLeases(was, will []*protocol.Profile) (ended []Key) {
-	for h := range l.byKey {
+func (l *Leases) KeepLeases(was, will []*protocol.Profile) (ended []Ended) {
+	for h, had := range l.byKey {
 		if protocol.Find(was, h.Profile) != nil && len(backend.KeepLeases([]backend.Source{{Profile: h.Profile, Address: h.Holder, State: backend.Open}}, was, will)) == 0 {
 			delete(l.byKey, h)
-			ended = append(ended, h)
+			ended = append(ended, Ended{h, false, had.names()})
 		}
 	}
 	return ended

@@ -167,3 +167,26 @@ func TestALeaseIsLostWithItsUsers(t *testing.T) {
 	l.Sync(0, 0, []backend.Source{byHand}) // the users were revoked
 	expect(t, l.Running(0, profiles), []backend.Source{byHand})
 }
+
+// TestALeaseThatEndsSaysWhoHadOpenedIt: each once, however many keys.
+func TestALeaseThatEndsSaysWhoHadOpenedIt(t *testing.T) {
+	lease := open("10.9.1.0/24", time.Hour)
+	lease.Users = []backend.User{{Name: "alice", Key: "1", Left: time.Hour}, {Name: "bob", Key: "2", Left: time.Minute}, {Name: "alice", Key: "3", Left: time.Second}}
+	was, will := mysql(), mysql()
+	will.PrefixIPv4 = 32
+	for _, c := range []struct {
+		how    string
+		ends   func(l *Leases) []Ended
+		inTime bool
+	}{
+		{"a reading lacks it", func(l *Leases) []Ended { return l.Sync(time.Minute, time.Minute, nil) }, false},
+		{"its time is over", func(l *Leases) []Ended { return l.Expire(time.Hour + patient + 1) }, true},
+		{"its profile is another", func(l *Leases) []Ended { return l.KeepLeases([]*protocol.Profile{was}, []*protocol.Profile{will}) }, false},
+	} {
+		t.Run(c.how, func(t *testing.T) {
+			l := New(10)
+			l.Sync(0, 0, []backend.Source{lease})
+			expect(t, c.ends(l), []Ended{{holder("10.9.1.0/24"), c.inTime, []string{"alice", "bob"}}})
+		})
+	}
+}

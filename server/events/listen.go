@@ -22,6 +22,9 @@ const (
 // markLimit is how long an act waits for the reports from before it, where their mark is lost.
 const markLimit = tellLimit / 4
 
+// nameLimit is how long notices wait for the reading that tells who has knocked.
+const nameLimit = tellLimit / 4
+
 // readResult is the result of one reading of the kernel.
 type readResult struct {
 	Snapshot
@@ -36,7 +39,9 @@ type listener struct {
 	reportedAt time.Duration
 	lost       uint64 // not published yet
 	group      *Group
-	batches    chan batch    // what it reports
+	results    chan readResult
+	reading    bool          // a result will come
+	batches    chan batch    // what the group reports
 	hurry      chan struct{} // holds a word that the next batch is waited for
 	acts       chan told     // what operators have done
 
@@ -50,23 +55,13 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer group.Close()
-	l := &listener{Feed: f, tracker: newTracker(backend.Installed{}), group: group, batches: make(chan batch), hurry: make(chan struct{}, 1), acts: make(chan told)}
+	l := &listener{Feed: f, tracker: newTracker(backend.Installed{}), group: group, results: make(chan readResult, 1), batches: make(chan batch), hurry: make(chan struct{}, 1), acts: make(chan told)}
 	unserved := l.serve(ctx)
 	go receive(ctx, group, l.batches, l.hurry)
 	context.AfterFunc(ctx, func() { group.Close() }) // ends a read that waits
-	results := make(chan readResult, 1)
-	reading := false
-	read := func() {
-		reading, l.lastRead = true, l.Clock()
-		go func() {
-			s, err := f.Read(ctx)
-			results <- readResult{s, err}
-		}()
-	}
-	read() // the first report has to be compared with what is installed
-	first := <-results
-	reading = false
-	l.take(first)
+	l.tracker.watched = l.Clock().Up
+	l.begin(ctx) // the first report has to be compared with what is installed
+	l.take(l.result())
 	var tick <-chan time.Time // nil while no time is running
 	for {
 		if tick == nil && (!l.tracker.idle() || l.lost > 0 || f.Every > 0) {
@@ -79,31 +74,29 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			if b.err != nil {
 				return b.err
 			}
-			if l.strange(b.reports, reading) { // it may be installed since a moment ago
-				if !reading {
-					read()
+			if l.strange(b.reports) { // it may be installed since a moment ago
+				if !l.reading {
+					l.begin(ctx)
 				}
-				l.take(<-results)
-				reading = false
+				l.take(l.result())
 			}
-			l.named(ctx, b)
-		case s := <-results:
-			reading = false
+			l.report(ctx, b)
+		case s := <-l.results:
+			l.reading = false
 			l.take(s)
 		case s := <-f.offered:
 			l.take(readResult{s, nil})
 		case a := <-l.acts:
-			if err := l.act(a); err != nil {
+			if err := l.act(ctx, a); err != nil {
 				return err
 			}
 		case <-f.refresh:
-			if reading { // this reading may have begun too early
+			if l.reading { // this reading may have begun too early
 				f.Refresh()
-				l.take(<-results)
-				reading = false
+				l.take(l.result())
 				continue
 			}
-			read()
+			l.begin(ctx)
 		case <-unserved:
 			unserved = l.serve(ctx)
 		case <-tick:
@@ -111,10 +104,26 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 			l.publish(l.tracker.tick(l.Clock()))
 		}
 		l.reportLoss()
-		if !reading && l.due() {
-			read()
+		if !l.reading && l.due() {
+			l.begin(ctx)
 		}
 	}
+}
+
+// begin begins a reading of the kernel.
+func (l *listener) begin(ctx context.Context) {
+	l.reading, l.lastRead = true, l.Clock()
+	go func() {
+		s, err := l.Read(ctx)
+		l.results <- readResult{s, err}
+	}()
+}
+
+// result waits for the reading that has begun.
+func (l *listener) result() readResult {
+	s := <-l.results
+	l.reading = false
+	return s
 }
 
 // serve serves others. Where another process has the name it returns when to try again, and listens
@@ -159,43 +168,71 @@ func receive(ctx context.Context, group *Group, to chan<- batch, hurry <-chan st
 	}
 }
 
-// named publishes what a batch reports. Rules cannot say who has opened a signed profile: where one was
-// opened, the kernel is read, which knows.
-func (l *listener) named(ctx context.Context, b batch) {
-	if !slices.ContainsFunc(b.reports, l.tracker.signed) {
-		l.report(b)
-		return
-	}
-	s, err := l.Read(ctx)
-	if err == nil {
-		l.tracker.name(b.reports, s.Sources)
-	}
-	l.report(b)
-	l.take(readResult{s, err})
-}
-
-func (l *listener) report(b batch) {
-	l.lost += b.lost
+// report publishes what the kernel has reported. For leases of signed profiles it reads who has knocked;
+// the tracker is told of that reading after the reports.
+func (l *listener) report(ctx context.Context, b batch) {
 	now := l.Clock()
+	var s readResult
+	read := false
+	if l.lost += b.lost; b.lost > 0 {
+		l.tracker.watched = now.Up
+	} else {
+		s, read = l.name(ctx, b.reports)
+	}
 	for _, r := range b.reports {
 		l.publish(l.tracker.report(now, r))
 	}
+	if read {
+		l.take(s)
+	}
+}
+
+// name writes into reports who has knocked for leases of signed profiles, where there are such, and
+// returns the reading that it has made for them. The user of a report is not known where that takes too
+// long.
+func (l *listener) name(ctx context.Context, reports []report) (s readResult, read bool) {
+	if !slices.ContainsFunc(reports, func(r report) bool { _, ok := l.tracker.signed(r); return ok }) {
+		return s, false
+	}
+	limit := time.After(nameLimit)
+	result := func() (came bool) {
+		select {
+		case s = <-l.results:
+			l.reading = false
+			return true
+		case <-limit: // it will come, and is taken as others are
+			return false
+		}
+	}
+	if l.reading { // this reading may have begun too early
+		if !result() {
+			return s, false
+		}
+		l.take(s)
+	}
+	if l.begin(ctx); !result() {
+		return s, false
+	}
+	if s.err == nil {
+		l.tracker.name(reports, s.Snapshot, l.Clock().Up)
+	}
+	return s, true
 }
 
 // strange reports whether reports name what the tracker does not know, and a reading is on its way or
 // the last one is old enough for another.
-func (l *listener) strange(reports []report, reading bool) bool {
-	return (reading || l.Clock().Up-l.lastRead.Up > readGap) && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
+func (l *listener) strange(reports []report) bool {
+	return (l.reading || l.Clock().Up-l.lastRead.Up > readGap) && slices.ContainsFunc(reports, func(r report) bool { return !l.tracker.knows(r) })
 }
 
 // act publishes what an operator has done, behind what packets did before. The error is the group's.
-func (l *listener) act(a told) error {
+func (l *listener) act(ctx context.Context, a told) error {
 	if a.done != nil {
 		close(a.done)
 		return nil
 	}
 	if a.first {
-		if err := l.catchUp(); err != nil {
+		if err := l.catchUp(ctx); err != nil {
 			return err
 		}
 	}
@@ -204,7 +241,7 @@ func (l *listener) act(a told) error {
 }
 
 // catchUp publishes what packets have been reported by now.
-func (l *listener) catchUp() error {
+func (l *listener) catchUp(ctx context.Context) error {
 	mark, err := l.group.mark()
 	if err != nil {
 		return err
@@ -220,7 +257,7 @@ func (l *listener) catchUp() error {
 			if b.err != nil {
 				return b.err
 			}
-			if l.report(b); b.marked == mark {
+			if l.report(ctx, b); b.marked == mark {
 				return nil
 			}
 		case <-limit:

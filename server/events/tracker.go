@@ -40,6 +40,9 @@ type tracker struct {
 
 	profiles []*protocol.Profile // that are installed
 	identity string              // of what is installed
+
+	named   map[useKey]time.Duration // when a user has last knocked, at the latest, as far as notices have told
+	watched time.Duration            // since when every grant has been reported to us
 }
 
 // trail is the position of a source, and why it has no lease.
@@ -62,7 +65,7 @@ func (r *reasons) add(profile, why string) {
 
 // newTracker returns a tracker of what is installed, in which nobody has knocked yet.
 func newTracker(in backend.Installed) *tracker {
-	return &tracker{views: views(in), policy: in.Policy, trails: map[netip.Prefix]*trail{}, leases: follow.New(maxLeases), acted: -1, profiles: in.Profiles, identity: identity(in)}
+	return &tracker{views: views(in), policy: in.Policy, trails: map[netip.Prefix]*trail{}, leases: follow.New(maxLeases), acted: -1, profiles: in.Profiles, identity: identity(in), named: map[useKey]time.Duration{}}
 }
 
 // knows reports whether the tracker knows the profile and step that a report names.
@@ -158,9 +161,15 @@ func (s *tracker) grant(out *collector, v *view, r report) {
 	last := &out.events[len(out.events)-1]
 	last.User, last.Key = r.User.Name, r.User.Key
 	s.leases.Grant(out.now.Up, p, src)
-	if holder, err := src.Prefix(p.Prefix(v.Family)); err == nil {
-		s.clear(follow.Key{Profile: name, Holder: holder})
+	if k, ok := leaseOf(p, src); ok {
+		s.clear(k)
 	}
+}
+
+// leaseOf is the lease of a profile that a knock of a source gives.
+func leaseOf(p *protocol.Profile, src netip.Addr) (k follow.Key, ok bool) {
+	holder, err := src.Prefix(p.Prefix(protocol.FamilyOf(src)))
+	return follow.Key{Profile: p.Name, Holder: holder}, err == nil // the length of a valid profile is valid
 }
 
 // idle reports whether no time is running: tick would return nothing, however late.
@@ -223,12 +232,13 @@ func (s *tracker) wantsRead(now Moment) bool { return s.stale || s.leases.Due(no
 // act takes over what an operator has done, and returns its notice. The lease that it has ended is
 // told of once.
 func (s *tracker) act(now Moment, a told) Notice {
-	key := follow.Key{Profile: a.Profile, Holder: a.Address}
+	key, user := follow.Key{Profile: a.Profile, Holder: a.Address}, a.User
 	switch a.Kind {
 	case Grant:
 		s.leases.Give(now.Up, key, left(a.Act))
 		s.clear(key)
 	case Revoke:
+		user = cmp.Or(user, joined(s.leases.Users(key)))
 		s.leases.Forget(key)
 		s.remember(now, key, "it was revoked")
 	case Remove:
@@ -240,7 +250,7 @@ func (s *tracker) act(now Moment, a told) Notice {
 		s.stale = true
 	}
 	s.acted = now.Up
-	n := Notice{Time: now.Wall, Kind: a.Kind, Profile: a.Profile, Step: a.Steps, Steps: a.Steps, Detail: a.Detail, User: a.User, By: &a.By}
+	n := Notice{Time: now.Wall, Kind: a.Kind, Profile: a.Profile, Step: a.Steps, Steps: a.Steps, Detail: a.Detail, User: user, By: &a.By}
 	if a.Address.IsValid() {
 		n.Address = protocol.PrefixText(a.Address)
 	}
@@ -276,8 +286,8 @@ func (s *tracker) use(now Moment, in backend.Installed) (all []Notice) {
 	if text == s.identity {
 		return nil
 	}
-	for _, k := range s.leases.KeepLeases(s.profiles, in.Profiles) {
-		all = append(all, s.over(now, follow.Ended{Key: k}, changed()))
+	for _, l := range s.leases.KeepLeases(s.profiles, in.Profiles) {
+		all = append(all, s.over(now, l, changed()))
 	}
 	s.identity, s.profiles = text, in.Profiles
 	was := s.views
@@ -317,7 +327,7 @@ func (s *tracker) over(now Moment, l follow.Ended, how end) Notice {
 	s.remember(now, l.Key, how.why)
 	n := steps(s.views[protocol.FamilyOf(l.Holder.Addr())].profile(l.Profile))
 	return Notice{Time: now.Wall, Kind: Expire, Profile: l.Profile, Address: protocol.PrefixText(l.Holder), Step: n, Steps: n, Detail: how.detail,
-		User: strings.Join(l.Users, ", ")}
+		User: joined(l.Users)}
 }
 
 // remember keeps why a holder has no lease, in case one of its addresses comes to the gate.

@@ -1,6 +1,9 @@
 package backend
 
 import (
+	"net/netip"
+	"time"
+
 	"knockkit/internal/kernel/iptables/save"
 	"knockkit/protocol"
 )
@@ -61,6 +64,21 @@ type Planner interface {
 	// ended come back, but for those that commands have ended since. Leases that were given since, for
 	// less than the saved rules open, end.
 	PutBack(saved string, ended []Ended) (Plan, error)
+}
+
+// Opener is the [Planner] of a backend that checks tokens.
+type Opener interface {
+	// Openings returns whose keys have opened a lease, the last one first: also of a lease that is over
+	// since a moment. The reading needs Leases.
+	Openings(profile string, holder netip.Prefix) []Opening
+}
+
+// Opening is the last use of a key for a lease.
+type Opening struct {
+	User    string
+	Key     string        // its ID
+	Ago     time.Duration // by this reading
+	Undated bool          // Ago has no meaning: leases have no end, or `renew`
 }
 
 // Plan is what a commit does. It is for the backend whose reading made it.

@@ -96,13 +96,9 @@ func (r *reading) parts() map[leaseID][]part {
 			continue
 		}
 		for _, e := range set.who {
-			k := r.table.keys[e.Number]
-			p := r.about.profile(k.Profile)
-			if p == nil || e.Number.profileOf() != r.about.signedNumbers[k.Profile] { // that of another profile of that name, before
-				continue
+			if h, x, ok := r.partOf(set, e, f); ok {
+				all[h] = append(all[h], x)
 			}
-			h := leaseID{p.Name, netip.PrefixFrom(e.Address, p.Prefix(f))}
-			all[h] = append(all[h], part{set.name, k.User, k.ID, e})
 		}
 	}
 	for _, parts := range all {
@@ -110,6 +106,37 @@ func (r *reading) parts() map[leaseID][]part {
 			return cmp.Or(-cmp.Compare(x.left(), y.left()), strings.Compare(x.user, y.user), strings.Compare(x.key, y.key), cmp.Compare(x.Number, y.Number))
 		})
 	}
+	return all
+}
+
+// partOf returns the part that an element is, and the lease.
+func (r *reading) partOf(set *kernelObject, e element, f protocol.Family) (h leaseID, x part, ok bool) {
+	k := r.table.keys[e.Number]
+	p := r.about.profile(k.Profile)
+	if p == nil || e.Number.profileOf() != r.about.signedNumbers[k.Profile] { // that of another profile of that name, before
+		return h, x, false
+	}
+	return leaseID{p.Name, netip.PrefixFrom(e.Address, p.Prefix(f))}, part{set.name, k.User, k.ID, e}, true
+}
+
+// Openings implements [backend.Opener].
+func (r *reading) Openings(profile string, holder netip.Prefix) (all []backend.Opening) {
+	f := protocol.FamilyOf(holder.Addr())
+	set := r.table.sets[whoPrefix+digit(f)]
+	if set == nil {
+		return nil
+	}
+	for _, e := range set.who { // of thousands: few are asked for
+		if e.Address != holder.Addr() {
+			continue
+		}
+		if h, x, ok := r.partOf(set, e, f); ok && h == (leaseID{profile, holder}) {
+			all = append(all, backend.Opening{User: x.user, Key: x.key, Ago: e.Timeout - e.Expires, Undated: e.Timeout == 0})
+		}
+	}
+	slices.SortFunc(all, func(x, y backend.Opening) int {
+		return cmp.Or(cmp.Compare(x.Ago, y.Ago), strings.Compare(x.User, y.User))
+	})
 	return all
 }
 

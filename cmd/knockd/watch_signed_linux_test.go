@@ -14,14 +14,14 @@ func TestWatchAndTheServiceNameWhoHasOpenedASignedProfile(t *testing.T) {
 		lines.logs("watching: ")
 		objects.logs("watching: ")
 		from, stranger := lab.ForgedAddr4(5), lab.ForgedAddr4(6)
+		s.answers(stranger)
+		lines.shows("10.9.0.6: mysql: no lease for 3306/tcp: no signed knock was seen\n", soon)
+		// By now the listener has begun for long enough to know of whose knock a report is.
 		alice.knock(from)
 		lines.shows("10.9.0.5: mysql: alice: open for 1h\n", soon)
 		bob.knock(from) // behind the same address
 		lines.shows("10.9.0.5: mysql: bob: open for 1h\n", soon)
 		objects.shows(`"detail":"open for 1h","user":"bob","key":"`+bob.key.ID()+`"}`, soon)
-
-		s.answers(stranger)
-		lines.shows("10.9.0.6: mysql: no lease for 3306/tcp: no signed knock was seen\n", soon)
 
 		s.must("revoke", "mysql", "--user", "bob") // alice has the lease
 		s.must("revoke", "mysql", "--user", "alice")

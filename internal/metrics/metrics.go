@@ -50,7 +50,7 @@ func New(read func(context.Context) (*backend.Reading, error)) *Metrics {
 	} {
 		m.counters[c.kind] = in.NewCounterVec(prometheus.CounterOpts{Name: c.name, Help: c.help}, []string{labelProfile})
 	}
-	m.byUser = in.NewCounterVec(prometheus.CounterOpts{Name: signedGrants, Help: "Leases of signed profiles that began, by who has knocked."}, []string{labelProfile, labelUser})
+	m.byUser = in.NewCounterVec(prometheus.CounterOpts{Name: SignedGrants, Help: "Leases of signed profiles that began, by who has knocked."}, []string{labelProfile, labelUser})
 	m.keys = in.NewGaugeVec(prometheus.GaugeOpts{Name: Keys, Help: "Keys of a signed profile that may open it."}, []string{labelProfile})
 	m.shut = in.NewGauge(prometheus.GaugeOpts{Name: SignedShut, Help: "1 while nobody can open a signed profile: tokens may have been used, or could not be loaded."})
 	m.bans = in.NewCounter(prometheus.CounterOpts{Name: bans, Help: "Bans that began."})
@@ -159,7 +159,7 @@ const (
 	reloadAt  = "knockd_last_reload_timestamp_seconds"
 
 	SignedShut   = "knockd_signed_shut"         // 1 while nobody can open a signed profile
-	signedGrants = "knockd_signed_grants_total" // by profile and user
+	SignedGrants = "knockd_signed_grants_total" // by profile and user
 
 	ReadOK = "knockd_last_look_success" // 0 when the kernel could not be read for this page
 )
@@ -167,7 +167,7 @@ const (
 // Names lists all of them.
 func Names() []string {
 	return []string{Knocks, Grants, Revokes, Resets, expired, Denied, bans, lost, Repairs, Leases, Positions, Banned,
-		Keys, SignedShut, signedGrants, Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, ReadOK}
+		Keys, SignedShut, SignedGrants, Profiles, Drift, tableUsed, tableRoom, ReloadOK, reloadAt, ReadOK}
 }
 
 // The labels.

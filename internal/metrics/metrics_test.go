@@ -94,7 +94,7 @@ func TestManyUsersShareOneLabel(t *testing.T) {
 	for i := range mostUsers + 5 {
 		m.Observe(events.Item{Notice: events.Notice{Kind: events.Grant, Profile: "admin", User: fmt.Sprintf("user%d", i)}})
 	}
-	all := page(t, m)[signedGrants].GetMetric()
+	all := page(t, m)[SignedGrants].GetMetric()
 	if len(all) != mostUsers+1 {
 		t.Errorf("there are %d series, not %d", len(all), mostUsers+1)
 	}

@@ -40,9 +40,11 @@ profile() { printf 'sequence = [%s]\nopen = ["%s/tcp"]\n' "$2" "$3" > "conf/prof
 profile tcp '"7421/tcp", "3190/tcp", "9002/tcp"' 3306
 profile ping '"icmp", "3191/tcp"' 3307
 profile udp '"7423/udp", "3192/udp"' 3308
+printf 'signed = { carrier = "icmp" }\nopen = ["3309/tcp"]\n' > conf/profiles/sping.toml
+printf 'signed = { carrier = "40123/udp" }\nopen = ["3310/tcp"]\n' > conf/profiles/sudp.toml
 chmod 600 conf/profiles/*
 on ./knockd --config conf install 2> /dev/null
-for port in 3306 3307 3308; do
+for port in 3306 3307 3308 3309 3310; do
 	on perl -MIO::Socket::IP -e '
 		$s = IO::Socket::IP->new(LocalHost => "::", LocalPort => shift, Listen => 9, V6Only => 0) or die $@;
 		alarm 300; close $c while $c = $s->accept' $port &
@@ -50,7 +52,10 @@ done
 
 $wine --version
 timeout 200 $wine wineboot --init 2> /dev/null
-cp -r conf "$(find wine/drive_c/users -name Roaming)/knock"
+mine=$(find wine/drive_c/users -name Roaming)/knock
+mkdir -p "$mine"
+cp -r conf/profiles "$mine"
+rm "$mine"/profiles/s*
 system32=wine/drive_c/windows/system32
 if ! test -e $system32/bcryptprimitives.dll; then
 	echo "this Wine has no bcryptprimitives.dll, and Go starts on no Windows without: one is made"
@@ -74,6 +79,14 @@ echo "31 s without one"
 sleep 31
 try "a ping then" knock.exe -4 ping@198.51.100.1
 try "a ping, IPv6" knock.exe -6 ping@2001:db8::1
+# A key that was made this moment opens without the service, for a minute.
+enroll() { # PROFILE PROGRAM
+	on ./knockd --config conf key add alice "$1" --audience db1 --host 198.51.100.1 2> /dev/null | timeout 60 $wine "$2" enroll -
+}
+enroll sping knock.exe
+try "a signed knock in a ping" knock.exe -v -4 sping
+enroll sudp knock-udp.exe
+try "a signed knock in a datagram, without the ioctl" knock-udp.exe -v -4 sudp
 try "UDP knocks" knock.exe -4 udp@198.51.100.1
 try "UDP knocks without the ioctl" knock-udp.exe -4 udp@198.51.100.1
 try "UDP knocks without the ioctl, IPv6" knock-udp.exe -6 udp@2001:db8::1

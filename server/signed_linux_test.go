@@ -311,6 +311,28 @@ func TestARightKnockOpensAgainWithinAMinuteAfterALoss(t *testing.T) {
 	}
 }
 
+func TestATokenOpensAlsoInAFlowThatConntrackKnows(t *testing.T) {
+	s := newSignedSite(t, "")
+	src := lab.ForgedAddr4(1)
+	first := s.knock(src, ping, make([]byte, 56))
+	if got := s.inject(first); len(got) != 1 { // answered: the entry is established
+		t.Fatalf("the host answers a ping with %v", got)
+	}
+	token := s.keys[0].Token(protocol.Slot(s.now), 0)
+	s.inject(lab.Echo(src, s.dest(src), s.site.port, 2, token[:])) // as the next ping of a Windows machine
+	s.expect("open", src, 2222)
+}
+
+func TestATokenToManyIsNone(t *testing.T) {
+	s := newSignedSite(t, "")
+	src := lab.ForgedAddr6(1)
+	token := s.keys[0].Token(protocol.Slot(s.now), 0)
+	s.inject(lab.Echo(src, netip.MustParseAddr("ff02::1"), 1, 1, token[:]))
+	s.expect("silent", src, 2222)
+	s.use(src, s.keys[0], 0, 0) // it was not used up
+	s.expect("open", src, 2222)
+}
+
 func TestARightTokenIsNoEventAndAWrongOneIsAnOrdinaryPing(t *testing.T) {
 	s := newSignedSite(t, "")
 	s.listen(3306)

@@ -97,7 +97,7 @@ func filteredReasons(p *protocol.Profile, a client.AddrResult) []string {
 // pingReason says that the server's connection tracking may have taken a ping for one before:
 // Windows sends all with the same identifier, where other systems draw one for each.
 func pingReason(system string, p *protocol.Profile) string {
-	if system != "windows" || !slices.ContainsFunc(p.Knocks(), func(k protocol.Knock) bool { return k.Proto == protocol.ICMP }) {
+	if system != "windows" || !slices.ContainsFunc(p.Sequence, func(s protocol.Step) bool { return s.Knock.Proto == protocol.ICMP }) {
 		return ""
 	}
 	return "a ping from Windows is a knock only when this machine has sent the host none for 30 s: wait that long, or take a profile without icmp"

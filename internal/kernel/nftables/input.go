@@ -51,10 +51,11 @@ func (r *renderer) events() {
 	// Before the host's own filter chains, which may drop what is a knock to us, and behind
 	// conntrack and destination NAT.
 	c.head = []string{"type filter hook input priority filter - 10; policy accept;"}
+	carried := func() { r.carried(c) }
 	if r.any(cuts) {
-		c.noEvents(rule{"goto cut", "established: only a gate with cut looks"})
+		c.noEventsBut(carried, rule{"goto cut", "established: only a gate with cut looks"})
 	} else {
-		c.noEvents(passEstablished())
+		c.noEventsBut(carried, passEstablished())
 	}
 	c.add("not a SYN: no event", notSYN+" goto gate")
 	c.add("the same SYN again: no event", "meta l4proto tcp", unanswered, "goto gate")
@@ -65,7 +66,6 @@ func (r *renderer) events() {
 			c.add("banned: no event, and shut out", saddr(f), "@banned"+digit(f), "goto gate")
 		}
 	}
-	r.carried(c)
 	for _, f := range r.families {
 		c.add("", "meta nfproto", f.String(), "goto progress"+digit(f))
 	}

@@ -173,12 +173,18 @@ const unanswered = "ct state established ct status & assured == 0"
 
 // noEvents adds the rules for packets that are no events: loopback, established connections (for
 // which the caller says what happens), and ICMP errors about connections.
-func (x *object) noEvents(established ...rule) {
+func (x *object) noEvents(established ...rule) { x.noEventsBut(func() {}, established...) }
+
+// noEventsBut is noEvents with rules for pings and datagrams of which conntrack is not asked.
+func (x *object) noEventsBut(but func(), established ...rule) {
 	x.add("loopback is no event", loopback, "return")
 	for _, e := range established {
 		// A SYN is not taken for established: conntrack keeps the entry of a connection that the client
 		// never ended, and counts a new connection from the same port as part of it.
 		x.add(e.comment, notSYN+" ct state established", e.text)
+	}
+	but()
+	for _, e := range established {
 		x.add(e.comment, "meta l4proto != tcp ct state established", e.text)
 	}
 	// Related packets other than errors begin connections that a conntrack helper expects, to any port.

@@ -64,6 +64,12 @@ func (r *renderer) signed() {
 		return // the undo of a trial needs the others
 	}
 	s := r.chain("signed")
+	s.add("broadcast or multicast", "fib daddr type != local goto ordinary")
+	if r.want.Policy.Ban != nil {
+		for _, f := range r.families {
+			s.add("banned", saddr(f), "@"+bannedPrefix+digit(f), "goto ordinary")
+		}
+	}
 	s.add("of a key that was removed", scratch+" != @"+usersSet, "goto ordinary")
 	s.add("whose token?", scratch+" & ffff:0 vmap @"+leadsMap)
 	s.add("", "goto ordinary")
@@ -73,16 +79,13 @@ func (r *renderer) signed() {
 	}
 	r.verdicts(leadsMap, scratch, leads)
 
-	o := r.chain("ordinary")
-	o.add("", scratch+" set none")
-	for _, f := range r.families {
-		o.add("", "meta nfproto", f.String(), "goto progress"+digit(f))
-	}
+	r.chain("ordinary").add("", scratch+" set none") // back to where the token was looked for
 }
 
-// carried adds the rules for packets with a right token, which are no events.
+// carried adds the rules for packets with a right token, which are no events. Conntrack is not asked: all
+// pings of a Windows machine are one flow.
 func (r *renderer) carried(c *object) {
-	const goOn = scratch + " set " + token + " map @" + tokensMap + " goto signed"
+	const goOn = scratch + " set " + token + " map @" + tokensMap + " jump signed"
 	ports := map[string]bool{}
 	for _, f := range r.families {
 		pings := false
@@ -127,10 +130,8 @@ func (r *renderer) lead(p *protocol.Profile) string {
 	}
 	c.add("", "goto ordinary")
 	opens.add("", scratch+" set none")
-	if p.Reply != protocol.ReplyContinue {
-		verdicts := map[protocol.Reply]string{protocol.ReplyAccept: "accept", protocol.ReplyDrop: "drop", protocol.ReplyReject: reject(p.Signed.Carrier.Proto)}
-		opens.add(fmt.Sprintf("%s: reply to a token: %s", p.Name, p.Reply), verdicts[p.Reply])
-	}
+	verdicts := map[protocol.Reply]string{protocol.ReplyContinue: "accept", protocol.ReplyAccept: "accept", protocol.ReplyDrop: "drop", protocol.ReplyReject: reject(p.Signed.Carrier.Proto)}
+	opens.add(fmt.Sprintf("%s: reply to a token: %s", p.Name, p.Reply), verdicts[p.Reply]) // our chain is done: others decide
 	return c.name
 }
 

@@ -58,7 +58,8 @@ type Status struct {
 	Fill     []Fill
 	Advice   []Reason // of [ReasonRoom] or [ReasonSmall]
 
-	// Of signed profiles, where one is installed:
+	// Of signed profiles:
+	Signed   bool       // one is installed
 	NoTokens bool       // the kernel has no tokens that are valid now
 	Opens    time.Time  // until then they are shut; the zero value: they are not
 	Why      ShutReason // why they are
@@ -85,7 +86,7 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 		}
 		has := false
 		has, st.Opens, st.Why = tokensNow(is, time.Now())
-		st.NoTokens = !has
+		st.Signed, st.NoTokens = true, !has
 	}
 	if len(r.Profiles) > 0 {
 		st.Advice, err = s.tableAdvice(ctx, st.Fill)

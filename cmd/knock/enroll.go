@@ -34,7 +34,7 @@ signed profile, which is for one user.
 
    knock enroll
    ssh db1.example.com sudo knockd profile link mysql --host db1.example.com | knock enroll -
-   ssh db1.example.com sudo knockd key add alice admin | knock enroll -`,
+   ssh db1.example.com sudo knockd key add alice admin --host db1.example.com | knock enroll -`,
 		Flags: []cli.Flag{
 			configFlag(),
 			&cli.StringFlag{Name: "name", Usage: "call the profile `NAME`, instead of what the server calls it"},
@@ -96,6 +96,9 @@ func askedLink(c *cli.Context, words *say.Printer) (string, error) {
 		}
 		return string(text), nil
 	case c.NArg() == 1 && typed != "-":
+		if _, err := os.Stat(typed); err == nil {
+			return "", command.Usagef("to read it: knock enroll - < "+command.Shell([]string{typed}), "%s is a file, and no link", typed)
+		}
 		return typed, nil
 	case !terminal:
 		return "", command.Usagef("to read it from standard input: knock enroll -", "there is no terminal to ask for the link on")

@@ -90,6 +90,9 @@ func explainError(err error) error {
 	case errors.As(err, &lockout):
 		e.Code = command.Usage
 		e.Hint = "add --try 30s to have the old rules back unless you confirm, or --allow-lockout if you are sure"
+		if slices.Contains(os.Args, "run") {
+			e.Hint = "install them first with a way back: knockd install --try 30s; or add --allow-lockout if you are sure"
+		}
 	case errors.As(err, &busy) && busy.Owner.Trial():
 		e.Hint = "answer the trial, or wait for its end; grant, revoke and unban work meanwhile"
 	case errors.As(err, &signed):

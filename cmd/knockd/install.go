@@ -17,6 +17,7 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/doctor"
+	"knockkit/server/keys"
 	"knockkit/server/service"
 )
 
@@ -174,6 +175,7 @@ func install(h *host) error {
 	if i := slices.IndexFunc(profiles, func(p *protocol.Profile) bool { return p.Signed != nil }); i >= 0 && !claim.InUse(claim.Service) {
 		change.Notes = append(change.Notes, fmt.Sprintf("profile %s is signed, and shut without the service: systemctl enable --now knockd", profiles[i].Name))
 	}
+	change.Notes = append(change.Notes, h.keyless(profiles)...)
 	if change.Guard == nil {
 		change.Notes = append(change.Notes, shadows()...)
 	}
@@ -185,6 +187,20 @@ func install(h *host) error {
 		h.beside("it works with backend " + change.From + " until it is started again, and brings the rules back there")
 	}
 	return nil
+}
+
+// keyless says which signed profiles nobody can open, since none of their keys may.
+func (h *host) keyless(profiles []*protocol.Profile) (notes []string) {
+	r, err := h.ring()
+	if err != nil {
+		return nil // doctor says so
+	}
+	for _, p := range profiles {
+		if p.Signed != nil && len(keys.Usable(keys.Of(r.all, p.Name, ""), time.Now())) == 0 {
+			notes = append(notes, fmt.Sprintf("nobody has a key for profile %s: knockd key add USER %s", p.Name, p.Name))
+		}
+	}
+	return notes
 }
 
 // installable loads the profiles to install, and refuses disabled ones by name.

@@ -39,8 +39,8 @@ func keyAddCommand() *cli.Command {
 another one; both open.
 
 Example:
-  knockd key add alice admin
-  knockd key add alice-phone admin --qr
+  knockd key add alice admin --host db1.example.com
+  knockd key add alice-phone admin --host db1.example.com --qr
   knockd key add alice admin --old-expires 2d    # a new key, and two days to enroll it
   ssh db1.example.com sudo knockd key add deploy admin --host db1.example.com | knock enroll -`,
 	}
@@ -98,12 +98,22 @@ func addKey(h *host) error {
 		}
 	}
 	st, told := r.refresh(key, nil)
+	if len(e.Profile.Hosts) == 0 && !h.c.IsSet("host") {
+		h.words.Warning("the client knocks on %s, which is the audience: is that how it reaches this server?", audience)
+		h.words.Advice("knockd key link " + user + " " + profile + " --host HOST prints a link with another host")
+	}
 	h.words.Note("key %s of %s for %s at %s, in %s", key.ID(), user, profile, audience, file.File)
 	if told {
 		h.words.Note("%s", r.opens(e.Profile, st, true))
 	}
-	if n := len(others); n > 0 {
-		h.words.Note("%s opens too: %s", say.Names(ids(others)), "knockd key remove "+user+" "+profile+" --id "+others[0].ID())
+	for _, o := range others {
+		switch {
+		case !o.Usable(now):
+		case o.Expires.IsZero():
+			h.words.Note("%s opens too, until: knockd key remove %s %s --id %s", o.ID(), user, profile, o.ID())
+		default:
+			h.words.Note("%s opens too, until %s", o.ID(), o.Expires.UTC().Format(time.RFC3339))
+		}
 	}
 	return h.handOut(link, out)
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"knockkit/internal/files"
 	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/server/keys"
 )
 
 func profileCommand() *cli.Command {
@@ -142,5 +144,10 @@ func removeProfile(h *host, name string) error {
 	}
 	changed := time.Now()
 	h.words.Note("%s removed", e.File)
+	if r, err := h.ring(); err == nil { // else there is nothing to say of keys
+		if left := keys.Of(r.all, name, ""); len(left) > 0 {
+			h.words.Note("the keys of %s stay in %s", say.Names(users(left)), filepath.Dir(left[0].File))
+		}
+	}
 	return h.takenUp(k, changed, name, nil)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
+	"knockkit/server/keys"
 )
 
 func newCommand() *cli.Command {
@@ -67,11 +67,21 @@ func newProfile(h *host, name string) error {
 		length = "without end"
 	}
 	h.words.Note("a lease opens %s, %s", strings.Join(say.Texts(p.Open), " "), length)
-	err = errors.Join(h.takenUp(k, changed, name, p), unprinted)
-	if err == nil && p.Signed != nil {
-		h.words.Note("give each user a key: knockd key add USER %s", name)
+	if p.Signed != nil {
+		h.noteKeys(name)
 	}
-	return err
+	return errors.Join(h.takenUp(k, changed, name, p), unprinted)
+}
+
+// noteKeys says who can open a new signed profile.
+func (h *host) noteKeys(name string) {
+	if r, err := h.ring(); err == nil {
+		if left := keys.Of(r.all, name, ""); len(left) > 0 {
+			h.words.Warning("keys of an earlier profile of that name open it: %s", say.Names(users(left)))
+			h.words.Advice("knockd key remove USER " + name)
+		}
+	}
+	h.words.Note("give each user a key: knockd key add USER %s", name)
 }
 
 // newText returns the new profile's text, and what it says: valid, alone and beside the others.
@@ -172,7 +182,7 @@ func openFlag(c *cli.Context, name string) ([]protocol.PortRange, error) {
 }
 
 func unknownService(c *cli.Context, name string) error {
-	hint := fmt.Sprintf("say which port it opens, for example: knockd profile new %s --open 8443/tcp", name)
+	hint := "say which port it opens, for example: " + retyped(nil, "--open", "8443/tcp")
 	if near := format.ClosestService(name); near != "" {
 		hint = "did you mean: " + command.Corrected(c, name, near) + "\nelse " + hint
 	}

@@ -58,7 +58,7 @@ func userRevoked(profile, user string, r server.Revoked) (lines []string) {
 	case len(r.Ended) > 1:
 		lines = []string{fmt.Sprintf("leases of %s that %s had opened, and that are over: %d", profile, user, len(r.Ended))}
 	case len(r.GoesOn) == 0:
-		return []string{fmt.Sprintf("%s has opened no lease of %s that lasts", user, profile)}
+		return []string{fmt.Sprintf("user %s: no lease of %s that lasts", user, profile)}
 	}
 	for _, s := range r.GoesOn {
 		of, left := "it was given by hand", "until it is revoked"

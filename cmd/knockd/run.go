@@ -27,7 +27,8 @@ func runCommand() *cli.Command {
 		Usage: "keep the rules in force: install at the start, reload, repair and log, until stopped",
 		Description: `Installs every enabled profile, again when a file changes or on SIGHUP, and repairs the
 rules when another tool has changed them. Leases survive that. The rules stay when it
-ends, and knocks still work.
+ends, and sequences still open. Signed profiles need the service: they are shut within a
+minute.
 
 Example:
   knockd run

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"knockkit/internal/command"
+	"knockkit/internal/kernel/claim"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
@@ -88,9 +89,12 @@ func status(h *host) error {
 	}
 	h.problems(st)
 	switch {
+	case st.Signed && !claim.InUse(claim.Service):
+		h.words.Warning("the service is not running: signed profiles are shut, or will be within a minute")
+		h.words.Advice("systemctl enable --now knockd, or knockd run")
 	case st.NoTokens:
 		h.words.Warning("nobody can open signed profiles: the kernel has no tokens that are valid now")
-		h.words.Advice("the service gives it new ones: systemctl enable --now knockd")
+		h.words.Advice("the service gives it new ones, and its log says why it does not")
 	case !st.Opens.IsZero():
 		h.words.Note("signed profiles are shut until %s: %s", st.Opens.UTC().Format("15:04:05 UTC"), st.Why)
 	}

@@ -83,7 +83,7 @@ func TestRevokeEndsWhatAUserHasOpened(t *testing.T) {
 	} {
 		s.says(2, "knockd: error: "+c.words, append([]string{"revoke"}, c.args...)...)
 	}
-	s.says(0, "knockd: carol has opened no lease of admin that lasts\n", "revoke", "admin", "--user", "carol")
+	s.says(0, "knockd: user carol: no lease of admin that lasts\n", "revoke", "admin", "--user", "carol")
 	rounded := regexp.MustCompile(`for \d+[hm][^:]*:`)
 	out := s.must("revoke", "admin", "--user", "alice")
 	if got, want := rounded.ReplaceAllString(out.Stderr, "for a while:"), "knockd: the lease of 10.9.0.1 for admin goes on for a while: it was given by hand\nknockd: the lease of 10.9.0.2 for admin goes on for a while: bob opened it too\n"; got != want {

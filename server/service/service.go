@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -126,7 +127,11 @@ func Run(ctx context.Context, c Config) error {
 		s.Log.Info("stopping", "why", whyStopped(ctx, err), "rules", "they are taken away")
 		return k.removeAll(err)
 	}
-	s.Log.Info("stopping", "why", whyStopped(ctx, err), "rules", "they stay, and knocks still open")
+	rules := "they stay, and knocks still open"
+	if slices.ContainsFunc(k.wanted.Profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
+		rules = "they stay, and sequences still open; signed profiles are shut within a minute"
+	}
+	s.Log.Info("stopping", "why", whyStopped(ctx, err), "rules", rules)
 	return err
 }
 

@@ -63,13 +63,25 @@ func New(limit int) *Leases { return &Leases{limit, map[Key]lease{}} }
 // Len returns how many leases are followed.
 func (l *Leases) Len() int { return len(l.byKey) }
 
-// Grant adds a lease of the profile's own time that begins now for a source.
-func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr) {
+// Grant adds a lease of the profile's own time that begins now for a source, by the user who has knocked;
+// of one that is not known the name is "".
+func (l *Leases) Grant(now time.Duration, p *protocol.Profile, source netip.Addr, by backend.User) {
 	holder, err := source.Prefix(p.Prefix(protocol.FamilyOf(source)))
 	if err != nil {
 		return // the length of a valid profile is valid
 	}
-	l.Give(now, Key{p.Name, holder}, p.Lease)
+	k := Key{p.Name, holder}
+	l.Give(now, k, p.Lease)
+	if by.Name == "" {
+		return
+	}
+	is, given := user{name: by.Name, key: by.Key}, l.byKey[k]
+	if p.Lease > 0 && !p.Renew {
+		is.until = now + p.Lease
+	}
+	others := slices.DeleteFunc(slices.Clone(given.users), func(u user) bool { return u.name == is.name && u.key == is.key })
+	given.users = append([]user{is}, others...)
+	l.byKey[k] = given
 }
 
 // Give adds a lease that begins now: for d, or without end when d is 0.

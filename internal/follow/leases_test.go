@@ -2,6 +2,7 @@ package follow
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func expect[T any](t *testing.T, got, want []T) {
 
 func TestAGrantCountsForWhatItCoversAndUntilItsEnd(t *testing.T) {
 	l, profiles := New(10), []*protocol.Profile{mysql()}
-	l.Grant(0, mysql(), netip.MustParseAddr("10.9.0.7"))
+	l.Grant(0, mysql(), netip.MustParseAddr("10.9.0.7"), backend.User{})
 	expect(t, l.Lost(10*time.Minute, nil, profiles), []backend.Source{open("10.9.0.0/24", 50*time.Minute)}) // the profile's prefix; ten minutes are gone
 	expect(t, l.Lost(time.Hour, nil, profiles), nil)
 	if lost := l.Lost(0, nil, nil); len(lost) > 0 {
@@ -60,7 +61,7 @@ func TestALeaseWithoutEndIsLostWithoutEndAndNeverDue(t *testing.T) {
 	}
 	endless := mysql()
 	endless.Lease = 0
-	l.Grant(0, endless, netip.MustParseAddr("10.9.2.1"))
+	l.Grant(0, endless, netip.MustParseAddr("10.9.2.1"), backend.User{})
 	if l.Due(long) {
 		t.Error("one from a knock should be over")
 	}
@@ -70,7 +71,7 @@ func TestOfTwoLeasesOfAHolderTheLongerCounts(t *testing.T) {
 	l, profiles := New(10), []*protocol.Profile{mysql()}
 	short, long := open("10.9.1.0/24", time.Minute), open("10.9.1.0/24", 2*time.Hour)
 	l.Sync(0, 0, []backend.Source{long, short})
-	l.Grant(0, mysql(), netip.MustParseAddr("10.9.1.1"))
+	l.Grant(0, mysql(), netip.MustParseAddr("10.9.1.1"), backend.User{})
 	expect(t, l.Running(0, profiles), []backend.Source{long})
 	l.Sync(1, 1, []backend.Source{short}) // the one by hand was taken away
 	expect(t, l.Running(1, profiles), []backend.Source{short})
@@ -79,7 +80,7 @@ func TestOfTwoLeasesOfAHolderTheLongerCounts(t *testing.T) {
 func TestALookTellsWhatIsOverInTimeAndEarlyAndNothingOfWhatBeganAfterIt(t *testing.T) {
 	l := New(10)
 	l.Sync(0, 0, []backend.Source{open("10.9.1.0/24", time.Minute), open("10.9.2.0/24", time.Hour), open("10.9.3.0/24", time.Minute)})
-	l.Grant(2*time.Minute, mysql(), netip.MustParseAddr("10.9.4.1"))
+	l.Grant(2*time.Minute, mysql(), netip.MustParseAddr("10.9.4.1"), backend.User{})
 	expect(t, l.Sync(3*time.Minute, 2*time.Minute, []backend.Source{open("10.9.3.0/24", time.Hour)}),
 		[]Ended{{Key: holder("10.9.1.0/24"), InTime: true}, {Key: holder("10.9.2.0/24")}})
 	if l.Len() != 2 {
@@ -90,7 +91,7 @@ func TestALookTellsWhatIsOverInTimeAndEarlyAndNothingOfWhatBeganAfterIt(t *testi
 
 func TestWithoutALookALeaseIsDueAndLaterOver(t *testing.T) {
 	l := New(10)
-	l.Grant(0, mysql(), netip.MustParseAddr("10.9.1.1"))
+	l.Grant(0, mysql(), netip.MustParseAddr("10.9.1.1"), backend.User{})
 	for _, c := range []struct {
 		at   time.Duration
 		due  bool
@@ -107,7 +108,7 @@ func TestALeaseIsNoneOfAnotherVersionThatOpensMore(t *testing.T) {
 	l := New(10)
 	was, will := mysql(), mysql()
 	will.Open = []protocol.PortRange{{Proto: protocol.TCP, First: 22, Last: 22}}
-	l.Grant(0, was, netip.MustParseAddr("10.9.1.1"))
+	l.Grant(0, was, netip.MustParseAddr("10.9.1.1"), backend.User{})
 	if l.KeepLeases([]*protocol.Profile{was}, []*protocol.Profile{mysql()}); l.Len() != 1 {
 		t.Error("it is none of the same version")
 	}
@@ -121,7 +122,7 @@ func TestAFloodOfLeasesIsForgotten(t *testing.T) {
 	l := New(limit)
 	var shown []backend.Source
 	for i := range 3 * limit {
-		l.Grant(0, mysql(), addr(i))
+		l.Grant(0, mysql(), addr(i), backend.User{})
 		shown = append(shown, open(netip.PrefixFrom(addr(1000+i), 24).Masked().String(), time.Hour))
 	}
 	if l.Len() != limit {
@@ -160,7 +161,7 @@ func TestALeaseIsLostWithItsUsers(t *testing.T) {
 	lease, byHand := open("10.9.1.0/24", time.Hour), open("10.9.1.0/24", 2*time.Hour)
 	lease.Users = []backend.User{{Name: "alice", Key: "1", Left: time.Hour}, {Name: "bob", Key: "2", Left: 20 * time.Minute}, {Name: "carol", Key: "3", Unlimited: true}}
 	l.Sync(0, 0, []backend.Source{lease, byHand})
-	l.Grant(0, mysql(), netip.MustParseAddr("10.9.1.7"))
+	l.Grant(0, mysql(), netip.MustParseAddr("10.9.1.7"), backend.User{})
 	want := open("10.9.1.0/24", 90*time.Minute)
 	want.Users = []backend.User{{Name: "alice", Key: "1", Left: 30 * time.Minute}, {Name: "carol", Key: "3", Unlimited: true}}
 	expect(t, l.Lost(30*time.Minute, nil, profiles), []backend.Source{want})
@@ -188,5 +189,27 @@ func TestALeaseThatEndsSaysWhoHadOpenedIt(t *testing.T) {
 			l.Sync(0, 0, []backend.Source{lease})
 			expect(t, c.ends(l), []Ended{{holder("10.9.1.0/24"), c.inTime, []string{"alice", "bob"}}})
 		})
+	}
+}
+
+func TestAFlushSoonAfterAKnockLosesNoUser(t *testing.T) {
+	l := New(10)
+	p := mysql()
+	p.Lease = time.Hour
+	from := netip.MustParseAddr("10.9.1.7")
+	alice, bob := backend.User{Name: "alice", Key: "1f2e3d4c"}, backend.User{Name: "bob", Key: "00000000"}
+	l.Grant(0, p, from, alice)
+	l.Grant(time.Minute, p, from, bob)
+	l.Grant(2*time.Minute, p, from, alice) // again
+	want := []backend.User{{Name: "alice", Key: "1f2e3d4c", Left: time.Hour - time.Minute}, {Name: "bob", Key: "00000000", Left: time.Hour - 2*time.Minute}}
+	for _, s := range l.Running(3*time.Minute, []*protocol.Profile{p}) {
+		if !slices.Equal(s.Users, want) {
+			t.Errorf("users %v, not %v", s.Users, want)
+		}
+	}
+	p.Renew = true
+	l.Grant(4*time.Minute, p, from, bob)
+	if s := l.Running(5*time.Minute, []*protocol.Profile{p})[0]; !s.Users[0].Unlimited || s.Users[0].Name != "bob" {
+		t.Errorf("of a lease that renews: %+v", s.Users)
 	}
 }

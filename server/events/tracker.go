@@ -160,7 +160,7 @@ func (s *tracker) grant(out *collector, v *view, r report) {
 	out.add(Grant, name, len(p.Sequence), len(p.Sequence), granted(p))
 	last := &out.events[len(out.events)-1]
 	last.User, last.Key = r.User.Name, r.User.Key
-	s.leases.Grant(out.now.Up, p, src)
+	s.leases.Grant(out.now.Up, p, src, r.User)
 	if k, ok := leaseOf(p, src); ok {
 		s.clear(k)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"knockkit/internal/follow"
+	"knockkit/internal/kernel/backend"
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/events"
@@ -156,7 +157,7 @@ func (k *keeper) observe(i events.Item) (first bool) {
 		first = k.memory.Len() == 0
 		addr, err := netip.ParseAddr(e.Address)
 		if p := protocol.Find(k.wanted.Profiles, e.Profile); p != nil && err == nil {
-			k.memory.Grant(k.clock().Up, p, addr)
+			k.memory.Grant(k.clock().Up, p, addr, backend.User{Name: e.User, Key: e.Key})
 		}
 		k.manager.status("%s", k.summary())
 	case e.Kind == events.Ban:

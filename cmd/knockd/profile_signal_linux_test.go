@@ -49,8 +49,8 @@ func TestKeysBelongToTheEditorWhileItRuns(t *testing.T) {
 		code              int
 		ends, copies      string
 	}{
-		{"Ctrl-C", "trap : INT\necho 'ed?'\nread line\nsed -i s/3306/3307/ $1\n", "^C", 0, "", ""},
-		{"Ctrl-\\", "trap : QUIT\necho 'ed?'\nread line\nsed -i s/3306/3307/ $1\n", "^\\", 0, "", ""},
+		{"Ctrl-C", "trap \"sed -i s/3306/3307/ $1; exit 0\" INT\necho 'ed?'\nread line\n", "^C", 0, "", ""},
+		{"Ctrl-\\", "trap \"sed -i s/3306/3307/ $1; exit 0\" QUIT\necho 'ed?'\nread line\n", "^\\", 0, "", ""},
 		{"Ctrl-C that ends it", "echo 'ed?'\nread line\n", "^C", 130, "knockd: error: interrupted\n", ""},
 		{"Ctrl-C that ends it behind a save", "sed -i s/3306/3307/ $1\necho 'ed?'\nread line\n", "^C", 130, "knockd: error: interrupted\n", "3307"},
 	} {

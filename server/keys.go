@@ -22,6 +22,10 @@ type KeyRefresh struct {
 	// the kernel. Keys that are not in Keys open nothing any more, known or not.
 	Gone []protocol.Key
 
+	// Reread returns Keys and Gone anew, nil: they are sure. It is called before a key is loaded or taken
+	// out, while no other command changes the kernel: another may have done so since Keys was read.
+	Reread func() (keys, gone []protocol.Key, err error)
+
 	Highest int64                  // the highest slot that was ever loaded, by a record on disk; 0: there is none
 	Record  func(slot int64) error // writes that record, before the kernel gets the tokens
 
@@ -82,6 +86,14 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 		change, state := planTokens(is, r)
 		if change == nil {
 			return state, nil
+		}
+		if r.Reread != nil && len(change.Add)+len(change.Drop) > 0 {
+			if r.Keys, r.Gone, err = r.Reread(); err != nil {
+				return KeyState{}, err
+			}
+			if change, state = planTokens(is, r); change == nil {
+				return state, nil
+			}
 		}
 		if r.Record != nil && change.Slot > r.Highest {
 			if err := r.Record(change.Slot); err != nil {

@@ -170,7 +170,12 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 	if err != nil {
 		return server.KeyState{}, err
 	}
-	all, _, err := r.folder.List()
+	now := time.Now()
+	read := func() (_, _ []protocol.Key, err error) {
+		all, _, err := r.folder.List()
+		return keys.Usable(all, now), gone, err
+	}
+	usable, _, err := read()
 	if err != nil {
 		return server.KeyState{}, err
 	}
@@ -178,8 +183,7 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 	if err != nil {
 		return server.KeyState{}, err
 	}
-	now := time.Now()
-	refresh := server.KeyRefresh{Now: now, Keys: keys.Usable(all, now), Gone: gone, Highest: highest, Record: r.state.Record}
+	refresh := server.KeyRefresh{Now: now, Keys: usable, Gone: gone, Reread: read, Highest: highest, Record: r.state.Record}
 	if fresh != nil {
 		refresh.Fresh = []string{fresh.ID()}
 	}

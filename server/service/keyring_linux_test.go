@@ -26,6 +26,7 @@ type keyed struct {
 	wire  *lab.Wire
 	now   events.Moment
 	alice *format.KeyFile
+	files []keys.Entry // alice's key, at first
 	disk  keys.Store
 	port  uint16
 }
@@ -37,6 +38,7 @@ func newKeyed(t *testing.T) *keyed {
 	labtest.NeedTUN(t)
 	labtest.Need(t, "nft")
 	s := &keyed{t: t, on: labtest.NewHost(t, "server"), alice: keyOf("alice"), disk: keys.Store{Dir: t.TempDir()}, port: 20000}
+	s.files = []keys.Entry{{KeyFile: s.alice}}
 	s.now = events.Moment{Wall: slotBegins.Add(protocol.SlotTime / 2), Up: time.Hour}
 	s.wire = labtest.Wire(t, s.on)
 	labtest.Listen(t, s.on, "tcp", "[::]:2222")
@@ -57,7 +59,7 @@ func (s *keyed) begins() {
 			b, _, err := server.OpenBackend(ctx, "nftables")
 			return server.New(b, settings), err
 		},
-		Keys:  func() ([]keys.Entry, []error, error) { return []keys.Entry{{KeyFile: s.alice}}, nil, nil },
+		Keys:  func() ([]keys.Entry, []error, error) { return s.files, nil, nil },
 		State: s.disk,
 		Log:   slog.New(slog.NewTextHandler(s.t.Output(), nil)),
 	}, func() events.Moment { return s.now }))
@@ -90,8 +92,13 @@ func (s *keyed) passes(d time.Duration) {
 // uses sends a token of alice, of the service's slot.
 func (s *keyed) uses(from netip.Addr, index int) {
 	s.t.Helper()
+	s.sends(from, s.alice, index)
+}
+
+func (s *keyed) sends(from netip.Addr, k *format.KeyFile, index int) {
+	s.t.Helper()
 	s.port++
-	token := s.alice.Token(protocol.Slot(s.now.Wall), index)
+	token := k.Token(protocol.Slot(s.now.Wall), index)
 	if err := s.wire.Inject(lab.Echo(from, s.on.Addr4, s.port, 1, token[:])); err != nil {
 		s.t.Fatal(err)
 	}
@@ -156,6 +163,27 @@ func TestAServiceThatWasKilledLeavesTokensThatEndAndGoesOnWhereItWas(t *testing.
 	s.passes(protocol.SlotTime)
 	s.uses(third, 0)
 	s.expects(true, third)
+}
+
+func TestTheServiceKeepsWhatACommandDidToKeysWhoseFilesItHasNotReadYet(t *testing.T) {
+	t.Parallel()
+	s := newKeyed(t)
+	bob := keyOf("bob")
+	commands := func(files []keys.Entry, r server.KeyRefresh) {
+		s.files = files
+		r.Now, r.Keys = s.now.Wall, keys.Usable(files, s.now.Wall)
+		s.do(func() error { _, err := s.host.RefreshKeys(t.Context(), r); return err })
+	}
+	commands([]keys.Entry{{KeyFile: s.alice}, {KeyFile: bob}}, server.KeyRefresh{Fresh: []string{bob.ID()}})
+	s.passes(protocol.SlotTime)
+	s.sends(lab.ForgedAddr4(1), bob, 0)
+	s.expects(true, lab.ForgedAddr4(1))
+
+	commands([]keys.Entry{{KeyFile: bob}}, server.KeyRefresh{Gone: []protocol.Key{s.alice.Key}})
+	s.passes(protocol.SlotTime)
+	s.passes(protocol.SlotTime) // had it loaded a slot for alice, it would be this one's
+	s.sends(lab.ForgedAddr4(2), s.alice, 0)
+	s.expects(false, lab.ForgedAddr4(2))
 }
 
 // TestAFlushShutsForAMinute: nobody knows which tokens were used up.

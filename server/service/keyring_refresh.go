@@ -68,18 +68,15 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 	if err != nil {
 		return server.KeyState{}, &stateError{err}
 	}
-	usable, may := keys.Usable(r.keys, now), map[protocol.Key]bool{}
-	for _, k := range usable {
-		may[k] = true
-	}
-	var gone []protocol.Key
-	for _, k := range r.loaded {
-		if !may[k] {
-			gone = append(gone, k)
-		}
-	}
+	usable, gone := r.usable(now)
 	state, err := host.RefreshKeys(ctx, server.KeyRefresh{
 		Now: now, Keys: usable, Gone: gone, Highest: highest, Clear: r.unsure,
+		Reread: func() (_, gone []protocol.Key, err error) {
+			if err = r.readKeys(true); err == nil {
+				usable, gone = r.usable(now)
+			}
+			return usable, gone, err
+		},
 		Record: func(slot int64) error {
 			if err := r.State.Record(slot); err != nil {
 				return &stateError{err}
@@ -92,6 +89,21 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 	}
 	r.loaded, r.unsure = usable, false
 	return state, nil
+}
+
+// usable returns the keys that may open at a time, and those that the kernel has and that may no more.
+func (r *keyring) usable(now time.Time) (usable, gone []protocol.Key) {
+	usable = keys.Usable(r.keys, now)
+	may := map[protocol.Key]bool{}
+	for _, k := range usable {
+		may[k] = true
+	}
+	for _, k := range r.loaded {
+		if !may[k] {
+			gone = append(gone, k)
+		}
+	}
+	return usable, gone
 }
 
 // forgetUsers has the kernel forget who has opened leases that are over.

@@ -71,6 +71,9 @@ type Signed struct {
 	Carrier Knock // icmp or PORT/udp
 }
 
+// IsSigned reports whether a token opens the profile.
+func (p *Profile) IsSigned() bool { return p.Signed != nil }
+
 // Client holds the timing of the client.
 type Client struct {
 	Gap      time.Duration // between two knocks of the first attempt

@@ -30,7 +30,7 @@ func OpenBackend(ctx context.Context, name string, profiles ...*protocol.Profile
 		}
 		return both()[i], "", nil
 	}
-	signed := slices.IndexFunc(profiles, func(p *protocol.Profile) bool { return p.Signed != nil })
+	signed := slices.IndexFunc(profiles, (*protocol.Profile).IsSigned)
 	live, err := withRules(ctx)
 	switch {
 	case errors.Is(err, ErrPrivilege) && signed >= 0:

@@ -79,7 +79,7 @@ func (s *Server) Status(ctx context.Context, files []*protocol.Profile, names []
 	}
 	st := StatusOf(r, files, names)
 	st.Backend = s.backend.Name()
-	if b, ok := s.backend.(tokenBackend); ok && slices.ContainsFunc(r.Profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
+	if b, ok := s.backend.(tokenBackend); ok && slices.ContainsFunc(r.Profiles, (*protocol.Profile).IsSigned) {
 		is, err := b.Tokens(ctx)
 		if err != nil {
 			return st, err

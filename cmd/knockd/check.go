@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/protocol"
+	"knockkit/server"
 )
 
 // checkProfiles reports everything that is wrong: in each file, and between them.
@@ -57,6 +59,13 @@ func checkProfiles(h *host) error {
 	}
 	if !misplaced { // which is no fault of the file elsewhere, or later
 		h.words.Note("%s", checked(len(entries)))
+	}
+	for _, note := range h.keyless(good) {
+		h.words.Note("%s", note)
+	}
+	if i := slices.IndexFunc(good, (*protocol.Profile).IsSigned); i >= 0 && h.settings.Backend == "iptables" {
+		h.words.Warning("%s", &server.SignedError{Profile: good[i].Name})
+		h.words.Advice("set backend = \"nftables\" in knockd.toml")
 	}
 	return nil
 }

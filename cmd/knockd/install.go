@@ -172,7 +172,7 @@ func install(h *host) error {
 		}
 		return notes
 	}
-	if i := slices.IndexFunc(profiles, func(p *protocol.Profile) bool { return p.Signed != nil }); i >= 0 && !claim.InUse(claim.Service) {
+	if i := slices.IndexFunc(profiles, (*protocol.Profile).IsSigned); i >= 0 && !claim.InUse(claim.Service) {
 		change.Notes = append(change.Notes, fmt.Sprintf("profile %s is signed, and shut without the service: systemctl enable --now knockd", profiles[i].Name))
 	}
 	change.Notes = append(change.Notes, h.keyless(profiles)...)

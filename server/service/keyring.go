@@ -56,7 +56,7 @@ func newKeyring(c Config, clock events.Clock, told func()) *keyring {
 
 // installed tells what was installed a moment ago, and by which server.
 func (r *keyring) installed(h Host, profiles []*protocol.Profile) {
-	if r.Keys == nil || !slices.ContainsFunc(profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
+	if r.Keys == nil || !slices.ContainsFunc(profiles, (*protocol.Profile).IsSigned) {
 		h = nil
 	}
 	r.mu.Lock()

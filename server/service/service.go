@@ -128,7 +128,7 @@ func Run(ctx context.Context, c Config) error {
 		return k.removeAll(err)
 	}
 	rules := "they stay, and knocks still open"
-	if slices.ContainsFunc(k.wanted.Profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
+	if slices.ContainsFunc(k.wanted.Profiles, (*protocol.Profile).IsSigned) {
 		rules = "they stay, and sequences still open; signed profiles are shut within a minute"
 	}
 	s.Log.Info("stopping", "why", whyStopped(ctx, err), "rules", rules)

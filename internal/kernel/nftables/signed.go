@@ -48,7 +48,7 @@ func (r *renderer) signed() {
 			profiles = append(profiles, p)
 		}
 	}
-	if len(profiles) == 0 && !slices.ContainsFunc(r.kept.profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
+	if len(profiles) == 0 && !slices.ContainsFunc(r.kept.profiles, (*protocol.Profile).IsSigned) {
 		return
 	}
 	if len(profiles) > 0 {

@@ -78,7 +78,7 @@ func capable(ctx context.Context, want backend.Want, inherit []*os.File) error {
 	if slices.ContainsFunc(profiles, answers) {
 		needs = append(needs, rejectBeforeNAT)
 	}
-	if slices.ContainsFunc(profiles, func(p *protocol.Profile) bool { return p.Signed != nil }) {
+	if slices.ContainsFunc(profiles, (*protocol.Profile).IsSigned) {
 		needs = append(needs, signedNeed)
 	}
 	texts := make([]string, len(needs))

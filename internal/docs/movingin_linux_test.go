@@ -24,6 +24,7 @@ const (
 // TestTheStepsOfMovingInLeadFromOneDaemonToTheOtherAndBack runs every sh block of the
 // page, in order, beside the classic daemon, which has the page's own knockd.conf.
 func TestTheStepsOfMovingInLeadFromOneDaemonToTheOtherAndBack(t *testing.T) {
+	t.Parallel()
 	labtest.NeedRoot(t)
 	labtest.Need(t, "iptables", "make", "bash", classicKnock, classicKnockd)
 	m := &mover{reader: newReader(t)}

@@ -14,6 +14,7 @@ import (
 // behind "sh" says where: here (the project's folder, on both machines), server, laptop,
 // or undo (the server, at the end).
 func TestTheCommandsOfTheREADMEDoWhatItSays(t *testing.T) {
+	t.Parallel()
 	n := newNewcomer(t)
 	n.greet()
 	places := map[string][]string{"here": {"server", "laptop"}, "server": {"server"}, "laptop": {"laptop"}, "undo": {"server"}}

@@ -95,6 +95,7 @@ func TestEachGrantIsSentToTheNotifier(t *testing.T) {
 // At working hours a holder gets in, at others not. What the page has as 08:00 and 18:00 becomes
 // hours around now, or away from it: of UTC for iptables, for nftables of knockd's time zone.
 func TestOutsideOfItsHoursAProfileOpensNothing(t *testing.T) {
+	t.Parallel()
 	text := recipe(t, "toml", "/etc/knockd/profiles/office.toml")
 	for _, zone := range []string{"UTC", "Asia/Tokyo", "America/New_York"} {
 		for _, backend := range []string{"iptables", "nftables"} {

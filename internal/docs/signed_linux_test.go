@@ -293,6 +293,7 @@ func (r *reader) knocks(b Block) (said string) {
 // TestTheStepsOfThePageOfSignedProfilesLeadToOneWhoMayKnock types each block where it says; then the
 // page's program knocks, and the server's clock turns out to have been wrong.
 func TestTheStepsOfThePageOfSignedProfilesLeadToOneWhoMayKnock(t *testing.T) {
+	t.Parallel()
 	file := python(t)
 	r := newKeeper(t)
 	var reset Block

@@ -211,8 +211,9 @@ func (r *ring) opens(p *protocol.Profile, st server.KeyState, fresh bool) string
 }
 
 // ended takes what the user has opened away, unless another key of the user stays or the flag says so.
-func (r *ring) ended(user, profile string, others []keys.Entry) {
-	stays := slices.ContainsFunc(others, func(e keys.Entry) bool { return e.Usable(time.Now()) })
+func (r *ring) ended(user, profile string) {
+	all, _, err := r.folder.List() // anew: another command may have taken the others away
+	stays := err == nil && slices.ContainsFunc(keys.Of(all, profile, user), func(e keys.Entry) bool { return e.Usable(time.Now()) })
 	if stays || r.c.Bool("keep-leases") {
 		r.words.Note("what %s has opened goes on", user)
 		return

@@ -92,10 +92,9 @@ func addKey(h *host) error {
 		return writeError(err)
 	}
 	others := keys.Of(r.all, profile, user)
+	var errOld error
 	if d := command.TimeOf(h.c, "old-expires"); h.c.IsSet("old-expires") {
-		if err := r.expire(others, now.Add(d).Truncate(time.Second)); err != nil {
-			return err
-		}
+		errOld = r.expire(others, now.Add(d).Truncate(time.Second))
 	}
 	st, told := r.refresh(key, nil)
 	if len(e.Profile.Hosts) == 0 && !h.c.IsSet("host") {
@@ -115,7 +114,7 @@ func addKey(h *host) error {
 			h.words.Note("%s opens too, until %s", o.ID(), o.Expires.UTC().Format(time.RFC3339))
 		}
 	}
-	return h.handOut(link, out)
+	return errors.Join(h.handOut(link, out), errOld)
 }
 
 // signed returns a signed profile of the folder.
@@ -163,14 +162,19 @@ func (h *host) audience(named string) (string, error) {
 
 // expire gives keys an end, unless they have an earlier one.
 func (r *ring) expire(which []keys.Entry, end time.Time) error {
-	_, err := r.change(which, func(e keys.Entry) bool {
-		if !e.Expires.IsZero() && e.Expires.Before(end) {
-			return false
+	for _, e := range which {
+		_, err := r.folder.Change(e, func(k *format.KeyFile) bool {
+			if !k.Expires.IsZero() && k.Expires.Before(end) {
+				return false
+			}
+			k.Expires = end
+			return true
+		})
+		if err != nil && !errors.Is(err, keys.ErrGone) { // that is an end too
+			return writeError(err)
 		}
-		e.Expires = end
-		return true
-	})
-	return err
+	}
+	return nil
 }
 
 // linkOf returns the link of a key, with the hosts that the flags or the profile name.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rogpeppe/go-internal/lockedfile"
+
 	"knockkit/internal/files"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -152,16 +154,45 @@ func (f Folder) Add(k *format.KeyFile) (Entry, error) {
 	return e, err
 }
 
-// Change writes a key anew, as after another end.
-func (f Folder) Change(e Entry) error {
-	return files.Write(e.File, format.KeyFileText(e.KeyFile), true)
+// Change reads a listed key again, as another command may have changed it since, lets do change it, and
+// writes it anew where do reports a change. Errors: [ErrGone], those of the file.
+func (f Folder) Change(e Entry, do func(*format.KeyFile) bool) (changed bool, err error) {
+	err = f.alone(e, func(now Entry) error {
+		*e.KeyFile = *now.KeyFile
+		if changed = do(e.KeyFile); !changed {
+			return nil
+		}
+		return files.Write(e.File, format.KeyFileText(e.KeyFile), true)
+	})
+	return changed && err == nil, err
 }
 
-// Remove removes the file of a key, and the profile's folder with the last one.
+// Remove removes the file of a key, and the profile's folder with the last one. Errors: [ErrGone], those
+// of the file.
 func (f Folder) Remove(e Entry) error {
-	if err := os.Remove(e.File); err != nil {
+	err := f.alone(e, func(Entry) error { return os.Remove(e.File) })
+	if err == nil {
+		_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
+	}
+	return err
+}
+
+// ErrGone says that a key was taken away since it was listed.
+var ErrGone = errors.New("another command has taken it away")
+
+// alone reads a listed key again, and calls do while no other command changes keys.
+func (f Folder) alone(e Entry, do func(now Entry) error) error {
+	unlock, err := lockedfile.MutexAt(filepath.Join(f.Dir, ".lock")).Lock()
+	if err != nil {
 		return err
 	}
-	_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
-	return nil
+	defer unlock()
+	now, err := read(e.File)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now.Key != e.Key {
+		return fmt.Errorf("the key %s: %w", e.File, ErrGone)
+	}
+	if err != nil {
+		return err
+	}
+	return do(now)
 }

@@ -54,10 +54,11 @@ func (f Folder) List() (all []Entry, broken []error, err error) {
 		return nil, nil, err
 	}
 	for _, p := range profiles {
-		if !p.IsDir() || strings.HasPrefix(p.Name(), ".") {
+		dir := filepath.Join(f.Dir, p.Name())
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() || strings.HasPrefix(p.Name(), ".") { // it may be a link
 			continue
 		}
-		inside, err := os.ReadDir(filepath.Join(f.Dir, p.Name()))
+		inside, err := os.ReadDir(dir)
 		if err != nil {
 			broken = append(broken, err)
 			continue
@@ -66,7 +67,7 @@ func (f Folder) List() (all []Entry, broken []error, err error) {
 			if strings.HasPrefix(file.Name(), ".") || !strings.HasSuffix(file.Name(), suffix) {
 				continue
 			}
-			e, err := read(filepath.Join(f.Dir, p.Name(), file.Name()))
+			e, err := read(filepath.Join(dir, file.Name()))
 			if err != nil {
 				broken = append(broken, err)
 				continue
@@ -75,7 +76,26 @@ func (f Folder) List() (all []Entry, broken []error, err error) {
 		}
 	}
 	slices.SortStableFunc(all, compare)
-	return all, broken, nil
+	all, twice := first(all)
+	return all, append(broken, twice...), nil
+}
+
+// first leaves out keys of a profile that another user has too: the tokens would be the same, and each can
+// be one user's only.
+func first(all []Entry) (firsts []Entry, copies []error) {
+	of := map[string]Entry{}
+	for _, e := range all {
+		name := e.Profile + " " + e.ID()
+		switch has, there := of[name]; {
+		case !there:
+			of[name] = e
+		case has.User != e.User:
+			copies = append(copies, &BrokenError{e.File, fmt.Errorf("it is a copy of %s: each user needs a key of his own", has.File)})
+			continue
+		}
+		firsts = append(firsts, e)
+	}
+	return firsts, copies
 }
 
 func compare(x, y Entry) int {

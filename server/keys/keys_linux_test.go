@@ -87,6 +87,44 @@ func rewrite(e Entry, change func(*format.KeyFile)) error {
 	return os.WriteFile(e.File, format.KeyFileText(&k), 0o600)
 }
 
+func TestACopyOfAKeyForAnotherUserIsLeftOut(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	e, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, user, wrong string }{{"bob.key", "bob", "it is a copy of " + e.File}, {"alice.2.key", "alice", ""}} {
+		copied := Entry{filepath.Join(f.Dir, "admin", c.name), e.KeyFile}
+		if err := rewrite(copied, func(k *format.KeyFile) { k.User = c.user }); err != nil {
+			t.Fatal(err)
+		}
+		all, broken, err := f.List()
+		switch {
+		case err != nil || len(all)+len(broken) != 2:
+			t.Errorf("%s: keys %v, broken %v, error %v", c.name, all, broken, err)
+		case c.wrong != "" && (len(broken) != 1 || !strings.Contains(broken[0].Error(), c.wrong)), c.wrong == "" && len(broken) > 0:
+			t.Errorf("%s: broken %v, want %q", c.name, broken, c.wrong)
+		}
+		if err := os.Remove(copied.File); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheFolderOfAProfilesKeysMayBeALink(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	elsewhere := t.TempDir()
+	if err := errors.Join(os.Chmod(elsewhere, 0o700), os.Mkdir(f.Dir, 0o700), os.Symlink(elsewhere, filepath.Join(f.Dir, "admin"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Add(New("admin", "alice", "db1", now, time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	if all, broken, err := f.List(); len(all) != 1 || len(broken) > 0 || err != nil {
+		t.Errorf("keys %v, broken %v, error %v", all, broken, err)
+	}
+}
+
 // TestAChangeUndoesNoneOfAnotherCommand: both have listed the key before.
 func TestAChangeUndoesNoneOfAnotherCommand(t *testing.T) {
 	f := FolderOf(t.TempDir())

@@ -55,8 +55,10 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 // has had the tokens of the slots from first on, up to the highest.
 func shutUntil(now, first, highest int64) (time.Time, ShutReason) {
 	switch {
-	case now < first:
+	case now < first && first-now <= 1+protocol.EarlySlots:
 		return protocol.SlotStart(first), ShutUnknown
+	case now < first: // a first start, a boot or a flush shuts for two slots at most: this is the clock's doing
+		return protocol.SlotStart(first), ShutClock
 	case now < highest-protocol.EarlySlots-protocol.LateSlots: // the tokens of this slot have expired
 		return protocol.SlotStart(highest + 1), ShutClock
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -12,6 +13,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/files"
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -103,7 +105,9 @@ func addKey(h *host) error {
 	}
 	h.words.Note("key %s of %s for %s at %s, in %s", key.ID(), user, profile, audience, file.File)
 	if told {
-		h.words.Note("%s", r.opens(e.Profile, st, true))
+		// A service that has found the file first takes the key for an old one.
+		found := slices.ContainsFunc(st.Added, func(k backend.LoadedKey) bool { return k.ID == key.ID() })
+		h.words.Note("%s", r.opens(e.Profile, st, found || st.Opens.IsZero()))
 	}
 	for _, o := range others {
 		switch {

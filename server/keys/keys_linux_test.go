@@ -197,14 +197,16 @@ func TestTheStateRemembersWhatIsLater(t *testing.T) {
 
 func TestABrokenStateIsAnErrorAndStays(t *testing.T) {
 	s := Store{t.TempDir()}
-	if err := os.WriteFile(s.File(), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Highest(); err == nil || !strings.Contains(err.Error(), s.File()) {
-		t.Errorf("error %v", err)
-	}
-	if err := s.Record(7); err == nil {
-		t.Error("it is written over")
+	for _, text := range []string{"", "{", `{"slot": -1}`, `{"slot": 9223372036854775807}`, `{"slot": 9223372036854775808}`, `{"slot": 1.5}`, `{"slot": "7"}`} {
+		if err := os.WriteFile(s.File(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if slot, err := s.Highest(); slot != 0 || err == nil || !strings.Contains(err.Error(), s.File()) {
+			t.Errorf("%q: slot %d, error %v", text, slot, err)
+		}
+		if err := s.Record(7); err == nil {
+			t.Errorf("%q is written over", text)
+		}
 	}
 }
 

@@ -55,8 +55,10 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 // has had the tokens of the slots from first on, up to the highest.
 func shutUntil(now, first, highest int64) (time.Time, ShutReason) {
 	switch {
-	case now < first:
+	case now < first && first-now <= 1+protocol.EarlySlots:
 		return protocol.SlotStart(first), ShutUnknown
+	case now < first: // a first start, a boot or a flush shuts for two slots at most: this is the clock's doing
+		return protocol.SlotStart(first), ShutClock
 	case now < highest-protocol.EarlySlots-protocol.LateSlots: // the tokens of this slot have expired
 		return protocol.SlotStart(highest + 1), ShutClock
 	}
@@ -82,13 +84,13 @@ type matched struct {
 }
 
 func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
-	known, former, profiles := map[string]bool{}, map[string]bool{}, is.Profiles
+	known, had, profiles := map[string]bool{}, map[string]bool{}, is.Profiles
 	valid := func(k backend.LoadedKey) bool { // the profile may have been away since, and have another number now
 		return !k.Former && uint16(k.Number>>16) == is.Profiles[k.Profile]
 	}
 	for _, k := range is.Keys {
 		known[k.String()] = known[k.String()] || valid(k)
-		former[k.String()] = former[k.String()] || !valid(k)
+		had[k.Profile+" "+k.ID] = true // whoever's it was: tokens do not name the user
 	}
 	wants, fresh := map[string]bool{}, map[string]bool{}
 	for _, id := range r.Fresh {
@@ -109,7 +111,7 @@ func matchKeys(is backend.Tokens, r KeyRefresh, now int64) (m matched) {
 		switch {
 		case fresh[is.ID]:
 			m.fresh = append(m.fresh, k)
-		case !former[name]:
+		case !had[is.Profile+" "+is.ID]:
 			m.unknown = append(m.unknown, k)
 		}
 	}

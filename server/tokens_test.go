@@ -28,6 +28,7 @@ func TestEachTokenComesIntoAKernelOnce(t *testing.T) {
 	now := protocol.SlotStart(100).Add(10 * time.Second)
 	alice := protocol.Key{Profile: "admin", User: "alice", Secret: [protocol.KeySize]byte{1}}
 	bob := protocol.Key{Profile: "admin", User: "bob", Secret: [protocol.KeySize]byte{2}}
+	dave := protocol.Key{Profile: "admin", User: "dave", Secret: alice.Secret}
 	has := func(k protocol.Key, number uint32) backend.LoadedKey {
 		l := loadedKey(k)
 		l.Number = number
@@ -58,8 +59,9 @@ func TestEachTokenComesIntoAKernelOnce(t *testing.T) {
 			map[int64]string{99: "bob 20s", 100: "bob 50s", 101: "bob 1m20s"}, 101, 0, ""},
 		{"… whose tokens another kernel may have had until slot 100", with(101, 100, has(alice, 1<<16|1)), KeyRefresh{Keys: []protocol.Key{alice, bob}},
 			map[int64]string{100: "bob 50s", 101: "bob 1m20s"}, 101, 0, ""},
+		{"a key that another user had", with(101, 50, has(alice, 1<<16|1)), KeyRefresh{Keys: []protocol.Key{dave}}, map[int64]string{}, 101, 0, ""},
 		{"a key of another profile of that name, before", with(101, 50, has(alice, 2<<16|1)), KeyRefresh{Keys: []protocol.Key{alice}}, map[int64]string{}, 101, 0, ""},
-		{"a record on disk of the next slot", backend.Tokens{Profiles: profiles}, KeyRefresh{Keys: []protocol.Key{alice}, Highest: 102}, map[int64]string{}, 102, 103, ShutUnknown},
+		{"a record on disk of the next slot", backend.Tokens{Profiles: profiles}, KeyRefresh{Keys: []protocol.Key{alice}, Highest: 102}, map[int64]string{}, 102, 103, ShutClock},
 		{"the clock one slot back", with(102, 50, has(alice, 1<<16|1)), KeyRefresh{Keys: []protocol.Key{alice}}, nil, 102, 0, ""},
 		{"the clock ten minutes back", with(121, 50, has(alice, 1<<16|1)), KeyRefresh{Keys: []protocol.Key{alice}}, nil, 121, 122, ShutClock},
 		{"the clock back, and a key that was made now", with(121, 50), KeyRefresh{Keys: []protocol.Key{bob}, Fresh: []string{bob.ID()}},

@@ -170,20 +170,22 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 	if err != nil {
 		return server.KeyState{}, err
 	}
-	now := time.Now()
 	read := func() (_, _ []protocol.Key, err error) {
 		all, _, err := r.folder.List()
-		return keys.Usable(all, now), gone, err
+		return keys.Usable(all, time.Now()), gone, err // one may expire while another command has the lock
 	}
 	usable, _, err := read()
 	if err != nil {
 		return server.KeyState{}, err
 	}
-	highest, err := r.state.Highest()
-	if err != nil {
-		return server.KeyState{}, err
+	highest, broken := r.state.Highest()
+	record := func(slot int64) error { // where it fails no token is loaded, and keys that go open nothing all the same
+		if broken != nil {
+			return broken
+		}
+		return r.state.Record(slot)
 	}
-	refresh := server.KeyRefresh{Now: now, Keys: usable, Gone: gone, Reread: read, Highest: highest, Record: r.state.Record}
+	refresh := server.KeyRefresh{Now: time.Now(), Keys: usable, Gone: gone, Reread: read, Highest: highest, Record: record}
 	if fresh != nil {
 		refresh.Fresh = []string{fresh.ID()}
 	}
@@ -191,7 +193,7 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 }
 
 // opens says when a key of an enabled profile opens, from what the kernel knows now.
-func (r *ring) opens(p *protocol.Profile, st server.KeyState, fresh bool) string {
+func (r *ring) opens(p *protocol.Profile, st server.KeyState, now bool) string {
 	service := claim.InUse(claim.Service)
 	switch {
 	case !p.Enabled:
@@ -202,17 +204,18 @@ func (r *ring) opens(p *protocol.Profile, st server.KeyState, fresh bool) string
 		return "it opens when the profile is installed and the service runs: systemctl enable --now knockd"
 	case !service:
 		return "without the service (systemctl enable --now knockd) it opens for a minute only"
-	case fresh:
+	case now:
 		return "it opens now"
 	case st.Opens.IsZero():
 		return "it opens within a minute"
 	}
-	return fmt.Sprintf("it opens from %s on: %s", st.Opens.UTC().Format("15:04:05 UTC"), st.Why)
+	return fmt.Sprintf("it opens from %s on: %s", say.Clock(st.Opens, time.Now()), st.Why)
 }
 
 // ended takes what the user has opened away, unless another key of the user stays or the flag says so.
-func (r *ring) ended(user, profile string, others []keys.Entry) {
-	stays := slices.ContainsFunc(others, func(e keys.Entry) bool { return e.Usable(time.Now()) })
+func (r *ring) ended(user, profile string) {
+	all, _, err := r.folder.List() // anew: another command may have taken the others away
+	stays := err == nil && slices.ContainsFunc(keys.Of(all, profile, user), func(e keys.Entry) bool { return e.Usable(time.Now()) })
 	if stays || r.c.Bool("keep-leases") {
 		r.words.Note("what %s has opened goes on", user)
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -12,6 +13,7 @@ import (
 	"knockkit/internal/command"
 	"knockkit/internal/config"
 	"knockkit/internal/files"
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -92,10 +94,9 @@ func addKey(h *host) error {
 		return writeError(err)
 	}
 	others := keys.Of(r.all, profile, user)
+	var errOld error
 	if d := command.TimeOf(h.c, "old-expires"); h.c.IsSet("old-expires") {
-		if err := r.expire(others, now.Add(d).Truncate(time.Second)); err != nil {
-			return err
-		}
+		errOld = r.expire(others, now.Add(d).Truncate(time.Second))
 	}
 	st, told := r.refresh(key, nil)
 	if len(e.Profile.Hosts) == 0 && !h.c.IsSet("host") {
@@ -104,7 +105,9 @@ func addKey(h *host) error {
 	}
 	h.words.Note("key %s of %s for %s at %s, in %s", key.ID(), user, profile, audience, file.File)
 	if told {
-		h.words.Note("%s", r.opens(e.Profile, st, true))
+		// A service that has found the file first takes the key for an old one.
+		found := slices.ContainsFunc(st.Added, func(k backend.LoadedKey) bool { return k.ID == key.ID() })
+		h.words.Note("%s", r.opens(e.Profile, st, found || st.Opens.IsZero()))
 	}
 	for _, o := range others {
 		switch {
@@ -115,7 +118,7 @@ func addKey(h *host) error {
 			h.words.Note("%s opens too, until %s", o.ID(), o.Expires.UTC().Format(time.RFC3339))
 		}
 	}
-	return h.handOut(link, out)
+	return errors.Join(h.handOut(link, out), errOld)
 }
 
 // signed returns a signed profile of the folder.
@@ -163,14 +166,19 @@ func (h *host) audience(named string) (string, error) {
 
 // expire gives keys an end, unless they have an earlier one.
 func (r *ring) expire(which []keys.Entry, end time.Time) error {
-	_, err := r.change(which, func(e keys.Entry) bool {
-		if !e.Expires.IsZero() && e.Expires.Before(end) {
-			return false
+	for _, e := range which {
+		_, err := r.folder.Change(e, func(k *format.KeyFile) bool {
+			if !k.Expires.IsZero() && k.Expires.Before(end) {
+				return false
+			}
+			k.Expires = end
+			return true
+		})
+		if err != nil && !errors.Is(err, keys.ErrGone) { // that is an end too
+			return writeError(err)
 		}
-		e.Expires = end
-		return true
-	})
-	return err
+	}
+	return nil
 }
 
 // linkOf returns the link of a key, with the hosts that the flags or the profile name.

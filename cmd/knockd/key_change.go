@@ -1,40 +1,40 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"knockkit/protocol"
+	"knockkit/protocol/format"
 	"knockkit/server/keys"
 )
 
 // disableKeys lets keys open nothing.
 func disableKeys(r *ring, user, profile string, which []keys.Entry) error {
-	changed, err := r.change(which, func(e keys.Entry) bool { was := e.Disabled; e.Disabled = true; return !was })
-	if err != nil {
-		return err
-	}
+	changed, err := r.change(which, func(k *format.KeyFile) bool { was := k.Disabled; k.Disabled = true; return !was })
 	if len(changed) == 0 {
-		r.words.Note("%s disabled already: nothing has changed", named(user, profile, which))
-		return nil
+		if err == nil {
+			r.words.Note("%s disabled already: nothing has changed", named(user, profile, which))
+		}
+		return err
 	}
 	_, told := r.refresh(nil, secrets(changed))
 	r.words.Note("%s disabled%s", named(user, profile, changed), within(told))
-	r.ended(user, profile, r.others(user, profile, changed))
-	return nil
+	r.ended(user, profile)
+	return err
 }
 
 // enableKeys lets keys open again.
 func enableKeys(r *ring, user, profile string, which []keys.Entry) error {
-	changed, err := r.change(which, func(e keys.Entry) bool { was := e.Disabled; e.Disabled = false; return was })
-	if err != nil {
-		return err
-	}
+	changed, err := r.change(which, func(k *format.KeyFile) bool { was := k.Disabled; k.Disabled = false; return was })
 	if len(changed) == 0 {
-		r.words.Note("%s enabled already: nothing has changed", named(user, profile, which))
-		return nil
+		if err == nil {
+			r.words.Note("%s enabled already: nothing has changed", named(user, profile, which))
+		}
+		return err
 	}
 	st, told := r.refresh(nil, nil)
 	r.words.Note("%s enabled%s", named(user, profile, changed), within(told))
@@ -46,48 +46,46 @@ func enableKeys(r *ring, user, profile string, which []keys.Entry) error {
 	if p, err := r.folders.Load(profile); err == nil && told {
 		r.words.Note("%s", r.opens(p.Profile, st, false))
 	}
-	return nil
+	return err
 }
 
 // removeKeys takes keys away.
 func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
+	var removed []keys.Entry
+	var err error
 	for _, e := range which {
-		if err := r.folder.Remove(e); err != nil {
-			return writeError(err)
+		failed := r.folder.Remove(e)
+		if err = errors.Join(err, writeError(failed)); failed == nil {
+			removed = append(removed, e)
 		}
 	}
-	_, told := r.refresh(nil, secrets(which))
-	r.words.Note("%s removed%s", named(user, profile, which), within(told))
-	r.ended(user, profile, r.others(user, profile, which))
+	if len(removed) == 0 {
+		return err
+	}
+	_, told := r.refresh(nil, secrets(removed))
+	r.words.Note("%s removed%s", named(user, profile, removed), within(told))
+	r.ended(user, profile)
 	stay := map[string]bool{}
 	for _, e := range r.all {
-		stay[e.ID()] = !slices.Contains(which, e)
+		stay[e.ID()] = !slices.Contains(removed, e)
 	}
 	if _, err := r.state.LastUses(); err == nil {
 		if err := r.state.Forget(stay); err != nil {
 			r.words.Warning("when it was used last is not forgotten: %v", err)
 		}
 	}
-	return nil
+	return err
 }
 
-// change changes keys and writes those that have changed.
-func (r *ring) change(which []keys.Entry, do func(keys.Entry) bool) (changed []keys.Entry, err error) {
+// change changes keys and writes those that have changed, all that it can.
+func (r *ring) change(which []keys.Entry, do func(*format.KeyFile) bool) (changed []keys.Entry, err error) {
 	for _, e := range which {
-		if !do(e) {
-			continue
+		written, failed := r.folder.Change(e, do)
+		if err = errors.Join(err, writeError(failed)); written {
+			changed = append(changed, e)
 		}
-		if err := r.folder.Change(e); err != nil {
-			return changed, writeError(err)
-		}
-		changed = append(changed, e)
 	}
-	return changed, nil
-}
-
-// others returns the user's keys for the profile that are not among these.
-func (r *ring) others(user, profile string, these []keys.Entry) []keys.Entry {
-	return slices.DeleteFunc(keys.Of(r.all, profile, user), func(e keys.Entry) bool { return slices.Contains(these, e) })
+	return changed, err
 }
 
 func secrets(all []keys.Entry) (of []protocol.Key) {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
+	"knockkit/server/keys"
 )
 
 // user sends tokens of a key that `knockd key add` has made.
@@ -108,6 +110,25 @@ func TestKeysActWhenTheCommandReturnsWithAServiceAndWithout(t *testing.T) {
 		}
 		if out := s.must("status", "--json").Stdout; !strings.Contains(out, `"user": "alice"`) {
 			t.Errorf("status does not say who has opened:\n%s", out)
+		}
+	})
+}
+
+func TestAKeyThatIsRemovedOpensNothingWhereTheStateIsBroken(t *testing.T) {
+	eachService(t, func(t *testing.T, s *served) {
+		alice := s.addKey("alice", 1000)
+		if !alice.opens() {
+			t.Error("a new key does not open")
+		}
+		state := keys.StoreOf(s.config, func(string) string { return "" }).File()
+		if err := os.WriteFile(state, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out := s.must("key", "remove", "alice", "mysql"); !strings.Contains(out.Stderr, state+" is broken") {
+			t.Errorf("it says\n%s", out.Stderr)
+		}
+		if s.answers(alice.last) || alice.opens() {
+			t.Error("the removed key opens, or its lease goes on")
 		}
 	})
 }

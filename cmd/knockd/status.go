@@ -96,7 +96,7 @@ func status(h *host) error {
 		h.words.Warning("nobody can open signed profiles: the kernel has no tokens that are valid now")
 		h.words.Advice("the service gives it new ones, and its log says why it does not")
 	case !st.Opens.IsZero():
-		h.words.Note("signed profiles are shut until %s: %s", st.Opens.UTC().Format("15:04:05 UTC"), st.Why)
+		h.words.Note("signed profiles are shut until %s: %s", say.Clock(st.Opens, time.Now()), st.Why)
 	}
 	if err := unread(broken); err != nil {
 		return err

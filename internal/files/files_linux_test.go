@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -209,5 +210,23 @@ func TestAllCanReadAFileOnlyWhereTheyCanReachIt(t *testing.T) {
 		if readable, err := files.Check(dir + "/file"); err != nil || readable != want {
 			t.Errorf("in a folder of mode %o: %v, error %v, want %v", mode, readable, err, want)
 		}
+	}
+}
+
+// TestWhatCannotBeWrittenIsNamedAndNotTheFileBesideIt: a service that tries again says the same once.
+func TestWhatCannotBeWrittenIsNamedAndNotTheFileBesideIt(t *testing.T) {
+	dir := t.TempDir()
+	for what, path := range map[string]string{
+		"a name that is too long": filepath.Join(dir, strings.Repeat("x", 300)),
+		"a folder of the kernel":  "/proc/self/state",
+		"a folder":                dir,
+	} {
+		first, again := files.WriteState(path, nil), files.WriteState(path, nil)
+		if first == nil || again == nil || first.Error() != again.Error() || !strings.Contains(first.Error(), " "+path+": ") {
+			t.Errorf("%s: errors %v, %v", what, first, again)
+		}
+	}
+	if err := files.Write(dir, nil, false); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("what is there: error %v", err)
 	}
 }

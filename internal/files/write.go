@@ -2,6 +2,7 @@ package files
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -18,6 +19,18 @@ func Write(path string, text []byte, replace bool) error {
 func WriteState(path string, text []byte) error { return write(path, text, true, false) }
 
 func write(path string, text []byte, replace, sync bool) error {
+	err := writeBeside(path, text, replace, sync)
+	// The name of the file beside it says nothing, and is another one each time.
+	if failed := new(fs.PathError); errors.As(err, &failed) && filepath.Dir(failed.Path) == filepath.Dir(path) {
+		failed.Path = path
+	}
+	if failed := new(os.LinkError); errors.As(err, &failed) {
+		return &fs.PathError{Op: "write", Path: path, Err: failed.Err}
+	}
+	return err
+}
+
+func writeBeside(path string, text []byte, replace, sync bool) error {
 	dir, name := filepath.Dir(path), filepath.Base(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

@@ -27,6 +27,14 @@ func Duration(d time.Duration) string {
 	return "0s"
 }
 
+// Clock writes a time of the day, in UTC, with its date where it is half a day ahead or more: "14:05:00 UTC".
+func Clock(t, now time.Time) string {
+	if t.Sub(now) < 12*time.Hour {
+		return t.UTC().Format("15:04:05 UTC")
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
 // Latency writes how long something took: "0.4 ms", "32 ms", "1.2 s".
 func Latency(d time.Duration) string {
 	ms := float64(d) / float64(time.Millisecond)

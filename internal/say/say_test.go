@@ -235,6 +235,19 @@ func TestTimesReadAsAPersonWouldSayThem(t *testing.T) {
 	}
 }
 
+func TestATimeThatIsFarAheadHasItsDate(t *testing.T) {
+	now := time.Date(2027, 1, 2, 15, 0, 0, 0, time.UTC)
+	for ahead, want := range map[time.Duration]string{
+		time.Minute:    "15:01:00 UTC",
+		10 * time.Hour: "01:00:00 UTC",
+		24 * time.Hour: "2027-01-03 15:00:00 UTC",
+	} {
+		if got := Clock(now.Add(ahead), now); got != want {
+			t.Errorf("Clock after %v: %q, want %q", ahead, got, want)
+		}
+	}
+}
+
 func TestClosestIsNeverTheOpposite(t *testing.T) {
 	among := []string{"install", "import", "unban", "description", "no-verify", "allow-lockout", "enable"}
 	for word, want := range map[string]string{

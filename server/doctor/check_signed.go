@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"knockkit/internal/files"
+	"knockkit/internal/say"
 	"knockkit/protocol"
+	"knockkit/server"
 	"knockkit/server/keys"
 )
 
@@ -23,9 +25,17 @@ func (f *facts) signed() []*protocol.Profile {
 // running is about the service, which signed profiles need.
 func running(f *facts) []Finding {
 	signed := f.signed()
-	switch {
+	switch shut := "signed profiles are shut until " + say.Clock(f.Status.Opens, f.now) + ": " + string(f.Status.Why); {
 	case len(signed) == 0:
 		return nil
+	case f.Service && f.Status.NoTokens:
+		return []Finding{{IDService, Broken, "nobody can open signed profiles: the kernel has no tokens that are valid now",
+			"the service runs, and gives it none", "see why: systemctl status knockd, and the service's log"}}
+	case f.Service && f.Status.Why == server.ShutClock:
+		return []Finding{{IDService, Broken, shut, "tokens of until then may have been seen",
+			"set the clock, if it is wrong; if it was wrong before, make new keys: see docs/signed.md"}}
+	case f.Service && f.Status.Why != "":
+		return []Finding{{IDService, Note, shut, "after a boot, a flush or a first start that takes up to a minute", ""}}
 	case f.Service:
 		return []Finding{{ID: IDService, Severity: OK, Found: "the service is running"}}
 	}

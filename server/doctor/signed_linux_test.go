@@ -4,11 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"knockkit/internal/kernel/claim"
 	"knockkit/internal/lab/labtest"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
+	"knockkit/server"
 	"knockkit/server/doctor"
 )
 
@@ -58,7 +60,31 @@ func TestASignedProfileNeedsTheServiceAndAKey(t *testing.T) {
 	}
 	defer service.Close()
 	p.found = nil
+	p.finds(doctor.IDService, doctor.Broken, "nobody can open signed profiles: the kernel has no tokens that are valid now")
+	now := time.Now()
+	refresh := func(r server.KeyRefresh) {
+		t.Helper()
+		if r.Keys, p.found = []protocol.Key{alice}, nil; r.Now.IsZero() {
+			r.Now = now
+		}
+		if err := p.host.Do(func() error {
+			b, _, err := server.OpenBackend(t.Context(), "nftables")
+			if err == nil {
+				_, err = server.New(b, p.settings).RefreshKeys(t.Context(), r)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refresh(server.KeyRefresh{Now: now.Add(-time.Hour)})
+	refresh(server.KeyRefresh{})
 	p.finds(doctor.IDService, doctor.OK, "the service is running")
+	refresh(server.KeyRefresh{Clear: true})
+	p.finds(doctor.IDService, doctor.Note, "signed profiles are shut until", string(server.ShutUnknown))
+	tomorrow := now.Add(24 * time.Hour)
+	refresh(server.KeyRefresh{Clear: true, Highest: protocol.Slot(tomorrow)})
+	p.finds(doctor.IDService, doctor.Broken, "signed profiles are shut until "+tomorrow.UTC().Format(time.DateOnly), string(server.ShutClock))
 }
 
 func TestATokenThatOthersDropIsFound(t *testing.T) {

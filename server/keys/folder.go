@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rogpeppe/go-internal/lockedfile"
+
 	"knockkit/internal/files"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -52,10 +54,11 @@ func (f Folder) List() (all []Entry, broken []error, err error) {
 		return nil, nil, err
 	}
 	for _, p := range profiles {
-		if !p.IsDir() || strings.HasPrefix(p.Name(), ".") {
+		dir := filepath.Join(f.Dir, p.Name())
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() || strings.HasPrefix(p.Name(), ".") { // it may be a link
 			continue
 		}
-		inside, err := os.ReadDir(filepath.Join(f.Dir, p.Name()))
+		inside, err := os.ReadDir(dir)
 		if err != nil {
 			broken = append(broken, err)
 			continue
@@ -64,7 +67,7 @@ func (f Folder) List() (all []Entry, broken []error, err error) {
 			if strings.HasPrefix(file.Name(), ".") || !strings.HasSuffix(file.Name(), suffix) {
 				continue
 			}
-			e, err := read(filepath.Join(f.Dir, p.Name(), file.Name()))
+			e, err := read(filepath.Join(dir, file.Name()))
 			if err != nil {
 				broken = append(broken, err)
 				continue
@@ -73,7 +76,26 @@ func (f Folder) List() (all []Entry, broken []error, err error) {
 		}
 	}
 	slices.SortStableFunc(all, compare)
-	return all, broken, nil
+	all, twice := first(all)
+	return all, append(broken, twice...), nil
+}
+
+// first leaves out keys of a profile that another user has too: the tokens would be the same, and each can
+// be one user's only.
+func first(all []Entry) (firsts []Entry, copies []error) {
+	of := map[string]Entry{}
+	for _, e := range all {
+		name := e.Profile + " " + e.ID()
+		switch has, there := of[name]; {
+		case !there:
+			of[name] = e
+		case has.User != e.User:
+			copies = append(copies, &BrokenError{e.File, fmt.Errorf("it is a copy of %s: each user needs a key of his own", has.File)})
+			continue
+		}
+		firsts = append(firsts, e)
+	}
+	return firsts, copies
 }
 
 func compare(x, y Entry) int {
@@ -152,16 +174,45 @@ func (f Folder) Add(k *format.KeyFile) (Entry, error) {
 	return e, err
 }
 
-// Change writes a key anew, as after another end.
-func (f Folder) Change(e Entry) error {
-	return files.Write(e.File, format.KeyFileText(e.KeyFile), true)
+// Change reads a listed key again, as another command may have changed it since, lets do change it, and
+// writes it anew where do reports a change. Errors: [ErrGone], those of the file.
+func (f Folder) Change(e Entry, do func(*format.KeyFile) bool) (changed bool, err error) {
+	err = f.alone(e, func(now Entry) error {
+		*e.KeyFile = *now.KeyFile
+		if changed = do(e.KeyFile); !changed {
+			return nil
+		}
+		return files.Write(e.File, format.KeyFileText(e.KeyFile), true)
+	})
+	return changed && err == nil, err
 }
 
-// Remove removes the file of a key, and the profile's folder with the last one.
+// Remove removes the file of a key, and the profile's folder with the last one. Errors: [ErrGone], those
+// of the file.
 func (f Folder) Remove(e Entry) error {
-	if err := os.Remove(e.File); err != nil {
+	err := f.alone(e, func(Entry) error { return os.Remove(e.File) })
+	if err == nil {
+		_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
+	}
+	return err
+}
+
+// ErrGone says that a key was taken away since it was listed.
+var ErrGone = errors.New("another command has taken it away")
+
+// alone reads a listed key again, and calls do while no other command changes keys.
+func (f Folder) alone(e Entry, do func(now Entry) error) error {
+	unlock, err := lockedfile.MutexAt(filepath.Join(f.Dir, ".lock")).Lock()
+	if err != nil {
 		return err
 	}
-	_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
-	return nil
+	defer unlock()
+	now, err := read(e.File)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now.Key != e.Key {
+		return fmt.Errorf("the key %s: %w", e.File, ErrGone)
+	}
+	if err != nil {
+		return err
+	}
+	return do(now)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"knockkit/internal/files"
+	"knockkit/protocol/format"
 )
 
 var now = time.Date(2027, 1, 2, 3, 4, 5, 6, time.UTC)
@@ -56,14 +57,12 @@ func TestAKeyThatCannotBeTrustedIsNamedAndLeftOut(t *testing.T) {
 	for what, spoil := range map[string]func(Entry) error{
 		"can be read by others":  func(e Entry) error { return os.Chmod(e.File, 0o640) },
 		"the key's file has no":  func(e Entry) error { return os.WriteFile(e.File, []byte("user = \"alice\"\n"), 0o600) },
-		"its place is admin/bob": func(e Entry) error { e.User = "bob"; return f.Change(e) },
-		"its place is web/alice": func(e Entry) error { e.Profile = "web"; return f.Change(e) },
+		"its place is admin/bob": func(e Entry) error { return rewrite(e, func(k *format.KeyFile) { k.User = "bob" }) },
+		"its place is web/alice": func(e Entry) error { return rewrite(e, func(k *format.KeyFile) { k.Profile = "web" }) },
 	} {
 		e, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
 		if err == nil {
-			secret := e.Secret
 			err = spoil(e)
-			e.Secret = secret
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -72,15 +71,95 @@ func TestAKeyThatCannotBeTrustedIsNamedAndLeftOut(t *testing.T) {
 		if err != nil || len(all) > 0 || len(broken) != 1 || !strings.Contains(broken[0].Error(), what) || !strings.Contains(broken[0].Error(), e.File) {
 			t.Errorf("%s: keys %v, broken %v, error %v", what, all, broken, err)
 		}
-		if err := f.Remove(e); err != nil {
+		if err := os.RemoveAll(filepath.Dir(e.File)); err != nil {
 			t.Error(err)
 		}
 	}
 	if exposed := new(files.ExposedError); !errors.As(&BrokenError{"x", &files.ExposedError{}}, &exposed) {
 		t.Error("the reason of a broken key cannot be asked for")
 	}
-	if _, err := os.Stat(filepath.Join(f.Dir, "admin")); !errors.Is(err, os.ErrNotExist) {
+}
+
+// rewrite writes a key with something else in it.
+func rewrite(e Entry, change func(*format.KeyFile)) error {
+	k := *e.KeyFile
+	change(&k)
+	return os.WriteFile(e.File, format.KeyFileText(&k), 0o600)
+}
+
+func TestACopyOfAKeyForAnotherUserIsLeftOut(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	e, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, user, wrong string }{{"bob.key", "bob", "it is a copy of " + e.File}, {"alice.2.key", "alice", ""}} {
+		copied := Entry{filepath.Join(f.Dir, "admin", c.name), e.KeyFile}
+		if err := rewrite(copied, func(k *format.KeyFile) { k.User = c.user }); err != nil {
+			t.Fatal(err)
+		}
+		all, broken, err := f.List()
+		switch {
+		case err != nil || len(all)+len(broken) != 2:
+			t.Errorf("%s: keys %v, broken %v, error %v", c.name, all, broken, err)
+		case c.wrong != "" && (len(broken) != 1 || !strings.Contains(broken[0].Error(), c.wrong)), c.wrong == "" && len(broken) > 0:
+			t.Errorf("%s: broken %v, want %q", c.name, broken, c.wrong)
+		}
+		if err := os.Remove(copied.File); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheFolderOfAProfilesKeysMayBeALink(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	elsewhere := t.TempDir()
+	if err := errors.Join(os.Chmod(elsewhere, 0o700), os.Mkdir(f.Dir, 0o700), os.Symlink(elsewhere, filepath.Join(f.Dir, "admin"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Add(New("admin", "alice", "db1", now, time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	if all, broken, err := f.List(); len(all) != 1 || len(broken) > 0 || err != nil {
+		t.Errorf("keys %v, broken %v, error %v", all, broken, err)
+	}
+}
+
+// TestAChangeUndoesNoneOfAnotherCommand: both have listed the key before.
+func TestAChangeUndoesNoneOfAnotherCommand(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	if _, err := f.Add(New("admin", "alice", "db1", now, time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	list := func() Entry {
+		all, _, err := f.List()
+		if err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		return all[0]
+	}
+	expires := func(k *format.KeyFile) bool { k.Expires = now; return true }
+	one, other := list(), list()
+	if changed, err := f.Change(one, func(k *format.KeyFile) bool { k.Disabled = true; return true }); !changed || err != nil {
+		t.Fatal(changed, err)
+	}
+	if changed, err := f.Change(other, expires); !changed || err != nil || !list().Disabled || !other.Disabled {
+		t.Errorf("changed: %v, error %v; the key that was disabled: %+v", changed, err, list().KeyFile)
+	}
+	if err := f.Remove(one); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Dir(one.File)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder of a profile without keys is left: %v", err)
+	}
+	if changed, err := f.Change(other, expires); changed || !errors.Is(err, ErrGone) {
+		t.Errorf("a removed key is changed: %v, error %v", changed, err)
+	}
+	if _, err := f.Add(New("admin", "alice", "db1", now, time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Remove(other); !errors.Is(err, ErrGone) || list().ID() == other.ID() {
+		t.Errorf("in place of a removed key another is: error %v", err)
 	}
 }
 
@@ -118,14 +197,16 @@ func TestTheStateRemembersWhatIsLater(t *testing.T) {
 
 func TestABrokenStateIsAnErrorAndStays(t *testing.T) {
 	s := Store{t.TempDir()}
-	if err := os.WriteFile(s.File(), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Highest(); err == nil || !strings.Contains(err.Error(), s.File()) {
-		t.Errorf("error %v", err)
-	}
-	if err := s.Record(7); err == nil {
-		t.Error("it is written over")
+	for _, text := range []string{"", "{", `{"slot": -1}`, `{"slot": 9223372036854775807}`, `{"slot": 9223372036854775808}`, `{"slot": 1.5}`, `{"slot": "7"}`} {
+		if err := os.WriteFile(s.File(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if slot, err := s.Highest(); slot != 0 || err == nil || !strings.Contains(err.Error(), s.File()) {
+			t.Errorf("%q: slot %d, error %v", text, slot, err)
+		}
+		if err := s.Record(7); err == nil {
+			t.Errorf("%q is written over", text)
+		}
 	}
 }
 

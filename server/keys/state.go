@@ -24,6 +24,9 @@ const stateFile = "signed.json"
 // maxState is how many bytes of the state are read: far more than 65,535 keys need.
 const maxState = 16 << 20
 
+// mostSlot is one of the year 10,000: behind it, sums of slots and times overflow.
+const mostSlot = 1 << 33
+
 // Use is when a key last opened its profile, and from where.
 type Use struct {
 	At   time.Time `json:"at"`
@@ -74,7 +77,11 @@ func (s Store) read() (is state, err error) {
 	case err != nil:
 		return is, err
 	}
-	if err := json.Unmarshal(text, &is); err != nil {
+	err = json.Unmarshal(text, &is)
+	if err == nil && (is.Slot < 0 || is.Slot > mostSlot) {
+		err = fmt.Errorf("the slot %d", is.Slot)
+	}
+	if err != nil {
 		return state{}, fmt.Errorf("%s is broken (%w): remove it", s.File(), err)
 	}
 	return is, nil

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"knockkit/internal/kernel/backend"
-	"knockkit/protocol"
 	"knockkit/server"
 )
 
@@ -33,14 +32,9 @@ func (r *keyring) logState(state server.KeyState, now time.Time) {
 		r.say("")
 		return
 	}
-	// A first start, a boot or a flush shuts for two slots at most: longer is the clock's doing.
-	behind := state.Opens.Sub(now) > (1+protocol.EarlySlots)*protocol.SlotTime
-	if behind {
-		state.Why = server.ShutClock
-	}
 	if !state.Opens.Equal(was.Opens) {
 		log := r.Log.With("profiles", state.Signed, "why", string(state.Why), "until", state.Opens)
-		if behind {
+		if state.Why == server.ShutClock {
 			log = log.With("do", "set the clock, if it is wrong; if it was wrong before, make new keys: see docs/signed.md")
 		}
 		log.Warn("signed profiles are shut")

@@ -248,7 +248,7 @@ func TestWhileSignedProfilesAreShutItIsSaidUntilWhenAndWhy(t *testing.T) {
 
 func TestAClockBehindTheLoadedSlotsIsToldFromALostRecord(t *testing.T) {
 	r := newRing(t, keyOf("alice"))
-	r.host.state.Opens, r.host.state.Why = slotBegins.AddDate(1, 0, 0), server.ShutUnknown
+	r.host.state.Opens, r.host.state.Why = slotBegins.AddDate(1, 0, 0), server.ShutClock
 	r.wake(false)
 	r.passes(time.Second)
 	if said := r.log.String(); !strings.Contains(said, string(server.ShutClock)) || !strings.Contains(said, "new keys") {

@@ -65,7 +65,8 @@ type tokenBackend interface {
 
 // RefreshKeys gives the kernel the tokens of the slots before, now and next. The tokens of a key and slot
 // come into a kernel once: where no kernel knows any more which were used up, only slots are loaded that
-// none had. Errors: those of the lock and the backend, that of Record.
+// none had. Errors: those of the lock and the backend; that of Record, where Ended says which keys open
+// nothing any more all the same.
 func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error) {
 	b, ok := s.backend.(tokenBackend)
 	if !ok {
@@ -97,7 +98,8 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 		}
 		if r.Record != nil && change.Slot > r.Highest {
 			if err := r.Record(change.Slot); err != nil {
-				return KeyState{}, errors.Join(err, dropOnly(ctx, b, is, *change))
+				dropped, failed := dropOnly(ctx, b, is, *change)
+				return KeyState{Ended: dropped}, errors.Join(err, failed)
 			}
 			r.Highest = change.Slot
 		}
@@ -107,10 +109,14 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 	}
 }
 
-// dropOnly lets the keys that go open nothing any more, where no token can be loaded.
-func dropOnly(ctx context.Context, b tokenBackend, is backend.Tokens, c backend.TokenChange) error {
+// dropOnly lets the keys that go open nothing any more, where no token can be loaded, and returns them.
+func dropOnly(ctx context.Context, b tokenBackend, is backend.Tokens, c backend.TokenChange) ([]backend.LoadedKey, error) {
 	if !is.Known || len(c.Drop)+len(c.Gone) == 0 {
-		return nil
+		return nil, nil
 	}
-	return b.CommitTokens(ctx, is, backend.TokenChange{Slot: is.Slot, First: is.First, Drop: c.Drop, Gone: c.Gone})
+	err := b.CommitTokens(ctx, is, backend.TokenChange{Slot: is.Slot, First: is.First, Drop: c.Drop, Gone: c.Gone})
+	if err != nil {
+		return nil, err
+	}
+	return c.Drop, nil
 }

@@ -155,6 +155,10 @@ func (r *ring) refresh(fresh *format.KeyFile, gone []protocol.Key) (st server.Ke
 	ctx, cancel := context.WithTimeout(r.c.Context, keyPatience)
 	defer cancel()
 	st, err := r.tell(ctx, fresh, gone)
+	if err != nil && len(gone) > 0 && len(st.Ended) > 0 {
+		r.words.Warning("it opens nothing any more, but no key gets tokens: %v", err)
+		return st, true
+	}
 	if err != nil {
 		r.words.Warning("the kernel does not know of it yet: %v", err)
 		r.words.Advice("a running service takes it up within a minute")
@@ -178,14 +182,14 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 	if err != nil {
 		return server.KeyState{}, err
 	}
-	highest, broken := r.state.Highest()
-	record := func(slot int64) error { // where it fails no token is loaded, and keys that go open nothing all the same
-		if broken != nil {
-			return broken
-		}
-		return r.state.Record(slot)
+	highest, unread := r.state.Highest()
+	record := r.state.Record
+	if unread != nil { // then keys are taken out, and none is loaded
+		record = func(int64) error { return unread }
 	}
-	refresh := server.KeyRefresh{Now: time.Now(), Keys: usable, Gone: gone, Reread: read, Highest: highest, Record: record}
+	refresh := server.KeyRefresh{
+		Now: time.Now(), Keys: usable, Gone: gone, Reread: read, Highest: highest, Record: record,
+	}
 	if fresh != nil {
 		refresh.Fresh = []string{fresh.ID()}
 	}

@@ -116,7 +116,7 @@ func TestKeysActWhenTheCommandReturnsWithAServiceAndWithout(t *testing.T) {
 
 func TestAKeyThatIsRemovedOpensNothingWhereTheStateIsBroken(t *testing.T) {
 	eachService(t, func(t *testing.T, s *served) {
-		alice := s.addKey("alice", 1000)
+		alice, bob := s.addKey("alice", 1000), s.addKey("bob", 2000)
 		if !alice.opens() {
 			t.Error("a new key does not open")
 		}
@@ -129,6 +129,9 @@ func TestAKeyThatIsRemovedOpensNothingWhereTheStateIsBroken(t *testing.T) {
 		}
 		if s.answers(alice.last) || alice.opens() {
 			t.Error("the removed key opens, or its lease goes on")
+		}
+		if !bob.opens() {
+			t.Error("a key that stays does not open")
 		}
 	})
 }

@@ -26,6 +26,7 @@ func (r *keyring) refresh(ctx context.Context, host Host, now time.Time, files b
 		r.forgetUsers(ctx, host)
 	}
 	if err != nil {
+		r.logKeys("a key opens nothing any more", state.Ended)
 		return r.clock().Wall.Add(checkRetry)
 	}
 	r.logState(state, now)
@@ -64,10 +65,7 @@ func (r *keyring) readKeys(changed bool) error {
 func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.KeyState, error) {
 	ctx, cancel := context.WithTimeout(ctx, WorkLimit)
 	defer cancel()
-	highest, err := r.State.Highest()
-	if err != nil {
-		return server.KeyState{}, &stateError{err}
-	}
+	highest, unread := r.State.Highest()
 	usable, gone := r.usable(now)
 	state, err := host.RefreshKeys(ctx, server.KeyRefresh{
 		Now: now, Keys: usable, Gone: gone, Highest: highest, Clear: r.unsure,
@@ -78,12 +76,18 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 			return usable, gone, err
 		},
 		Record: func(slot int64) error {
+			if unread != nil {
+				return &stateError{unread}
+			}
 			if err := r.State.Record(slot); err != nil {
 				return &stateError{err}
 			}
 			return nil
 		},
 	})
+	if err == nil && unread != nil {
+		err = &stateError{unread}
+	}
 	if err != nil {
 		return state, err
 	}

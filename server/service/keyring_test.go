@@ -47,9 +47,10 @@ type disk struct {
 	highest int64
 	used    []map[string]keys.Use // of each time
 	err     error                 // of writing
+	unread  error
 }
 
-func (d *disk) Highest() (int64, error) { return d.highest, nil }
+func (d *disk) Highest() (int64, error) { return d.highest, d.unread }
 func (d *disk) Record(slot int64) error {
 	if d.err == nil {
 		d.highest = slot
@@ -345,5 +346,22 @@ func TestALeaseWithoutEndIsAUseWhenItIsNew(t *testing.T) {
 	}
 	if got := u.take(); !slices.Equal(slices.Collect(maps.Keys(got)), []string{"0b0b0c0d"}) || !got["0b0b0c0d"].At.Equal(slotBegins.Add(time.Minute)) {
 		t.Errorf("uses: %v", got)
+	}
+}
+
+func TestKeysAreTakenOutAlsoWhereTheRecordCannotBeRead(t *testing.T) {
+	r := newRing(t, keyOf("alice"), keyOf("bob"))
+	r.disk.unread = errors.New("signed.json is broken")
+	r.files = r.files[1:]
+	r.wake(true)
+	asked := r.passes(time.Second)
+	if len(asked) == 0 || users(asked[0].Keys) != "bob" || users(asked[0].Gone) != "alice" {
+		t.Fatalf("refreshes: %+v", asked)
+	}
+	if err := asked[0].Record(1); !errors.Is(err, r.disk.unread) {
+		t.Errorf("tokens may be loaded: %v", err)
+	}
+	if !strings.Contains(r.summary(), "signed.json is broken") {
+		t.Errorf("nobody is told: %q", r.summary())
 	}
 }

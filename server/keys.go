@@ -14,6 +14,10 @@ type KeyRefresh struct {
 	Now  time.Time
 	Keys []protocol.Key // all that may open, of all profiles
 
+	// Ends returns when a key ends, the zero time for one without an end; nil: none has one. No token of a
+	// key is longer in the kernel.
+	Ends func(protocol.Key) time.Time
+
 	// Fresh are the IDs of keys that were made a moment ago: no kernel has ever had their tokens, so those
 	// of all current slots are loaded at once.
 	Fresh []string

@@ -24,20 +24,21 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 
 	keys := matchKeys(is, r, now)
 	c.Add, c.Drop, c.Forget = keys.added, keys.dropped, keys.forgotten
-	load := func(all *[]backend.SlotOf, first, last int64, of []protocol.Key) {
+	load := func(first, last int64, of []protocol.Key) {
 		for slot := max(first, oldest); slot <= last && len(of) > 0; slot++ {
-			ends := protocol.SlotStart(slot + protocol.LateSlots + 1)
-			*all = append(*all, backend.SlotOf{Slot: slot, Keys: of, Left: ends.Sub(r.Now).Round(time.Millisecond)})
+			c.Load = append(c.Load, r.slotOf(slot, of)...)
 		}
 	}
-	load(&c.Load, oldest, min(had, newest), keys.fresh)
+	load(oldest, min(had, newest), keys.fresh)
 	if !c.Clear && had <= newest {
 		// What the kernel does not know it has not had since the first of these slots: a key that was dropped
 		// is known as a former one until its tokens have expired.
-		load(&c.Load, c.First, had, keys.unknown)
+		load(c.First, had, keys.unknown)
 	}
-	load(&c.Load, had+1, newest, keys.wanted)
-	load(&c.Gone, oldest, newest, r.Gone)
+	load(had+1, newest, keys.wanted)
+	for slot := oldest; slot <= newest && len(r.Gone) > 0; slot++ {
+		c.Gone = append(c.Gone, backend.SlotOf{Slot: slot, Keys: r.Gone})
+	}
 
 	st := KeyState{Signed: slices.Sorted(maps.Keys(is.Profiles)), Slot: c.Slot, Ended: c.Drop, Keys: keys.stay}
 	for _, k := range c.Add {
@@ -49,6 +50,32 @@ func planTokens(is backend.Tokens, r KeyRefresh) (*backend.TokenChange, KeyState
 		return nil, st
 	}
 	return &c, st
+}
+
+// slotOf returns the tokens of keys in a slot. Those of a key that ends before the slot does have a time
+// of their own: so a stopped service does not prolong it. What lasts no millisecond is left out: a token
+// without a time would stay for ever.
+func (r *KeyRefresh) slotOf(slot int64, of []protocol.Key) (all []backend.SlotOf) {
+	ends := protocol.SlotStart(slot + protocol.LateSlots + 1)
+	add := func(end time.Time, of ...protocol.Key) {
+		if left := end.Sub(r.Now).Truncate(time.Millisecond); left > 0 && len(of) > 0 {
+			all = append(all, backend.SlotOf{Slot: slot, Keys: of, Left: left})
+		}
+	}
+	var whole []protocol.Key
+	for _, k := range of {
+		end := time.Time{}
+		if r.Ends != nil {
+			end = r.Ends(k)
+		}
+		if !end.IsZero() && end.Before(ends) {
+			add(end, k)
+		} else {
+			whole = append(whole, k)
+		}
+	}
+	add(ends, whole...)
+	return all
 }
 
 // shutUntil returns until when nobody can knock in a slot, and why; the zero time: it is open. The kernel

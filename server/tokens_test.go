@@ -111,3 +111,43 @@ func TestAFormerKeyIsForgottenWhenNoTokenOfItsNumberIsLeft(t *testing.T) {
 		}
 	}
 }
+
+func TestNoTokenOutlivesItsKey(t *testing.T) {
+	alice := protocol.Key{Profile: "admin", User: "alice", Secret: [protocol.KeySize]byte{1}}
+	bob := protocol.Key{Profile: "admin", User: "bob", Secret: [protocol.KeySize]byte{2}}
+	is := backend.Tokens{Profiles: map[string]uint16{"admin": 1}, Known: true, Slot: 101, First: 50}
+	now := protocol.SlotStart(100).Add(10 * time.Second)
+	load := func(r KeyRefresh) map[int64]string {
+		r.Keys = []protocol.Key{alice, bob}
+		change, _ := planTokens(is, r)
+		said := map[int64]string{}
+		for _, s := range change.Load {
+			for _, k := range s.Keys {
+				said[s.Slot] += k.User + " " + s.Left.String() + " "
+			}
+		}
+		return said
+	}
+	got := load(KeyRefresh{Now: now, Ends: func(k protocol.Key) (end time.Time) {
+		if k == alice {
+			end = now.Add(30 * time.Second)
+		}
+		return end
+	}})
+	want := map[int64]string{99: "alice 20s bob 20s ", 100: "alice 30s bob 50s ", 101: "alice 30s bob 1m20s "}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("a key that ends in 30 s (-want +got):\n%s", diff)
+	}
+	for what, r := range map[string]KeyRefresh{
+		"the key has ended":     {Now: now, Ends: func(protocol.Key) time.Time { return now }},
+		"a slot ends in 0.4 ms": {Now: protocol.SlotStart(101).Add(-400 * time.Microsecond)},
+	} {
+		r.Keys = []protocol.Key{alice}
+		change, _ := planTokens(is, r)
+		for _, s := range change.Load {
+			if s.Left <= 0 {
+				t.Errorf("%s: tokens of slot %d have no end", what, s.Slot)
+			}
+		}
+	}
+}

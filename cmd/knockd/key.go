@@ -174,8 +174,10 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 	if err != nil {
 		return server.KeyState{}, err
 	}
+	var ends map[protocol.Key]time.Time
 	read := func() (_, _ []protocol.Key, err error) {
 		all, _, err := r.folder.List()
+		ends = keys.Ends(all)
 		return keys.Usable(all, time.Now()), gone, err // one may expire while another command has the lock
 	}
 	usable, _, err := read()
@@ -189,6 +191,7 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 	}
 	refresh := server.KeyRefresh{
 		Now: time.Now(), Keys: usable, Gone: gone, Reread: read, Highest: highest, Record: record,
+		Ends: func(k protocol.Key) time.Time { return ends[k] },
 	}
 	if fresh != nil {
 		refresh.Fresh = []string{fresh.ID()}

@@ -155,6 +155,17 @@ func Usable(all []Entry, now time.Time) []protocol.Key {
 	return usable
 }
 
+// Ends returns when keys end that have an end.
+func Ends(all []Entry) map[protocol.Key]time.Time {
+	ends := map[protocol.Key]time.Time{}
+	for _, e := range all {
+		if !e.Expires.IsZero() {
+			ends[e.Key] = e.Expires
+		}
+	}
+	return ends
+}
+
 // New makes a key for a user of a profile, without a file.
 func New(profile, user, audience string, now, expires time.Time) *format.KeyFile {
 	k := &format.KeyFile{Key: protocol.Key{Profile: profile, User: user, Audience: audience}, Added: now.Truncate(time.Second), Expires: expires}

@@ -39,13 +39,14 @@ type keyring struct {
 
 	// Of the task alone.
 	clocks stepper
-	next   time.Time      // when a refresh is due, by the machine's clock
-	last   time.Duration  // when the last one ended
-	slot   int64          // of the last refresh
-	keys   []keys.Entry   // of all files that can be used
-	broken []error        // of the others
-	loaded []protocol.Key // that the kernel has
-	unsure bool           // the kernel's record of used tokens is not to be trusted
+	next   time.Time                  // when a refresh is due, by the machine's clock
+	last   time.Duration              // when the last one ended
+	slot   int64                      // of the last refresh
+	keys   []keys.Entry               // of all files that can be used
+	ends   map[protocol.Key]time.Time // of those that have one
+	broken []error                    // of the others
+	loaded []protocol.Key             // that the kernel has
+	unsure bool                       // the kernel's record of used tokens is not to be trusted
 	shut   server.KeyState
 	faults map[string]string // what failed last time, and why: that is not logged again
 }

@@ -57,7 +57,7 @@ func (r *keyring) readKeys(changed bool) error {
 		return err
 	}
 	r.logBroken(broken)
-	r.keys, r.broken = all, broken
+	r.keys, r.ends, r.broken = all, keys.Ends(all), broken
 	return nil
 }
 
@@ -69,6 +69,7 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 	usable, gone := r.usable(now)
 	state, err := host.RefreshKeys(ctx, server.KeyRefresh{
 		Now: now, Keys: usable, Gone: gone, Highest: highest, Clear: r.unsure,
+		Ends: func(k protocol.Key) time.Time { return r.ends[k] },
 		Reread: func() (_, gone []protocol.Key, err error) {
 			if err = r.readKeys(true); err == nil {
 				usable, gone = r.usable(now)

@@ -42,7 +42,8 @@ type TokenChange struct {
 	Load   []SlotOf       // tokens to load, the most urgent slot first
 }
 
-// SlotOf is the tokens of some keys in one slot, which expire after Left.
+// SlotOf is the tokens of some keys in one slot, which expire after Left. To take them out it is not
+// needed.
 type SlotOf struct {
 	Slot int64
 	Keys []protocol.Key

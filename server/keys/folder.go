@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
+	"golang.org/x/sys/unix"
 
 	"knockkit/internal/files"
 	"knockkit/protocol"
@@ -177,7 +177,15 @@ func New(profile, user, audience string, now, expires time.Time) *format.KeyFile
 func (f Folder) Add(k *format.KeyFile) (Entry, error) {
 	dir := filepath.Join(f.Dir, k.Profile)
 	e := Entry{filepath.Join(dir, k.User+suffix), k}
-	err := files.Write(e.File, format.KeyFileText(k), false)
+	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
+		return e, err
+	}
+	unlock, err := f.lock()
+	if err != nil {
+		return e, err
+	}
+	defer unlock() // else another command may take the profile's folder away
+	err = files.Write(e.File, format.KeyFileText(k), false)
 	if errors.Is(err, fs.ErrExist) { // the user's first
 		e.File = filepath.Join(dir, k.User+"."+k.ID()+suffix)
 		err = files.Write(e.File, format.KeyFileText(k), false)
@@ -201,11 +209,13 @@ func (f Folder) Change(e Entry, do func(*format.KeyFile) bool) (changed bool, er
 // Remove removes the file of a key, and the profile's folder with the last one. Errors: [ErrGone], those
 // of the file.
 func (f Folder) Remove(e Entry) error {
-	err := f.alone(e, func(Entry) error { return os.Remove(e.File) })
-	if err == nil {
-		_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
-	}
-	return err
+	return f.alone(e, func(Entry) error {
+		err := os.Remove(e.File)
+		if err == nil {
+			_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
+		}
+		return err
+	})
 }
 
 // ErrGone says that a key was taken away since it was listed.
@@ -213,7 +223,7 @@ var ErrGone = errors.New("another command has taken it away")
 
 // alone reads a listed key again, and calls do while no other command changes keys.
 func (f Folder) alone(e Entry, do func(now Entry) error) error {
-	unlock, err := lockedfile.MutexAt(filepath.Join(f.Dir, ".lock")).Lock()
+	unlock, err := f.lock()
 	if err != nil {
 		return err
 	}
@@ -226,4 +236,21 @@ func (f Folder) alone(e Entry, do func(now Entry) error) error {
 		return err
 	}
 	return do(now)
+}
+
+// lock waits until no other command changes keys. It locks the folder itself, as a file for it would need
+// room: a key can be taken away where the disk is full.
+func (f Folder) lock() (unlock func(), err error) {
+	dir, err := os.Open(f.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, &fs.PathError{Op: "lock", Path: f.Dir, Err: err}
+	}
+	return func() { dir.Close() }, nil
 }

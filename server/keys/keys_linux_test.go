@@ -163,6 +163,40 @@ func TestAChangeUndoesNoneOfAnotherCommand(t *testing.T) {
 	}
 }
 
+func TestAKeyIsAddedWhileTheProfilesLastOneIsRemoved(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	var all sync.WaitGroup
+	for _, user := range []string{"alice", "bob"} { // the profile's folder comes and goes
+		all.Go(func() {
+			for range 500 {
+				e, err := f.Add(New("admin", user, "db1", now, time.Time{}))
+				if err == nil {
+					err = f.Remove(e)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestChangesOfKeysLeaveNothingBesideThem(t *testing.T) {
+	f := FolderOf(t.TempDir())
+	e, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Remove(e); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(f.Dir); len(left) > 0 || err != nil { // what it needs, a full disk has no room for
+		t.Errorf("left: %v, error %v", left, err)
+	}
+}
+
 func TestTheStateRemembersWhatIsLater(t *testing.T) {
 	s := Store{filepath.Join(t.TempDir(), "state")}
 	if slot, err := s.Highest(); slot != 0 || err != nil {

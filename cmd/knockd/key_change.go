@@ -12,17 +12,19 @@ import (
 	"knockkit/server/keys"
 )
 
-// disableKeys lets keys open nothing.
+// disableKeys lets keys open nothing. Those that are disabled already too: the command that did it may have
+// been cut short, or have kept the leases.
 func disableKeys(r *ring, user, profile string, which []keys.Entry) error {
 	changed, err := r.change(which, func(k *format.KeyFile) bool { was := k.Disabled; k.Disabled = true; return !was })
+	already := ""
 	if len(changed) == 0 {
-		if err == nil {
-			r.words.Note("%s disabled already: nothing has changed", named(user, profile, which))
+		if err != nil {
+			return err
 		}
-		return err
+		changed, already = which, " already"
 	}
 	_, told := r.refresh(nil, secrets(changed))
-	r.words.Note("%s disabled%s", named(user, profile, changed), within(told))
+	r.words.Note("%s disabled%s%s", named(user, profile, changed), already, within(told))
 	r.ended(user, profile)
 	return err
 }

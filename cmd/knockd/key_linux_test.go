@@ -136,6 +136,26 @@ func TestAKeyThatIsRemovedOpensNothingWhereTheStateIsBroken(t *testing.T) {
 	})
 }
 
+func TestADisabledKeyIsDisabledOnceMoreWhereThatWasCutShort(t *testing.T) {
+	eachService(t, func(t *testing.T, s *served) {
+		alice := s.addKey("alice", 1000)
+		if !alice.opens() {
+			t.Error("a new key does not open")
+		}
+		had := alice.last
+		s.must("key", "disable", "alice", "mysql", "--keep-leases")
+		if !s.answers(had) {
+			t.Error("a lease that was to go on is over")
+		}
+		if said := s.must("key", "disable", "alice", "mysql").Stderr; !strings.Contains(said, "is disabled already") {
+			t.Errorf("it says %q", said)
+		}
+		if s.answers(had) {
+			t.Error("the lease of a disabled user goes on")
+		}
+	})
+}
+
 func TestASecondKeyOfAUserOpensBesideTheFirstUntilThatIsRemoved(t *testing.T) {
 	eachService(t, func(t *testing.T, s *served) {
 		old, young := s.addKey("alice", 1000), s.addKey("alice", 2000)

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
-
 	"knockkit/internal/files"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -162,11 +160,20 @@ func New(profile, user, audience string, now, expires time.Time) *format.KeyFile
 	return k
 }
 
-// Add writes the file of a key. It replaces none.
+// Add writes the file of a key. It replaces none. The error is a [*files.ExposedError] where others can
+// write its folder: the key would not be used.
 func (f Folder) Add(k *format.KeyFile) (Entry, error) {
 	dir := filepath.Join(f.Dir, k.Profile)
 	e := Entry{filepath.Join(dir, k.User+suffix), k}
-	err := files.Write(e.File, format.KeyFileText(k), false)
+	unlock, err := f.lock() // [Folder.Remove] takes the folder away with the last key
+	if err != nil {
+		return e, err
+	}
+	defer unlock()
+	if _, err := files.Check(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return e, err
+	}
+	err = files.Write(e.File, format.KeyFileText(k), false)
 	if errors.Is(err, fs.ErrExist) { // the user's first
 		e.File = filepath.Join(dir, k.User+"."+k.ID()+suffix)
 		err = files.Write(e.File, format.KeyFileText(k), false)
@@ -190,19 +197,23 @@ func (f Folder) Change(e Entry, do func(*format.KeyFile) bool) (changed bool, er
 // Remove removes the file of a key, and the profile's folder with the last one. Errors: [ErrGone], those
 // of the file.
 func (f Folder) Remove(e Entry) error {
-	err := f.alone(e, func(Entry) error { return os.Remove(e.File) })
-	if err == nil {
-		_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
-	}
-	return err
+	return f.alone(e, func(Entry) error {
+		err := os.Remove(e.File)
+		if err == nil {
+			_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
+		}
+		return err
+	})
 }
 
 // ErrGone says that a key was taken away since it was listed.
 var ErrGone = errors.New("another command has taken it away")
 
+func (f Folder) lock() (unlock func(), err error) { return lock(filepath.Join(f.Dir, ".lock")) }
+
 // alone reads a listed key again, and calls do while no other command changes keys.
 func (f Folder) alone(e Entry, do func(now Entry) error) error {
-	unlock, err := lockedfile.MutexAt(filepath.Join(f.Dir, ".lock")).Lock()
+	unlock, err := f.lock()
 	if err != nil {
 		return err
 	}

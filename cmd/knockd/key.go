@@ -130,6 +130,23 @@ func (r *ring) of(user, profile string) ([]keys.Entry, error) {
 }
 
 // isKeyOf reports whether a file is where keys of the user are.
+// left is the error that a command without --id leaves keys of a user as they are, since they cannot be
+// used; nil where it leaves none.
+func (r *ring) left(user, profile string) error {
+	var stay []string
+	for _, err := range r.broken {
+		wrong := new(keys.BrokenError)
+		if errors.As(err, &wrong) && isKeyOf(wrong.File, user, profile) {
+			stay = append(stay, wrong.File)
+		}
+	}
+	if len(stay) == 0 || r.c.String("id") != "" {
+		return nil
+	}
+	return &command.Error{Code: command.Failed, Err: fmt.Errorf("of the keys of %s these cannot be used, and are left as they are: %s", user, strings.Join(stay, ", ")),
+		Hint: "knockd key list says why; to take them away: rm " + command.Shell(stay)}
+}
+
 func isKeyOf(file, user, profile string) bool {
 	name, _, _ := strings.Cut(filepath.Base(file), ".")
 	return name == user && filepath.Base(filepath.Dir(file)) == profile

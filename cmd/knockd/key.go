@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,7 +175,7 @@ func (r *ring) refresh(fresh *format.KeyFile, gone []protocol.Key) (st server.Ke
 	st, err := r.tell(ctx, fresh, gone)
 	if err != nil {
 		r.words.Warning("the kernel does not know of it yet: %v", err)
-		r.words.Advice("a running service takes it up within a minute")
+		r.words.Advice(cmp.Or(todo(err), "a running service takes it up within a minute"))
 	}
 	return st, err == nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -118,19 +119,25 @@ func partsOf(f config.Folders, l format.Linked) ([]part, error) {
 // write writes what is new or is to be replaced. Where it fails all is as it was.
 func write(parts []part, replace bool) error {
 	var undo []func() error
-	for _, p := range parts {
+	for i, p := range parts {
 		if p.same {
 			continue
 		}
 		old, errOld := files.Read(p.file, protocol.MaxProfileSize)
 		err := files.Write(p.file, p.text, replace)
+		if errors.Is(err, fs.ErrExist) { // since it was looked for
+			if is, failed := files.Read(p.file, protocol.MaxProfileSize); failed == nil && bytes.Equal(is, p.text) {
+				parts[i].there, parts[i].same = p.file, true
+				continue
+			}
+		}
 		if err != nil {
 			for _, back := range undo {
 				err = errors.Join(err, back())
 			}
 		}
 		switch {
-		case errors.Is(err, fs.ErrExist): // since it was looked for
+		case errors.Is(err, fs.ErrExist):
 			p.there, p.says = p.file, ""
 			_, p.err = os.Stat(p.file)
 			return p.isThere()

@@ -56,3 +56,21 @@ func TestAFileThatAppearsMeanwhileIsNotReplaced(t *testing.T) {
 		t.Errorf("there is a key: %v", err)
 	}
 }
+
+// The same link is enrolled twice at once.
+func TestAFileThatAppearsMeanwhileAndIsTheSameIsUnchanged(t *testing.T) {
+	dir := t.TempDir()
+	parts := []part{
+		{what: "key", file: filepath.Join(dir, "keys", "ssh.key"), text: []byte("a key")},
+		{what: "profile", file: filepath.Join(dir, "profiles", "ssh.toml"), text: []byte("a profile")},
+	}
+	if err := files.Write(parts[0].file, parts[0].text, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(parts, false); err != nil || !parts[0].same || parts[1].same {
+		t.Errorf("key unchanged %v, profile unchanged %v, error %v", parts[0].same, parts[1].same, err)
+	}
+	if text, err := os.ReadFile(parts[1].file); string(text) != "a profile" || err != nil {
+		t.Errorf("%q, error %v", text, err)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,6 +130,23 @@ func (r *ring) of(user, profile string) ([]keys.Entry, error) {
 	return nil, command.Usagef(hint, "%s has no key for profile %s", user, profile)
 }
 
+// left is the error that a command without --id leaves keys of a user as they are, since they cannot be
+// used; nil where it leaves none.
+func (r *ring) left(user, profile string) error {
+	var stay []string
+	for _, err := range r.broken {
+		wrong := new(keys.BrokenError)
+		if errors.As(err, &wrong) && isKeyOf(wrong.File, user, profile) {
+			stay = append(stay, wrong.File)
+		}
+	}
+	if len(stay) == 0 || r.c.String("id") != "" {
+		return nil
+	}
+	return &command.Error{Code: command.Failed, Err: fmt.Errorf("of the keys of %s these cannot be used, and are left as they are: %s", user, strings.Join(stay, ", ")),
+		Hint: "knockd key list says why; to take them away: rm " + command.Shell(stay)}
+}
+
 // isKeyOf reports whether a file is where keys of the user are.
 func isKeyOf(file, user, profile string) bool {
 	name, _, _ := strings.Cut(filepath.Base(file), ".")
@@ -161,7 +179,7 @@ func (r *ring) refresh(fresh *format.KeyFile, gone []protocol.Key) (st server.Ke
 	}
 	if err != nil {
 		r.words.Warning("the kernel does not know of it yet: %v", err)
-		r.words.Advice("a running service takes it up within a minute")
+		r.words.Advice(cmp.Or(todo(err), "a running service takes it up within a minute"))
 	}
 	return st, err == nil
 }

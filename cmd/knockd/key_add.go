@@ -118,7 +118,10 @@ func addKey(h *host) error {
 			h.words.Note("%s opens too, until %s", o.ID(), o.Expires.UTC().Format(time.RFC3339))
 		}
 	}
-	return errors.Join(h.handOut(link, out), errOld)
+	if err := h.handOut(link, out); err != nil {
+		return &command.Error{Code: command.Failed, Err: errors.Join(err, errOld), Hint: "the key stays, and its link can be printed again: knockd key link " + user + " " + profile + " --id " + key.ID()}
+	}
+	return errOld
 }
 
 // signed returns a signed profile of the folder.

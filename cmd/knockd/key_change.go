@@ -15,7 +15,7 @@ import (
 // disableKeys lets keys open nothing. Those that are disabled already too: the command that did it may have
 // been cut short, or have kept the leases.
 func disableKeys(r *ring, user, profile string, which []keys.Entry) error {
-	changed, err := r.change(which, func(k *format.KeyFile) bool { was := k.Disabled; k.Disabled = true; return !was })
+	changed, err := r.change(user, profile, which, func(k *format.KeyFile) bool { was := k.Disabled; k.Disabled = true; return !was })
 	already := ""
 	if len(changed) == 0 {
 		if err != nil {
@@ -31,7 +31,7 @@ func disableKeys(r *ring, user, profile string, which []keys.Entry) error {
 
 // enableKeys lets keys open again.
 func enableKeys(r *ring, user, profile string, which []keys.Entry) error {
-	changed, err := r.change(which, func(k *format.KeyFile) bool { was := k.Disabled; k.Disabled = false; return was })
+	changed, err := r.change(user, profile, which, func(k *format.KeyFile) bool { was := k.Disabled; k.Disabled = false; return was })
 	if len(changed) == 0 {
 		if err == nil {
 			r.words.Note("%s enabled already: nothing has changed", named(user, profile, which))
@@ -54,7 +54,7 @@ func enableKeys(r *ring, user, profile string, which []keys.Entry) error {
 // removeKeys takes keys away.
 func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
 	var removed []keys.Entry
-	var err error
+	err := r.left(user, profile)
 	for _, e := range which {
 		failed := r.folder.Remove(e)
 		if err = errors.Join(err, writeError(failed)); failed == nil {
@@ -79,8 +79,9 @@ func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
 	return err
 }
 
-// change changes keys and writes those that have changed, all that it can.
-func (r *ring) change(which []keys.Entry, do func(*format.KeyFile) bool) (changed []keys.Entry, err error) {
+// change changes keys of a user and writes those that have changed, all that it can.
+func (r *ring) change(user, profile string, which []keys.Entry, do func(*format.KeyFile) bool) (changed []keys.Entry, err error) {
+	err = r.left(user, profile)
 	for _, e := range which {
 		written, failed := r.folder.Change(e, do)
 		if err = errors.Join(err, writeError(failed)); written {

@@ -89,6 +89,8 @@ func writeError(err error) error {
 		return nil
 	case errors.Is(err, fs.ErrPermission):
 		return &command.Error{Code: command.Privilege, Err: err, Hint: "run it as root, or choose a folder of your own with --config DIR"}
+	case todo(err) != "":
+		return usage(err)
 	}
 	return err
 }

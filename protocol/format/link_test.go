@@ -262,6 +262,9 @@ func TestAHostThatNoLinkCanHaveIsRefused(t *testing.T) {
 		"db1:22":       "a host has no port",
 		"[::1]":        "an address has no brackets here",
 		"a b":          `"a b" is not a host`,
+		"..":           `".." is not a host`,
+		"db1..lan":     `"db1..lan" is not a host`,
+		".lan":         `".lan" is not a host`,
 		"":             "the host is empty",
 	} {
 		p.Hosts = []string{"db1.example.com", host}

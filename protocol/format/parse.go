@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -172,7 +173,7 @@ func checkHost(host string) error {
 		return wrong(host, "", `write a name or an address, as "db1.example.com"`, "the host is empty")
 	case hasPort && port != "" && strings.Trim(port, "0123456789") == "":
 		return wrong(host, ":"+port, fmt.Sprintf("write %q; ports belong into `sequence` and `open`", name), "a host has no port")
-	case odd != "" || host[0] == '-' || len(host) > 253:
+	case odd != "" || host[0] == '-' || len(host) > 253 || slices.Contains(strings.Split(strings.TrimSuffix(host, "."), "."), ""):
 		return wrong(host, "", `write a name or an address, as "db1.example.com"`, "%s is not a host", tomldoc.Quote(host))
 	}
 	return nil

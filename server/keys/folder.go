@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"knockkit/internal/files"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
@@ -173,18 +171,19 @@ func New(profile, user, audience string, now, expires time.Time) *format.KeyFile
 	return k
 }
 
-// Add writes the file of a key. It replaces none.
+// Add writes the file of a key. It replaces none. The error is a [*files.ExposedError] where others can
+// write its folder: the key would not be used.
 func (f Folder) Add(k *format.KeyFile) (Entry, error) {
 	dir := filepath.Join(f.Dir, k.Profile)
 	e := Entry{filepath.Join(dir, k.User+suffix), k}
-	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
-		return e, err
-	}
-	unlock, err := f.lock()
+	unlock, err := f.lock() // [Folder.Remove] takes the folder away with the last key
 	if err != nil {
 		return e, err
 	}
-	defer unlock() // else another command may take the profile's folder away
+	defer unlock()
+	if _, err := files.Check(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return e, err
+	}
 	err = files.Write(e.File, format.KeyFileText(k), false)
 	if errors.Is(err, fs.ErrExist) { // the user's first
 		e.File = filepath.Join(dir, k.User+"."+k.ID()+suffix)
@@ -221,6 +220,8 @@ func (f Folder) Remove(e Entry) error {
 // ErrGone says that a key was taken away since it was listed.
 var ErrGone = errors.New("another command has taken it away")
 
+func (f Folder) lock() (unlock func(), err error) { return lock(filepath.Join(f.Dir, ".lock")) }
+
 // alone reads a listed key again, and calls do while no other command changes keys.
 func (f Folder) alone(e Entry, do func(now Entry) error) error {
 	unlock, err := f.lock()
@@ -236,21 +237,4 @@ func (f Folder) alone(e Entry, do func(now Entry) error) error {
 		return err
 	}
 	return do(now)
-}
-
-// lock waits until no other command changes keys. It locks the folder itself, as a file for it would need
-// room: a key can be taken away where the disk is full.
-func (f Folder) lock() (unlock func(), err error) {
-	dir, err := os.Open(f.Dir)
-	if err != nil {
-		return nil, err
-	}
-	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
-		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX)
-	}
-	if err != nil {
-		dir.Close()
-		return nil, &fs.PathError{Op: "lock", Path: f.Dir, Err: err}
-	}
-	return func() { dir.Close() }, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"knockkit/internal/files"
 	"knockkit/protocol/format"
@@ -163,13 +164,14 @@ func TestAChangeUndoesNoneOfAnotherCommand(t *testing.T) {
 	}
 }
 
-func TestAKeyIsAddedWhileTheProfilesLastOneIsRemoved(t *testing.T) {
+// TestAKeyIsAddedWhileAnotherCommandTakesTheLastOneAway: the folder goes with the last one.
+func TestAKeyIsAddedWhileAnotherCommandTakesTheLastOneAway(t *testing.T) {
 	f := FolderOf(t.TempDir())
 	var all sync.WaitGroup
-	for _, user := range []string{"alice", "bob"} { // the profile's folder comes and goes
+	for range 4 {
 		all.Go(func() {
-			for range 500 {
-				e, err := f.Add(New("admin", user, "db1", now, time.Time{}))
+			for range 100 {
+				e, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
 				if err == nil {
 					err = f.Remove(e)
 				}
@@ -183,17 +185,60 @@ func TestAKeyIsAddedWhileTheProfilesLastOneIsRemoved(t *testing.T) {
 	all.Wait()
 }
 
-func TestChangesOfKeysLeaveNothingBesideThem(t *testing.T) {
-	f := FolderOf(t.TempDir())
-	e, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
-	if err != nil {
+func TestNothingIsWrittenIntoAFolderThatOthersCanWrite(t *testing.T) {
+	for what, exposed := range map[string]func(Folder) string{
+		"the keys":           func(f Folder) string { return f.Dir },
+		"those of a profile": func(f Folder) string { return filepath.Join(f.Dir, "admin") },
+	} {
+		f := FolderOf(t.TempDir())
+		dir := exposed(f)
+		if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := f.Add(New("admin", "alice", "db1", now, time.Time{}))
+		if wrong := new(files.ExposedError); !errors.As(err, &wrong) || wrong.Path != dir {
+			t.Errorf("%s: error %v", what, err)
+		}
+		if all, broken, err := f.List(); len(all)+len(broken) > 0 || err != nil {
+			t.Errorf("%s: keys %v, broken %v, error %v", what, all, broken, err)
+		}
+	}
+	s := Store{t.TempDir()}
+	if err := os.Chmod(s.Dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Remove(e); err != nil {
+	if err := s.Record(7); !errors.As(err, new(*files.ExposedError)) {
+		t.Errorf("the state: error %v", err)
+	}
+	if left, err := os.ReadDir(s.Dir); len(left) > 0 || err != nil {
+		t.Errorf("the state: left %v, error %v", left, err)
+	}
+}
+
+// TestNobodyElseCanHoldALock: who can read a file can lock it, and all commands would wait for him.
+func TestNobodyElseCanHoldALock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), ".lock")
+	for _, before := range []string{"none", "one that all can read"} {
+		unlock, err := lock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock()
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, error %v", before, info.Mode(), err)
+		}
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Remove(path), os.Symlink("elsewhere", path)); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := os.ReadDir(f.Dir); len(left) > 0 || err != nil { // what it needs, a full disk has no room for
-		t.Errorf("left: %v, error %v", left, err)
+	if _, err := lock(path); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("a link: error %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(path), "elsewhere")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file is made behind a link: error %v", err)
 	}
 }
 

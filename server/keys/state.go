@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"knockkit/internal/files"
 )
@@ -120,12 +117,10 @@ func (s Store) Forget(stay map[string]bool) error {
 	})
 }
 
-// change changes the file while no other process does.
+// change changes the file while no other process does. The error is a [*files.ExposedError] where others
+// can write the folder.
 func (s Store) change(do func(*state) (changed bool)) error {
-	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
-		return err
-	}
-	unlock, err := lockedfile.MutexAt(filepath.Join(s.Dir, "."+stateFile+".lock")).Lock()
+	unlock, err := lock(filepath.Join(s.Dir, "."+stateFile+".lock"))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"knockkit/internal/command"
 	"knockkit/protocol"
 	"knockkit/protocol/format"
 	"knockkit/server/keys"
@@ -25,6 +26,7 @@ func disableKeys(r *ring, user, profile string, which []keys.Entry) error {
 	}
 	_, told := r.refresh(nil, secrets(changed))
 	r.words.Note("%s disabled%s%s", named(user, profile, changed), already, within(told))
+	r.left(user, profile, changed)
 	r.ended(user, profile)
 	return err
 }
@@ -66,6 +68,7 @@ func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
 	}
 	_, told := r.refresh(nil, secrets(removed))
 	r.words.Note("%s removed%s", named(user, profile, removed), within(told))
+	r.left(user, profile, removed)
 	r.ended(user, profile)
 	stay := map[string]bool{}
 	for _, e := range r.all {
@@ -77,6 +80,24 @@ func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
 		}
 	}
 	return err
+}
+
+// left warns of files that the end of a user's keys has not reached: that cannot be used as they are, and
+// copies for others.
+func (r *ring) left(user, profile string, gone []keys.Entry) {
+	all, broken, _ := r.folder.List()
+	for _, err := range broken {
+		if wrong := new(keys.BrokenError); errors.As(err, &wrong) && isKeyOf(wrong.File, user, profile) && r.c.String("id") == "" {
+			r.words.Warning("a key of %s stays, which cannot be used as it is: %v", user, wrong.Err)
+			r.words.Advice("rm " + command.Shell([]string{wrong.File}))
+		}
+	}
+	for _, e := range keys.Of(all, profile, "") {
+		if e.User != user && e.Usable(time.Now()) && slices.ContainsFunc(gone, func(g keys.Entry) bool { return g.ID() == e.ID() }) {
+			r.words.Warning("%s has a copy of the key %s, and it opens from now on", e.User, e.ID())
+			r.words.Advice("knockd key remove " + e.User + " " + profile + " --id " + e.ID())
+		}
+	}
 }
 
 // change changes keys and writes those that have changed, all that it can.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -20,6 +21,7 @@ import (
 	"knockkit/protocol/format"
 	"knockkit/server"
 	"knockkit/server/keys"
+	"knockkit/server/service"
 )
 
 func keyCommand() *cli.Command {
@@ -58,11 +60,26 @@ type ring struct {
 	state  keys.Store
 	all    []keys.Entry
 	broken []error
+
+	elsewhere func() error // a *otherFolderError where a service works with the keys of another folder; nil: none does, as far as it says
+}
+
+// otherFolderError says that the kernel has the keys of another folder.
+type otherFolderError struct{ service, command string }
+
+func (e *otherFolderError) Error() string {
+	return fmt.Sprintf("the service works with the keys of %s, and with none of %s", e.service, e.command)
 }
 
 func (h *host) ring() (*ring, error) {
 	dir := h.folders.Dirs[0]
 	r := &ring{host: h, folder: keys.FolderOf(dir), state: keys.StoreOf(dir, os.Getenv)}
+	r.elsewhere = sync.OnceValue(func() error {
+		if a, told := service.Ask(h.c.Context); told && !sameFolder(a.Folder, dir) {
+			return &otherFolderError{a.Folder, dir}
+		}
+		return nil
+	})
 	var err error
 	if r.all, r.broken, err = r.folder.List(); err != nil {
 		return nil, usage(err)
@@ -179,7 +196,9 @@ func (r *ring) refresh(fresh *format.KeyFile, gone []protocol.Key) (st server.Ke
 	}
 	if err != nil {
 		r.words.Warning("the kernel does not know of it yet: %v", err)
-		r.words.Advice(cmp.Or(todo(err), "a running service takes it up within a minute"))
+		if !errors.As(err, new(*otherFolderError)) {
+			r.words.Advice(cmp.Or(todo(err), "a running service takes it up within a minute"))
+		}
 	}
 	return st, err == nil
 }
@@ -188,6 +207,9 @@ func (r *ring) refresh(fresh *format.KeyFile, gone []protocol.Key) (st server.Ke
 const keyPatience = 20 * time.Second
 
 func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.Key) (server.KeyState, error) {
+	if err := r.elsewhere(); err != nil {
+		return server.KeyState{}, err
+	}
 	s, err := r.live(ctx)
 	if err != nil {
 		return server.KeyState{}, err
@@ -219,15 +241,15 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 
 // opens says when a key of an enabled profile opens, from what the kernel knows now.
 func (r *ring) opens(p *protocol.Profile, st server.KeyState, now bool) string {
-	service := claim.InUse(claim.Service)
+	runs := claim.InUse(claim.Service)
 	switch {
 	case !p.Enabled:
 		return "it opens nothing until the profile is enabled and installed"
-	case !slices.Contains(st.Signed, p.Name) && service:
+	case !slices.Contains(st.Signed, p.Name) && runs:
 		return "it opens when the service has installed the profile, within a minute"
 	case !slices.Contains(st.Signed, p.Name):
 		return "it opens when the profile is installed and the service runs: systemctl enable --now knockd"
-	case !service:
+	case !runs:
 		return "without the service (systemctl enable --now knockd) it opens for a minute only"
 	case now:
 		return "it opens now"
@@ -237,8 +259,12 @@ func (r *ring) opens(p *protocol.Profile, st server.KeyState, now bool) string {
 	return fmt.Sprintf("it opens from %s on: %s", say.Clock(st.Opens, time.Now()), st.Why)
 }
 
-// ended takes what the user has opened away, unless another key of the user stays or the flag says so.
+// ended takes what the user has opened away, unless another key of the user stays or the flag says so. With
+// the keys of another folder others have opened it.
 func (r *ring) ended(user, profile string) {
+	if r.elsewhere() != nil {
+		return
+	}
 	all, _, err := r.folder.List() // anew: another command may have taken the others away
 	stays := err == nil && slices.ContainsFunc(keys.Of(all, profile, user), func(e keys.Entry) bool { return e.Usable(time.Now()) })
 	if stays || r.c.Bool("keep-leases") {

@@ -84,6 +84,7 @@ func addKey(h *host) error {
 	if _, err := os.Lstat(out); out != "" && !errors.Is(err, fs.ErrNotExist) {
 		return command.Usagef("name another file", "%s is there already", out)
 	}
+	_ = r.elsewhere() // before the service may find the file
 	file, err := r.folder.Add(key)
 	if err == nil && out != "" {
 		if err = files.Write(out, []byte(link+"\n"), false); err != nil {

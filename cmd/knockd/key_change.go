@@ -25,6 +25,7 @@ func disableKeys(r *ring, user, profile string, which []keys.Entry) error {
 	}
 	_, told := r.refresh(nil, secrets(changed))
 	r.words.Note("%s disabled%s%s", named(user, profile, changed), already, within(told))
+	r.copied(user, profile, changed)
 	r.ended(user, profile)
 	return err
 }
@@ -66,6 +67,7 @@ func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
 	}
 	_, told := r.refresh(nil, secrets(removed))
 	r.words.Note("%s removed%s", named(user, profile, removed), within(told))
+	r.copied(user, profile, removed)
 	r.ended(user, profile)
 	stay := map[string]bool{}
 	for _, e := range r.all {
@@ -77,6 +79,17 @@ func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
 		}
 	}
 	return err
+}
+
+// copied warns of copies of a user's keys that others have.
+func (r *ring) copied(user, profile string, gone []keys.Entry) {
+	all, _, _ := r.folder.List()
+	for _, e := range keys.Of(all, profile, "") {
+		if e.User != user && e.Usable(time.Now()) && slices.ContainsFunc(gone, func(g keys.Entry) bool { return g.ID() == e.ID() }) {
+			r.words.Warning("%s has a copy of the key %s, and it opens from now on", e.User, e.ID())
+			r.words.Advice("knockd key remove " + e.User + " " + profile + " --id " + e.ID())
+		}
+	}
 }
 
 // change changes keys of a user and writes those that have changed, all that it can.

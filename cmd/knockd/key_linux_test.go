@@ -156,6 +156,33 @@ func TestADisabledKeyIsDisabledOnceMoreWhereThatWasCutShort(t *testing.T) {
 	})
 }
 
+// TestKeysOfAnotherFolderLeaveThoseOfTheServiceAlone: as where somebody tries something out.
+func TestKeysOfAnotherFolderLeaveThoseOfTheServiceAlone(t *testing.T) {
+	labtest.NeedRoot(t)
+	labtest.NeedTUN(t)
+	labtest.Need(t, "nft")
+	s := newServed(t, "nftables")
+	text := "signed = { carrier = \"icmp\" }\nopen = [\"3306/tcp\"]\n"
+	s.profile("mysql", text)
+	s.run().logs("signed profiles are shut")
+	alice := s.addKey("alice", 1000)
+	if !alice.opens() {
+		t.Error("a new key does not open")
+	}
+	theirs, other := s.config, t.TempDir()
+	s.config = other
+	s.profile("mysql", text)
+	for _, args := range [][]string{{"add", "alice", "mysql"}, {"disable", "alice", "mysql"}, {"enable", "alice", "mysql"}, {"remove", "alice", "mysql"}} {
+		out := s.must(append([]string{"key"}, args...)...)
+		if !strings.Contains(out.Stderr, "the service works with the keys of "+theirs+", and with none of "+other) {
+			t.Errorf("key %s says\n%s", args[0], out.Stderr)
+		}
+	}
+	if !s.answers(alice.last) || !alice.opens() {
+		t.Error("the service's key opens no more, or its lease is over")
+	}
+}
+
 func TestASecondKeyOfAUserOpensBesideTheFirstUntilThatIsRemoved(t *testing.T) {
 	eachService(t, func(t *testing.T, s *served) {
 		old, young := s.addKey("alice", 1000), s.addKey("alice", 2000)

@@ -48,7 +48,29 @@ func writeBeside(path string, text []byte, replace, sync bool) error {
 		return err
 	}
 	if replace {
-		return os.Rename(f.Name(), path)
+		err = os.Rename(f.Name(), path)
+	} else {
+		err = os.Link(f.Name(), path) // a link, unlike a renaming, replaces nothing
 	}
-	return os.Link(f.Name(), path) // a link, unlike a renaming, replaces nothing
+	if err == nil && sync {
+		syncFolder(dir)
+	}
+	return err
+}
+
+// Remove removes a file, so that it does not come back when the machine crashes.
+func Remove(path string) error {
+	err := os.Remove(path)
+	if err == nil {
+		syncFolder(filepath.Dir(path))
+	}
+	return err
+}
+
+// syncFolder waits until the names in a folder are on the disk, where the system can say so.
+func syncFolder(dir string) {
+	if f, err := os.Open(dir); err == nil {
+		_ = f.Sync()
+		_ = f.Close()
+	}
 }

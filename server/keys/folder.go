@@ -209,7 +209,7 @@ func (f Folder) Change(e Entry, do func(*format.KeyFile) bool) (changed bool, er
 // of the file.
 func (f Folder) Remove(e Entry) error {
 	return f.alone(e, func(Entry) error {
-		err := os.Remove(e.File)
+		err := files.Remove(e.File)
 		if err == nil {
 			_ = os.Remove(filepath.Dir(e.File)) // it fails where others are in it
 		}

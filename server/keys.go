@@ -26,8 +26,9 @@ type KeyRefresh struct {
 	// the kernel. Keys that are not in Keys open nothing any more, known or not.
 	Gone []protocol.Key
 
-	// Reread returns Keys and Gone anew, nil: they are sure. It is called before a key is loaded or taken
-	// out, while no other command changes the kernel: another may have done so since Keys was read.
+	// Reread returns Keys and Gone anew, and from then on Ends is about those; nil: they are sure. It is
+	// called before a key is loaded or taken out, while no other command changes the kernel: another may
+	// have done so since Keys was read.
 	Reread func() (keys, gone []protocol.Key, err error)
 
 	Highest int64                  // the highest slot that was ever loaded, by a record on disk; 0: there is none

@@ -45,15 +45,15 @@ func (f *fed) said() string {
 func run(t *testing.T, h *lab.Host, in backend.Installed) *fed {
 	t.Helper()
 	clock := SystemClock()
-	return runReading(t, h, clock, func(context.Context) (Snapshot, error) {
+	return runReading(t, h, clock, readGap, func(context.Context) (Snapshot, error) {
 		return Snapshot{clock(), &backend.Reading{Installed: in}}, nil
 	})
 }
 
-func runReading(t *testing.T, h *lab.Host, clock Clock, read ReadFunc) *fed {
+func runReading(t *testing.T, h *lab.Host, clock Clock, every time.Duration, read ReadFunc) *fed {
 	t.Helper()
 	f := &fed{Feed: NewFeed(clock, read)}
-	f.Every = readGap
+	f.Every = every
 	f.OnRole = func(r Role, err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -179,7 +179,7 @@ func TestALeaseThatACommandRevokesIsMissedByNoReadingBeforeTheCommandHasSaidSo(t
 	holder := netip.MustParsePrefix("10.9.0.1/32")
 	clock := SystemClock()
 	var readings, gone atomic.Int64
-	f := runReading(t, h, clock, func(context.Context) (Snapshot, error) {
+	f := runReading(t, h, clock, readGap, func(context.Context) (Snapshot, error) {
 		s := Snapshot{clock(), &backend.Reading{Installed: installed(t, article())}}
 		if readings.Add(1); gone.Load() == 0 {
 			s.Sources = []backend.Source{{Profile: "mysql", Address: holder, State: backend.Open, Left: time.Hour}}

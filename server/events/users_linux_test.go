@@ -38,7 +38,7 @@ func TestAGrantOfASignedProfileIsLookedUpOnce(t *testing.T) {
 	h := reportingGrants(t)
 	clock, in := SystemClock(), both(t)
 	var readings atomic.Int64
-	f := runReading(t, h, clock, func(context.Context) (Snapshot, error) {
+	f := runReading(t, h, clock, time.Hour, func(context.Context) (Snapshot, error) {
 		readings.Add(1)
 		by := opened{by: map[string][]backend.Opening{"127.0.0.1/32": openedBy(t, "alice 0s")}}
 		lease := func(profile string) backend.Source {
@@ -46,7 +46,6 @@ func TestAGrantOfASignedProfileIsLookedUpOnce(t *testing.T) {
 		}
 		return Snapshot{clock(), &backend.Reading{Installed: in, Sources: []backend.Source{lease("admin"), lease("mysql")}, Planner: by}}, nil
 	})
-	f.Every = time.Hour
 	f.becomes(t, Listener)
 	w := f.Hub.Watch()
 	datagram := func() error {
@@ -95,7 +94,7 @@ func TestAReadingThatHangsOrFailsDelaysNoNoticeForLong(t *testing.T) {
 	h := reportingGrants(t)
 	clock, in := SystemClock(), both(t)
 	var readings atomic.Int64
-	f := runReading(t, h, clock, func(ctx context.Context) (Snapshot, error) {
+	f := runReading(t, h, clock, time.Hour, func(ctx context.Context) (Snapshot, error) {
 		switch readings.Add(1) {
 		case 1:
 			return Snapshot{clock(), &backend.Reading{Installed: in}}, nil
@@ -105,7 +104,6 @@ func TestAReadingThatHangsOrFailsDelaysNoNoticeForLong(t *testing.T) {
 		<-ctx.Done()
 		return Snapshot{}, ctx.Err()
 	})
-	f.Every = time.Hour
 	f.becomes(t, Listener)
 	w := f.Hub.Watch()
 	for range 3 {

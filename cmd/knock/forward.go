@@ -158,11 +158,11 @@ func forwardAction(c *cli.Context) error {
 		}
 		forwarders = append(forwarders, f)
 	}
+	ctx, stop := interruptible(c.Context)
+	defer stop()
 	for _, f := range forwarders {
 		words.note("%s listens for %s; Ctrl-C ends it", f.listener.Addr(), f.address())
 	}
-	ctx, stop := interruptible(c.Context)
-	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, len(forwarders))

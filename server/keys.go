@@ -12,7 +12,7 @@ import (
 // KeyRefresh says which keys the kernel is to know, and what was in a kernel before.
 type KeyRefresh struct {
 	Now  time.Time
-	Keys []protocol.Key // all that may open, of all profiles
+	Keys []protocol.Key // all that may open, of all profiles; nil: Reread says them
 
 	// Ends returns when a key ends, the zero time for one without an end; nil: none has one. No token of a
 	// key is longer in the kernel.
@@ -27,8 +27,8 @@ type KeyRefresh struct {
 	Gone []protocol.Key
 
 	// Reread returns Keys and Gone anew, and from then on Ends is about those; nil: they are sure. It is
-	// called before a key is loaded or taken out, while no other command changes the kernel: another may
-	// have done so since Keys was read.
+	// called once at most, before a key is loaded or taken out, while no other command changes the kernel:
+	// another may have done so since Keys was read.
 	Reread func() (keys, gone []protocol.Key, err error)
 
 	Highest int64                  // the highest slot that was ever loaded, by a record on disk; 0: there is none
@@ -84,22 +84,22 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 	}
 	defer lock.Release()
 	r.Now = r.Now.Add(time.Since(began)) // another command may have had the lock for long
+	sure := r.Reread == nil
 	for try := 1; ; try++ {
 		is, err := b.Tokens(ctx)
 		if err != nil || len(is.Profiles) == 0 {
 			return KeyState{}, err
 		}
 		change, state := planTokens(is, r)
-		if change == nil {
-			return state, nil
-		}
-		if r.Reread != nil && len(change.Add)+len(change.Drop) > 0 {
+		if !sure && (r.Keys == nil || change != nil && len(change.Add)+len(change.Drop) > 0) {
 			if r.Keys, r.Gone, err = r.Reread(); err != nil {
 				return KeyState{}, err
 			}
-			if change, state = planTokens(is, r); change == nil {
-				return state, nil
-			}
+			sure = true
+			change, state = planTokens(is, r)
+		}
+		if change == nil {
+			return state, nil
 		}
 		if r.Record != nil && change.Slot > r.Highest {
 			if err := r.Record(change.Slot); err != nil {

@@ -127,11 +127,8 @@ func (r *ring) of(user, profile string) ([]keys.Entry, error) {
 	if len(which) > 0 {
 		return which, nil
 	}
-	for _, err := range r.broken {
-		wrong := new(keys.BrokenError)
-		if errors.As(err, &wrong) && isKeyOf(wrong.File, user, profile) {
-			return nil, usage(err)
-		}
+	if wrong := r.unusable(user, profile); len(wrong) > 0 {
+		return nil, usage(wrong[0])
 	}
 	hint := "knockd key list shows those that there are"
 	has := keys.Of(r.all, profile, user)
@@ -147,15 +144,22 @@ func (r *ring) of(user, profile string) ([]keys.Entry, error) {
 	return nil, command.Usagef(hint, "%s has no key for profile %s", user, profile)
 }
 
+// unusable returns why keys of a user cannot be used.
+func (r *ring) unusable(user, profile string) (all []*keys.BrokenError) {
+	for _, err := range r.broken {
+		if wrong := new(keys.BrokenError); errors.As(err, &wrong) && isKeyOf(wrong.File, user, profile) {
+			all = append(all, wrong)
+		}
+	}
+	return all
+}
+
 // left is the error that a command without --id leaves keys of a user as they are, since they cannot be
 // used; nil where it leaves none.
 func (r *ring) left(user, profile string) error {
 	var stay []string
-	for _, err := range r.broken {
-		wrong := new(keys.BrokenError)
-		if errors.As(err, &wrong) && isKeyOf(wrong.File, user, profile) {
-			stay = append(stay, wrong.File)
-		}
+	for _, wrong := range r.unusable(user, profile) {
+		stay = append(stay, wrong.File)
 	}
 	if len(stay) == 0 || r.c.String("id") != "" {
 		return nil
@@ -184,12 +188,17 @@ func users(all []keys.Entry) (names []string) {
 	return slices.Compact(names)
 }
 
-// refresh tells the kernel which keys there are now, and which of them was made a moment ago, if one
-// was. gone are those that were taken away. done is false where the kernel was not told; why is said.
+// refresh reads the keys anew, and tells the kernel which there are now and which of them was made a moment
+// ago, if one was. gone are those that were taken away. done is false where the kernel was not told; why is
+// said.
 func (r *ring) refresh(fresh *format.KeyFile, gone []protocol.Key) (st server.KeyState, done bool) {
 	ctx, cancel := context.WithTimeout(r.c.Context, keyPatience)
 	defer cancel()
+	r.all = nil
 	st, err := r.tell(ctx, fresh, gone)
+	if r.all == nil { // the kernel was not told, or knows no signed profile
+		r.all, _, _ = r.folder.List()
+	}
 	if err != nil && len(gone) > 0 && len(st.Ended) > 0 {
 		r.words.Warning("it opens nothing any more, but no key gets tokens: %v", err)
 		return st, true
@@ -216,13 +225,9 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 	}
 	var ends map[protocol.Key]time.Time
 	read := func() (_, _ []protocol.Key, err error) {
-		all, _, err := r.folder.List()
-		ends = keys.Ends(all)
-		return keys.Usable(all, time.Now()), gone, err // one may expire while another command has the lock
-	}
-	usable, _, err := read()
-	if err != nil {
-		return server.KeyState{}, err
+		r.all, _, err = r.folder.List()
+		ends = keys.Ends(r.all)
+		return keys.Usable(r.all, time.Now()), gone, err // one may expire while another command has the lock
 	}
 	highest, unread := r.state.Highest()
 	record := r.state.Record
@@ -230,7 +235,7 @@ func (r *ring) tell(ctx context.Context, fresh *format.KeyFile, gone []protocol.
 		record = func(int64) error { return unread }
 	}
 	refresh := server.KeyRefresh{
-		Now: time.Now(), Keys: usable, Gone: gone, Reread: read, Highest: highest, Record: record,
+		Now: time.Now(), Gone: gone, Reread: read, Highest: highest, Record: record,
 		Ends: func(k protocol.Key) time.Time { return ends[k] },
 	}
 	if fresh != nil {
@@ -259,14 +264,13 @@ func (r *ring) opens(p *protocol.Profile, st server.KeyState, now bool) string {
 	return fmt.Sprintf("it opens from %s on: %s", say.Clock(st.Opens, time.Now()), st.Why)
 }
 
-// ended takes what the user has opened away, unless another key of the user stays or the flag says so. With
-// the keys of another folder others have opened it.
+// ended takes what the user has opened away, unless another key of the user stays, as refresh has read, or
+// the flag says so. With the keys of another folder others have opened it.
 func (r *ring) ended(user, profile string) {
 	if r.elsewhere() != nil {
 		return
 	}
-	all, _, err := r.folder.List() // anew: another command may have taken the others away
-	stays := err == nil && slices.ContainsFunc(keys.Of(all, profile, user), func(e keys.Entry) bool { return e.Usable(time.Now()) })
+	stays := slices.ContainsFunc(keys.Of(r.all, profile, user), func(e keys.Entry) bool { return e.Usable(time.Now()) })
 	if stays || r.c.Bool("keep-leases") {
 		r.words.Note("what %s has opened goes on", user)
 		return

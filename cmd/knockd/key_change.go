@@ -65,14 +65,14 @@ func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
 	if len(removed) == 0 {
 		return err
 	}
-	_, told := r.refresh(nil, secrets(removed))
-	r.words.Note("%s removed%s", named(user, profile, removed), within(told))
-	r.copied(user, profile, removed)
-	r.ended(user, profile)
 	stay := map[string]bool{}
 	for _, e := range r.all {
 		stay[e.ID()] = !slices.Contains(removed, e)
 	}
+	_, told := r.refresh(nil, secrets(removed))
+	r.words.Note("%s removed%s", named(user, profile, removed), within(told))
+	r.copied(user, profile, removed)
+	r.ended(user, profile)
 	if _, err := r.state.LastUses(); err == nil {
 		if err := r.state.Forget(stay); err != nil {
 			r.words.Warning("when it was used last is not forgotten: %v", err)
@@ -81,10 +81,9 @@ func removeKeys(r *ring, user, profile string, which []keys.Entry) error {
 	return err
 }
 
-// copied warns of copies of a user's keys that others have.
+// copied warns of copies of a user's keys that others have, as refresh has read.
 func (r *ring) copied(user, profile string, gone []keys.Entry) {
-	all, _, _ := r.folder.List()
-	for _, e := range keys.Of(all, profile, "") {
+	for _, e := range keys.Of(r.all, profile, "") {
 		if e.User != user && e.Usable(time.Now()) && slices.ContainsFunc(gone, func(g keys.Entry) bool { return g.ID() == e.ID() }) {
 			r.words.Warning("%s has a copy of the key %s, and it opens from now on", e.User, e.ID())
 			r.words.Advice("knockd key remove " + e.User + " " + profile + " --id " + e.ID())

@@ -36,9 +36,10 @@ type Leases struct {
 }
 
 type lease struct {
-	since time.Duration // a reading that began later has it, unless it has ended
-	until time.Duration // 0: never
-	users []user        // who have opened it; none: by hand, or no reading has shown it yet
+	since  time.Duration // a reading that began later has it, unless it has ended
+	until  time.Duration // 0: never
+	byHand bool          // see [backend.Source]
+	users  []user        // who have opened it; none: by hand, or no reading has shown it yet
 }
 
 // names returns the users, each once.
@@ -92,6 +93,7 @@ func (l *Leases) Give(now time.Duration, k Key, d time.Duration) {
 	}
 	if had, ok := l.byKey[k]; ok {
 		given.until, given.users = longer(had.until, given.until), had.users
+		given.byHand = had.byHand && given.until == had.until
 	}
 	l.put(k, given)
 }
@@ -155,7 +157,7 @@ func (l *Leases) Missing(now, began time.Duration, shown []backend.Source) []End
 // Sync takes over the leases of a reading, and returns those that have ended by it: see
 // [Leases.Missing].
 func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended {
-	until, users := map[Key]time.Duration{}, map[Key][]user{}
+	until, byHand, users := map[Key]time.Duration{}, map[Key]bool{}, map[Key][]user{}
 	for _, s := range shown {
 		if s.State != backend.Open {
 			continue
@@ -164,8 +166,12 @@ func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended 
 		if s.Unlimited {
 			end = 0
 		}
-		if other, ok := until[h]; ok { // one by hand, one from a knock
+		other, several := until[h] // one by hand, one from a knock
+		if several {
 			end = longer(other, end)
+		}
+		if !several || end != other {
+			byHand[h] = s.ByHand
 		}
 		until[h] = end
 		for _, u := range s.Users {
@@ -185,7 +191,7 @@ func (l *Leases) Sync(now, began time.Duration, shown []backend.Source) []Ended 
 		if !ok {
 			had.since = began
 		}
-		l.put(h, lease{had.since, end, users[h]})
+		l.put(h, lease{had.since, end, byHand[h], users[h]})
 	}
 	return ended
 }
@@ -233,7 +239,7 @@ func (l *Leases) Running(now time.Duration, profiles []*protocol.Profile) []back
 	var all []backend.Source
 	for h, had := range l.byKey {
 		n, ok := steps[h.Profile]
-		s := backend.Source{Profile: h.Profile, Address: h.Holder, State: backend.Open, Step: n, Steps: n}
+		s := backend.Source{Profile: h.Profile, Address: h.Holder, State: backend.Open, Step: n, Steps: n, ByHand: had.byHand}
 		if s.Unlimited = had.until == 0; !s.Unlimited {
 			s.Left = had.until - now
 		}

@@ -86,6 +86,7 @@ type Source struct {
 	Steps     int
 	Left      time.Duration
 	Unlimited bool // Left has no meaning: no end
+	ByHand    bool // of a lease: for a time of its own, or wider than the profile's; else it may be from a knock
 
 	// Users are those who have knocked for the lease, of a signed profile, the one who knocked last
 	// first. The lease ends with the last of them. None: it was given by hand.

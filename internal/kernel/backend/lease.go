@@ -21,12 +21,7 @@ const HandshakeTime = 16 * time.Second
 // where it would open another port, more destinations or interfaces, or more connections.
 // `sequence`, `from` and `lease` do not end leases.
 func LeasesEnd(was, will *protocol.Profile, f protocol.Family) string {
-	var more []string // ports
-	for _, o := range will.Open {
-		if !opensAll(o, was.Open) {
-			more = append(more, o.String())
-		}
-	}
+	more := MorePorts(was.Open, will.Open)
 	old, now := was.ScopeIn(f), will.ScopeIn(f)
 	switch {
 	case len(more) > 0:
@@ -41,6 +36,16 @@ func LeasesEnd(was, will *protocol.Profile, f protocol.Family) string {
 		return "given for another `prefix`"
 	}
 	return ""
+}
+
+// MorePorts returns the ranges, as a profile writes them, that are not whole in those of before.
+func MorePorts(was, will []protocol.PortRange) (more []string) {
+	for _, o := range will {
+		if !opensAll(o, was) {
+			more = append(more, o.String())
+		}
+	}
+	return more
 }
 
 // Inside reports whether all of a prefix lies in one of the others.

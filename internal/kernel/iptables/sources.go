@@ -64,6 +64,7 @@ func (k *kernel) leases(m *member, p *protocol.Profile, shared map[string]map[ne
 		shared := shared[m.about.Shared[p.Name]]
 		all = slices.DeleteFunc(all, func(s backend.Source) bool { return !shared[s.Address.Addr()] })
 	}
+	open.ByHand = true
 	for _, g := range current(m.about.Grants, k.now) {
 		if g.Profile == p.Name {
 			open.Address, open.Left, open.Unlimited = g.Holder, 0, g.Until.IsZero()

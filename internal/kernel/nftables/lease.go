@@ -91,7 +91,7 @@ func carried(want backend.Want, v versions) (lines []string, given map[string]bo
 				lasting = times(max(p.Lease, left), left)
 			}
 			bits := s.Address.Bits()
-			if bits != p.Prefix(f) || !s.Unlimited && s.Left > p.Lease && p.Lease > 0 && !p.Once {
+			if bits != p.Prefix(f) || s.ByHand && !p.Once || !s.Unlimited && s.Left > p.Lease && p.Lease > 0 && !p.Once {
 				set = v.given(p, f, bits)
 				given[set] = true
 			}

@@ -74,7 +74,7 @@ func (r *reading) sources() []backend.Source {
 				}
 				src.Profile, src.State, src.Step, src.Steps = p.Name, backend.Open, len(p.Sequence), len(p.Sequence)
 				src.Address = netip.PrefixFrom(e.Address, s.is.bits)
-				if s.is.what == opened {
+				if src.ByHand = s.is.what != opened; !src.ByHand {
 					src.Users = usersOf(parts[leaseID{p.Name, src.Address}], src, p.Once)
 				}
 			case s.is.what == bannedPrefix:

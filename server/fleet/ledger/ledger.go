@@ -1,0 +1,244 @@
+package ledger
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"knockkit/internal/follow"
+)
+
+// Ledger is what one node knows. It is not safe for concurrent use.
+type Ledger struct {
+	node    string
+	last    int64                           // the latest stamp that was seen
+	leases  map[follow.Key]map[ID]Statement // by profile and holder, as they were said
+	endings map[scope]Statement
+	lengths map[int]int    // how many endings there are of each length of a prefix; -1: of all holders
+	stored  map[ID]version // what the store has
+}
+
+// scope is what an ending is about.
+type scope struct {
+	profile string
+	within  netip.Prefix // the zero Prefix: all holders
+	user    string
+}
+
+// version tells a statement from others of its ID.
+type version struct{ stamp, end int64 }
+
+func versionOf(s *Statement) version { return version{s.Stamp, s.End.UnixMilli()} }
+
+// New returns an empty ledger of a node.
+func New(node string) *Ledger {
+	return &Ledger{node: node, leases: map[follow.Key]map[ID]Statement{}, endings: map[scope]Statement{}, lengths: map[int]int{}, stored: map[ID]version{}}
+}
+
+// Say stamps a statement of this node, and takes it in.
+func (l *Ledger) Say(now time.Time, s Statement) Statement {
+	s.Stamp, s.Node = max(now.UnixNano(), l.last+1), l.node
+	s.End = asStored(s.End)
+	if s.Kind == Ending {
+		s.End = s.said().Add(Memory)
+	}
+	if old, ok := l.statement(&s); ok {
+		s.Spent = spentSince(now, old.Spent, s.Spent)
+	}
+	l.put(s)
+	return s
+}
+
+// Adopt takes in a statement that this node has found out later than it became true: its stamp is then.
+// It reports whether it counts.
+func (l *Ledger) Adopt(s Statement) bool {
+	s.Node = cmp.Or(s.Node, l.node) // one that `renew` has made longer is of who said it first
+	s.End = asStored(s.End)
+	return l.put(s)
+}
+
+// asStored is an end as the store will have it.
+func asStored(end time.Time) time.Time {
+	if end.IsZero() {
+		return end
+	}
+	return time.UnixMilli(end.UnixMilli())
+}
+
+// Merge takes in a statement that the store has, and reports whether it is news. One that cannot be, by its
+// stamp, is nothing. caughtUp says that the store had not had it before.
+func (l *Ledger) Merge(now time.Time, s Statement, caughtUp bool) (news bool) {
+	if s.Over(now) || s.said().After(now.Add(MaxAhead)) {
+		return false
+	}
+	_, known := l.statement(&s)
+	if caughtUp && !known && s.said().Before(now.Add(-Memory)) {
+		return false
+	}
+	l.stored[s.ID()] = versionOf(&s)
+	return l.put(s)
+}
+
+// Deleted says that the store has no statement of this ID any more.
+func (l *Ledger) Deleted(id ID) { delete(l.stored, id) }
+
+// Reconnected says that the store tells all that it has again.
+func (l *Ledger) Reconnected() { clear(l.stored) }
+
+// put takes in a statement unless it has one that counts more.
+func (l *Ledger) put(s Statement) bool {
+	if old, ok := l.statement(&s); ok && !s.after(&old) {
+		return false
+	}
+	l.last = max(l.last, s.Stamp)
+	if s.Kind == Ending {
+		of := scope{s.Profile, s.Holder, s.User}
+		if _, ok := l.endings[of]; !ok {
+			l.lengths[length(s.Holder)]++
+		}
+		l.endings[of] = s
+		return true
+	}
+	k := follow.Key{Profile: s.Profile, Holder: s.Holder}
+	if l.leases[k] == nil {
+		l.leases[k] = map[ID]Statement{}
+	}
+	l.leases[k][s.ID()] = s
+	return true
+}
+
+func length(p netip.Prefix) int {
+	if !p.IsValid() {
+		return -1
+	}
+	return p.Bits()
+}
+
+// statement returns what the ledger has of the same ID.
+func (l *Ledger) statement(s *Statement) (old Statement, ok bool) {
+	if s.Kind == Ending {
+		old, ok = l.endings[scope{s.Profile, s.Holder, s.User}]
+		return old, ok
+	}
+	old, ok = l.leases[follow.Key{Profile: s.Profile, Holder: s.Holder}][s.ID()]
+	return old, ok
+}
+
+// all calls do for each statement.
+func (l *Ledger) all(do func(Statement)) {
+	for _, parts := range l.leases {
+		for _, s := range parts {
+			do(s)
+		}
+	}
+	for _, s := range l.endings {
+		do(s)
+	}
+}
+
+// Unstored returns the statements that the store does not have, or has an older one of: the latest first.
+// What is over, or was ended, need not be stored.
+func (l *Ledger) Unstored(now time.Time) (all []Statement) {
+	l.all(func(s Statement) {
+		if l.stored[s.ID()] != versionOf(&s) && l.worthStoring(now, &s) {
+			all = append(all, s)
+		}
+	})
+	slices.SortFunc(all, func(x, y Statement) int { return cmp.Compare(y.Stamp, x.Stamp) })
+	return all
+}
+
+// worthStoring reports whether others have to know a statement.
+func (l *Ledger) worthStoring(now time.Time, s *Statement) bool {
+	if s.Over(now) || s.said().Before(now.Add(-Memory)) && l.stored[s.ID()] == (version{}) {
+		return false
+	}
+	return s.Kind == Ending || !l.ended(s)
+}
+
+// Endless returns the IDs of leases without end that were ended, and that the store still has: it would
+// have them when the ending is forgotten.
+func (l *Ledger) Endless() (all []ID) {
+	l.all(func(s Statement) {
+		if id := s.ID(); s.Kind == Lease && s.End.IsZero() && l.stored[id] != (version{}) && l.ended(&s) {
+			all = append(all, id)
+		}
+	})
+	return all
+}
+
+// Forget forgets statements that have been over for a while: a kernel may have a lease for a moment more.
+func (l *Ledger) Forget(now time.Time) {
+	now = now.Add(-MaxAhead)
+	for k, parts := range l.leases {
+		maps.DeleteFunc(parts, func(id ID, s Statement) bool {
+			gone := s.Over(now) || s.End.IsZero() && l.ended(&s) && s.said().Before(now.Add(-Memory))
+			if gone {
+				delete(l.stored, id)
+			}
+			return gone
+		})
+		if len(parts) == 0 {
+			delete(l.leases, k)
+		}
+	}
+	for of, s := range l.endings {
+		if s.Over(now) {
+			delete(l.stored, s.ID())
+			delete(l.endings, of)
+			if l.lengths[length(of.within)]--; l.lengths[length(of.within)] == 0 {
+				delete(l.lengths, length(of.within))
+			}
+		}
+	}
+}
+
+// ended reports whether a later statement has ended a lease. One of the same moment has.
+func (l *Ledger) ended(s *Statement) bool {
+	_, ok := l.endedBy(s)
+	return ok
+}
+
+// endedBy returns the ending.
+func (l *Ledger) endedBy(s *Statement) (Statement, bool) {
+	for bits := range l.lengths {
+		within := netip.Prefix{}
+		if bits >= 0 {
+			var err error
+			if within, err = s.Holder.Addr().Prefix(bits); err != nil || bits > s.Holder.Bits() {
+				continue
+			}
+		}
+		for _, user := range []string{"", s.User} {
+			if e, ok := l.endings[scope{s.Profile, within, user}]; ok && e.Stamp >= s.Stamp {
+				return e, true
+			}
+		}
+	}
+	return Statement{}, false
+}
+
+// spentSince joins tokens whose slots are not over.
+func spentSince(now time.Time, lists ...[]Spent) (all []Spent) {
+	for _, x := range slices.Concat(lists...) {
+		if x.Until.After(now) && !slices.Contains(all, x) {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// Len counts leases that are neither over nor ended, and endings.
+func (l *Ledger) Len(now time.Time) (leases, endings int) {
+	for _, parts := range l.leases {
+		for _, s := range parts {
+			if !s.Over(now) && !l.ended(&s) {
+				leases++
+				break
+			}
+		}
+	}
+	return leases, len(l.endings)
+}

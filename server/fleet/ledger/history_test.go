@@ -29,6 +29,7 @@ type world struct {
 	nodes []*node
 	store map[ID]Statement
 	ideal kernel
+	given kernel   // the latest end of all that was ever given
 	told  []string // what happened, for a failure
 }
 
@@ -131,7 +132,7 @@ func profiles() []*protocol.Profile {
 }
 
 func newWorld(t *rapid.T) *world {
-	w := &world{T: t, now: time.Unix(2_000_000_000, 0), store: map[ID]Statement{}, ideal: kernel{}}
+	w := &world{T: t, now: time.Unix(2_000_000_000, 0), store: map[ID]Statement{}, ideal: kernel{}, given: kernel{}}
 	for i := range rapid.IntRange(2, 4).Draw(t, "nodes") {
 		n := &node{name: fmt.Sprint("node", i), ahead: time.Duration(rapid.IntRange(-9, 9).Draw(t, "ahead")) * apart / 9, profiles: profiles()}
 		w.nodes = append(w.nodes, n)
@@ -283,6 +284,9 @@ func (w *world) apply(n *node, a Actions) {
 			}
 			n.kernel.open(key, who, end)
 		}
+		if longest := until(w.given[key]); !longest.IsZero() && (s.Unlimited || endOf(w.now, s.Left, false).Sub(longest) > Slack) {
+			w.fail("%s gives %s %s for %v, and nobody ever has for more than %v", n.name, s.Profile, s.Address, s.Left, longest.Sub(w.now))
+		}
 		w.tell("%s gives %s %s for %v", n.name, s.Profile, s.Address, s.Left)
 	}
 }
@@ -294,6 +298,13 @@ func (w *world) holder() netip.Prefix {
 
 func (w *world) profile() *protocol.Profile {
 	return rapid.SampledFrom(profiles()).Draw(w.T, "profile")
+}
+
+// allow remembers the latest end of a lease.
+func (w *world) allow(key follow.Key, end time.Time) {
+	if parts := w.given[key]; parts == nil || !until(parts).IsZero() && (end.IsZero() || end.After(until(parts))) {
+		w.given.open(key, "", end)
+	}
 }
 
 // one event happens somewhere.
@@ -315,6 +326,7 @@ func (w *world) event(n *node) {
 		w.tell("%s: %s: %s %s %s", n.name, what, p.Name, s.User, holder)
 		n.kernel.open(key, s.User, end)
 		w.ideal.open(key, s.User, end)
+		w.allow(key, end)
 		if what == "knock" {
 			if s.End = end; !end.IsZero() {
 				s.End = end.Add(n.ahead)
@@ -335,6 +347,7 @@ func (w *world) event(n *node) {
 		if !end.IsZero() {
 			s.End = end.Add(n.ahead)
 		}
+		w.allow(key, end)
 		for _, k := range []kernel{n.kernel, w.ideal} {
 			delete(k, key)
 			k.open(key, "hand", end)

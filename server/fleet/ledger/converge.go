@@ -102,12 +102,17 @@ func (l *Ledger) Converge(now time.Time, profiles []*protocol.Profile, kernel Ke
 // gather adds to each lease here the statements about it. One about a holder that is narrower than the
 // profile's prefix here is about the whole prefix.
 func (l *Ledger) gather(here map[follow.Key][]Statement, shared map[string]*protocol.Profile) {
-	wide := map[string]bool{} // profiles with a prefix
+	wide := map[string]bool{} // profiles that have a lease here for a prefix
 	for k := range here {
 		for _, s := range l.leases[k] {
 			here[k] = append(here[k], s)
 		}
-		wide[k.Profile] = wide[k.Profile] || k.Holder.Bits() < k.Holder.Addr().BitLen()
+		if !k.Holder.IsSingleIP() {
+			wide[k.Profile] = true
+		}
+	}
+	if len(wide) == 0 {
+		return
 	}
 	for k, parts := range l.leases {
 		p := shared[k.Profile]

@@ -195,7 +195,7 @@ func (w *world) deliver(n *node, some int) {
 				touched = append(touched, n.ledger.Touched(&read)...)
 			}
 		} else {
-			n.ledger.Deleted(ids[i])
+			n.ledger.Deleted(n.time(w), ids[i])
 		}
 		ids = slices.Delete(ids, i, i+1)
 	}

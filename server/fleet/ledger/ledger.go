@@ -17,14 +17,16 @@ type Ledger struct {
 	leases  map[follow.Key]map[ID]Statement // by profile and holder, as they were said
 	endings map[scope]Statement
 	lengths map[int]int    // how many endings there are of each length of a prefix; -1: of all holders
+	about   map[ID]scope   // of what there is in leases and endings
 	stored  map[ID]version // what the store has
 }
 
-// scope is what an ending is about.
+// scope is what an ending is about, or a lease.
 type scope struct {
+	kind    Kind
 	profile string
 	within  netip.Prefix // the zero Prefix: all holders
-	user    string
+	user    string       // "" for a lease
 }
 
 // version tells a statement from others of its ID.
@@ -34,7 +36,7 @@ func versionOf(s *Statement) version { return version{s.Stamp, s.End.UnixMilli()
 
 // New returns an empty ledger of a node.
 func New(node string) *Ledger {
-	return &Ledger{node: node, leases: map[follow.Key]map[ID]Statement{}, endings: map[scope]Statement{}, lengths: map[int]int{}, stored: map[ID]version{}}
+	return &Ledger{node: node, leases: map[follow.Key]map[ID]Statement{}, endings: map[scope]Statement{}, lengths: map[int]int{}, about: map[ID]scope{}, stored: map[ID]version{}}
 }
 
 // Say stamps a statement of this node, and takes it in.
@@ -81,8 +83,20 @@ func (l *Ledger) Merge(now time.Time, s Statement, caughtUp bool) (news bool) {
 	return l.put(s)
 }
 
-// Deleted says that the store has no statement of this ID any more.
-func (l *Ledger) Deleted(id ID) { delete(l.stored, id) }
+// Deleted says that the store has no statement of this ID any more. It reports whether the ledger has one
+// that is not over: it was not the end of its time.
+func (l *Ledger) Deleted(now time.Time, id ID) bool {
+	delete(l.stored, id)
+	of, ok := l.about[id]
+	if !ok {
+		return false
+	}
+	s := l.endings[of]
+	if of.kind == Lease {
+		s = l.leases[follow.Key{Profile: of.profile, Holder: of.within}][id]
+	}
+	return l.worthStoring(now, id, &s)
+}
 
 // Reconnected says that the store tells all that it has again.
 func (l *Ledger) Reconnected() { clear(l.stored) }
@@ -94,13 +108,15 @@ func (l *Ledger) put(s Statement) bool {
 	}
 	l.last = max(l.last, s.Stamp)
 	if s.Kind == Ending {
-		of := scope{s.Profile, s.Holder, s.User}
+		of := scope{Ending, s.Profile, s.Holder, s.User}
 		if _, ok := l.endings[of]; !ok {
 			l.lengths[length(s.Holder)]++
+			l.about[s.ID()] = of
 		}
 		l.endings[of] = s
 		return true
 	}
+	l.about[s.ID()] = scope{kind: Lease, profile: s.Profile, within: s.Holder}
 	k := follow.Key{Profile: s.Profile, Holder: s.Holder}
 	if l.leases[k] == nil {
 		l.leases[k] = map[ID]Statement{}
@@ -119,7 +135,7 @@ func length(p netip.Prefix) int {
 // statement returns what the ledger has of the same ID.
 func (l *Ledger) statement(s *Statement) (old Statement, ok bool) {
 	if s.Kind == Ending {
-		old, ok = l.endings[scope{s.Profile, s.Holder, s.User}]
+		old, ok = l.endings[scope{Ending, s.Profile, s.Holder, s.User}]
 		return old, ok
 	}
 	old, ok = l.leases[follow.Key{Profile: s.Profile, Holder: s.Holder}][s.ID()]
@@ -127,23 +143,23 @@ func (l *Ledger) statement(s *Statement) (old Statement, ok bool) {
 }
 
 // all calls do for each statement.
-func (l *Ledger) all(do func(Statement)) {
+func (l *Ledger) all(do func(ID, *Statement)) {
 	for _, parts := range l.leases {
-		for _, s := range parts {
-			do(s)
+		for id, s := range parts {
+			do(id, &s)
 		}
 	}
 	for _, s := range l.endings {
-		do(s)
+		do(s.ID(), &s)
 	}
 }
 
 // Unstored returns the statements that the store does not have, or has an older one of: the latest first.
 // What is over, or was ended, need not be stored.
 func (l *Ledger) Unstored(now time.Time) (all []Statement) {
-	l.all(func(s Statement) {
-		if l.stored[s.ID()] != versionOf(&s) && l.worthStoring(now, &s) {
-			all = append(all, s)
+	l.all(func(id ID, s *Statement) {
+		if l.stored[id] != versionOf(s) && l.worthStoring(now, id, s) {
+			all = append(all, *s)
 		}
 	})
 	slices.SortFunc(all, func(x, y Statement) int { return cmp.Compare(y.Stamp, x.Stamp) })
@@ -151,8 +167,8 @@ func (l *Ledger) Unstored(now time.Time) (all []Statement) {
 }
 
 // worthStoring reports whether others have to know a statement.
-func (l *Ledger) worthStoring(now time.Time, s *Statement) bool {
-	if s.Over(now) || s.said().Before(now.Add(-Memory)) && l.stored[s.ID()] == (version{}) {
+func (l *Ledger) worthStoring(now time.Time, id ID, s *Statement) bool {
+	if s.Over(now) || s.said().Before(now.Add(-Memory)) && l.stored[id] == (version{}) {
 		return false
 	}
 	return s.Kind == Ending || !l.ended(s)
@@ -161,8 +177,8 @@ func (l *Ledger) worthStoring(now time.Time, s *Statement) bool {
 // Endless returns the IDs of leases without end that were ended, and that the store still has: it would
 // have them when the ending is forgotten.
 func (l *Ledger) Endless() (all []ID) {
-	l.all(func(s Statement) {
-		if id := s.ID(); s.Kind == Lease && s.End.IsZero() && l.stored[id] != (version{}) && l.ended(&s) {
+	l.all(func(id ID, s *Statement) {
+		if s.Kind == Lease && s.End.IsZero() && l.stored[id] != (version{}) && l.ended(s) {
 			all = append(all, id)
 		}
 	})
@@ -177,6 +193,7 @@ func (l *Ledger) Forget(now time.Time) {
 			gone := s.Over(now) || s.End.IsZero() && l.ended(&s) && s.said().Before(now.Add(-Memory))
 			if gone {
 				delete(l.stored, id)
+				delete(l.about, id)
 			}
 			return gone
 		})
@@ -187,6 +204,7 @@ func (l *Ledger) Forget(now time.Time) {
 	for of, s := range l.endings {
 		if s.Over(now) {
 			delete(l.stored, s.ID())
+			delete(l.about, s.ID())
 			delete(l.endings, of)
 			if l.lengths[length(of.within)]--; l.lengths[length(of.within)] == 0 {
 				delete(l.lengths, length(of.within))
@@ -212,7 +230,7 @@ func (l *Ledger) endedBy(s *Statement) (Statement, bool) {
 			}
 		}
 		for _, user := range []string{"", s.User} {
-			if e, ok := l.endings[scope{s.Profile, within, user}]; ok && e.Stamp >= s.Stamp {
+			if e, ok := l.endings[scope{Ending, s.Profile, within, user}]; ok && e.Stamp >= s.Stamp {
 				return e, true
 			}
 		}

@@ -218,7 +218,11 @@ func TestAStatementIsStoredUntilTheStoreHasItAndAgainWhenItHasItNoMore(t *testin
 			t.Errorf("%v, which the store has", more)
 		}
 	}
-	for name, lose := range map[string]func(){"deleted": func() { told.Deleted(said.ID()) }, "replaced": func() {
+	for name, lose := range map[string]func(){"deleted": func() {
+		if !told.Deleted(start, said.ID()) || told.Deleted(start.Add(time.Hour), said.ID()) || told.Deleted(start, ID{}) {
+			t.Error("it is worth storing until it is over")
+		}
+	}, "replaced": func() {
 		old := said
 		old.Stamp--
 		told.Merge(start, old, true)
@@ -234,7 +238,7 @@ func TestAStatementIsStoredUntilTheStoreHasItAndAgainWhenItHasItNoMore(t *testin
 		told.Merge(start, said, true)
 	}
 	told.Merge(start, at(ending("mysql", "", ""), time.Minute), true)
-	if told.Deleted(said.ID()); slices.ContainsFunc(told.Unstored(start), func(s Statement) bool { return s.ID() == said.ID() }) {
+	if told.Deleted(start, said.ID()); slices.ContainsFunc(told.Unstored(start), func(s Statement) bool { return s.ID() == said.ID() }) {
 		t.Error("what was ended need not be stored")
 	}
 }
@@ -250,7 +254,7 @@ func TestALeaseWithoutEndThatWasEndedGoesFromTheStore(t *testing.T) {
 	if ids := l.Endless(); len(ids) != 1 || ids[0] != endless.ID() {
 		t.Errorf("%v", ids)
 	}
-	if l.Deleted(endless.ID()); len(l.Endless())+len(l.Unstored(start)) > 0 {
+	if l.Deleted(start, endless.ID()); len(l.Endless())+len(l.Unstored(start)) > 0 {
 		t.Errorf("it is gone: %v %v", l.Endless(), l.Unstored(start))
 	}
 }

@@ -59,6 +59,9 @@ func Link(p *protocol.Profile, key *KeyFile) (string, error) {
 		items = append(items, key+"="+strings.Join(values, linkJoin))
 	}
 	add("host", p.Hosts...)
+	if p.AnyHost {
+		add("any", "true")
+	}
 	if p.Signed != nil {
 		add("carrier", linkPort(p.Signed.Carrier.String()))
 	} else {

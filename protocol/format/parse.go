@@ -155,6 +155,7 @@ func (a *parser) general() {
 		}
 		a.p.Hosts = append(a.p.Hosts, item.Value)
 	}
+	a.p.AnyHost = or(a.raw.Any, false)
 }
 
 // CheckHost returns why a text is neither an address nor a possible name in the DNS: a [*SyntaxError].

@@ -26,6 +26,7 @@ type Profile struct {
 	Name        string // the file's base name: [a-z0-9][a-z0-9-]{0,19}
 	Description string
 	Hosts       []string // client: names or addresses
+	AnyHost     bool     // client: one of Hosts that opens is enough
 	Enabled     bool     // a disabled profile is listed, never installed
 
 	Sequence []Step        // 1 to MaxSequence knocks; empty for a signed profile
@@ -38,6 +39,8 @@ type Profile struct {
 
 	PrefixIPv4 int // bits of the source that a lease covers: 1 to 32
 	PrefixIPv6 int // 1 to 128
+
+	Local bool // its leases are this server's alone: `fleet = false`
 
 	Family    Family
 	From      []netip.Prefix // the source must lie in one of these; empty: any
@@ -145,6 +148,10 @@ func (p *Profile) In(f Family) bool {
 func (p *Profile) OpensIn(f Family) bool {
 	return p.In(f) && (len(p.From) == 0 || len(PrefixesIn(p.From, f)) > 0)
 }
+
+// Shared reports whether the servers of a fleet tell each other of the profile's leases. A lease for one
+// connection would be one at each of them.
+func (p *Profile) Shared() bool { return !p.Local && !p.Once }
 
 // Path returns the first n knocks of the sequence.
 func (p *Profile) Path(n int) []Knock {

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,10 @@ type Settings struct {
 	Policy  protocol.Policy
 	Metrics netip.AddrPort // where the service shows its metrics; the zero value: nowhere
 
-	// Audience is the name that the server goes by in tokens of signed profiles; "": the host's name.
+	// Audience is the name that the server goes by in tokens of signed profiles, in a fleet its name; "": the
+	// host's name.
 	Audience string
+	Fleet    *Fleet // nil: the server is in none
 }
 
 // DefaultSettings are those of an empty knockd.toml.
@@ -42,7 +45,7 @@ func ParseSettings(file string, data []byte) (Settings, format.Diagnostics) {
 	doc := tomldoc.Parse(data, MaxSettingsSize)
 	s := DefaultSettings()
 	if doc.Errors() == 0 {
-		s.read(doc)
+		s.read(doc, filepath.Dir(file))
 	}
 	if doc.Errors() > 0 {
 		s = DefaultSettings()
@@ -50,7 +53,8 @@ func ParseSettings(file string, data []byte) (Settings, format.Diagnostics) {
 	return s, format.Diagnose(file, doc)
 }
 
-func (s *Settings) read(doc *tomldoc.Document) {
+// read reads the document of a file in a folder.
+func (s *Settings) read(doc *tomldoc.Document, folder string) {
 	root := doc.Root()
 	if f := root.Text("backend"); f != nil {
 		s.Backend = f.Value
@@ -80,6 +84,13 @@ func (s *Settings) read(doc *tomldoc.Document) {
 			doc.Error(f.At, err.Error(), `for example "db1"`)
 		}
 		s.Audience = f.Value
+	}
+	if t := root.Table("fleet"); t != nil {
+		s.Fleet = readFleet(doc, t, folder)
+		if f := root.Text("audience"); f != nil && s.Fleet.Name != "" && f.Value != s.Fleet.Name {
+			doc.Error(f.At, fmt.Sprintf("the audience of a fleet's servers is its name, %s", tomldoc.Quote(s.Fleet.Name)), "leave `audience` out; keys that were made for it have to be made anew")
+		}
+		s.Audience = s.Fleet.Name
 	}
 	root.Unknown(func(string) string { return "" })
 }
@@ -115,7 +126,7 @@ func readBan(doc *tomldoc.Document, t *tomldoc.Table) *protocol.Ban {
 // SettingKeys lists what knockd.toml may say, for the documentation. A test compares it with what
 // the parser reads, and with its defaults.
 func SettingKeys() []format.Key {
-	return []format.Key{
+	return append([]format.Key{
 		{Name: "backend", Default: `"auto"`, Example: `backend = "nftables"`, Meaning: "What runs the rules: `iptables`, `nftables`, or `auto`: the one that holds rules; else nftables where an enabled profile is signed; else iptables where a rule with `-m recent` can be committed, else nftables."},
 		{Name: "strict", Default: "true", Example: `strict = false`, Meaning: "Every connection attempt of a source counts, so that a wrong one starts it over. With false only knocks of some profile count: for clients that share an address with busy neighbours."},
 		{Name: "ban", Example: `ban = { after = 3, for = "10m" }`, Meaning: "Shut out a source that starts over too often. Off by default: whoever forges a source can ban its owner."},
@@ -123,5 +134,5 @@ func SettingKeys() []format.Key {
 		{Name: "ban.for", Example: `ban = { after = 5, for = "1h" }`, Meaning: "How long it lasts, and over which time falls are counted. Whole seconds."},
 		{Name: "metrics", Example: `metrics = "127.0.0.1:9478"`, Meaning: "Where `knockd run` shows its metrics to Prometheus. Unset: nowhere."},
 		{Name: "audience", Example: `audience = "db1"`, Meaning: "The name that the server goes by in tokens of signed profiles: a token for another name is worth nothing here. Unset: the host's name. Keys are made for the name that is set then."},
-	}
+	}, fleetKeys()...)
 }

@@ -65,7 +65,7 @@ func saidOfSettings(t *testing.T, text []byte) []byte {
 		t.Fatal(err)
 	}
 	if ds.HasErrors() {
-		if diff := cmp.Diff(server.DefaultSettings().Policy, s.Policy); diff != "" || s.Backend != "auto" || s.Metrics.IsValid() {
+		if diff := cmp.Diff(server.DefaultSettings().Policy, s.Policy); diff != "" || s.Backend != "auto" || s.Metrics.IsValid() || s.Fleet != nil || s.Audience != "" {
 			t.Errorf("a file with errors has settings: %+v", s)
 		}
 		return b.Bytes()
@@ -78,7 +78,14 @@ func saidOfSettings(t *testing.T, text []byte) []byte {
 	if s.Policy.Ban != nil {
 		ban = protocol.FormatDuration(s.Policy.Ban.For)
 	}
-	line, err := json.Marshal(map[string]any{"backend": s.Backend, "strict": s.Policy.Strict, "ban": ban, "metrics": metrics})
+	settings := map[string]any{"backend": s.Backend, "strict": s.Policy.Strict, "ban": ban, "metrics": metrics}
+	if s.Audience != "" {
+		settings["audience"] = s.Audience
+	}
+	if s.Fleet != nil {
+		settings["fleet"] = s.Fleet
+	}
+	line, err := json.Marshal(settings)
 	if err != nil {
 		t.Fatal(err)
 	}

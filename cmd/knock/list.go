@@ -22,6 +22,7 @@ type profileJSON struct {
 	File        string     `json:"file"`
 	Description string     `json:"description,omitempty"`
 	Hosts       []string   `json:"hosts"`
+	Any         bool       `json:"any,omitempty"`      // one of them that opens is enough
 	Sequence    []stepJSON `json:"sequence,omitempty"` // show only: it is the secret
 	Signed      string     `json:"signed,omitempty"`   // what carries the token
 	Key         *keyJSON   `json:"key,omitempty"`      // of a signed profile
@@ -139,7 +140,7 @@ func toJSON(e config.Entry, key *format.KeyFile, noKey error) profileJSON {
 		return j
 	}
 	j.Description = e.Profile.Description
-	j.Hosts = append(j.Hosts, e.Profile.Hosts...)
+	j.Hosts, j.Any = append(j.Hosts, e.Profile.Hosts...), e.Profile.AnyHost
 	j.Open = say.Texts(e.Profile.Open)
 	if e.Profile.Lease > 0 {
 		seconds := e.Profile.Lease.Seconds()

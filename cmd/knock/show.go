@@ -58,7 +58,7 @@ func lines(p *protocol.Profile) [][]string {
 	all := [][]string{
 		{"profile", p.Name},
 		{"description", p.Description},
-		{"host", strings.Join(p.Hosts, ", ")},
+		{"host", hostsText(p)},
 		{"sequence", strings.Join(sequence(p), " → ")},
 		{"knock", signedText(p)},
 		{"opens", joined(say.Texts(p.Open))},
@@ -88,6 +88,14 @@ func sequence(p *protocol.Profile) []string {
 		}
 	}
 	return words
+}
+
+func hostsText(p *protocol.Profile) string {
+	text := strings.Join(p.Hosts, ", ")
+	if p.AnyHost && len(p.Hosts) > 1 {
+		text += " (any one of them)"
+	}
+	return text
 }
 
 func signedText(p *protocol.Profile) string {

@@ -45,7 +45,7 @@ Without any argument this help goes to standard error, with 2.`,
 		},
 		Commands: []*cli.Command{
 			runCommand(), watchCommand(),
-			profileCommand(), keyCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
+			profileCommand(), keyCommand(), fleetCommand(), renderCommand(), installCommand(), removeCommand(), statusCommand(),
 			grantCommand(), revokeCommand(), unbanCommand(), explainCommand(), graphCommand(), importCommand(), doctorCommand(), demoCommand(), guardCommand(), demoKnockCommand(),
 			docs.Command("8", "knock(1)"),
 		},

@@ -33,7 +33,7 @@ func keyAddCommand() *cli.Command {
 	return &cli.Command{
 		Name: "add", Usage: "make a key for a user, and print the link that a client enrolls", ArgsUsage: "USER PROFILE", Action: on(addKey),
 		Flags: linkFlags(
-			&cli.StringFlag{Name: "audience", Usage: "make tokens for the server `NAME`, instead of audience in knockd.toml or the host's name"},
+			&cli.StringFlag{Name: "audience", Usage: "make tokens for the server `NAME`, instead of the audience or the fleet's name in knockd.toml, else the host's name"},
 			command.TimeFlag("expires", "let the key open for `TIME`, as 30d"+bareNumber),
 			command.TimeFlag("old-expires", "let the other keys of the user open for `TIME` from now on"+bareNumber),
 		),
@@ -164,7 +164,11 @@ func (h *host) audience(named string) (string, error) {
 		return "", command.Usagef("for example --audience db1", "--audience: %w", err)
 	}
 	h.words.Warning("this server goes by %s, and the key is for %s: whoever copies a token there may use it here", own, named)
-	h.words.Advice("audience in knockd.toml is the server's name")
+	whose := "audience in knockd.toml is the server's name"
+	if h.settings.Fleet != nil {
+		whose = "the fleet's name, of [fleet] in knockd.toml, is the audience of its servers"
+	}
+	h.words.Advice(whose)
 	return named, nil
 }
 

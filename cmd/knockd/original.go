@@ -16,7 +16,7 @@ import (
 	"knockkit/protocol"
 )
 
-// original is a profile's file while a copy of it is edited. It is locked against a second edit.
+// original is a file of the configuration while a copy of it is edited. It is locked against a second edit.
 type original struct {
 	path string // behind links
 	file *os.File

@@ -54,5 +54,8 @@ func synonyms() []command.Synonym {
 		{Group: "profile", Typed: "revoke", Right: "revoke"},
 		{Group: "profile", Typed: "render export", Right: "render"},
 		{Group: "profile", Typed: "graph explain", Right: "explain, graph"},
+
+		{Group: "fleet", Typed: "new create make generate setup add join", Right: "fleet init"},
+		{Group: "fleet", Typed: "rotate renew rekey", Right: "fleet init --new-secret"},
 	}
 }

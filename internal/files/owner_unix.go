@@ -79,6 +79,18 @@ func Check(path string) (readable bool, err error) {
 	}
 }
 
+// CheckSecret returns an [*ExposedError] for what [Check] does, and if others than its owner can read the file.
+func CheckSecret(path string) error {
+	if _, err := Check(path); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode()&0o077 == 0 {
+		return err
+	}
+	return &ExposedError{Path: path, Why: fmt.Sprintf("can be read by others than its owner (mode %04o)", info.Mode().Perm()), Todo: "chmod 0600 " + path}
+}
+
 // Restrict takes the rights to a file from all but its owner, and reports whether they had any.
 func Restrict(path string) (others bool, err error) {
 	info, err := os.Stat(path)

@@ -29,6 +29,7 @@ type canonical struct {
 	Cut       bool             `json:"cut,omitempty"`
 	Close     string           `json:"close,omitempty"`
 	Prefix    *canonicalPrefix `json:"prefix,omitempty"`
+	Fleet     *bool            `json:"fleet,omitempty"`
 	Family    string           `json:"family,omitempty"`
 	From      []string         `json:"from,omitempty"`
 	To        []string         `json:"to,omitempty"`
@@ -88,6 +89,9 @@ func Canonical(p *protocol.Profile) string {
 	if prefix := (canonicalPrefix{p.PrefixIPv4 % protocol.IPv4.Bits(), p.PrefixIPv6 % protocol.IPv6.Bits()}); prefix != (canonicalPrefix{}) {
 		c.Prefix = &prefix
 	}
+	if p.Local {
+		c.Fleet = new(bool)
+	}
 	if o := p.Opened; len(o.IPTables)+len(o.IP6Tables)+len(o.NFTables) > 0 {
 		c.Opened = &canonicalOpened{o.IPTables, o.IP6Tables, o.NFTables}
 	}
@@ -120,7 +124,7 @@ func ParseCanonical(s string) (*protocol.Profile, error) {
 		return nil, fmt.Errorf("canonical profile: %w", err)
 	}
 	delete(values, "name")
-	for _, key := range []string{"description", "enabled", "host", "client"} {
+	for _, key := range []string{"description", "enabled", "host", "any", "client"} {
 		if _, set := values[key]; set {
 			return nil, fmt.Errorf("canonical profile %s: it has no %q", name, key)
 		}

@@ -34,6 +34,7 @@ func anyProfile() *rapid.Generator[*protocol.Profile] {
 			Closed:     protocol.Closed(rapid.IntRange(0, 2).Draw(t, "closed")),
 			Client:     protocol.Client{Gap: protocol.DefaultGap, Attempts: protocol.DefaultAttempts, Verify: true},
 		}
+		p.Local = rapid.Bool().Draw(t, "local")
 		p.Renew = !p.Once && rapid.Bool().Draw(t, "renew")
 		p.Cut = !p.Once && rapid.Bool().Draw(t, "cut")
 		if rapid.Bool().Draw(t, "from") {
@@ -102,6 +103,9 @@ func TestOnlyWhatTheServerActsOnChangesTheCanonicalForm(t *testing.T) {
 	}{
 		"a description":        {base + "description = \"x\"", false},
 		"a host":               {base + "host = \"db1\"", false},
+		"any of the hosts":     {base + "any = true", false},
+		"in the fleet":         {base + "fleet = true", false},
+		"not in the fleet":     {base + "fleet = false", true},
 		"the client's timing":  {base + "client.gap = \"1s\"", false},
 		"disabled":             {base + "enabled = false", false},
 		"the default lease":    {base + "lease = \"3600s\"", false},
@@ -127,6 +131,7 @@ func TestACanonicalFormThatNoProfileHasIsRefused(t *testing.T) {
 		"a bad name":       `{"name":"A b","sequence":["1/tcp"],"open":["2/tcp"]}`,
 		"an unknown key":   `{"name":"a","sequence":["1/tcp"],"open":["2/tcp"],"x":1}`,
 		"the client's key": `{"name":"a","sequence":["1/tcp"],"open":["2/tcp"],"host":"h"}`,
+		"any host":         `{"name":"a","sequence":["1/tcp"],"open":["2/tcp"],"any":true}`,
 		"null for a value": `{"name":"a","sequence":["1/tcp"],"open":["2/tcp"],"lease":null}`,
 		"no sequence":      `{"name":"a","open":["2/tcp"]}`,
 		"a fraction":       `{"name":"a","sequence":["1/tcp"],"open":["2/tcp"],"prefix":{"ipv4":1.5}}`,

@@ -59,6 +59,9 @@ func Link(p *protocol.Profile, key *KeyFile) (string, error) {
 		items = append(items, key+"="+strings.Join(values, linkJoin))
 	}
 	add("host", p.Hosts...)
+	if p.AnyHost {
+		add("any", "true")
+	}
 	if p.Signed != nil {
 		add("carrier", linkPort(p.Signed.Carrier.String()))
 	} else {
@@ -119,7 +122,7 @@ func checkLinkHost(host string) error {
 		return wrong(host, "%"+addr.Zone(), "name an address or a name that is the same for every client",
 			"%s has a zone: it is the name of an interface of one machine, and a link is for others", host)
 	}
-	return checkHost(host)
+	return CheckHost(host)
 }
 
 // usualWithin returns the time that most of the knocks after the first have, the default among equals.

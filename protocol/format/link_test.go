@@ -15,7 +15,7 @@ import (
 
 // forClient is the part of a profile that a link carries.
 func forClient(p *protocol.Profile) *protocol.Profile {
-	return &protocol.Profile{Name: p.Name, Hosts: p.Hosts, Enabled: true,
+	return &protocol.Profile{Name: p.Name, Hosts: p.Hosts, AnyHost: p.AnyHost, Enabled: true,
 		Sequence: p.Sequence, Signed: p.Signed, Open: p.Open, Lease: p.Lease, Renew: p.Renew, Once: p.Once, Close: p.Close,
 		PrefixIPv4: 32, PrefixIPv6: 128, Family: onlyFamily(p), Closed: p.Closed, Client: p.Client}
 }
@@ -25,6 +25,7 @@ func anyEnrollable() *rapid.Generator[*protocol.Profile] {
 	return rapid.Custom(func(t *rapid.T) *protocol.Profile {
 		p := anyProfile().Draw(t, "profile")
 		p.Hosts = rapid.SliceOfN(rapid.SampledFrom([]string{"db1.example.com", "a", "x_y-z.example", "198.51.100.7", "2001:db8::7", "::ffff:198.51.100.7"}), 1, 5).Draw(t, "hosts")
+		p.AnyHost = rapid.Bool().Draw(t, "any")
 		p.Client = protocol.Client{
 			Gap:      rapid.SampledFrom([]time.Duration{protocol.DefaultGap, time.Millisecond, 10 * time.Second}).Draw(t, "gap"),
 			Attempts: rapid.IntRange(1, maxAttempts).Draw(t, "attempts"),
@@ -90,13 +91,13 @@ func TestALinkHoldsWhatIsNotTheDefault(t *testing.T) {
 		},
 		{
 			"all that a client needs",
-			"host = [\"db1.example.com\", \"2001:db8::7\"]\nsequence = [\"7421/tcp\", \"3190/udp\", { knock = \"9002/tcp\", within = \"5s\" }, { knock = \"9004/tcp\", within = \"0\" }, \"9003/tcp\"]\nwithin = \"30s\"\nopen = [\"80/tcp\", \"6000-6010/udp\"]\nlease = \"0\"\nrenew = true\nclose = \"9001/tcp\"\nclosed = \"reject\"\nclient = { gap = \"50ms\", attempts = 5, verify = false }\n",
-			"knock://mysql/host=db1.example.com+2001:db8::7,knock=7421-tcp+3190-udp+9002-tcp-5s+9004-tcp-0+9003-tcp,within=30s,open=80-tcp+6000-6010-udp,lease=0,renew=true,close=9001-tcp,closed=reject,gap=50ms,attempts=5,verify=false",
-			"host = [\"db1.example.com\", \"2001:db8::7\"]\nsequence = [\"7421/tcp\", \"3190/udp\", { knock = \"9002/tcp\", within = \"5s\" }, { knock = \"9004/tcp\", within = \"0\" }, \"9003/tcp\"]\nwithin = \"30s\"\nopen = [\"80/tcp\", \"6000-6010/udp\"]\nlease = \"0\"\nrenew = true\nclose = \"9001/tcp\"\nclosed = \"reject\"\nclient.gap = \"50ms\"\nclient.attempts = 5\nclient.verify = false\n",
+			"host = [\"db1.example.com\", \"2001:db8::7\"]\nany = true\nsequence = [\"7421/tcp\", \"3190/udp\", { knock = \"9002/tcp\", within = \"5s\" }, { knock = \"9004/tcp\", within = \"0\" }, \"9003/tcp\"]\nwithin = \"30s\"\nopen = [\"80/tcp\", \"6000-6010/udp\"]\nlease = \"0\"\nrenew = true\nclose = \"9001/tcp\"\nclosed = \"reject\"\nclient = { gap = \"50ms\", attempts = 5, verify = false }\n",
+			"knock://mysql/host=db1.example.com+2001:db8::7,any=true,knock=7421-tcp+3190-udp+9002-tcp-5s+9004-tcp-0+9003-tcp,within=30s,open=80-tcp+6000-6010-udp,lease=0,renew=true,close=9001-tcp,closed=reject,gap=50ms,attempts=5,verify=false",
+			"host = [\"db1.example.com\", \"2001:db8::7\"]\nany = true\nsequence = [\"7421/tcp\", \"3190/udp\", { knock = \"9002/tcp\", within = \"5s\" }, { knock = \"9004/tcp\", within = \"0\" }, \"9003/tcp\"]\nwithin = \"30s\"\nopen = [\"80/tcp\", \"6000-6010/udp\"]\nlease = \"0\"\nrenew = true\nclose = \"9001/tcp\"\nclosed = \"reject\"\nclient.gap = \"50ms\"\nclient.attempts = 5\nclient.verify = false\n",
 		},
 		{
 			"nothing that the server alone needs, but the family that it leaves",
-			"description = \"x\"\nhost = \"a\"\nenabled = false\nsequence = [\"7421/tcp\", \"3190/udp\"]\nopen = [\"3306/tcp\"]\nonce = true\nprefix = { ipv4 = 24 }\nfrom = [\"198.51.100.0/24\"]\nto = [\"198.51.100.7/32\"]\ninterface = \"eth0\"\nplace = \"prerouting\"\nreply = \"accept\"\nopened = { iptables = [\"-j LOG\"] }\n",
+			"description = \"x\"\nhost = \"a\"\nenabled = false\nsequence = [\"7421/tcp\", \"3190/udp\"]\nopen = [\"3306/tcp\"]\nonce = true\nprefix = { ipv4 = 24 }\nfleet = false\nfrom = [\"198.51.100.0/24\"]\nto = [\"198.51.100.7/32\"]\ninterface = \"eth0\"\nplace = \"prerouting\"\nreply = \"accept\"\nopened = { iptables = [\"-j LOG\"] }\n",
 			"knock://mysql/host=a,knock=7421-tcp+3190-udp,open=3306-tcp,once=true,family=ipv4",
 			"host = \"a\"\nsequence = [\"7421/tcp\", \"3190/udp\"]\nopen = [\"3306/tcp\"]\nonce = true\nfamily = \"ipv4\"\n",
 		},

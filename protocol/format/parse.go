@@ -150,15 +150,16 @@ func (a *parser) general() {
 		}
 	}
 	for _, item := range a.list(a.raw.Host, "leave `host` out to name it on the command line") {
-		if err := checkHost(item.Value); err != nil {
+		if err := CheckHost(item.Value); err != nil {
 			a.text(item, err)
 		}
 		a.p.Hosts = append(a.p.Hosts, item.Value)
 	}
+	a.p.AnyHost = or(a.raw.Any, false)
 }
 
-// checkHost refuses a text that is neither an address nor a possible name in the DNS.
-func checkHost(host string) error {
+// CheckHost returns why a text is neither an address nor a possible name in the DNS: a [*SyntaxError].
+func CheckHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return nil
 	}

@@ -22,6 +22,7 @@ type linkKey struct {
 func linkKeys() []linkKey {
 	return []linkKey{
 		{"host", "host", someOf(quotedText)},
+		{"any", "any", one(boolText)},
 		{"knock", "sequence", listOf(stepText)},
 		{"carrier", "signed", one(carrierText)},
 		{"within", "within", one(quotedText)},

@@ -67,6 +67,7 @@ func (a *parser) lease() {
 	if a.p.Renew && a.p.Once {
 		a.doc.Error(a.raw.Renew.Key, "`renew` and `once` contradict each other", "the first connection cannot both use the lease up and start it again: remove one of the two")
 	}
+	a.p.Local = !or(a.raw.Fleet, true)
 	a.p.PrefixIPv4, a.p.PrefixIPv6 = protocol.IPv4.Bits(), protocol.IPv6.Bits()
 	if raw := a.raw.Prefix; raw != nil {
 		a.p.PrefixIPv4 = a.between(raw.IPv4, 1, protocol.IPv4.Bits(), protocol.IPv4.Bits())

@@ -13,6 +13,7 @@ type rawProfile struct {
 
 	Description *tomldoc.Field[string]
 	Host        *tomldoc.Texts
+	Any         *tomldoc.Field[bool]
 	Enabled     *tomldoc.Field[bool]
 
 	Sequence *tomldoc.Field[[]tomldoc.Item]
@@ -26,6 +27,7 @@ type rawProfile struct {
 	Cut    *tomldoc.Field[bool]
 	Close  *tomldoc.Field[string]
 	Prefix *rawPrefix
+	Fleet  *tomldoc.Field[bool]
 
 	Family    *tomldoc.Field[string]
 	From, To  *tomldoc.Texts
@@ -60,6 +62,7 @@ func readRaw(t *tomldoc.Table) *rawProfile {
 		has:         t.Has,
 		Description: t.Text("description"),
 		Host:        t.TextOrTexts("host"),
+		Any:         t.Bool("any"),
 		Enabled:     t.Bool("enabled"),
 		Sequence:    t.Items("sequence"),
 		Within:      t.Time("within", "s"),
@@ -69,6 +72,7 @@ func readRaw(t *tomldoc.Table) *rawProfile {
 		Once:        t.Bool("once"),
 		Cut:         t.Bool("cut"),
 		Close:       t.Port("close"),
+		Fleet:       t.Bool("fleet"),
 		Family:      t.Text("family"),
 		From:        t.TextOrTexts("from"),
 		To:          t.TextOrTexts("to"),
@@ -148,6 +152,7 @@ func Keys() []Key {
 	return []Key{
 		{"description", "", `description = "MySQL on db1"`, "For people: shown in lists."},
 		{"host", "", `host = ["db1.example.com", "2001:db8::7"]`, "Client: a name or an address, or a list of them. All are knocked on."},
+		{"any", "false", `any = true`, "Client: one host that opens is enough, as in a fleet. They are tried one after the other, in a random order."},
 		{"enabled", "true", `enabled = false`, "A disabled profile is listed and never installed."},
 
 		{"sequence", "", `sequence = ["icmp", { knock = "8000/tcp", within = "5s" }]`, "The knocks in their order, 1 to 16: `icmp` (an echo request), `PORT/tcp` (a SYN), `PORT/udp` (a datagram). A port may be a name of /etc/services. A table gives one knock a time of its own: the longest since the knock before it."},
@@ -164,6 +169,7 @@ func Keys() []Key {
 		{"prefix", "{ ipv4 = 32, ipv6 = 128 }", `prefix = { ipv4 = 24, ipv6 = 64 }`, "The lease covers this much around the source, for clients whose address drifts."},
 		{"prefix.ipv4", "32", `prefix = { ipv4 = 24 }`, "Bits of an IPv4 source, 1 to 32."},
 		{"prefix.ipv6", "128", `prefix = { ipv6 = 56 }`, "Bits of an IPv6 source, 1 to 128."},
+		{"fleet", "true", `fleet = false`, "With false the leases are for this server alone, also in a [fleet](#settings-of-the-server). Those of a profile with `once` always are."},
 
 		{"family", `"both"`, `family = "ipv4"`, "`ipv4`, `ipv6` or `both`: where the profile has a gate at all."},
 		{"from", "", `from = ["198.51.100.0/24"]`, "Prefixes in which a source must lie to open the profile. The gate shuts out everybody else all the same."},

@@ -85,8 +85,12 @@ func (f *facts) key(k keys.Entry) (all []Finding) {
 	whose := fmt.Sprintf("the key %s of %s for profile %s", k.ID(), k.User, k.Profile)
 	anew := fmt.Sprintf("knockd key add %s %s", k.User, k.Profile)
 	if f.audience != "" && k.Audience != f.audience {
+		todo := fmt.Sprintf("set audience = %q in knockd.toml if that is this server's name, else %s", k.Audience, anew)
+		if f.Settings.Fleet != nil {
+			todo = "the fleet's name is the audience of its servers: " + anew
+		}
 		all = append(all, Finding{IDKeys, Warning, fmt.Sprintf("%s is for the audience %q, and this server is %q", whose, k.Audience, f.audience),
-			"whoever copies a token there may use it here", fmt.Sprintf("set audience = %q in knockd.toml if that is this server's name, else %s", k.Audience, anew)})
+			"whoever copies a token there may use it here", todo})
 	}
 	if k.Usable(f.now) && !k.Expires.IsZero() && k.Expires.Sub(f.now) <= soonOver {
 		all = append(all, Finding{IDKeys, Warning, fmt.Sprintf("%s expires on %s", whose, k.Expires.UTC().Format("2006-01-02 15:04 UTC")),

@@ -110,14 +110,7 @@ func compare(x, y Entry) int {
 // text does.
 func read(file string) (Entry, error) {
 	refuse := func(err error) (Entry, error) { return Entry{}, &BrokenError{file, err} }
-	if _, err := files.Check(file); err != nil {
-		return refuse(err)
-	}
-	info, err := os.Stat(file)
-	if err == nil && info.Mode()&0o077 != 0 {
-		err = &files.ExposedError{Path: file, Why: fmt.Sprintf("can be read by others than its owner (mode %04o)", info.Mode().Perm()), Todo: "chmod 0600 " + file}
-	}
-	if err != nil {
+	if err := files.CheckSecret(file); err != nil {
 		return refuse(err)
 	}
 	text, err := files.Read(file, format.MaxKeyFileSize)

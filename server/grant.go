@@ -56,7 +56,7 @@ func (s *Server) Grant(ctx context.Context, name string, who netip.Prefix, d tim
 		g.Lifted = lifted
 		lasts, steps := cmp.Or(d, p.Lease), len(p.Sequence)
 		g.Lasts = lasts
-		lease := Source{Profile: p.Name, Address: g.Covers, State: Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0}
+		lease := Source{Profile: p.Name, Address: g.Covers, State: Open, Step: steps, Steps: steps, Left: lasts, Unlimited: lasts == 0, ByHand: lasts != p.Lease}
 		acts = append(unbanned(lifted), granted(p, g))
 		return leaseChange{[]Source{lease}, falls, []backend.Ended{{Profile: name, Holder: g.Covers}, {Holder: g.Covers, Inside: true}}}, nil
 	})

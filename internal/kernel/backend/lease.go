@@ -16,6 +16,10 @@ import (
 // it is, and would have connections in store.
 const HandshakeTime = 16 * time.Second
 
+// SameTime is how far the time that a lease has left may be from the profile's own, so that the lease begins
+// anew: a recency table knows only entries that begin now.
+const SameTime = 2 * time.Second
+
 // LeasesEnd says why leases of one version of a profile are no leases of another: a phrase such as
 // "not given for 22/tcp", or "" where they stay. A lease is for what it was given for, so it ends
 // where it would open another port, more destinations or interfaces, or more connections.

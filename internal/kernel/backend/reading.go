@@ -14,6 +14,7 @@ type Depth struct {
 	Leases    bool            // leases, bans and falls
 	Profile   string          // only leases of this one, and the drift that is quick to find; "": all, and Fill
 	Family    protocol.Family // only this one; Both: both
+	Keys      bool            // with Leases: the keys that may open signed profiles, for leases to give with users
 	Positions int             // so many sources in a position at most, the newest; 0: none
 }
 
@@ -45,8 +46,9 @@ type Planner interface {
 	Plan(want Want) (Plan, error)
 
 	// Change gives leases and ends leases, bans and falls, all at once. A lease has the profile's
-	// own time, or another where Left or Unlimited say so. It replaces the holder's lease. The
-	// reading needs Leases, of the profile at least.
+	// own time, or another where Left or Unlimited say so. It replaces the holder's lease. One that
+	// is not ByHand is as a knock has given it some time ago, with Users. The reading needs Leases, of
+	// the profile at least, and Keys where Users are given.
 	//
 	// Of a lease to end that has Users, what these have opened ends, with any of their keys where Key is
 	// "". It goes on for others, for as long as they have left. Without an Address it is each lease of

@@ -155,7 +155,7 @@ func (k *kernel) give(c *changes, s backend.Source) error {
 	c.grants = slices.DeleteFunc(c.grants, func(g grant) bool { return g.to(p.Name, s.Address) })
 	wide := s.Address.Bits() < p.Prefix(c.m.family)
 	switch {
-	case !wide && s.Unlimited == (p.Lease == 0) && (s.Unlimited || s.Left == p.Lease):
+	case !wide && !s.ByHand && s.Unlimited == (p.Lease == 0) && (s.Unlimited || (p.Lease-s.Left).Abs() <= backend.SameTime):
 		c.before = append(c.before, leaseWrites(lease, shared, s.Address.Addr())...)
 	case p.Once:
 		return backend.Unsupported("%s is for one connection: such a lease has no time of its own with iptables", p.Name)

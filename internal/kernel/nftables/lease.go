@@ -130,23 +130,31 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 		}
 		f, addr := protocol.FamilyOf(s.Address.Addr()), s.Address.Addr().String()
 		own, byHand := r.about.versions.lease(p, f), r.about.versions.given(p, f, s.Address.Bits())
-		lasts, wider := s.Left, s.Address.Bits() < p.Prefix(f)
+		lasts, wider := s.Left.Truncate(time.Millisecond), s.Address.Bits() < p.Prefix(f)
 		switch {
 		case s.Unlimited:
 			lasts = 0
 		case lasts == 0:
 			lasts = p.Lease
 		}
-		set := own
-		if wider || lasts != p.Lease && !p.Once {
+		set, lasting := own, timeout(lasts)
+		switch {
+		case wider || lasts != p.Lease && !p.Once && (s.ByHand || lasts == 0 || lasts > p.Lease):
 			set = byHand
+		case !s.ByHand:
+			if lasts != p.Lease {
+				lasting = times(p.Lease, lasts)
+			}
+			for _, x := range parts[leaseID{s.Profile, s.Address}] {
+				gone[x.set] = append(gone[x.set], x.text())
+			}
 		}
 		for _, had := range []string{own, byHand} {
 			if r.table.sets[had] != nil && (had == byHand || !wider) {
 				gone[had] = append(gone[had], addr)
 			}
 		}
-		come[set] = append(come[set], addr+timeout(lasts))
+		come[set] = append(come[set], addr+lasting)
 		if set == byHand && r.table.sets[set] == nil {
 			missing[set] = true
 		}
@@ -164,6 +172,7 @@ func (r *reading) Change(give, end []backend.Source) (backend.Plan, error) {
 	for _, set := range slices.Sorted(maps.Keys(come)) {
 		pl.main += lines([]string{elementCommand("add", set, come[set]...)})
 	}
+	pl.main += lines(r.carriedParts(give, func(s backend.Source) *protocol.Profile { return r.about.profile(s.Profile) }, r.about.signedNumbers))
 	return pl, nil
 }
 

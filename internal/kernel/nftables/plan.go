@@ -60,7 +60,9 @@ func (r *reading) plan(want backend.Want, again bool) *plan {
 	}
 	leases = append(r.rewriteLeases(want, v, false), leases...)
 	leases = append(leases, r.keepParts(want, v, false)...)
-	leases = append(leases, r.carriedParts(want, in.signedNumbers)...)
+	leases = append(leases, r.carriedParts(want.Carried, func(s backend.Source) *protocol.Profile {
+		return protocol.Find(want.Of(protocol.FamilyOf(s.Address.Addr())).Profiles, s.Profile)
+	}, in.signedNumbers)...)
 	p := r.replace(in, leases)
 	if want.Trial && !again && p.main != "" {
 		in.trials++

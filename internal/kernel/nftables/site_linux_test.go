@@ -76,7 +76,7 @@ func (s *site) install(profiles ...*protocol.Profile) {
 // grant gives a lease: for the profile's own time where d is 0.
 func (s *site) grant(profile, holder string, d time.Duration) {
 	s.Helper()
-	s.commit(s.read(backend.Depth{Leases: true, Profile: profile}).Change([]backend.Source{{Profile: profile, Address: prefix(holder), Left: d, State: backend.Open}}, nil))
+	s.commit(s.read(backend.Depth{Leases: true, Profile: profile}).Change([]backend.Source{{Profile: profile, Address: prefix(holder), Left: d, ByHand: d > 0, State: backend.Open}}, nil))
 }
 
 func prefix(holder string) netip.Prefix {

@@ -30,7 +30,7 @@ func (t *table) readsUsers(name string, what extent) bool {
 			return what.depth.Leases
 		}
 	}
-	return what.depth.Leases && (some || what.rules) && (name == usersSet || name == formerSet)
+	return what.depth.Leases && (some || what.rules || what.depth.Keys) && (name == usersSet || name == formerSet)
 }
 
 // addUser reads an element of such a set: the number of a key, with whose it is, or a source with the
@@ -317,9 +317,10 @@ func partTime(p *protocol.Profile) time.Duration {
 	return p.Lease
 }
 
-// carriedParts returns the commands for who has opened the leases that are carried. A key that the
-// kernel does not know any more gets a number as a former one: which keys may open, others say.
-func (r *reading) carriedParts(want backend.Want, profileNumbers map[string]uint16) []string {
+// carriedParts returns the commands for who has opened leases that are carried, or given with their users:
+// those for which find returns a profile. A key that the kernel does not know gets a number as a former one:
+// which keys may open, others say.
+func (r *reading) carriedParts(leases []backend.Source, find func(backend.Source) *protocol.Profile, profileNumbers map[string]uint16) []string {
 	known, all := slices.Collect(maps.Values(r.table.keys)), []string(nil)
 	free := newNumberer(known)
 	numberOf := func(k backend.LoadedKey, profile uint16) number {
@@ -336,9 +337,8 @@ func (r *reading) carriedParts(want backend.Want, profileNumbers map[string]uint
 		}
 		return n
 	}
-	for _, s := range want.Carried {
-		f := protocol.FamilyOf(s.Address.Addr())
-		p := protocol.Find(want.Of(f).Profiles, s.Profile)
+	for _, s := range leases {
+		f, p := protocol.FamilyOf(s.Address.Addr()), find(s)
 		if p == nil || p.Signed == nil || s.State != backend.Open || s.Address.Bits() != p.Prefix(f) {
 			continue
 		}

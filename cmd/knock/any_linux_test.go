@@ -183,3 +183,22 @@ func TestProxyAndForwardConnectToAnyHostThatOpens(t *testing.T) {
 	}
 	f.end(t)
 }
+
+func TestEachOfAnyHostsIsSentAnotherToken(t *testing.T) {
+	l, far, link := newSigned(t, "40123/udp", "") // no gate: nothing takes the connection
+	l.write("profiles/ssh.toml", fmt.Sprintf("host = [%q, %q]\nany = true\nclient = { attempts = 1 }\n", far.Addr4, far.Addr6)+signedProfile("40123/udp", ""))
+	seen, knocks := map[made]bool{}, 0
+	for range 2 {
+		tap := link.Tap(1000)
+		if p, code := l.run("ssh"); code != command.NotOpen {
+			t.Fatalf("exit %d\n%s", code, p.stderr)
+		}
+		for _, m := range l.tokens(tap, "40123/udp") {
+			seen[m] = true
+			knocks++
+		}
+	}
+	if len(seen) != 4 || knocks != 4 {
+		t.Errorf("%d knocks with the tokens %v, want 4 and 4", knocks, seen)
+	}
+}

@@ -94,6 +94,9 @@ func (r *report) add(o outcome) {
 
 // addLate takes a host that ended after another of any had opened.
 func (r *report) addLate(o outcome) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
+	r.line.Clear()
 	r.others = append(r.others, o)
 	if r.c.Bool("verbose") {
 		details(r.words, o)

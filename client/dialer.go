@@ -216,54 +216,29 @@ const familyDelay = 250 * time.Millisecond
 // only where no check has told which address opens first. Dials that are not
 // final are given up when nothing comes back in the usual time.
 func (d *Dialer) dialAny(ctx context.Context, g *knownHost, to destination, ls []lease, final bool) (net.Conn, error) {
-	type made struct {
-		conn  net.Conn
-		lease lease
-		err   error
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	g.usedFirst(ls)
-	ended := make(chan made, len(ls))
-	var dials sync.WaitGroup
-	var best made
-	for begun, running := 0, 0; best.conn == nil && (begun < len(ls) || running > 0); {
-		var next <-chan time.Time
-		if begun < len(ls) {
-			l := ls[begun]
-			limit := window(l.rtt)
+	var conn net.Conn
+	var last error
+	firstSuccess(ctx, len(ls), familyDelay,
+		func(ctx context.Context, i int) (net.Conn, error) {
+			limit := window(ls[i].rtt)
 			if final {
 				limit = 0
 			}
-			dials.Go(func() {
-				conn, err := d.dial(ctx, to, l.addr, limit)
-				ended <- made{conn, l, err}
-			})
-			begun++
-			running++
-			if begun < len(ls) {
-				next = time.After(familyDelay)
+			return d.dial(ctx, to, ls[i].addr, limit)
+		},
+		func(i int, c net.Conn, err error, late bool) {
+			switch {
+			case err != nil && !late:
+				last = err
+			case err == nil && late:
+				c.Close()
+			case err == nil:
+				conn, last = c, nil
+				g.used(ls[i])
 			}
-		}
-		select {
-		case best = <-ended:
-			running--
-		case <-next:
-		}
-	}
-	cancel()
-	dials.Wait()
-	close(ended)
-	for other := range ended {
-		if other.conn != nil {
-			other.conn.Close()
-		}
-	}
-	if best.err != nil {
-		return nil, best.err
-	}
-	g.used(best.lease)
-	return best.conn, nil
+		})
+	return conn, last
 }
 
 // dial gives up after limit, which is below the time after which the kernel

@@ -20,7 +20,7 @@ import (
 // the file have its folder in front.
 type Fleet struct {
 	Name    string   // the audience of signed knocks too: see [protocol.CheckAudience]
-	Secrets []string // files with the fleet's secret, the new one first: 1 to MaxSecrets
+	Secrets []string // files with a secret, 1 to MaxSecrets: the node writes with the first, and accepts all
 
 	Listen netip.AddrPort // this node runs an engine there; one of Nodes; the zero value: it only connects
 	Nodes  []string       // the nodes that run an engine, as [ParseNode] writes them: 1 to MaxNodes; none with NATS
@@ -213,7 +213,7 @@ func fleetKeys() []format.Key {
 	return []format.Key{
 		{Name: "fleet", Example: example(nodes), Meaning: "Who has knocked on one server of a fleet is let in by all. Unset: the server is alone."},
 		{Name: "fleet.name", Example: example(nodes), Meaning: "The fleet's name, the same on every node. It is the audience of signed knocks, in place of `audience`."},
-		{Name: "fleet.secret", Example: `fleet = { name = "web", secret = ["new.key", "fleet.key"], ` + nodes + ` }`, Meaning: "The file of the secret, 32 bytes in base64url with mode 0600: `knockd fleet init` writes it. While it is changed a list, the new one first. Paths begin at the folder of `knockd.toml`."},
+		{Name: "fleet.secret", Example: `fleet = { name = "web", secret = ["new.key", "fleet.key"], ` + nodes + ` }`, Meaning: "The file of the secret, 32 bytes in base64url with mode 0600: `knockd fleet init` writes it. While it is changed a list: the node writes with the first, and accepts all. Paths begin at the folder of `knockd.toml`."},
 		{Name: "fleet.listen", Example: example(`listen = "198.51.100.11:7115", ` + nodes), Meaning: "This node runs an engine at this address, one of `nodes`. Unset: it only connects."},
 		{Name: "fleet.nodes", Example: example(nodes), Meaning: "All nodes that run an engine, 1 to 64, the same list on every node."},
 		{Name: "fleet.store", Default: `"` + DefaultFleetStore + `"`, Example: example(nodes + `, store = "/srv/knockd-fleet"`), Meaning: "Where this node's engine keeps its files."},

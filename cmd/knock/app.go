@@ -25,7 +25,7 @@ knock HOST PORT[:tcp|udp] ...`
 
 const description = `Sends the knocks of a profile to its host and checks that the port opened.
 Then runs the command after "--", if any, with the address that opened in
-KNOCK_ADDR, and exits with its code.
+KNOCK_ADDR and its host in KNOCK_HOST, and exits with its code.
 
    knock mysql                          open MySQL on the profile's host
    knock mysql@db2.example.com          on another
@@ -57,6 +57,12 @@ which is nothing.
 --source and --interface are for what knock itself sends, and for the connections of
 proxy and forward: the command after "--" goes its own way.
 
+A profile with several hosts is knocked on all of them. With "any = true" in it one that
+opens is enough: they are tried in a random order, each a second after the one before it
+while none has opened. The command, proxy and forward go to the one that did. Hosts that
+the command line names are all meant, and "close" goes to all. Where nothing can be
+checked, the first that was knocked on is taken.
+
 With --each the command runs once for every host that opened, without standard
 input: one after another, or -j N at once. Each line of those is whole then, with
 the host in front. What a command leaves running is not waited for: what that writes
@@ -66,8 +72,8 @@ Exit codes: 0 open (or knocked, where no check is possible), 1 failed,
 2 a wrong command line or profile, 3 knocked but it did not open,
 4 needs a privilege; 130 after Ctrl-C, 143 after SIGTERM (a forward that listens
 ends with 0). Otherwise that of the command. Of several hosts: 0 when all went
-well; the code of those that failed, if it is the same; else 1. Without any
-argument this help goes to standard error, with 2.`
+well; the code of those that failed, if it is the same; else 1. With "any = true" 0 when
+one opened; 3 when knocks had left. Without any argument this help goes to standard error, with 2.`
 
 const firstProfile = "knock enroll makes one of a link that the server prints"
 

@@ -67,7 +67,7 @@ func (ch *child) closeOutputs() {
 // error. With --close-after it gives the lease back afterwards, also when the
 // command failed or was ended by a signal. ctx ends the waiting for what it left running.
 func (ch *child) run(ctx context.Context, c *cli.Context, o outcome) error {
-	ch.cmd.Env = append(os.Environ(), "KNOCK_ADDR="+o.result.Addr().String())
+	ch.cmd.Env = append(os.Environ(), "KNOCK_ADDR="+o.result.Addr().String(), "KNOCK_HOST="+o.target.Host)
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)

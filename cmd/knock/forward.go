@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -161,7 +162,7 @@ func forwardAction(c *cli.Context) error {
 	ctx, stop := interruptible(c.Context)
 	defer stop()
 	for _, f := range forwarders {
-		words.note("%s listens for %s; Ctrl-C ends it", f.listener.Addr(), f.address())
+		words.note("%s listens for %s; Ctrl-C ends it", f.listener.Addr(), f)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -198,7 +199,7 @@ func newForwarder(c *cli.Context, one forwarding, others []*forwarder, words *sh
 	if !on.Addr().IsLoopback() {
 		words.warn("everyone who reaches %s can use the gate", l.Addr())
 	}
-	f := &forwarder{tunnel: tn, words: words, listener: l}
+	f := &forwarder{tunnel: tn, words: words, listener: l, carried: map[string]*kept{}}
 	tn.dialer.Turns = turns
 	tn.dialer.Told = func(k client.Knocking) { f.told(c, k) }
 	tn.dialer.Target.Waits = func(until time.Time) { words.note("%s", waiting(tn.dialer.Target, until)) }
@@ -267,10 +268,16 @@ type forwarder struct {
 	listener net.Listener
 	conns    sync.WaitGroup
 
-	mu     sync.Mutex
-	open   int                // connections that are carried
-	rest   context.CancelFunc // ends the keeping of the lease; nil: none is kept
-	failed error              // of the last knock, if it failed; it was said
+	mu      sync.Mutex
+	carried map[string]*kept // by address
+	last    string           // the address of the last connection; "": there was none
+	failed  error            // of the last knock, if it failed; it was said
+}
+
+// kept is a lease that is kept while connections are carried.
+type kept struct {
+	open int
+	rest context.CancelFunc // ends the keeping
 }
 
 // run accepts until ctx ends, then closes what is open. It returns nil then.
@@ -301,7 +308,7 @@ func (f *forwarder) run(ctx context.Context) error {
 // carry serves one connection.
 func (f *forwarder) carry(ctx context.Context, near *net.TCPConn) {
 	defer near.Close()
-	far, err := f.dialer.DialContext(ctx, "tcp", f.address())
+	far, address, err := f.dialer.DialAny(ctx, "tcp", f.lastFirst())
 	if err != nil {
 		_ = near.SetLinger(0) // a reset says that there is nobody
 		if ctx.Err() == nil && !f.said(err) {
@@ -310,8 +317,8 @@ func (f *forwarder) carry(ctx context.Context, near *net.TCPConn) {
 		return
 	}
 	defer far.Close()
-	f.begin(ctx)
-	defer f.end()
+	f.begin(ctx, address)
+	defer f.end(address)
 	// Both ends are closed when ctx ends, which ends the relay.
 	stop := context.AfterFunc(ctx, func() { near.Close(); far.Close() })
 	defer stop()
@@ -320,29 +327,48 @@ func (f *forwarder) carry(ctx context.Context, near *net.TCPConn) {
 	}
 }
 
-// begin keeps the lease from the first connection on: an idle forwarder sends
-// nothing.
-func (f *forwarder) begin(ctx context.Context) {
+// lastFirst returns the addresses, that of the last connection first: a lease may live there.
+func (f *forwarder) lastFirst() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.open++
-	if f.open > 1 || f.profile.Once {
+	all := f.addresses()
+	if i := slices.Index(all, f.last); i > 0 {
+		all[0], all[i] = all[i], all[0]
+	}
+	return all
+}
+
+// begin keeps the lease from the first connection to an address on: an idle forwarder sends
+// nothing.
+func (f *forwarder) begin(ctx context.Context, address string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = address
+	if f.profile.Once {
+		return
+	}
+	if k := f.carried[address]; k != nil {
+		k.open++
 		return
 	}
 	keep, rest := context.WithCancel(ctx)
-	f.rest = rest
+	f.carried[address] = &kept{1, rest}
+	host, _, _ := net.SplitHostPort(address)
 	f.conns.Go(func() {
-		f.dialer.Keep(keep, f.host, nil)
+		f.dialer.Keep(keep, host, nil)
 	})
 }
 
-func (f *forwarder) end() {
+func (f *forwarder) end(address string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.open--
-	if f.open == 0 && f.rest != nil {
-		f.rest()
-		f.rest = nil
+	k := f.carried[address]
+	if k == nil {
+		return
+	}
+	if k.open--; k.open == 0 {
+		k.rest()
+		delete(f.carried, address)
 	}
 }
 
@@ -353,13 +379,17 @@ func (f *forwarder) told(c *cli.Context, k client.Knocking) {
 	defer f.words.mu.Unlock()
 	words := f.words.Printer
 	if !k.Ended {
-		words.Note("%s: knocking on %s: %s", f.profile.Name, f.host, k.Why)
+		words.Note("%s: knocking on %s: %s", f.profile.Name, k.Target.Host, k.Why)
 		return
 	}
 	o := inTunnel(k)
 	switch {
 	case k.Err == nil:
-		words.Note("%s: %s", f.profile.Name, openedText(words, o))
+		name := say.Text("%s", f.profile.Name)
+		if len(f.hosts) > 1 {
+			name += say.Text("@%s", k.Target.Host)
+		}
+		words.Note("%s: %s", name, openedText(words, o))
 		f.fails(nil)
 	case !errors.Is(k.Err, context.Canceled):
 		words.Error(fmt.Errorf("%s: %w", f.profile.Name, k.Err))

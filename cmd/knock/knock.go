@@ -73,14 +73,23 @@ func visit(c *cli.Context, ts []client.Target, do func(context.Context, client.T
 	defer cancel()
 	r := newReport(c, ts)
 	commands := newEach(interrupt, c, len(then))
-	client.Many(ctx, ts, atOnce, do, func(i int, result client.Result, err error) {
+	ended := func(i int, result client.Result, err error, late bool) {
 		o := outcome{ts[i], result, err}
-		r.add(o)
 		remember(c, o, c.Command.Name == "close")
+		if late {
+			r.addLate(o)
+			return
+		}
+		r.add(o)
 		if c.Bool("each") && err == nil {
 			commands.add(o, then[i])
 		}
-	})
+	}
+	if anyOne(c, ts) {
+		client.Any(ctx, ts, do, ended)
+	} else {
+		client.Many(ctx, ts, atOnce, do, func(i int, result client.Result, err error) { ended(i, result, err, false) })
+	}
 	r.commands = commands.end()
 	if err := r.end(context.Cause(interrupt)); err != nil || then == nil || c.Bool("each") {
 		return err
@@ -126,7 +135,7 @@ func commandAfter(c *cli.Context, p chosen, ts []client.Target) ([]*child, error
 		return nil, command.Usagef("", "a command is missing after --")
 	case c.Bool("json"):
 		return nil, command.Usagef("", "--json and a command both want standard output")
-	case len(ts) > 1 && !each:
+	case len(ts) > 1 && !each && !anyOne(c, ts):
 		return nil, command.Usagef("choose one: knock "+p.with(ts[0].Host)+" -- ...\nor run it for each of them: --each", "a command needs one host, not %d", len(ts))
 	case c.Bool("close-after"):
 		if err := hasClose(ts); err != nil {

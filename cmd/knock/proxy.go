@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -65,10 +66,10 @@ func proxyAction(c *cli.Context) error {
 	interrupt, stop := interruptible(c.Context)
 	defer stop()
 	ctx, cancel := limited(c, interrupt)
-	conn, err := tn.dialer.DialContext(ctx, "tcp", tn.address())
+	conn, _, err := tn.dialer.DialAny(ctx, "tcp", tn.addresses())
 	cancel()
 	if by := context.Cause(interrupt); err != nil && by != nil {
-		return fmt.Errorf("%w before %s was connected", by, tn.address())
+		return fmt.Errorf("%w before %s was connected", by, tn)
 	}
 	if err != nil {
 		return explain(outcome{target: tn.dialer.Target, err: err})
@@ -76,7 +77,7 @@ func proxyAction(c *cli.Context) error {
 	defer conn.Close()
 	far, ok := conn.(stream)
 	if !ok {
-		return fmt.Errorf("connect to %s: not a stream", tn.address())
+		return fmt.Errorf("connect to %s: not a stream", tn)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- relay(standard{os.Stdin, os.Stdout}, far) }()
@@ -139,11 +140,11 @@ func (s standard) Read(p []byte) (int, error)  { return s.in.Read(p) }
 func (s standard) Write(p []byte) (int, error) { return s.out.Write(p) }
 func (s standard) CloseWrite() error           { return s.out.Close() }
 
-// tunnel is the target of proxy and forward: one TCP port of one host.
+// tunnel is the target of proxy and forward: one TCP port of one host, or of any of several.
 type tunnel struct {
 	dialer  *client.Dialer
 	profile *protocol.Profile
-	host    string
+	hosts   []string // one, unless any will do
 	port    uint16
 }
 
@@ -156,7 +157,7 @@ func newTunnel(c *cli.Context, p chosen, at, port string) (*tunnel, error) {
 		return nil, err
 	}
 	t := ts[0]
-	if len(ts) > 1 {
+	if len(ts) > 1 && !anyOne(c, ts) {
 		return nil, command.Usagef(fmt.Sprintf("choose one: knock %s %s", c.Command.Name, p.with(t.Host)),
 			"%s needs one host, not %d", c.Command.Name, len(ts))
 	}
@@ -164,7 +165,10 @@ func newTunnel(c *cli.Context, p chosen, at, port string) (*tunnel, error) {
 	if !ok {
 		return nil, command.Usagef("", "profile %s opens no tcp port", t.Profile.Name)
 	}
-	tn := &tunnel{profile: t.Profile, host: t.Host, port: first}
+	tn := &tunnel{profile: t.Profile, port: first}
+	for _, t := range ts {
+		tn.hosts = append(tn.hosts, t.Host)
+	}
 	if port != "" {
 		if tn.port, err = opened(t.Profile, port); err != nil {
 			return nil, err
@@ -194,9 +198,14 @@ func (tn *tunnel) keep(c *cli.Context, o outcome) {
 	}
 }
 
-func (tn *tunnel) address() string {
-	return net.JoinHostPort(tn.host, strconv.Itoa(int(tn.port)))
+func (tn *tunnel) addresses() (all []string) {
+	for _, host := range tn.hosts {
+		all = append(all, net.JoinHostPort(host, strconv.Itoa(int(tn.port))))
+	}
+	return all
 }
+
+func (tn *tunnel) String() string { return strings.Join(tn.addresses(), " or ") }
 
 // firstTCP returns the first TCP port that the profile opens.
 func firstTCP(p *protocol.Profile) (uint16, bool) {

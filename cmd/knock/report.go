@@ -22,6 +22,8 @@ type report struct {
 	c        *cli.Context
 	words    *say.Printer
 	all      int
+	any      bool      // one of them is enough
+	others   []outcome // with any: those that did not open, or not first
 	line     *say.Line
 	saying   sync.Mutex // held while something is printed
 	waits    waits
@@ -35,7 +37,7 @@ type report struct {
 // newReport starts a report on the targets: of one, its knocks are shown as
 // they go; of several, how many have ended.
 func newReport(c *cli.Context, ts []client.Target) *report {
-	r := &report{c: c, words: printer(c), all: len(ts)}
+	r := &report{c: c, words: printer(c), all: len(ts), any: anyOne(c, ts)}
 	if c.Bool("each") { // whose commands write to the terminal
 		r.words.Terminal = false
 	}
@@ -79,14 +81,25 @@ func (r *report) add(o outcome) {
 		details(r.words, o)
 	}
 	if err := explain(o); err != nil {
-		r.failed = append(r.failed, err)
-		if r.all > 1 && !errors.Is(err, context.Canceled) { // that one is said once
+		r.failed, r.others = append(r.failed, err), append(r.others, o)
+		if r.all > 1 && !r.any && !errors.Is(err, context.Canceled) { // that one is said once
 			r.words.Error(named(o, err))
 		}
 	}
 	if r.all > 1 && r.ended < r.all {
 		r.line = r.words.Line()
 		r.line.Set(r.progress())
+	}
+}
+
+// addLate takes a host that ended after another of any had opened.
+func (r *report) addLate(o outcome) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
+	r.line.Clear()
+	r.others = append(r.others, o)
+	if r.c.Bool("verbose") {
+		details(r.words, o)
 	}
 }
 
@@ -111,6 +124,8 @@ func (r *report) end(interrupted error) error {
 		return r.broken
 	case interrupted != nil:
 		return interrupted
+	case r.any:
+		return r.endAny()
 	case len(r.failed)+len(r.commands) == 0:
 		if r.all > 1 {
 			r.words.Note("%d of %d hosts opened", r.all, r.all)
@@ -129,14 +144,42 @@ func (r *report) end(interrupted error) error {
 			not = "were not sent the close knock"
 		}
 		what = append(what, fmt.Sprintf("%d of %d hosts %s", n, r.all, not))
-		p, _ := choose(r.c)
-		e.Hint = "for one host with its reasons: knock " + p.with("HOST")
+		e.Hint = r.oneHost()
 	}
 	if n := len(r.commands); n > 0 {
 		what = append(what, fmt.Sprintf("the command failed on %d of %d hosts", n, r.all))
 	}
 	e.Err = errors.New(strings.Join(what, ", "))
 	return e
+}
+
+// endAny says what became of the hosts that did not open.
+func (r *report) endAny() error {
+	if r.last.err == nil {
+		for _, o := range r.others {
+			if late := new(client.UnfinishedError); o.err == nil {
+				continue
+			} else if errors.As(o.err, &late) {
+				r.words.Warning("%s had not opened when %s did", o.target.Host, r.last.target.Host)
+			} else {
+				r.words.Warning("%s", named(o, explain(o)))
+			}
+		}
+		if len(r.commands) > 0 { // it was said when it ended
+			return &command.Error{Code: common(r.commands)}
+		}
+		return nil
+	}
+	for i, o := range r.others {
+		r.words.Error(named(o, r.failed[i]))
+	}
+	return &command.Error{Code: ofAny(r.failed), Err: fmt.Errorf("none of %d hosts opened", r.all), Hint: r.oneHost()}
+}
+
+// oneHost is the hint for the reasons of one of several hosts.
+func (r *report) oneHost() string {
+	p, _ := choose(r.c)
+	return "for one host with its reasons: knock " + p.with("HOST")
 }
 
 // opened is the line for a host that went well.
@@ -243,6 +286,13 @@ func explain(o outcome) error {
 	if o.err == nil {
 		return nil
 	}
+	if several, is := o.err.(interface{ Unwrap() []error }); is { // of any host
+		var all []error
+		for _, err := range several.Unwrap() {
+			all = append(all, explain(outcome{o.target, o.result, err}))
+		}
+		return &command.Error{Code: ofAny(all), Err: errors.Join(all...)}
+	}
 	var notOpen *client.NotOpenError
 	var privilege *client.PrivilegeError
 	var profile *client.ProfileError
@@ -271,6 +321,17 @@ func explain(o outcome) error {
 	default:
 		return &command.Error{Code: command.Failed, Err: err}
 	}
+}
+
+// ofAny returns the exit code where none of several hosts opened, of which one was enough: NotOpen where one was
+// knocked on to the end.
+func ofAny(failed []error) int {
+	for _, err := range failed {
+		if e := new(command.Error); errors.As(err, &e) && e.Code == command.NotOpen {
+			return command.NotOpen
+		}
+	}
+	return common(failed)
 }
 
 // common returns the exit code of several failures: theirs if all have the same, else Failed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -92,14 +93,28 @@ func targets(c *cli.Context, p chosen, instead string) ([]client.Target, error) 
 	case len(hosts) == 0:
 		hosts = entry.Profile.Hosts
 	}
+	t.Profile = entry.Profile
+	if named := instead != "" || p.at || c.IsSet("host") || file != ""; named && t.Profile.AnyHost { // those are all meant
+		p := *t.Profile
+		p.AnyHost, t.Profile = false, &p
+	}
 	if len(hosts) == 0 {
 		return nil, command.Usagef("say which: knock "+p.with("HOST")+", or set `host` in "+entry.File, "profile %s has no host", entry.Name)
 	}
-	t.Profile = entry.Profile
 	if err := sign(c, &t, p, entry); err != nil {
 		return nil, err
 	}
-	return forHosts(t, hosts)
+	ts, err := forHosts(t, hosts)
+	if t.Profile.AnyHost {
+		rand.Shuffle(len(ts), func(i, j int) { ts[i], ts[j] = ts[j], ts[i] })
+	}
+	return ts, err
+}
+
+// anyOne reports whether one target that opens is enough. To give a lease back all are told: which of them has
+// taken it up, nothing can tell.
+func anyOne(c *cli.Context, ts []client.Target) bool {
+	return len(ts) > 1 && ts[0].Profile.AnyHost && c.Command.Name != "close"
 }
 
 // forHosts returns the target for each host. It drops hosts that were named twice, in whatever way:

@@ -211,6 +211,7 @@ func (h *host) sayOthers(f *server.Fleet, file, listen string) {
 	h.words.Note("each other node needs the same secret and section, there with its own address as `listen`: for %s", other)
 	h.words.Advice(copySecret(file, other))
 	h.words.Advice("ssh " + other + " " + command.Shell(line))
+	h.words.Note("nodes connect to each other at these addresses: let them through, and nobody else")
 	h.words.Note("then, on every node: systemctl restart knockd")
 }
 

@@ -103,3 +103,13 @@ func TestKeysOfSignedProfilesAreExamined(t *testing.T) {
 		})
 	}
 }
+
+func TestAKeyForAnotherAudienceThanTheFleetsNameIsMadeAnew(t *testing.T) {
+	k := keys.Entry{KeyFile: &format.KeyFile{Key: protocol.Key{Profile: "admin", User: "alice", Audience: "db1"}}}
+	f := &facts{audience: "web"}
+	f.Settings.Fleet = &server.Fleet{Name: "web"}
+	all := f.key(k)
+	if len(all) != 1 || all[0].Todo != "the fleet's name is the audience of its servers: knockd key add alice admin" {
+		t.Errorf("found %+v", all)
+	}
+}

@@ -14,11 +14,12 @@ import (
 
 // Backend is the iptables of the host, whichever flavour its commands are.
 type Backend struct {
-	now func() time.Time
+	now   func() time.Time
+	rates *rates
 }
 
 // New returns the backend. It touches nothing.
-func New() Backend { return Backend{time.Now} }
+func New() Backend { return Backend{time.Now, new(rates)} }
 
 // Name returns "iptables".
 func (Backend) Name() string { return "iptables" }
@@ -35,7 +36,7 @@ func (Backend) Live(context.Context) (bool, error) {
 
 // Clean returns the reading of a host that has no rule at all.
 func (b Backend) Clean() *backend.Reading {
-	k := &kernel{depth: backend.Depth{Rules: true, Leases: true}, now: b.now()}
+	k := &kernel{depth: backend.Depth{Rules: true, Leases: true}, now: b.now(), rates: b.rates}
 	for _, f := range protocol.Families() {
 		k.members = append(k.members, newMember(f, k.depth, nil, readSaved(f, nil), nil))
 	}
@@ -49,7 +50,7 @@ const readTries = 3
 // Errors: those of the context, [backend.ErrPrivilege], [backend.ErrUnsupported], [backend.ErrStale].
 func (b Backend) Read(ctx context.Context, d backend.Depth) (*backend.Reading, error) {
 	for try := 1; ; try++ {
-		k, err := read(ctx, d, b.now)
+		k, err := read(ctx, d, b)
 		switch {
 		case err == nil:
 			return k.reading(), nil

@@ -15,7 +15,8 @@ import (
 type kernel struct {
 	depth   backend.Depth
 	now     time.Time
-	clock   clock              // HZ is 0 where no table has an entry whose age counts
+	clock   clock // HZ is 0 where no table has an entry whose age counts
+	rates   *rates
 	limit   int                // addresses a recency table; 0: not known
 	recency map[string][]entry // the tables that were read, empty ones too
 	members []*member

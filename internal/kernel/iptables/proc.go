@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -76,12 +77,42 @@ type ticker struct {
 	first  uint64 // jiffies
 	at     time.Time
 	err    error
+	rates  *rates
 }
 
-func startTicker(f protocol.Family) *ticker {
-	t := &ticker{family: f}
+func startTicker(f protocol.Family, known *rates) *ticker {
+	t := &ticker{family: f, rates: known}
 	t.first, t.at, t.err = t.tick()
 	return t
+}
+
+// rates are the tick rates that were measured. The kernel has one, and a busy machine measures badly.
+type rates struct {
+	mu    sync.Mutex
+	last  int
+	alike int // measured one after the other
+}
+
+// enough is how many that are alike are believed.
+const enough = 3
+
+// sure returns the rate, 0 where it is not known for sure.
+func (r *rates) sure() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.alike < enough {
+		return 0
+	}
+	return r.last
+}
+
+func (r *rates) add(hz int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if hz != r.last {
+		r.last, r.alike = hz, 0
+	}
+	r.alike++
 }
 
 // clock returns the kernel's time.
@@ -89,16 +120,23 @@ func (t *ticker) clock(ctx context.Context) (clock, error) {
 	if t.err != nil {
 		return clock{}, t.err
 	}
-	select {
-	case <-time.After(time.Until(t.at.Add(clockGap))):
-	case <-ctx.Done():
-		return clock{}, ctx.Err()
+	hz := t.rates.sure()
+	if hz == 0 {
+		select {
+		case <-time.After(time.Until(t.at.Add(clockGap))):
+		case <-ctx.Done():
+			return clock{}, ctx.Err()
+		}
 	}
 	second, later, err := t.tick()
 	if err != nil {
 		return clock{}, err
 	}
-	return clock{Now: second, HZ: rate(second-t.first, later.Sub(t.at))}, nil
+	if hz == 0 {
+		hz = rate(second-t.first, later.Sub(t.at))
+		t.rates.add(hz)
+	}
+	return clock{Now: second, HZ: hz}, nil
 }
 
 // tick returns the kernel's jiffies, and the time when that was.
@@ -143,17 +181,23 @@ type watched struct {
 
 // watch reads the leases of those profiles whose tables are full and get another address.
 func (p *plan) watch(ctx context.Context) (*watch, error) {
-	full := map[string]bool{}
+	full, has := map[string]bool{}, map[string]map[netip.Addr]bool{} // by table
 	for _, w := range slices.Concat(p.before, p.after) {
 		if w.op != "+" || p.kernel.limit == 0 {
 			continue
 		}
-		entries, err := readTable(w.table)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		if has[w.table] == nil {
+			entries, err := readTable(w.table)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			has[w.table] = map[netip.Addr]bool{}
+			for _, e := range entries {
+				has[w.table][e.Addr] = true
+			}
 		}
-		has := slices.ContainsFunc(entries, func(e entry) bool { return e.Addr == w.addr })
-		full[w.table] = full[w.table] || len(entries) >= p.kernel.limit && !has
+		has[w.table][w.addr] = true
+		full[w.table] = len(has[w.table]) > p.kernel.limit
 	}
 	w := &watch{kernel: kernel{now: p.kernel.now}}
 	for _, m := range p.kernel.members {
@@ -167,7 +211,7 @@ func (p *plan) watch(ctx context.Context) (*watch, error) {
 		return w, nil
 	}
 	var err error
-	if w.kernel.clock, err = startTicker(w.watched[0].m.family).clock(ctx); err == nil {
+	if w.kernel.clock, err = startTicker(w.watched[0].m.family, p.kernel.rates).clock(ctx); err == nil {
 		w.before, err = w.leases()
 	}
 	return w, err

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"knockkit/internal/kernel/backend"
 	"knockkit/internal/kernel/iptables/save"
@@ -30,9 +29,9 @@ func readsAll(d backend.Depth) bool { return d.Leases && (d.Profile == "" || d.P
 
 // read reads the kernel. Error: [backend.ErrStale] where somebody has flushed the rules, and
 // the tables with them, meanwhile.
-func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, error) {
+func read(ctx context.Context, d backend.Depth, b Backend) (*kernel, error) {
 	rules := d.Rules && d.Profile == ""
-	k := &kernel{depth: d, now: now(), recency: map[string][]entry{}}
+	k := &kernel{depth: d, now: b.now(), rates: b.rates, recency: map[string][]entry{}}
 	var err error
 	if k.limit, err = TableLimit(); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		return nil, err // the root of a user namespace may not read it
@@ -44,7 +43,7 @@ func read(ctx context.Context, d backend.Depth, now func() time.Time) (*kernel, 
 			return nil, err
 		}
 		if d.Leases && ticks == nil && slices.Contains(live[f], clockOf(f)) {
-			ticks = startTicker(f)
+			ticks = startTicker(f, b.rates)
 		}
 	}
 	if rules {

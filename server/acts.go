@@ -41,6 +41,12 @@ func revoked(p *protocol.Profile, holder netip.Prefix) events.Act {
 	return events.Act{Kind: events.Revoke, Profile: p.Name, Address: holder, Steps: len(p.Sequence), Detail: "the lease is revoked"}
 }
 
+// scope is the act that says which leases were to end: of a profile, of the holders inside a prefix, the zero
+// Prefix for all, and of a user, "" for all.
+func scope(profile string, within netip.Prefix, user string) events.Act {
+	return events.Act{Kind: events.Scope, Profile: profile, Address: within, User: user}
+}
+
 // unbanned are the acts of lifted bans.
 func unbanned(lifted []netip.Addr) (acts []events.Act) {
 	for _, a := range lifted {

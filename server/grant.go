@@ -128,16 +128,16 @@ func (s *Server) Revoke(ctx context.Context, name string, who netip.Prefix, cut 
 		if p, err = find(is, name); err != nil {
 			return c, err
 		}
+		holder := netip.Prefix{}
 		from = everybody()
 		if who.IsValid() {
-			holder, err := leaseFor(p, who)
-			if err != nil {
+			if holder, err = leaseFor(p, who); err != nil {
 				return c, err
 			}
 			from = []netip.Prefix{holder}
 		}
 		c.ended = endedInside(name, from)
-		r, acts = Revoked{}, nil
+		r, acts = Revoked{}, []events.Act{scope(name, holder, "")}
 		for _, src := range backend.LongestLeases(is.Sources) {
 			switch {
 			case src.Profile != name || src.State != Open:

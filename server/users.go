@@ -31,7 +31,7 @@ func (s *Server) RevokeUser(ctx context.Context, name, user string, cut bool) (R
 		if p.Signed == nil {
 			return c, fmt.Errorf("profile %s: %w", name, ErrNotSigned)
 		}
-		r, acts = revokedOf(is.Sources, name, user), nil
+		r, acts = revokedOf(is.Sources, name, user), []events.Act{scope(name, netip.Prefix{}, user)}
 		for _, holder := range r.Ended {
 			act := revoked(p, holder)
 			act.User = user

@@ -140,6 +140,7 @@ func (h *host) objects(items <-chan events.Item) error {
 			h.words.Warning("%s", i)
 			continue
 		}
+		i.Notice.Act = nil // in words it is there already
 		if err := say.JSON(h.c.App.Writer, "", i.Notice); err != nil {
 			return err
 		}

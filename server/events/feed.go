@@ -27,6 +27,7 @@ type Feed struct {
 	Read  ReadFunc
 	Clock Clock
 	Every time.Duration // how often to read the kernel without a reason; 0: never
+	Gap   time.Duration // how long a report may wait for others, so that all are one batch; 0: a tenth of a second
 
 	// OnRole is called with what the feed is: a listener, a reader, or waiting, and why. It is
 	// called from the goroutine of Run, and may be nil.
@@ -159,17 +160,23 @@ type hub struct {
 type watcher struct {
 	C <-chan Item // closed with the hub
 
-	hub  *hub
-	c    chan Item
-	lost uint64
+	hub    *hub
+	c      chan Item
+	scopes bool // acts of the kind Scope too
+	lost   uint64
 }
 
 // newHub returns a hub that nobody watches.
 func newHub() *hub { return &hub{watchers: map[*watcher]bool{}} }
 
-// Watch returns a watcher of everything from now on. The caller stops it.
-func (h *hub) Watch() *watcher {
-	w := &watcher{hub: h, c: make(chan Item, queueLength)}
+// Watch returns a watcher of all that people are told from now on. The caller stops it.
+func (h *hub) Watch() *watcher { return h.watch(false) }
+
+// WatchAll returns a watcher of everything, a [Scope] too.
+func (h *hub) WatchAll() *watcher { return h.watch(true) }
+
+func (h *hub) watch(scopes bool) *watcher {
+	w := &watcher{hub: h, c: make(chan Item, queueLength), scopes: scopes}
 	w.C = w.c
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -204,6 +211,9 @@ func (h *hub) Publish(items ...Item) {
 
 // offer queues an item, after the number of those that were lost before it.
 func (w *watcher) offer(i Item) {
+	if i.Notice.Kind == Scope && !w.scopes {
+		return
+	}
 	// Room for two: the number, and the item.
 	if w.lost > 0 && len(w.c)+2 <= cap(w.c) {
 		w.c <- Item{Lost: w.lost, Where: "this reader is too slow"}

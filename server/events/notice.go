@@ -27,6 +27,10 @@ const (
 	Remove  = Kind("remove")  // a profile was taken out of it
 )
 
+// Scope is an act that is told beside Revokes, and to no person: which leases were to end, of the holders
+// inside Address, whatever was found. A fleet has others.
+const Scope = Kind("scope")
+
 // Kinds lists all of them.
 func Kinds() []Kind {
 	return []Kind{Knock, Grant, Reset, Expire, Ban, Denied, Revoke, Unban, Install, Remove}
@@ -45,6 +49,7 @@ type Notice struct {
 	User    string    `json:"user,omitempty"` // who has knocked for the lease of a signed profile, several with commas; "": none, or not known
 	Key     string    `json:"key,omitempty"`  // of a Grant with a User: the ID of the key
 	By      *By       `json:"by,omitempty"`   // nil: nobody did it by hand
+	Act     *Act      `json:"act,omitempty"`  // with By: what was told; not in a line of `watch`
 }
 
 // String is the notice as a line of plain `knockd watch`, without its time.

@@ -52,7 +52,7 @@ func serve(ctx context.Context, h *hub, acts chan<- told) error {
 // has told by then.
 func hand(ctx context.Context, h *hub, c *net.UnixConn, peer rights.Peer, acts chan<- told) {
 	defer c.Close()
-	w := h.Watch()
+	w := h.WatchAll() // the reader has a hub of its own
 	defer w.Stop()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()

@@ -250,7 +250,7 @@ func (s *tracker) act(now Moment, a told) Notice {
 		s.stale = true
 	}
 	s.acted = now.Up
-	n := Notice{Time: now.Wall, Kind: a.Kind, Profile: a.Profile, Step: a.Steps, Steps: a.Steps, Detail: a.Detail, User: user, By: &a.By}
+	n := Notice{Time: now.Wall, Kind: a.Kind, Profile: a.Profile, Step: a.Steps, Steps: a.Steps, Detail: a.Detail, User: user, By: &a.By, Act: &a.Act}
 	if a.Address.IsValid() {
 		n.Address = protocol.PrefixText(a.Address)
 	}

@@ -26,18 +26,18 @@ type Shared struct {
 
 // Share gives and ends leases that other nodes have told of: all at once, as decide says, which gets a
 // reading of the leases that no other command changes meanwhile. It is called again where the kernel does
-// change. Of one profile, where there is a name, only that one's leases are read; users says that leases with
-// Users may be given. Nobody is told: it is no act of an operator. Bans stay. Errors: those of the lock and
+// change. The depth says of which profile and family leases are read, and with Keys that leases with Users may
+// be given. Nobody is told: it is no act of an operator. Bans stay. Errors: those of the lock and
 // the backend.
-func (s *Server) Share(ctx context.Context, profile string, users bool, decide func(*Reading) Sharing) (Shared, error) {
+func (s *Server) Share(ctx context.Context, d backend.Depth, decide func(*Reading) Sharing) (Shared, error) {
 	var shared Shared
 	var acts []events.Act // none
-	depth := backend.Depth{Leases: true, Profile: profile, Keys: users}
-	lost, err := s.changeLeases(ctx, depth, &acts, func(r *Reading) (c leaseChange, err error) {
+	d.Leases = true
+	lost, err := s.changeLeases(ctx, d, &acts, func(r *Reading) (c leaseChange, err error) {
 		will := decide(r)
 		shared = Shared{Ended: will.End}
 		for _, lease := range will.Give {
-			if err := s.holds(r, &lease); err != nil {
+			if err := leftOut(r, &lease); err != nil {
 				shared.LeftOut = append(shared.LeftOut, err)
 				continue
 			}
@@ -53,8 +53,8 @@ func (s *Server) Share(ctx context.Context, profile string, users bool, decide f
 	return shared, err
 }
 
-// holds returns why this host cannot give a lease of another node.
-func (s *Server) holds(r *Reading, lease *Source) error {
+// leftOut returns why this host cannot give a lease of another node.
+func leftOut(r *Reading, lease *Source) error {
 	p := protocol.Find(r.Profiles, lease.Profile)
 	if p == nil {
 		return &AddressError{lease.Address, fmt.Sprintf("cannot hold a lease of %s, which is not installed", lease.Profile)}

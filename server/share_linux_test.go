@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"knockkit/internal/kernel/backend"
 	"knockkit/internal/lab"
 	"knockkit/protocol"
 	"knockkit/server"
@@ -17,7 +18,7 @@ import (
 func (s *site) share(will server.Sharing) (shared server.Shared) {
 	s.t.Helper()
 	s.do(func() (err error) {
-		shared, err = s.srv.Share(s.t.Context(), "", true, func(*server.Reading) server.Sharing { return will })
+		shared, err = s.srv.Share(s.t.Context(), backend.Depth{Keys: true}, func(*server.Reading) server.Sharing { return will })
 		return err
 	})
 	return shared
@@ -51,7 +52,7 @@ func TestWhatOtherNodesSayGivesAndEndsLeasesAllAtOnce(t *testing.T) {
 				t.Errorf("%s has %v left, not %v", holder, is, left)
 			}
 		}
-		again := server.Sharing{Give: []server.Source{leaseOf(forged4(0), 2 * time.Minute), leaseOf(forged6(3), 10 * time.Minute)}} // shorter ones
+		again := server.Sharing{Give: []server.Source{leaseOf(forged4(0), 2*time.Minute), leaseOf(forged6(3), 10*time.Minute)}} // shorter ones
 		for _, i := range []int{1, 2} {
 			again.End = append(again.End, leaseOf(forged4(i), 0), leaseOf(forged6(i), 0))
 		}
@@ -73,7 +74,7 @@ func TestALeaseOfAnotherNodeEndsWhenItsTimeIsOver(t *testing.T) {
 		s.listen(3306)
 		s.install(article(t, "lease = \"10m\""))
 		given := time.Now()
-		s.share(server.Sharing{Give: []server.Source{leaseOf(forged4(1), 3 * time.Second), leaseOf(forged6(1), 3 * time.Second)}})
+		s.share(server.Sharing{Give: []server.Source{leaseOf(forged4(1), 3*time.Second), leaseOf(forged6(1), 3*time.Second)}})
 		for _, holder := range []netip.Addr{forged4(1), forged6(1)} {
 			s.expect("open", holder, 3306)
 			if lasted := s.untilSilent(holder, 3306).Sub(given); lasted < 3*time.Second-time.Second/10 {
@@ -145,11 +146,11 @@ func benchmarkShare(b *testing.B, name string, beside, at int) {
 		b.Fatal(err)
 	}
 	defer h.Close()
-	backend, _, err := server.OpenBackend(b.Context(), name)
+	opened, _, err := server.OpenBackend(b.Context(), name)
 	if err != nil {
 		b.Fatal(err)
 	}
-	srv := server.New(backend, strict())
+	srv := server.New(opened, strict())
 	leases := func(from, n int) (all []server.Source) {
 		for i := range n {
 			all = append(all, leaseOf(forged4(from+i), time.Hour))
@@ -157,7 +158,7 @@ func benchmarkShare(b *testing.B, name string, beside, at int) {
 		return all
 	}
 	share := func(all []server.Source) error {
-		_, err := srv.Share(b.Context(), "mysql", false, func(*server.Reading) server.Sharing { return server.Sharing{Give: all} })
+		_, err := srv.Share(b.Context(), backend.Depth{Profile: "mysql", Family: protocol.IPv4}, func(*server.Reading) server.Sharing { return server.Sharing{Give: all} })
 		return err
 	}
 	if err := h.Do(func() error {

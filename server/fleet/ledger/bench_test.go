@@ -12,15 +12,15 @@ import (
 
 // many is a ledger with so many leases, and a kernel that has them.
 func many(n int) (*Ledger, Kernel) {
-	l, k := New("here"), Kernel{}
+	l, k := New("here", 1), Kernel{}
 	for i := range n {
 		holder := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 32)
 		s := lease("mysql", holder.String(), time.Hour)
-		l.Merge(start, s, false)
+		l.Merge(start, s, 0, false)
 		k[follow.Key{Profile: "mysql", Holder: holder}] = []Grant{{End: s.End}}
 	}
 	for i := range 100 {
-		l.Merge(start, ending("mysql", fmt.Sprintf("10.10.0.%d/32", i), ""), false)
+		l.Merge(start, ending("mysql", fmt.Sprintf("10.10.0.%d/32", i), ""), 0, false)
 	}
 	return l, k
 }
@@ -37,7 +37,7 @@ func BenchmarkConvergeAllOfTenThousandLeases(b *testing.B) {
 func BenchmarkConvergeOneOfTenThousandLeases(b *testing.B) {
 	l, k := many(10_000)
 	s := lease("mysql", host, time.Hour)
-	l.Merge(start, s, true)
+	l.Merge(start, s, 0, true)
 	for b.Loop() {
 		if a := l.Converge(start, profiles(), k, l.Touched(&s), true); len(a.Give) != 1 {
 			b.Fatal(a)

@@ -155,7 +155,7 @@ func (n *node) time(w *world) time.Time { return w.now.Add(n.ahead) }
 
 // start starts the node's service: its ledger is what its disk has.
 func (w *world) start(n *node) {
-	n.ledger, n.caughtUp = New(n.name), false
+	n.ledger, n.caughtUp = New(n.name, 1), false
 	for _, s := range n.journal {
 		n.ledger.Adopt(s)
 	}
@@ -191,11 +191,11 @@ func (w *world) deliver(n *node, some int) {
 			if err != nil {
 				w.fail("%v: %v", s, err)
 			}
-			if n.ledger.Merge(n.time(w), read, n.caughtUp) {
+			if news, _ := n.ledger.Merge(n.time(w), read, 0, n.caughtUp); news {
 				touched = append(touched, n.ledger.Touched(&read)...)
 			}
 		} else {
-			n.ledger.Deleted(n.time(w), ids[i])
+			n.ledger.Deleted(n.time(w), ids[i], 0)
 		}
 		ids = slices.Delete(ids, i, i+1)
 	}

@@ -16,9 +16,9 @@ type Ledger struct {
 	last    int64                           // the latest stamp that was seen
 	leases  map[follow.Key]map[ID]Statement // by profile and holder, as they were said
 	endings map[scope]Statement
-	lengths map[int]int    // how many endings there are of each length of a prefix; -1: of all holders
-	about   map[ID]scope   // of what there is in leases and endings
-	stored  map[ID]version // what the store has
+	lengths map[int]int      // how many endings there are of each length of a prefix; -1: of all holders
+	about   map[ID]scope     // of what there is in leases and endings
+	stored  []map[ID]version // what the store has, with each of the fleet's secrets
 }
 
 // scope is what an ending is about, or a lease.
@@ -34,9 +34,11 @@ type version struct{ stamp, end int64 }
 
 func versionOf(s *Statement) version { return version{s.Stamp, s.End.UnixMilli()} }
 
-// New returns an empty ledger of a node.
-func New(node string) *Ledger {
-	return &Ledger{node: node, leases: map[follow.Key]map[ID]Statement{}, endings: map[scope]Statement{}, lengths: map[int]int{}, about: map[ID]scope{}, stored: map[ID]version{}}
+// New returns an empty ledger of a node, and of a store that has each statement with so many secrets.
+func New(node string, secrets int) *Ledger {
+	l := &Ledger{node: node, leases: map[follow.Key]map[ID]Statement{}, endings: map[scope]Statement{}, lengths: map[int]int{}, about: map[ID]scope{}, stored: make([]map[ID]version, secrets)}
+	l.Reconnected()
+	return l
 }
 
 // Say stamps a statement of this node, and takes it in.
@@ -70,23 +72,50 @@ func asStored(end time.Time) time.Time {
 }
 
 // Merge takes in a statement that the store has, and reports whether it is news. One that cannot be, by its
-// stamp, is nothing. caughtUp says that the store had not had it before.
-func (l *Ledger) Merge(now time.Time, s Statement, caughtUp bool) (news bool) {
+// stamp, is nothing. secret is the one that it is stored with; caughtUp says that the store had not had it
+// before. again says that the store has to be told what the ledger has.
+func (l *Ledger) Merge(now time.Time, s Statement, secret int, caughtUp bool) (news, again bool) {
 	if s.Over(now) || s.said().After(now.Add(MaxAhead)) {
-		return false
+		return false, false
 	}
-	_, known := l.statement(&s)
+	old, known := l.statement(&s)
 	if caughtUp && !known && s.said().Before(now.Add(-Memory)) {
-		return false
+		return false, false
 	}
-	l.stored[s.ID()] = versionOf(&s)
-	return l.put(s)
+	id := s.ID()
+	l.stored[secret][id] = versionOf(&s)
+	if news = l.put(s); news {
+		old = s
+	}
+	return news, !l.isStored(id, &old)
 }
 
-// Deleted says that the store has no statement of this ID any more. It reports whether the ledger has one
-// that is not over: it was not the end of its time.
-func (l *Ledger) Deleted(now time.Time, id ID) bool {
-	delete(l.stored, id)
+// isStored reports whether the store has a statement with each secret.
+func (l *Ledger) isStored(id ID, s *Statement) bool {
+	for _, stored := range l.stored {
+		if stored[id] != versionOf(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// wasStored reports whether the store has a statement of this ID.
+func (l *Ledger) wasStored(id ID) bool {
+	return slices.ContainsFunc(l.stored, func(stored map[ID]version) bool { return stored[id] != (version{}) })
+}
+
+func (l *Ledger) forget(id ID) {
+	delete(l.about, id)
+	for _, stored := range l.stored {
+		delete(stored, id)
+	}
+}
+
+// Deleted says that the store has no statement of this ID with a secret any more. It reports whether the
+// ledger has one that is not over: it was not the end of its time.
+func (l *Ledger) Deleted(now time.Time, id ID, secret int) (again bool) {
+	delete(l.stored[secret], id)
 	of, ok := l.about[id]
 	if !ok {
 		return false
@@ -99,7 +128,11 @@ func (l *Ledger) Deleted(now time.Time, id ID) bool {
 }
 
 // Reconnected says that the store tells all that it has again.
-func (l *Ledger) Reconnected() { clear(l.stored) }
+func (l *Ledger) Reconnected() {
+	for i := range l.stored {
+		l.stored[i] = map[ID]version{}
+	}
+}
 
 // put takes in a statement unless it has one that counts more.
 func (l *Ledger) put(s Statement) bool {
@@ -158,7 +191,7 @@ func (l *Ledger) all(do func(ID, *Statement)) {
 // What is over, or was ended, need not be stored.
 func (l *Ledger) Unstored(now time.Time) (all []Statement) {
 	l.all(func(id ID, s *Statement) {
-		if l.stored[id] != versionOf(s) && l.worthStoring(now, id, s) {
+		if !l.isStored(id, s) && l.worthStoring(now, id, s) {
 			all = append(all, *s)
 		}
 	})
@@ -168,7 +201,7 @@ func (l *Ledger) Unstored(now time.Time) (all []Statement) {
 
 // worthStoring reports whether others have to know a statement.
 func (l *Ledger) worthStoring(now time.Time, id ID, s *Statement) bool {
-	if s.Over(now) || s.said().Before(now.Add(-Memory)) && l.stored[id] == (version{}) {
+	if s.Over(now) || s.said().Before(now.Add(-Memory)) && !l.wasStored(id) {
 		return false
 	}
 	return s.Kind == Ending || !l.ended(s)
@@ -178,7 +211,7 @@ func (l *Ledger) worthStoring(now time.Time, id ID, s *Statement) bool {
 // have them when the ending is forgotten.
 func (l *Ledger) Endless() (all []ID) {
 	l.all(func(id ID, s *Statement) {
-		if s.Kind == Lease && s.End.IsZero() && l.stored[id] != (version{}) && l.ended(s) {
+		if s.Kind == Lease && s.End.IsZero() && l.wasStored(id) && l.ended(s) {
 			all = append(all, id)
 		}
 	})
@@ -192,8 +225,7 @@ func (l *Ledger) Forget(now time.Time) {
 		maps.DeleteFunc(parts, func(id ID, s Statement) bool {
 			gone := s.Over(now) || s.End.IsZero() && l.ended(&s) && s.said().Before(now.Add(-Memory))
 			if gone {
-				delete(l.stored, id)
-				delete(l.about, id)
+				l.forget(id)
 			}
 			return gone
 		})
@@ -203,8 +235,7 @@ func (l *Ledger) Forget(now time.Time) {
 	}
 	for of, s := range l.endings {
 		if s.Over(now) {
-			delete(l.stored, s.ID())
-			delete(l.about, s.ID())
+			l.forget(s.ID())
 			delete(l.endings, of)
 			if l.lengths[length(of.within)]--; l.lengths[length(of.within)] == 0 {
 				delete(l.lengths, length(of.within))

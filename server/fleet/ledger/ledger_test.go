@@ -13,9 +13,9 @@ import (
 
 // merged is a ledger that the store has told these statements.
 func merged(statements ...Statement) *Ledger {
-	l := New("here")
+	l := New("here", 1)
 	for _, s := range statements {
-		l.Merge(start, s, false)
+		l.Merge(start, s, 0, false)
 	}
 	return l
 }
@@ -140,7 +140,7 @@ func TestALeaseCoversThePrefixThatTheProfileHasHere(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	later := at(ending("mysql", "198.51.100.9/32", ""), time.Second)
-	l.Merge(start, later, true)
+	l.Merge(start, later, 0, true)
 	touched := l.Touched(&later)
 	a = l.Converge(start, []*protocol.Profile{p}, Kernel{key("mysql", "198.51.100.0/24"): {{End: start.Add(2 * time.Hour)}}}, touched, true)
 	if len(a.Give) != 1 || a.Give[0].Left != time.Hour {
@@ -200,7 +200,7 @@ func TestALeaseThatRenewsIsToldInSteps(t *testing.T) {
 	if more := l.Unstored(start); len(more) != 1 || !more[0].End.Equal(start.Add(68*time.Minute)) || more[0].Node != "db1" {
 		t.Errorf("the others are told %+v", more)
 	}
-	l.Merge(start, at(ending("mysql", "", ""), time.Minute), true) // before it was made longer, and it is no new lease
+	l.Merge(start, at(ending("mysql", "", ""), time.Minute), 0, true) // before it was made longer, and it is no new lease
 	for _, lasts := range []time.Duration{68 * time.Minute, 70 * time.Minute, 90 * time.Minute} {
 		if a := l.actions(start.Add(lasts-time.Hour), kernel(lasts), p); len(a.End) != 1 {
 			t.Errorf("ended, with %v: %+v", lasts, a)
@@ -209,23 +209,23 @@ func TestALeaseThatRenewsIsToldInSteps(t *testing.T) {
 }
 
 func TestAStatementIsStoredUntilTheStoreHasItAndAgainWhenItHasItNoMore(t *testing.T) {
-	l := New("here")
+	l := New("here", 1)
 	said := l.Say(start, Statement{Kind: Lease, Profile: "mysql", Holder: netip.MustParsePrefix(host), Open: ports("mysql"), End: start.Add(time.Hour)})
 	told := merged(lease("web", host, time.Hour))
 	for _, ledger := range []*Ledger{l, told} {
-		ledger.Merge(start, said, true)
+		ledger.Merge(start, said, 0, true)
 		if more := ledger.Unstored(start); len(more) > 0 {
 			t.Errorf("%v, which the store has", more)
 		}
 	}
 	for name, lose := range map[string]func(){"deleted": func() {
-		if !told.Deleted(start, said.ID()) || told.Deleted(start.Add(time.Hour), said.ID()) || told.Deleted(start, ID{}) {
+		if !told.Deleted(start, said.ID(), 0) || told.Deleted(start.Add(time.Hour), said.ID(), 0) || told.Deleted(start, ID{}, 0) {
 			t.Error("it is worth storing until it is over")
 		}
 	}, "replaced": func() {
 		old := said
 		old.Stamp--
-		told.Merge(start, old, true)
+		told.Merge(start, old, 0, true)
 	}, "lost with all the store had": func() { told.Reconnected() }} {
 		lose()
 		more := told.Unstored(start)
@@ -235,10 +235,10 @@ func TestAStatementIsStoredUntilTheStoreHasItAndAgainWhenItHasItNoMore(t *testin
 		if told.Unstored(start.Add(time.Hour)) != nil {
 			t.Errorf("%s: it is over", name)
 		}
-		told.Merge(start, said, true)
+		told.Merge(start, said, 0, true)
 	}
-	told.Merge(start, at(ending("mysql", "", ""), time.Minute), true)
-	if told.Deleted(start, said.ID()); slices.ContainsFunc(told.Unstored(start), func(s Statement) bool { return s.ID() == said.ID() }) {
+	told.Merge(start, at(ending("mysql", "", ""), time.Minute), 0, true)
+	if told.Deleted(start, said.ID(), 0); slices.ContainsFunc(told.Unstored(start), func(s Statement) bool { return s.ID() == said.ID() }) {
 		t.Error("what was ended need not be stored")
 	}
 }
@@ -250,11 +250,11 @@ func TestALeaseWithoutEndThatWasEndedGoesFromTheStore(t *testing.T) {
 	if ids := l.Endless(); len(ids) > 0 {
 		t.Errorf("%v, which nothing has ended", ids)
 	}
-	l.Merge(start, at(ending("mysql", "", ""), time.Minute), true)
+	l.Merge(start, at(ending("mysql", "", ""), time.Minute), 0, true)
 	if ids := l.Endless(); len(ids) != 1 || ids[0] != endless.ID() {
 		t.Errorf("%v", ids)
 	}
-	if l.Deleted(start, endless.ID()); len(l.Endless())+len(l.Unstored(start)) > 0 {
+	if l.Deleted(start, endless.ID(), 0); len(l.Endless())+len(l.Unstored(start)) > 0 {
 		t.Errorf("it is gone: %v %v", l.Endless(), l.Unstored(start))
 	}
 }
@@ -272,14 +272,14 @@ func TestAStampIsLaterThanAllThatWasSeenAndNotAheadOfTheClock(t *testing.T) {
 func TestWhatAnyEndingMayHaveBeenForgottenOfIsNothing(t *testing.T) {
 	old := at(lease("mysql", host, 0), -Memory-time.Second)
 	old.End = time.Time{}
-	l := New("here")
-	if !l.Merge(start, old, false) {
+	l := New("here", 1)
+	if news, _ := l.Merge(start, old, 0, false); !news {
 		t.Error("the store had it: nobody has ended it")
 	}
-	if New("here").Merge(start, old, true) {
+	if news, _ := New("here", 1).Merge(start, old, 0, true); news {
 		t.Error("somebody tells of it now")
 	}
-	mine := New("here")
+	mine := New("here", 1)
 	mine.Adopt(old)
 	if more := mine.Unstored(start); len(more) > 0 {
 		t.Errorf("%v is told", more)
@@ -295,7 +295,7 @@ func TestWhatIsOverIsForgotten(t *testing.T) {
 		t.Error("too soon: a kernel may still have it")
 	}
 	l.Forget(start.Add(time.Hour + MaxAhead))
-	if len(l.leases) != 1 || len(l.stored) != 3 {
+	if len(l.leases) != 1 || len(l.stored[0]) != 3 {
 		t.Errorf("%v %v", l.leases, l.stored)
 	}
 	l.Forget(start.Add(Memory + MaxAhead))
@@ -305,7 +305,7 @@ func TestWhatIsOverIsForgotten(t *testing.T) {
 }
 
 func TestTheTokensOfAUsersLeaseAreToldUntilTheirSlotsAreOver(t *testing.T) {
-	l := New("here")
+	l := New("here", 1)
 	say := func(now time.Time, token byte) []Spent {
 		return l.Say(now, Statement{Kind: Lease, Profile: "signed", Holder: netip.MustParsePrefix(host), User: "alice", Key: "0123abcd", Open: ports("signed"),
 			End: now.Add(time.Hour), Spent: []Spent{{protocol.Token{token}, now.Add(time.Minute)}}}).Spent
@@ -326,7 +326,7 @@ func TestALeaseSaysWhoSaidItLast(t *testing.T) {
 	if from := l.Origin(start, mysql(), key("mysql", host)); from != "db3" {
 		t.Errorf("%q", from)
 	}
-	l.Merge(start, at(ending("mysql", host, ""), time.Minute), true)
+	l.Merge(start, at(ending("mysql", host, ""), time.Minute), 0, true)
 	if from := l.Origin(start, mysql(), key("mysql", host)); from != "" {
 		t.Errorf("ended: %q", from)
 	}

@@ -129,8 +129,8 @@ func FuzzAStatementIsReadOrRefused(f *testing.F) {
 		if diff := cmp.Diff(s, again, cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()); err != nil || diff != "" {
 			t.Fatalf("%v %s", err, diff)
 		}
-		l := New("here")
-		l.Merge(s.said(), s, false)
+		l := New("here", 1)
+		l.Merge(s.said(), s, 0, false)
 		l.Converge(s.said(), profiles(), Kernel{}, nil, true)
 	})
 }

@@ -1,0 +1,77 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Config says which fleet a node belongs to, and how it reaches the others.
+type Config struct {
+	Name    string   // of the fleet
+	Secrets []Secret // the new one first; what is stored is stored with each of them
+	Node    string   // this node's name, for people: one of Nodes where it listens
+
+	Listen string   // where this node runs an engine, ADDRESS:PORT, one of Nodes; "": it only connects
+	Nodes  []string // the nodes that run an engine
+	Store  string   // the folder of this node's engine
+
+	NATS        []string // URLs of an engine that is there already, instead of Nodes
+	Credentials string   // the file of credentials for it; "": none
+	CA          string   // the file of certificates that its own is checked by; "": those of the system
+
+	Version string // of the program, for people
+	Log     *slog.Logger
+}
+
+// check returns what is missing.
+func (c *Config) check() error {
+	switch {
+	case c.Name == "" || c.Node == "" || len(c.Secrets) == 0:
+		return errors.New("a fleet needs a name, a secret, and a name of the node")
+	case len(c.NATS) == 0 && len(c.Nodes) == 0:
+		return errors.New("a fleet needs nodes, or an engine that is there")
+	case c.Listen != "" && !slices.Contains(c.Nodes, c.Listen):
+		return fmt.Errorf("%s is none of the fleet's nodes", c.Listen)
+	}
+	return nil
+}
+
+// Record is what the store has about an ID.
+type Record struct {
+	ID     ID
+	Value  []byte // nil: nothing any more: it was deleted, or its time is over
+	Secret int    // which of the secrets it is stored with
+}
+
+// Batch is what has come from the store since the batch before.
+type Batch struct {
+	Again    bool // first of all, the store tells again all that it has: what is not told it does not have
+	Records  []Record
+	CaughtUp bool // after the records, it has told all
+}
+
+// Health says how a node gets along with its fleet.
+type Health struct {
+	Connected bool // the store answers
+	CaughtUp  bool // and has told all
+	Since     time.Time
+	Why       string // why it is not connected; "": it is, or has not tried yet
+
+	Waiting   int    // texts that the store does not have yet
+	Forged    uint64 // records of the store that no node has written
+	Strangers uint64 // connections that were refused
+	Peers     []Peer // the other nodes, by name
+}
+
+// Peer is another node.
+type Peer struct {
+	Name      string
+	Version   string
+	Engine    bool // it runs one
+	Connected bool // it has told so in the last seconds
+	Since     time.Time
+	Ahead     time.Duration // its clock, against ours
+}

@@ -63,8 +63,14 @@ func runService(c *cli.Context) error {
 			certain, _, _ := doctor.Shadows(ctx, doctor.ShadowInput{Backend: h.runs, Profiles: profiles, Network: n, Saved: r.Saved})
 			return certain
 		},
-		Keys:         keys.FolderOf(h.folders.Dirs[0]).List,
-		State:        keys.StoreOf(h.folders.Dirs[0], os.Getenv),
+		Keys:  keys.FolderOf(h.folders.Dirs[0]).List,
+		State: keys.StoreOf(h.folders.Dirs[0], os.Getenv),
+		Fleet: func(s server.Settings) (service.Fleet, error) {
+			if s.Fleet != nil {
+				debug.SetMemoryLimit(fleetMemory)
+			}
+			return joinFleet(s, h.logger(c.Bool("verbose")))
+		},
 		Reload:       reload,
 		RemoveOnExit: c.Bool("remove-on-exit"),
 		Log:          h.logger(c.Bool("verbose")),

@@ -98,6 +98,22 @@ func (l *Leases) Give(now time.Duration, k Key, d time.Duration) {
 	l.put(k, given)
 }
 
+// Put adds a lease that begins now in the place of what the holder had.
+func (l *Leases) Put(now time.Duration, s backend.Source) {
+	is := lease{since: now, byHand: s.ByHand}
+	if !s.Unlimited {
+		is.until = now + s.Left
+	}
+	for _, u := range s.Users {
+		part := user{name: u.Name, key: u.Key}
+		if !u.Unlimited {
+			part.until = now + u.Left
+		}
+		is.users = append(is.users, part)
+	}
+	l.put(keyOf(s), is)
+}
+
 // Forget forgets a lease that an operator has ended.
 func (l *Leases) Forget(k Key) { delete(l.byKey, k) }
 

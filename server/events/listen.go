@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ const (
 	tickEvery = 250 * time.Millisecond // while a time is running
 	readGap   = 2 * time.Second        // between two readings of the kernel
 	lossEvery = time.Second            // between two items about lost notices
-	batchGap  = 100 * time.Millisecond // between two reads of the group: a flood is read in batches
+	batchGap  = 100 * time.Millisecond // between two reads of the group, unless Gap says another: a flood is read in batches
 )
 
 // markLimit is how long an act waits for the reports from before it, where their mark is lost.
@@ -57,7 +58,7 @@ func (f *Feed) listen(ctx context.Context, group *Group) error {
 	defer group.Close()
 	l := &listener{Feed: f, tracker: newTracker(backend.Installed{}), group: group, results: make(chan readResult, 1), batches: make(chan batch), hurry: make(chan struct{}, 1), acts: make(chan told)}
 	unserved := l.serve(ctx)
-	go receive(ctx, group, l.batches, l.hurry)
+	go receive(ctx, group, cmp.Or(f.Gap, batchGap), l.batches, l.hurry)
 	context.AfterFunc(ctx, func() { group.Close() }) // ends a read that waits
 	l.tracker.watched = l.Clock().Up
 	l.begin(ctx) // the first report has to be compared with what is installed
@@ -142,10 +143,10 @@ func (l *listener) serve(ctx context.Context) (again <-chan time.Time) {
 	return time.After(retry)
 }
 
-// receive passes on what the group reports: the first report at once, and what comes within batchGap
+// receive passes on what the group reports: the first report at once, and what comes within the gap
 // as one batch, unless somebody is in a hurry. Meanwhile the kernel's buffer fills; reports that do not
 // fit are lost there, and counted.
-func receive(ctx context.Context, group *Group, to chan<- batch, hurry <-chan struct{}) {
+func receive(ctx context.Context, group *Group, gap time.Duration, to chan<- batch, hurry <-chan struct{}) {
 	for {
 		b, full := group.receive()
 		select {
@@ -160,7 +161,7 @@ func receive(ctx context.Context, group *Group, to chan<- batch, hurry <-chan st
 			continue
 		}
 		select {
-		case <-time.After(batchGap):
+		case <-time.After(gap):
 		case <-hurry:
 		case <-ctx.Done():
 			return

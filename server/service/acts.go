@@ -27,6 +27,12 @@ type act struct {
 
 // observeAct logs what an operator has done by hand. What was ended by hand no flush brings back.
 func (k *keeper) observeAct(e events.Notice) {
+	if k.member != nil {
+		k.member.acted(e)
+	}
+	if e.Kind == events.Scope {
+		return
+	}
 	k.Log.Info(string(e.Kind), "profile", e.Profile, "address", e.Address, "detail", e.Detail, "by", e.By, "uid", e.By.UID, "command", e.By.Command)
 	switch e.Kind {
 	case events.Revoke:

@@ -14,6 +14,7 @@ import (
 	"knockkit/protocol"
 	"knockkit/server"
 	"knockkit/server/events"
+	"knockkit/server/fleet"
 	"knockkit/server/keys"
 )
 
@@ -50,6 +51,8 @@ type keeper struct {
 	filesRead time.Time // when the last reading of the folder began, for commands that ask
 	filesErr  error     // why what it said was not installed; nil: it was
 
+	member  *member            // nil: no fleet
+	batches <-chan fleet.Batch // what its other nodes say; nil: nothing comes
 	notices <-chan events.Item // what has happened; nil: nothing comes
 	acts    map[string]act     // by profile: what the rules show that differs from the files may be an operator's
 
@@ -105,6 +108,9 @@ func (k *keeper) run(ctx context.Context, from inputs) error {
 			if k.observe(i) { // the first lease: checks are more frequent from now on
 				next.Reset(k.pause(nil))
 			}
+		case b := <-k.batches:
+			k.member.take(ctx, b)
+			next.Reset(k.pause(nil))
 		case why := <-from.files:
 			again = k.reload(ctx, why)
 		case <-from.signals:
@@ -158,6 +164,9 @@ func (k *keeper) observe(i events.Item) (first bool) {
 		addr, err := netip.ParseAddr(e.Address)
 		if p := protocol.Find(k.wanted.Profiles, e.Profile); p != nil && err == nil {
 			k.memory.Grant(k.clock().Up, p, addr, backend.User{Name: e.User, Key: e.Key})
+			if k.member != nil {
+				k.member.granted(p, addr, e)
+			}
 		}
 		k.manager.status("%s", k.summary())
 	case e.Kind == events.Ban:

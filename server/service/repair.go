@@ -42,10 +42,13 @@ func (k *keeper) check(ctx context.Context) error {
 			k.Log.Warn("the machine's clock was set", "by", step)
 			snapshot = k.keepTimes(ctx, step, snapshot)
 		}
-		k.memory.Sync(k.clock().Up, snapshot.Began.Up, snapshot.Sources)
+		ended := k.memory.Sync(k.clock().Up, snapshot.Began.Up, snapshot.Sources)
 		k.keyring.uses.see(snapshot, k.wanted.Profiles)
 		k.feed.Offer(snapshot)
 		k.failed = ""
+		if k.member != nil {
+			k.member.checked(ctx, snapshot, ended)
+		}
 		k.reportInForce(ctx, snapshot.Reading)
 		k.manager.status("%s", k.summary())
 		return nil

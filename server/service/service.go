@@ -38,6 +38,7 @@ type Host interface {
 	Grant(ctx context.Context, profile string, who netip.Prefix, d time.Duration) (server.Granted, error)
 	RefreshKeys(ctx context.Context, r server.KeyRefresh) (server.KeyState, error)
 	ForgetUsers(ctx context.Context) error
+	Share(ctx context.Context, d backend.Depth, decide func(*server.Reading) server.Sharing) (server.Shared, error)
 }
 
 // Config is what a service needs from its caller.
@@ -54,6 +55,10 @@ type Config struct {
 	// get no tokens. State is what is kept on disk about them.
 	Keys  func() (all []keys.Entry, broken []error, err error)
 	State KeyStore
+
+	// Fleet returns this host as a node of the fleet that the settings name; nil, or a nil Fleet: there is
+	// none.
+	Fleet func(server.Settings) (Fleet, error)
 
 	Guard        func(newly []*protocol.Profile) error // may refuse the first install; nil: nothing does
 	Reload       <-chan os.Signal                      // SIGHUP
@@ -101,7 +106,7 @@ func Run(ctx context.Context, c Config) error {
 	if err := k.start(ctx); err != nil {
 		return err
 	}
-	watched := s.feed.Hub.Watch()
+	watched := s.feed.Hub.WatchAll()
 	asked := make(chan io.WriteCloser)
 	tasks := []*task{
 		newTask("events", s.runFeed),
@@ -119,6 +124,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if addr := k.wanted.Settings.Metrics; addr.IsValid() {
 		tasks = append(tasks, pageTask(addr, s.metrics, c.Log))
+	}
+	if fleet := k.joinFleet(); fleet != nil {
+		tasks = append(tasks, fleet)
 	}
 	summary := k.summary() // now: from here on the keeper belongs to its task
 	err = runAll(ctx, tasks, func() { s.manager.ready(summary) })

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"knockkit/internal/lab"
+	"knockkit/internal/lab/labtest"
+	"knockkit/server/secret"
+)
+
+// nodes are servers of one fleet on one network, each with a wire of its own. The test's sources knock on
+// any of them.
+type nodes struct {
+	t   *testing.T
+	all []*member
+}
+
+// member is one of them.
+type member struct {
+	*served
+	run *running
+}
+
+// kinds are what the nodes of a test run.
+func kinds(t *testing.T) []struct {
+	backend string
+	path    string
+} {
+	flavours := lab.Flavours()
+	kind := func(backend string, f lab.Flavour) struct{ backend, path string } {
+		return struct{ backend, path string }{backend, labtest.PathOf(t, f)}
+	}
+	return []struct{ backend, path string }{kind("nftables", flavours[0]), kind("iptables", flavours[0]), kind("iptables", flavours[1])}
+}
+
+// newNodes makes three nodes, with nftables and both flavours of iptables, and starts none.
+func newNodes(t *testing.T, more string) *nodes {
+	t.Helper()
+	labtest.NeedRoot(t)
+	labtest.NeedTUN(t)
+	labtest.Need(t, "iptables-nft-restore", "iptables-legacy-restore", "nft")
+	program(t)
+	f := &nodes{t: t}
+	var sites []*site
+	var hosts []*lab.Host
+	for _, k := range kinds(t) {
+		s := newSite(t)
+		s.env = []string{"PATH=" + k.path + ":" + os.Getenv("PATH")}
+		sites, hosts = append(sites, s), append(hosts, s.host)
+	}
+	labtest.Network(t, hosts...)
+	var addresses []string
+	for _, h := range hosts {
+		addresses = append(addresses, fmt.Sprintf("%q", netip.AddrPortFrom(h.Addr4, 7115)))
+	}
+	key := filepath.Join(t.TempDir(), "fleet.key")
+	if err := secret.Create(key); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range sites {
+		m := &member{served: serve(t, s, kinds(t)[i].backend)}
+		s.settings(fmt.Sprintf("backend = %q\n[fleet]\nname = \"web\"\nsecret = %q\nlisten = %s\nnodes = [%s]\nstore = %q\n%s",
+			m.backend, key, addresses[i], strings.Join(addresses, ", "), t.TempDir(), more))
+		f.all = append(f.all, m)
+	}
+	return f
+}
+
+// start starts the service of a node.
+func (m *member) begin() {
+	m.t.Helper()
+	m.run = m.served.run()
+}
+
+// together waits until each node has all that was said.
+func (f *nodes) together(which ...*member) {
+	f.t.Helper()
+	for _, m := range which {
+		m.run.logs("has all that was said")
+	}
+}
+
+// kill ends a node's service as kill -9 does.
+func (m *member) kill() {
+	m.t.Helper()
+	if err := m.run.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		m.t.Fatal(err)
+	}
+	_ = m.run.wait()
+}
+
+// open waits until a source can connect on each of the nodes.
+func (f *nodes) open(source netip.Addr, on ...*member) {
+	f.t.Helper()
+	for _, m := range on {
+		m.eventually(fmt.Sprintf("%s: 3306/tcp is open for %s", m.backend, source), soon, func() bool { return m.answers(source) })
+	}
+}
+
+// shut waits until it can connect on none.
+func (f *nodes) shut(source netip.Addr, on ...*member) {
+	f.t.Helper()
+	for _, m := range on {
+		m.eventually(fmt.Sprintf("%s: 3306/tcp is shut for %s", m.backend, source), soon, func() bool { return !m.answers(source) && !m.answers(source) })
+	}
+}
+
+// cut takes a node off the network.
+func (m *member) cut() { m.tool("", "ip", "link", "set", m.host.Interfaces[0].Name, "down") }
+
+// mend brings it back.
+func (m *member) mend() { m.tool("", "ip", "link", "set", m.host.Interfaces[0].Name, "up") }
+
+// opened knocks on a node.
+func (m *member) opened(source netip.Addr) {
+	m.t.Helper()
+	m.knock(source, "icmp", "7/tcp", "8000/tcp")
+}
+
+func (m *member) name() string { return fmt.Sprintf("%s %s", m.backend, m.host.Addr4) }
+
+// left is how long the lease of a source lasts on a node, by `status`.
+func (m *member) left(source netip.Addr) time.Duration {
+	m.t.Helper()
+	for _, s := range m.form().Sources {
+		if s.State == "open" && strings.HasPrefix(s.Address, source.String()) && s.ExpiresIn != nil {
+			return time.Duration(*s.ExpiresIn * float64(time.Second))
+		}
+	}
+	return 0
+}
+
+func TestWhoKnocksOnOneNodeIsLetInByAll(t *testing.T) {
+	t.Parallel()
+	f := newNodes(t, "")
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	for i, m := range f.all {
+		for _, source := range []netip.Addr{lab.ForgedAddr4(i), lab.ForgedAddr6(i)} {
+			began := time.Now()
+			m.opened(source)
+			for _, other := range f.all {
+				f.open(source, other)
+				t.Logf("%s → %s: %v", m.name(), other.name(), time.Since(began))
+			}
+			for _, other := range f.all {
+				if left := other.left(source); left < time.Hour-5*time.Second || left > time.Hour+2*time.Second {
+					t.Errorf("%s has %v left, knocked on %s", other.backend, left, m.backend)
+				}
+			}
+			f.all[(i+1)%3].must("revoke", "mysql", source.String())
+			f.shut(source, f.all...)
+		}
+	}
+}

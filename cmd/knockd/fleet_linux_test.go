@@ -162,3 +162,143 @@ func TestWhoKnocksOnOneNodeIsLetInByAll(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAnOperatorDoesOnOneNodeHoldsOnAll: a lease by hand, shorter and longer, for a prefix; and what ends leases.
+func TestWhatAnOperatorDoesOnOneNodeHoldsOnAll(t *testing.T) {
+	t.Parallel()
+	f := newNodes(t, "")
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	one, two, three := f.all[0], f.all[1], f.all[2]
+	all := func(source netip.Addr, atLeast, atMost time.Duration) {
+		t.Helper()
+		f.open(source, f.all...)
+		for _, m := range f.all {
+			m.eventually(fmt.Sprintf("%s: %s has %v to %v left", m.name(), source, atLeast, atMost), soon, func() bool {
+				left := m.left(source)
+				return left >= atLeast && left <= atMost
+			})
+		}
+	}
+	a, b, c := lab.ForgedAddr4(1), lab.ForgedAddr4(2), lab.ForgedAddr6(1)
+	two.must("grant", "mysql", a.String(), "--for", "2h")
+	one.must("grant", "mysql", c.String(), "--for", "20m")
+	all(a, 2*time.Hour-time.Minute, 2*time.Hour+2*time.Second)
+	all(c, 19*time.Minute, 20*time.Minute+2*time.Second)
+	three.must("grant", "mysql", a.String(), "--for", "10m") // the later word, and shorter
+	all(a, 9*time.Minute, 10*time.Minute+2*time.Second)
+	one.opened(a) // a knock beside it
+	all(a, 59*time.Minute, time.Hour+2*time.Second)
+	two.must("revoke", "mysql", "10.9.0.0/16") // those inside the prefix
+	f.shut(a, f.all...)
+	f.open(c, f.all...)
+	three.must("grant", "mysql", "10.9.0.0/24")
+	all(a, 0, 0)
+	f.open(b, f.all...)
+	if out := one.knockd("revoke", "mysql", a.String()); out.Code != 1 || !strings.Contains(out.Stderr, "10.9.0.0/24, which has a lease") {
+		t.Errorf("revoke of what the prefix lets in: exit %d\n%s", out.Code, out.Stderr)
+	}
+	f.open(a, f.all...)
+	two.must("revoke", "mysql", "--all")
+	for _, source := range []netip.Addr{a, b, c} {
+		f.shut(source, f.all...)
+	}
+}
+
+// TestNoLeaseIsLostWhateverNodeEndsHowever: each of them is killed, its rules are flushed as by a reboot, and it starts again.
+func TestNoLeaseIsLostWhateverNodeEndsHowever(t *testing.T) {
+	t.Parallel()
+	f := newNodes(t, "")
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	source := func(i int) netip.Addr { return lab.ForgedAddr4(i) }
+	for i, m := range f.all {
+		others := []*member{f.all[(i+1)%3], f.all[(i+2)%3]}
+		m.opened(source(3 * i))
+		f.open(source(3*i), f.all...)
+		m.kill()
+		m.flush()
+		others[0].opened(source(3*i + 1))
+		f.open(source(3*i+1), others...)
+		if i > 0 {
+			others[1].must("revoke", "mysql", source(3*i-3).String()) // which the node has known
+			f.shut(source(3*i-3), others...)
+		}
+		m.begin()
+		f.together(m)
+		f.open(source(3*i), m)
+		f.open(source(3*i+1), m)
+		if i > 0 {
+			f.shut(source(3*i-3), m)
+		}
+	}
+	for _, m := range f.all {
+		m.kill()
+		m.flush()
+	}
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	for i := range 9 {
+		if i == 2 || i == 5 || i == 8 { // nobody has knocked from there
+			f.shut(source(i), f.all...)
+			continue
+		}
+		if i == 0 || i == 3 {
+			f.shut(source(i), f.all...)
+			continue
+		}
+		f.open(source(i), f.all...)
+	}
+}
+
+// flush takes all rules away, and the recency tables with them.
+func (m *member) flush() {
+	m.t.Helper()
+	m.tool("", "nft", "flush", "ruleset")
+	for _, tool := range []string{"iptables-legacy", "ip6tables-legacy"} {
+		m.tool("", tool, "-F")
+		m.tool("", tool, "-X")
+	}
+}
+
+// TestBothSidesOfAPartitionWorkAloneAndAgreeWhenItIsOver by the later word.
+func TestBothSidesOfAPartitionWorkAloneAndAgreeWhenItIsOver(t *testing.T) {
+	t.Parallel()
+	f := newNodes(t, "")
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	a, b, c, d := lab.ForgedAddr4(1), lab.ForgedAddr4(2), lab.ForgedAddr4(3), lab.ForgedAddr4(4)
+	alone, one, two := f.all[1], f.all[0], f.all[2]
+	one.opened(a)
+	one.opened(d)
+	f.open(a, f.all...)
+	f.open(d, f.all...)
+	alone.cut()
+	alone.opened(b)
+	f.open(b, alone)
+	one.opened(c)
+	f.open(c, one, two)
+	one.must("revoke", "mysql", a.String())
+	f.shut(a, one, two)
+	f.open(a, alone)
+	alone.must("revoke", "mysql", d.String())
+	f.shut(d, alone)
+	f.open(d, one, two)
+	f.shut(b, one, two)
+	f.shut(c, alone)
+	healed := time.Now()
+	alone.mend()
+	f.shut(a, f.all...)
+	f.shut(d, f.all...)
+	f.open(b, f.all...)
+	f.open(c, f.all...)
+	t.Logf("all agree after %v", time.Since(healed))
+}

@@ -43,7 +43,7 @@ func (c *Config) check() error {
 type Record struct {
 	ID     ID
 	Value  []byte // nil: nothing any more: it was deleted, or its time is over
-	Secret int    // which of the secrets it is stored with
+	Secret int    // which of the secrets it is stored with; Told: none yet
 }
 
 // Batch is what has come from the store since the batch before.
@@ -51,6 +51,10 @@ type Batch struct {
 	Again    bool // first of all, the store tells again all that it has: what is not told it does not have
 	Records  []Record
 	CaughtUp bool // after the records, it has told all
+
+	// Returned is when another node was last heard that is there again: it has missed what was told since.
+	// The zero Time: none is.
+	Returned time.Time
 }
 
 // Health says how a node gets along with its fleet.

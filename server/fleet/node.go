@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,8 @@ type Node struct {
 	presence *presence
 	door     *door
 	batches  chan Batch
+	client   atomic.Pointer[nats.Conn] // nil: there is none
+	forged   atomic.Uint64             // texts that no node has told
 
 	mu     sync.Mutex
 	queue  []Batch
@@ -47,6 +50,7 @@ func New(c Config) (*Node, error) {
 		n.seals, n.ids = append(n.seals, s), append(n.ids, id)
 		n.buckets = append(n.buckets, newBucket(i, s, copies, c.Log, n.take))
 	}
+	n.presence.returned = n.returned
 	n.door = &door{config: serverConfig(n.ids), log: c.Log}
 	return n, nil
 }
@@ -75,7 +79,7 @@ func (n *Node) Offset() (d time.Duration, apart bool) {
 
 // Health says how the node gets along.
 func (n *Node) Health() Health {
-	h := Health{Connected: true, CaughtUp: true, Strangers: n.door.strangers(), Peers: n.presence.list()}
+	h := Health{Connected: true, CaughtUp: true, Forged: n.forged.Load(), Strangers: n.door.strangers(), Peers: n.presence.list()}
 	for _, b := range n.buckets {
 		b.mu.Lock()
 		h.Connected = h.Connected && b.connected
@@ -115,7 +119,7 @@ func (n *Node) pump(ctx context.Context) {
 			n.mu.Lock()
 			b := n.next()
 			n.mu.Unlock()
-			if !b.Again && !b.CaughtUp && len(b.Records) == 0 {
+			if !b.Again && !b.CaughtUp && len(b.Records) == 0 && b.Returned.IsZero() {
 				break
 			}
 			select {
@@ -135,6 +139,9 @@ func (n *Node) next() (all Batch) {
 		}
 		all.Again = all.Again || b.Again
 		all.Records = append(all.Records, b.Records...)
+		if all.Returned.IsZero() || !b.Returned.IsZero() && b.Returned.Before(all.Returned) {
+			all.Returned = b.Returned
+		}
 		if b.CaughtUp {
 			all.CaughtUp = true
 			n.queue = n.queue[i+1:]
@@ -214,6 +221,13 @@ func (n *Node) join(ctx context.Context) error {
 	n.mu.Lock()
 	n.failed = nil
 	n.mu.Unlock()
+	for _, s := range n.seals {
+		if err := n.listenTo(nc, s); err != nil {
+			return err
+		}
+	}
+	n.client.Store(nc)
+	defer n.client.Store(nil)
 	group.Go(func() { n.presence.run(ctx, nc, n.seals) })
 	for _, b := range n.buckets {
 		group.Go(func() { b.run(ctx, js) })

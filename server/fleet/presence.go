@@ -35,8 +35,9 @@ type beat struct {
 
 // presence knows the other nodes.
 type presence struct {
-	self beat
-	now  func() time.Time
+	self     beat
+	now      func() time.Time
+	returned func(last time.Time) // another node is there, or again
 
 	mu    sync.Mutex
 	peers map[string]*seen
@@ -54,7 +55,7 @@ type seen struct {
 func newPresence(c *Config) *presence {
 	run := make([]byte, 8)
 	_, _ = rand.Read(run) // it never fails
-	return &presence{self: beat{Node: c.Node, Version: c.Version, Engine: c.Listen != "", Run: hex.EncodeToString(run)}, now: time.Now, peers: map[string]*seen{}}
+	return &presence{self: beat{Node: c.Node, Version: c.Version, Engine: c.Listen != "", Run: hex.EncodeToString(run)}, now: time.Now, returned: func(time.Time) {}, peers: map[string]*seen{}}
 }
 
 // beatName is what beats are tied to when they are sealed.
@@ -105,14 +106,15 @@ func (p *presence) take(text []byte) {
 	case b.Run == s.Run && b.Number <= s.Number || slices.Contains(s.runs, b.Run):
 		return // told before
 	}
+	if now.Sub(s.last) > awayAfter || b.Run != s.Run {
+		s.since = now
+		p.returned(s.last)
+	}
 	if b.Run != s.Run {
 		if s.Run != "" {
 			s.runs = append(s.runs[max(0, len(s.runs)-samples):], s.Run)
 		}
 		s.ahead = nil
-	}
-	if now.Sub(s.last) > awayAfter {
-		s.since = now
 	}
 	s.beat, s.last = b, now
 	s.ahead = append(s.ahead[max(0, len(s.ahead)-samples+1):], b.Clock.Sub(now))

@@ -21,6 +21,7 @@ type Fleet interface {
 	Run(ctx context.Context) error
 	Batches() <-chan fleet.Batch
 	Put(id fleet.ID, value []byte, until time.Time)
+	Tell(id fleet.ID, value []byte)
 	Offset() (d time.Duration, apart bool)
 }
 
@@ -77,8 +78,12 @@ func shared(all []*protocol.Profile) (some []*protocol.Profile) {
 func (m *member) say(at time.Time, s ledger.Statement) {
 	s = m.ledger.Say(m.time(at), s)
 	m.keep(s)
+	m.tell(s)
 	m.put(s)
 }
+
+// tell tells the nodes that are connected, at once: those that are not find it in the store.
+func (m *member) tell(s ledger.Statement) { m.fleet.Tell(fleet.ID(s.ID()), s.Encode()) }
 
 // keep writes a statement of this node to the disk.
 func (m *member) keep(s ledger.Statement) {
@@ -162,6 +167,11 @@ func (m *member) take(ctx context.Context, b fleet.Batch) {
 	if len(touched) > 0 {
 		m.converge(ctx, touched)
 	}
+	if last := b.Returned; !last.IsZero() {
+		for _, s := range m.ledger.SaidSince(m.time(last).Add(-missedTime), now) {
+			m.tell(s)
+		}
+	}
 	if again {
 		m.putUnstored()
 	}
@@ -172,6 +182,9 @@ func (m *member) take(ctx context.Context, b fleet.Batch) {
 		m.converge(ctx, nil)
 	}
 }
+
+// missedTime is how long before its last word a node that was away may have missed what was told.
+const missedTime = 10 * time.Second
 
 // converge brings the kernel to what was said, about some leases, or with nil about all.
 func (m *member) converge(ctx context.Context, only []follow.Key) {

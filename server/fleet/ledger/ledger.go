@@ -72,7 +72,8 @@ func asStored(end time.Time) time.Time {
 }
 
 // Merge takes in a statement that the store has, and reports whether it is news. One that cannot be, by its
-// stamp, is nothing. secret is the one that it is stored with; caughtUp says that the store had not had it
+// stamp, is nothing. secret is the one that it is stored with, below 0 where another node has
+// told it; caughtUp says that the store had not had it
 // before. again says that the store has to be told what the ledger has.
 func (l *Ledger) Merge(now time.Time, s Statement, secret int, caughtUp bool) (news, again bool) {
 	if s.Over(now) || s.said().After(now.Add(MaxAhead)) {
@@ -83,11 +84,13 @@ func (l *Ledger) Merge(now time.Time, s Statement, secret int, caughtUp bool) (n
 		return false, false
 	}
 	id := s.ID()
-	l.stored[secret][id] = versionOf(&s)
+	if secret >= 0 {
+		l.stored[secret][id] = versionOf(&s)
+	}
 	if news = l.put(s); news {
 		old = s
 	}
-	return news, !l.isStored(id, &old)
+	return news, secret >= 0 && !l.isStored(id, &old)
 }
 
 // isStored reports whether the store has a statement with each secret.
@@ -195,7 +198,18 @@ func (l *Ledger) Unstored(now time.Time) (all []Statement) {
 			all = append(all, *s)
 		}
 	})
-	slices.SortFunc(all, func(x, y Statement) int { return cmp.Compare(y.Stamp, x.Stamp) })
+	slices.SortFunc(all, latestFirst)
+	return all
+}
+
+// SaidSince returns what this node has said since a time, and what it has found out: the latest first.
+func (l *Ledger) SaidSince(since, now time.Time) (all []Statement) {
+	l.all(func(_ ID, s *Statement) {
+		if s.Node == l.node && !s.said().Before(since) && !s.Over(now) {
+			all = append(all, *s)
+		}
+	})
+	slices.SortFunc(all, latestFirst)
 	return all
 }
 

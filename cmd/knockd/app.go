@@ -16,7 +16,6 @@ import (
 	"knockkit/internal/say"
 	"knockkit/protocol"
 	"knockkit/server"
-	"knockkit/server/events"
 )
 
 func newApp() *cli.App {
@@ -138,7 +137,7 @@ func (h *host) with(b server.Backend, why string, err error) (*server.Server, er
 	}
 	h.why = why
 	s := server.New(b, h.settings)
-	s.Acted = events.Tell
+	s.Acted = h.acted
 	s.Waiting = func(other server.Owner) { h.words.Note("waiting for knockd (%s)", other) }
 	return s, nil
 }

@@ -302,3 +302,30 @@ func TestBothSidesOfAPartitionWorkAloneAndAgreeWhenItIsOver(t *testing.T) {
 	f.open(c, f.all...)
 	t.Logf("all agree after %v", time.Since(healed))
 }
+
+// TestWhatACommandDoesWithoutTheServiceIsToldWhenItStarts: the other nodes have it then, and not what they have ended since.
+func TestWhatACommandDoesWithoutTheServiceIsToldWhenItStarts(t *testing.T) {
+	t.Parallel()
+	f := newNodes(t, "")
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	one, two, others := f.all[0], f.all[1], f.all[1:]
+	a, b, c := lab.ForgedAddr4(1), lab.ForgedAddr4(2), lab.ForgedAddr4(3)
+	one.opened(a)
+	f.open(a, f.all...)
+	one.kill()
+	const note = "no service runs here: the other nodes of the fleet are told when knockd run starts"
+	for _, args := range [][]string{{"revoke", "mysql", a.String()}, {"grant", "mysql", b.String()}, {"grant", "mysql", c.String(), "--for", "30m"}} {
+		if out := one.must(args...); !strings.Contains(out.Stderr, note) {
+			t.Errorf("%s says %s", args, out.Stderr)
+		}
+	}
+	f.open(a, others...)
+	two.must("revoke", "mysql", c.String()) // the later word
+	one.begin()
+	f.shut(a, f.all...)
+	f.open(b, f.all...)
+	f.shut(c, f.all...)
+}

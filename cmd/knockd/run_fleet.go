@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
+	"slices"
+	"time"
 
 	"knockkit/internal/command"
 	"knockkit/server"
+	"knockkit/server/events"
 	"knockkit/server/fleet"
 	"knockkit/server/secret"
 	"knockkit/server/service"
@@ -37,4 +41,19 @@ func joinFleet(s server.Settings, log *slog.Logger) (service.Fleet, error) {
 		}
 	}
 	return fleet.New(c)
+}
+
+// acted tells what the command has done: who watches, and the other nodes of a fleet, as soon as a service
+// runs.
+func (h *host) acted(ctx context.Context, acts []events.Act) {
+	events.Tell(ctx, acts)
+	acts = slices.DeleteFunc(slices.Clone(acts), func(a events.Act) bool { return a.Kind != events.Grant && a.Kind != events.Scope })
+	if _, running := service.Running(); running || h.settings.Fleet == nil || len(acts) == 0 {
+		return
+	}
+	if err := service.Spool(h.settings.Fleet.Store, time.Now(), acts); err != nil {
+		h.words.Warning("the other nodes of the fleet will not hear of it: %v", err)
+		return
+	}
+	h.words.Note("no service runs here: the other nodes of the fleet are told when knockd run starts")
 }

@@ -41,6 +41,7 @@ type bucket struct {
 	sequences map[ID]uint64  // of the last change that was delivered
 	pending   map[ID]pending // what is not stored yet
 	some      chan struct{}  // there is something pending; one is enough
+	again     chan struct{}  // all is to be delivered again; one is enough
 	connected bool
 	why       error
 	forged    uint64
@@ -53,7 +54,7 @@ type pending struct {
 }
 
 func newBucket(number int, s *seals, copies int, log *slog.Logger, take func(Batch)) *bucket {
-	return &bucket{number: number, seals: s, copies: copies, log: log, take: take, sequences: map[ID]uint64{}, pending: map[ID]pending{}, some: make(chan struct{}, 1)}
+	return &bucket{number: number, seals: s, copies: copies, log: log, take: take, sequences: map[ID]uint64{}, pending: map[ID]pending{}, some: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 }
 
 // operation is the header of a record that says it was deleted.
@@ -138,6 +139,8 @@ func (b *bucket) follow(ctx context.Context, js jetstream.JetStream, patience ti
 			return ctx.Err()
 		case err := <-lost:
 			return err
+		case <-b.again:
+			return errors.New("all is asked for again")
 		case <-told.C:
 			if !caughtUp {
 				return errors.New("the store does not tell what it has")

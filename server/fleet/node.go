@@ -70,6 +70,13 @@ func (n *Node) Put(id ID, value []byte, until time.Time) {
 // Batches are what the store tells.
 func (n *Node) Batches() <-chan Batch { return n.batches }
 
+// Again has the store tell again all that it has.
+func (n *Node) Again() {
+	for _, b := range n.buckets {
+		signal(b.again)
+	}
+}
+
 // Offset is the fleet's time minus that of this machine's clock; apart says that they are too far apart for
 // this node to take part.
 func (n *Node) Offset() (d time.Duration, apart bool) {

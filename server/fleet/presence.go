@@ -101,7 +101,7 @@ func (p *presence) take(text []byte) {
 	case s == nil && len(p.peers) >= maxPeers:
 		return
 	case s == nil:
-		s = &seen{}
+		s = &seen{last: time.Unix(1, 0)}
 		p.peers[b.Node] = s
 	case b.Run == s.Run && b.Number <= s.Number || slices.Contains(s.runs, b.Run):
 		return // told before

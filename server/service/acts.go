@@ -27,8 +27,8 @@ type act struct {
 
 // observeAct logs what an operator has done by hand. What was ended by hand no flush brings back.
 func (k *keeper) observeAct(e events.Notice) {
-	if k.member != nil {
-		k.member.acted(e)
+	if k.member != nil && e.Act != nil {
+		k.member.act(e.Time, *e.Act)
 	}
 	if e.Kind == events.Scope {
 		return

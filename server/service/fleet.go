@@ -22,6 +22,7 @@ type Fleet interface {
 	Batches() <-chan fleet.Batch
 	Put(id fleet.ID, value []byte, until time.Time)
 	Tell(id fleet.ID, value []byte)
+	Again()
 	Offset() (d time.Duration, apart bool)
 }
 
@@ -38,11 +39,12 @@ type member struct {
 	journal *journal
 
 	caughtUp  bool // the store has told all
+	apart     bool // the clock is not the fleet's
 	installed bool // somebody has installed profiles since the last check: what was there may have been flushed
 }
 
 // newMember returns the member, which knows what its journal has.
-func newMember(k *keeper, f Fleet) (*member, error) {
+func newMember(ctx context.Context, k *keeper, f Fleet) (*member, error) {
 	c := f.Config()
 	m := &member{keeper: k, fleet: f, ledger: ledger.New(c.Node, len(c.Secrets))}
 	j, said, err := openJournal(c.Store, m.now())
@@ -53,7 +55,7 @@ func newMember(k *keeper, f Fleet) (*member, error) {
 		m.ledger.Adopt(s)
 	}
 	m.journal = j
-	return m, nil
+	return m, m.takeSpooled(ctx)
 }
 
 // time is the fleet's time at a moment of the machine's clock.
@@ -78,8 +80,10 @@ func shared(all []*protocol.Profile) (some []*protocol.Profile) {
 func (m *member) say(at time.Time, s ledger.Statement) {
 	s = m.ledger.Say(m.time(at), s)
 	m.keep(s)
-	m.tell(s)
-	m.put(s)
+	if _, apart := m.fleet.Offset(); !apart {
+		m.tell(s)
+		m.put(s)
+	}
 }
 
 // tell tells the nodes that are connected, at once: those that are not find it in the store.
@@ -119,23 +123,22 @@ func (m *member) granted(p *protocol.Profile, source netip.Addr, e events.Notice
 	m.say(e.Time, s)
 }
 
-// acted says what an operator has done.
-func (m *member) acted(e events.Notice) {
-	a := e.Act
-	p := protocol.Find(m.wanted.Profiles, e.Profile)
-	if a == nil || p == nil || !p.Shared() {
+// act says what an operator has done here.
+func (m *member) act(at time.Time, a events.Act) {
+	p := protocol.Find(m.wanted.Profiles, a.Profile)
+	if p == nil || !p.Shared() {
 		return
 	}
 	switch a.Kind {
 	case events.Scope:
-		m.say(e.Time, ledger.Statement{Kind: ledger.Ending, Profile: p.Name, Holder: a.Address, User: a.User})
+		m.say(at, ledger.Statement{Kind: ledger.Ending, Profile: p.Name, Holder: a.Address, User: a.User})
 	case events.Grant:
 		s := ledger.Statement{Kind: ledger.Lease, Profile: p.Name, Holder: a.Address, Open: p.Open}
 		if s.ByHand = a.Lease != p.Lease || a.Address.Bits() != p.Prefix(protocol.FamilyOf(a.Address.Addr())); a.Lease > 0 {
-			s.End = m.time(e.Time).Add(a.Lease - a.Took)
+			s.End = m.time(at).Add(a.Lease - a.Took)
 		}
-		m.say(e.Time, ledger.Statement{Kind: ledger.Ending, Profile: p.Name, Holder: a.Address}) // it replaces what the holder had
-		m.say(e.Time, s)
+		m.say(at, ledger.Statement{Kind: ledger.Ending, Profile: p.Name, Holder: a.Address}) // it replaces what the holder had
+		m.say(at, s)
 	case events.Install:
 		m.installed = true
 	}
@@ -143,6 +146,9 @@ func (m *member) acted(e events.Notice) {
 
 // take takes in what the store tells.
 func (m *member) take(ctx context.Context, b fleet.Batch) {
+	if m.isApart() {
+		return
+	}
 	now, again := m.now(), b.CaughtUp
 	if b.Again {
 		m.ledger.Reconnected()
@@ -168,7 +174,8 @@ func (m *member) take(ctx context.Context, b fleet.Batch) {
 		m.converge(ctx, touched)
 	}
 	if last := b.Returned; !last.IsZero() {
-		for _, s := range m.ledger.SaidSince(m.time(last).Add(-missedTime), now) {
+		said := m.ledger.SaidSince(m.time(last).Add(-missedTime), now)
+		for _, s := range said[:min(len(said), mostTold)] {
 			m.tell(s)
 		}
 	}
@@ -183,8 +190,27 @@ func (m *member) take(ctx context.Context, b fleet.Batch) {
 	}
 }
 
+// isApart reports whether the clock of this machine is too far from the others': ends and the order of what
+// was said would mean nothing. When it is right again, the store tells all.
+func (m *member) isApart() bool {
+	ahead, apart := m.fleet.Offset()
+	if apart == m.apart {
+		return apart
+	}
+	if m.apart = apart; apart {
+		m.Log.Error("fleet: no part in it: the clock of this machine is not the fleet's", "apart", ahead.Abs().Truncate(time.Second), "do", "set the clock: timedatectl set-ntp true")
+		return true
+	}
+	m.Log.Info("fleet: the clock is right again")
+	m.fleet.Again()
+	return false
+}
+
 // missedTime is how long before its last word a node that was away may have missed what was told.
 const missedTime = 10 * time.Second
+
+// mostTold is how much is told to a node that has come. It finds the rest in the store.
+const mostTold = 1000
 
 // converge brings the kernel to what was said, about some leases, or with nil about all.
 func (m *member) converge(ctx context.Context, only []follow.Key) {
@@ -288,8 +314,14 @@ func (m *member) checked(ctx context.Context, s events.Snapshot, ended []follow.
 		}
 	}
 	m.installed = false
-	m.ledger.Forget(m.now())
+	if err := m.takeSpooled(ctx); err != nil {
+		m.failure("what commands have done while no service ran cannot be told to the fleet", err)
+	}
+	if m.isApart() {
+		return
+	}
 	now := m.now()
+	m.ledger.Forget(now)
 	a := m.ledger.Converge(now, shared(s.Profiles), ledger.KernelOf(m.time(s.Began.Wall), s.Sources), nil, m.caughtUp)
 	if len(a.Give)+len(a.End)+len(a.News) > 0 {
 		m.converge(ctx, nil)
@@ -301,13 +333,13 @@ const fleetGap = 10 * time.Millisecond
 
 // joinFleet makes the host a member of its fleet, and returns the task that exchanges what is said. Without
 // the fleet the rules are looked after all the same.
-func (k *keeper) joinFleet() *task {
+func (k *keeper) joinFleet(ctx context.Context) *task {
 	if k.Fleet == nil {
 		return nil
 	}
 	f, err := k.Fleet(k.wanted.Settings)
 	if err == nil && f != nil {
-		k.member, err = newMember(k, f)
+		k.member, err = newMember(ctx, k, f)
 	}
 	if err != nil {
 		k.Log.Error("no part of the fleet: this host works alone", "err", err)

@@ -125,7 +125,7 @@ func Run(ctx context.Context, c Config) error {
 	if addr := k.wanted.Settings.Metrics; addr.IsValid() {
 		tasks = append(tasks, pageTask(addr, s.metrics, c.Log))
 	}
-	if fleet := k.joinFleet(); fleet != nil {
+	if fleet := k.joinFleet(ctx); fleet != nil {
 		tasks = append(tasks, fleet)
 	}
 	summary := k.summary() // now: from here on the keeper belongs to its task

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -328,4 +329,61 @@ func TestWhatACommandDoesWithoutTheServiceIsToldWhenItStarts(t *testing.T) {
 	f.shut(a, f.all...)
 	f.open(b, f.all...)
 	f.shut(c, f.all...)
+}
+
+// TestAfterAPartitionOfAnyKindTheLaterWordHoldsEverywhere: random knocks, grants and revocations on all nodes, for longer than
+// it takes until nodes take each other for gone. With KNOCKD_SOAK=10m each partition lasts so long.
+func TestAfterAPartitionOfAnyKindTheLaterWordHoldsEverywhere(t *testing.T) {
+	t.Parallel()
+	lasts := 12 * time.Second
+	if text := os.Getenv("KNOCKD_SOAK"); text != "" {
+		var err error
+		if lasts, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := newNodes(t, "")
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	random := rand.New(rand.NewPCG(16, 16))
+	open := map[netip.Addr]bool{}
+	for _, cut := range [][]*member{{f.all[1]}, {f.all[0]}, {f.all[0], f.all[2]}} {
+		for _, m := range cut {
+			m.cut()
+		}
+		acts := 0
+		for until := time.Now().Add(lasts); time.Now().Before(until); acts++ {
+			m, source := f.all[random.IntN(3)], lab.ForgedAddr4(random.IntN(8))
+			switch random.IntN(10) {
+			case 0:
+				m.knockd("revoke", "mysql", "--all") // where nothing is open, it exits with 1
+				clear(open)
+			case 1, 2, 3:
+				m.knockd("revoke", "mysql", source.String())
+				delete(open, source)
+			case 4, 5:
+				m.must("grant", "mysql", source.String(), "--for", "2h")
+				open[source] = true
+			default:
+				m.opened(source)
+				m.eventually("it is open", soon, func() bool { return m.answers(source) })
+				open[source] = true
+			}
+		}
+		healed := time.Now()
+		for _, m := range cut {
+			m.mend()
+		}
+		for i := range 8 {
+			source := lab.ForgedAddr4(i)
+			if open[source] {
+				f.open(source, f.all...)
+			} else {
+				f.shut(source, f.all...)
+			}
+		}
+		t.Logf("%d of 3 nodes cut off, %d acts: all agree after %v, %d open", len(cut), acts, time.Since(healed), len(open))
+	}
 }

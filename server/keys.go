@@ -34,6 +34,10 @@ type KeyRefresh struct {
 	Highest int64                  // the highest slot that was ever loaded, by a record on disk; 0: there is none
 	Record  func(slot int64) error // writes that record, before the kernel gets the tokens
 
+	// Spent reports whether a token was spent at another server of the fleet; nil: none was. It is called
+	// while no other command changes the kernel.
+	Spent func(protocol.Token) bool
+
 	// Clear says that nobody knows which tokens were used up, as after a jump of the clock: those that the
 	// kernel has are taken out.
 	Clear bool
@@ -66,6 +70,7 @@ const (
 type tokenBackend interface {
 	Tokens(ctx context.Context) (backend.Tokens, error)
 	CommitTokens(ctx context.Context, was backend.Tokens, c backend.TokenChange) error
+	TakeOutTokens(ctx context.Context, tokens []protocol.Token) error
 }
 
 // RefreshKeys gives the kernel the tokens of the slots before, now and next. The tokens of a key and slot
@@ -108,8 +113,28 @@ func (s *Server) RefreshKeys(ctx context.Context, r KeyRefresh) (KeyState, error
 			}
 			r.Highest = change.Slot
 		}
+		change.Spent = r.Spent
 		if err = b.CommitTokens(ctx, is, *change); !errors.Is(err, backend.ErrStale) || try == staleTries {
 			return state, err
+		}
+	}
+}
+
+// TakeOutTokens takes tokens out of the kernel that were spent at another server of the fleet. Errors: those
+// of the lock and the backend.
+func (s *Server) TakeOutTokens(ctx context.Context, tokens []protocol.Token) error {
+	b, ok := s.backend.(tokenBackend)
+	if !ok {
+		return nil // and no signed profile
+	}
+	lock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	for try := 1; ; try++ {
+		if err = b.TakeOutTokens(ctx, tokens); !errors.Is(err, backend.ErrStale) || try == staleTries {
+			return err
 		}
 	}
 }

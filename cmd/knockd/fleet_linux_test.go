@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,10 @@ import (
 
 	"knockkit/internal/lab"
 	"knockkit/internal/lab/labtest"
+	"knockkit/protocol"
+	"knockkit/protocol/format"
+	"knockkit/server"
+	"knockkit/server/keys"
 	"knockkit/server/secret"
 )
 
@@ -29,20 +34,23 @@ type member struct {
 	run *running
 }
 
-// kinds are what the nodes of a test run.
-func kinds(t *testing.T) []struct {
+// kind is what a node runs.
+type kind struct {
 	backend string
-	path    string
-} {
-	flavours := lab.Flavours()
-	kind := func(backend string, f lab.Flavour) struct{ backend, path string } {
-		return struct{ backend, path string }{backend, labtest.PathOf(t, f)}
-	}
-	return []struct{ backend, path string }{kind("nftables", flavours[0]), kind("iptables", flavours[0]), kind("iptables", flavours[1])}
+	flavour lab.Flavour // of iptables
 }
 
-// newNodes makes three nodes, with nftables and both flavours of iptables, and starts none.
-func newNodes(t *testing.T, more string) *nodes {
+// eachKind is a node with nftables, and one with each flavour of iptables.
+func eachKind() []kind {
+	all := []kind{{backend: "nftables", flavour: lab.Flavours()[0]}}
+	for _, f := range lab.Flavours() {
+		all = append(all, kind{"iptables", f})
+	}
+	return all
+}
+
+// newNodes makes nodes, and starts none.
+func newNodes(t *testing.T, kinds ...kind) *nodes {
 	t.Helper()
 	labtest.NeedRoot(t)
 	labtest.NeedTUN(t)
@@ -51,9 +59,9 @@ func newNodes(t *testing.T, more string) *nodes {
 	f := &nodes{t: t}
 	var sites []*site
 	var hosts []*lab.Host
-	for _, k := range kinds(t) {
+	for _, k := range kinds {
 		s := newSite(t)
-		s.env = []string{"PATH=" + k.path + ":" + os.Getenv("PATH")}
+		s.env = []string{"PATH=" + labtest.PathOf(t, k.flavour) + ":" + os.Getenv("PATH")}
 		sites, hosts = append(sites, s), append(hosts, s.host)
 	}
 	labtest.Network(t, hosts...)
@@ -66,9 +74,9 @@ func newNodes(t *testing.T, more string) *nodes {
 		t.Fatal(err)
 	}
 	for i, s := range sites {
-		m := &member{served: serve(t, s, kinds(t)[i].backend)}
-		s.settings(fmt.Sprintf("backend = %q\n[fleet]\nname = \"web\"\nsecret = %q\nlisten = %s\nnodes = [%s]\nstore = %q\n%s",
-			m.backend, key, addresses[i], strings.Join(addresses, ", "), t.TempDir(), more))
+		m := &member{served: serve(t, s, kinds[i].backend)}
+		s.settings(fmt.Sprintf("backend = %q\n[fleet]\nname = \"web\"\nsecret = %q\nlisten = %s\nnodes = [%s]\nstore = %q\n",
+			m.backend, key, addresses[i], strings.Join(addresses, ", "), t.TempDir()))
 		f.all = append(f.all, m)
 	}
 	return f
@@ -140,7 +148,7 @@ func (m *member) left(source netip.Addr) time.Duration {
 
 func TestWhoKnocksOnOneNodeIsLetInByAll(t *testing.T) {
 	t.Parallel()
-	f := newNodes(t, "")
+	f := newNodes(t, eachKind()...)
 	for _, m := range f.all {
 		m.begin()
 	}
@@ -167,7 +175,7 @@ func TestWhoKnocksOnOneNodeIsLetInByAll(t *testing.T) {
 // TestWhatAnOperatorDoesOnOneNodeHoldsOnAll: a lease by hand, shorter and longer, for a prefix; and what ends leases.
 func TestWhatAnOperatorDoesOnOneNodeHoldsOnAll(t *testing.T) {
 	t.Parallel()
-	f := newNodes(t, "")
+	f := newNodes(t, eachKind()...)
 	for _, m := range f.all {
 		m.begin()
 	}
@@ -211,7 +219,7 @@ func TestWhatAnOperatorDoesOnOneNodeHoldsOnAll(t *testing.T) {
 // TestNoLeaseIsLostWhateverNodeEndsHowever: each of them is killed, its rules are flushed as by a reboot, and it starts again.
 func TestNoLeaseIsLostWhateverNodeEndsHowever(t *testing.T) {
 	t.Parallel()
-	f := newNodes(t, "")
+	f := newNodes(t, eachKind()...)
 	for _, m := range f.all {
 		m.begin()
 	}
@@ -271,7 +279,7 @@ func (m *member) flush() {
 // TestBothSidesOfAPartitionWorkAloneAndAgreeWhenItIsOver by the later word.
 func TestBothSidesOfAPartitionWorkAloneAndAgreeWhenItIsOver(t *testing.T) {
 	t.Parallel()
-	f := newNodes(t, "")
+	f := newNodes(t, eachKind()...)
 	for _, m := range f.all {
 		m.begin()
 	}
@@ -307,7 +315,7 @@ func TestBothSidesOfAPartitionWorkAloneAndAgreeWhenItIsOver(t *testing.T) {
 // TestWhatACommandDoesWithoutTheServiceIsToldWhenItStarts: the other nodes have it then, and not what they have ended since.
 func TestWhatACommandDoesWithoutTheServiceIsToldWhenItStarts(t *testing.T) {
 	t.Parallel()
-	f := newNodes(t, "")
+	f := newNodes(t, eachKind()...)
 	for _, m := range f.all {
 		m.begin()
 	}
@@ -342,7 +350,7 @@ func TestAfterAPartitionOfAnyKindTheLaterWordHoldsEverywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f := newNodes(t, "")
+	f := newNodes(t, eachKind()...)
 	for _, m := range f.all {
 		m.begin()
 	}
@@ -386,4 +394,64 @@ func TestAfterAPartitionOfAnyKindTheLaterWordHoldsEverywhere(t *testing.T) {
 		}
 		t.Logf("%d of 3 nodes cut off, %d acts: all agree after %v, %d open", len(cut), acts, time.Since(healed), len(open))
 	}
+}
+
+// TestATokenThatWasSpentOnOneNodeOpensNoOther, from any address; and what it has opened is the user's on all of them.
+func TestATokenThatWasSpentOnOneNodeOpensNoOther(t *testing.T) {
+	t.Parallel()
+	kinds := eachKind()
+	f := newNodes(t, kinds[0], kinds[0], kinds[1])
+	signed := f.all[:2]
+	alice, bob := keys.New("admin", "alice", "web", time.Now(), time.Time{}), keys.New("admin", "bob", "web", time.Now(), time.Time{})
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	for _, m := range signed {
+		m.profile("admin", "signed = { carrier = \"icmp\" }\nopen = [\"3306/tcp\"]\n")
+		m.run.logs("signed profiles are shut")
+		folder, refresh := keys.FolderOf(m.config), server.KeyRefresh{Now: time.Now(), Record: keys.StoreOf(m.config, func(string) string { return "" }).Record}
+		for _, k := range []*format.KeyFile{alice, bob} {
+			if _, err := folder.Add(k); err != nil {
+				t.Fatal(err)
+			}
+			refresh.Keys, refresh.Fresh = append(refresh.Keys, k.Key), append(refresh.Fresh, k.ID())
+		}
+		if err := m.host.Do(func() error { // in the first minute, the service takes what it finds in files alone for old keys
+			b, _, err := server.OpenBackend(t.Context(), "nftables")
+			if err != nil {
+				return err
+			}
+			_, err = server.New(b, server.DefaultSettings()).RefreshKeys(t.Context(), refresh)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(m *member, source netip.Addr, token protocol.Token) {
+		t.Helper()
+		m.port++
+		if err := m.wire.Inject(lab.Echo(source, m.host.Addr4, m.port, 1, token[:])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, two := signed[0], signed[1]
+	slot := protocol.Slot(time.Now())
+	token, other := alice.Token(slot, 0), bob.Token(slot, 0)
+	send(one, lab.ForgedAddr4(1), token)
+	f.open(lab.ForgedAddr4(1), signed...)
+	for _, m := range signed {
+		m.eventually("the lease is alice's", soon, func() bool {
+			return slices.ContainsFunc(m.form().Sources, func(s sourceForm) bool { return s.User == "alice" && s.State == "open" })
+		})
+		send(m, lab.ForgedAddr4(2), token)
+		if m.answers(lab.ForgedAddr4(2)) {
+			t.Errorf("%s: the token opens once more", m.name())
+		}
+	}
+	send(two, lab.ForgedAddr4(3), other)
+	f.open(lab.ForgedAddr4(3), signed...)
+	one.must("revoke", "admin", "--user", "alice")
+	f.shut(lab.ForgedAddr4(1), signed...)
+	f.open(lab.ForgedAddr4(3), signed...)
 }

@@ -140,7 +140,7 @@ func (h *host) objects(items <-chan events.Item) error {
 			h.words.Warning("%s", i)
 			continue
 		}
-		i.Notice.Act = nil // in words it is there already
+		i.Notice.Act, i.Notice.Token = nil, "" // they are for the service
 		if err := say.JSON(h.c.App.Writer, "", i.Notice); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -19,6 +20,7 @@ type packet struct {
 	Source, Dest netip.Addr
 	Knock        protocol.Knock // zero where the packet is no knock
 	Kind         string         // in words: "8000/tcp", "icmp", "protocol 47"
+	Start        []byte         // of the payload of a ping or a datagram: as much as a token has, or nil
 }
 
 // errShort says that a packet ends before its headers do.
@@ -96,7 +98,7 @@ func (p *packet) inside(proto byte, b []byte) {
 		}
 		p.Knock = protocol.Knock{Proto: protocol.TCP, Port: binary.BigEndian.Uint16(b[2:])}
 		if proto == unix.IPPROTO_UDP {
-			p.Knock.Proto = protocol.UDP
+			p.Knock.Proto, p.Start = protocol.UDP, startOf(b)
 		}
 		p.Kind = p.Knock.String()
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
@@ -105,10 +107,19 @@ func (p *packet) inside(proto byte, b []byte) {
 		}
 		p.Kind = fmt.Sprintf("icmp of type %d", b[0])
 		if (proto == unix.IPPROTO_ICMP && b[0] == echoRequest4) || (proto == unix.IPPROTO_ICMPV6 && b[0] == echoRequest6) {
-			p.Knock = protocol.Knock{Proto: protocol.ICMP}
+			p.Knock, p.Start = protocol.Knock{Proto: protocol.ICMP}, startOf(b)
 			p.Kind = p.Knock.String()
 		}
 	}
+}
+
+// startOf returns the start of the payload behind a header of UDP, or of a ping, which have the same size.
+func startOf(b []byte) []byte {
+	const header = 8
+	if len(b) < header+protocol.TokenSize {
+		return nil
+	}
+	return slices.Clone(b[header : header+protocol.TokenSize])
 }
 
 // report is one packet that a rule of ours has reported.

@@ -2,6 +2,7 @@ package events
 
 import (
 	"cmp"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -159,7 +160,9 @@ func (s *tracker) grant(out *collector, v *view, r report) {
 	}
 	out.add(Grant, name, len(p.Sequence), len(p.Sequence), granted(p))
 	last := &out.events[len(out.events)-1]
-	last.User, last.Key = r.User.Name, r.User.Key
+	if last.User, last.Key = r.User.Name, r.User.Key; p.IsSigned() {
+		last.Token = hex.EncodeToString(r.Packet.Start)
+	}
 	s.leases.Grant(out.now.Up, p, src, r.User)
 	if k, ok := leaseOf(p, src); ok {
 		s.clear(k)

@@ -116,7 +116,7 @@ func (m *member) granted(p *protocol.Profile, source netip.Addr, e events.Notice
 	if err != nil || !p.Shared() {
 		return
 	}
-	s := ledger.Statement{Kind: ledger.Lease, Profile: p.Name, Holder: holder, User: e.User, Key: e.Key, Open: p.Open}
+	s := ledger.Statement{Kind: ledger.Lease, Profile: p.Name, Holder: holder, User: e.User, Key: e.Key, Open: p.Open, Spent: m.spentBy(e)}
 	if p.Lease > 0 {
 		s.End = m.time(e.Time).Add(p.Lease)
 	}
@@ -155,6 +155,7 @@ func (m *member) take(ctx context.Context, b fleet.Batch) {
 		m.caughtUp = false
 	}
 	var touched []follow.Key
+	var spent []ledger.Spent
 	for _, r := range b.Records {
 		if r.Value == nil {
 			again = m.ledger.Deleted(now, ledger.ID(r.ID), r.Secret) || again
@@ -165,11 +166,13 @@ func (m *member) take(ctx context.Context, b fleet.Batch) {
 			m.Log.Debug("a statement of the fleet that cannot be read", "err", err)
 			continue
 		}
+		spent = append(spent, m.ledger.Unspent(now, &s)...)
 		news, older := m.ledger.Merge(now, s, r.Secret, m.caughtUp)
 		if again = again || older; news {
 			touched = append(touched, m.ledger.Touched(&s)...)
 		}
 	}
+	m.spend(ctx, spent)
 	if len(touched) > 0 {
 		m.converge(ctx, touched)
 	}

@@ -26,6 +26,7 @@ type keyring struct {
 	Config
 	clock events.Clock
 	uses  uses
+	spent spentTokens   // at other servers of the fleet
 	kick  chan struct{} // something has changed; one is enough
 	told  func()        // summary has changed
 

@@ -68,7 +68,7 @@ func (r *keyring) give(ctx context.Context, host Host, now time.Time) (server.Ke
 	highest, unread := r.State.Highest()
 	usable, gone := r.usable(now)
 	state, err := host.RefreshKeys(ctx, server.KeyRefresh{
-		Now: now, Keys: usable, Gone: gone, Highest: highest, Clear: r.unsure,
+		Now: now, Keys: usable, Gone: gone, Highest: highest, Clear: r.unsure, Spent: r.spent.has,
 		Ends: func(k protocol.Key) time.Time { return r.ends[k] },
 		Reread: func() (_, gone []protocol.Key, err error) {
 			if err = r.readKeys(true); err == nil {

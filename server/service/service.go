@@ -37,6 +37,7 @@ type Host interface {
 	Read(ctx context.Context, positions int) (*backend.Reading, error)
 	Grant(ctx context.Context, profile string, who netip.Prefix, d time.Duration) (server.Granted, error)
 	RefreshKeys(ctx context.Context, r server.KeyRefresh) (server.KeyState, error)
+	TakeOutTokens(ctx context.Context, tokens []protocol.Token) error
 	ForgetUsers(ctx context.Context) error
 	Share(ctx context.Context, d backend.Depth, decide func(*server.Reading) server.Sharing) (server.Shared, error)
 }

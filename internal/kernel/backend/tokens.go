@@ -40,6 +40,9 @@ type TokenChange struct {
 	Forget []LoadedKey    // former keys that no lease names
 	Gone   []SlotOf       // tokens to take out, whether they are there or not
 	Load   []SlotOf       // tokens to load, the most urgent slot first
+
+	// Spent reports whether a token was spent at another server, and is not to be loaded; nil: none was.
+	Spent func(protocol.Token) bool
 }
 
 // SlotOf is the tokens of some keys in one slot, which expire after Left. To take them out it is not

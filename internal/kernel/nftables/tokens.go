@@ -182,7 +182,9 @@ func (Backend) CommitTokens(ctx context.Context, was backend.Tokens, c backend.T
 	}
 	for _, s := range c.Load {
 		for _, e := range tokensOf(s, byName) {
-			b.put(tokensMap, e)
+			if c.Spent == nil || !c.Spent(protocol.Token(e.Key)) {
+				b.put(tokensMap, e)
+			}
 		}
 	}
 	b.flush(ctx)
@@ -236,6 +238,35 @@ func (b *batch) takeOut(ctx context.Context, gone []backend.SlotOf) error {
 		}
 	}
 	return nil
+}
+
+// TakeOutTokens takes tokens out that are there: they were spent at another server. The caller has the
+// host's lock. Errors: [backend.ErrStale] where one of them is used meanwhile; [backend.ErrPrivilege].
+func (Backend) TakeOutTokens(ctx context.Context, tokens []protocol.Token) error {
+	s, err := dial()
+	if err != nil {
+		return tokensError(err)
+	}
+	defer s.close()
+	b, err := newBatch()
+	if err != nil {
+		return tokensError(err)
+	}
+	defer b.close()
+	some := false
+	for _, t := range tokens {
+		found, err := s.find(ctx, tokensMap, t[:], func([]byte) {})
+		if err != nil {
+			return tokensError(err)
+		}
+		if some = some || found; found {
+			b.remove(tokensMap, gnft.SetElement{Key: t[:]})
+		}
+	}
+	if some {
+		b.flush(ctx)
+	}
+	return tokensError(b.err)
 }
 
 // eachToken returns the tokens of keys in a slot, those of a key one after another.

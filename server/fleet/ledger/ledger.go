@@ -71,6 +71,17 @@ func asStored(end time.Time) time.Time {
 	return time.UnixMilli(end.UnixMilli())
 }
 
+// Unspent returns the tokens of a statement that this ledger does not know as spent yet.
+func (l *Ledger) Unspent(now time.Time, s *Statement) (all []Spent) {
+	old, _ := l.statement(s)
+	for _, x := range s.Spent {
+		if x.Until.After(now) && !slices.Contains(old.Spent, x) {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
 // Merge takes in a statement that the store has, and reports whether it is news. One that cannot be, by its
 // stamp, is nothing. secret is the one that it is stored with, below 0 where another node has
 // told it; caughtUp says that the store had not had it

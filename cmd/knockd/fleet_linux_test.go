@@ -455,3 +455,25 @@ func TestATokenThatWasSpentOnOneNodeOpensNoOther(t *testing.T) {
 	f.shut(lab.ForgedAddr4(1), signed...)
 	f.open(lab.ForgedAddr4(3), signed...)
 }
+
+// TestWhoGivesALeaseBackOnOneNodeIsShutOutByAll, at once.
+func TestWhoGivesALeaseBackOnOneNodeIsShutOutByAll(t *testing.T) {
+	t.Parallel()
+	f := newNodes(t, eachKind()...)
+	for _, m := range f.all {
+		m.profile("mysql", articleProfile+"close = \"9000/tcp\"\n")
+		m.begin()
+	}
+	f.together(f.all...)
+	for i, m := range f.all {
+		for _, source := range []netip.Addr{lab.ForgedAddr4(i), lab.ForgedAddr6(i)} {
+			m.opened(source)
+			f.open(source, f.all...)
+			m.knock(source, "9000/tcp")
+			f.shut(source, f.all...)
+			m.run.logs("msg=\"given back\" profile=mysql address=" + source.String())
+			other := f.all[(i+1)%3]
+			other.run.logs("msg=\"revoke by the fleet\" profile=mysql address=" + source.String())
+		}
+	}
+}

@@ -56,9 +56,9 @@ func TestAWatcherEndsWithTheHubAndMayBeStoppedTwice(t *testing.T) {
 func TestAnItemIsTheSameAfterTheSocket(t *testing.T) {
 	for _, i := range []Item{
 		{Lost: 7, Where: "here"},
-		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Reset, "mysql", "10.9.0.1", 1, 3, "why", "", "", nil, "", nil}},
-		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Grant, "admin", "10.9.0.1", 0, 0, "open for 1h", "alice", "1f2e3d4c", nil, "00ff", nil}},
-		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Revoke, "mysql", "10.9.0.0/24", 3, 3, "why", "alice, bob", "", &By{0, "alice", "knockd revoke mysql --all"}, "", &Act{Kind: Revoke, Profile: "mysql", Lease: time.Hour}}},
+		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Reset, "mysql", "10.9.0.1", 1, 3, "why", "", "", nil, false, "", nil}},
+		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Grant, "admin", "10.9.0.1", 0, 0, "open for 1h", "alice", "1f2e3d4c", nil, false, "00ff", nil}},
+		{Notice: Notice{time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC), Revoke, "mysql", "10.9.0.0/24", 3, 3, "why", "alice, bob", "", &By{0, "alice", "knockd revoke mysql --all"}, false, "", &Act{Kind: Revoke, Profile: "mysql", Lease: time.Hour}}},
 	} {
 		line, err := json.Marshal(i)
 		if err != nil {
@@ -80,7 +80,7 @@ func TestThePageOfTheServiceShowsLinesAsTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := Notice{time.Date(2030, 1, 2, 12, 7, 31, 0, time.UTC), Revoke, "mysql", "203.0.113.5", 3, 3, "the lease is revoked", "", "", &By{0, "alice", "knockd revoke mysql --all"}, "", nil}
+	n := Notice{time.Date(2030, 1, 2, 12, 7, 31, 0, time.UTC), Revoke, "mysql", "203.0.113.5", 3, 3, "the lease is revoked", "", "", &By{0, "alice", "knockd revoke mysql --all"}, false, "", nil}
 	line, err := json.Marshal(Item{Notice: n})
 	if err != nil {
 		t.Fatal(err)

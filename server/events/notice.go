@@ -41,16 +41,17 @@ func Kinds() []Kind {
 type Notice struct {
 	Time    time.Time `json:"time"`
 	Kind    Kind      `json:"event"`
-	Profile string    `json:"profile"`         // "" for a ban and its end
-	Address string    `json:"address"`         // or a prefix; "" for Install and Remove
-	Step    int       `json:"step"`            // knocks made; Steps when a lease starts or ends
-	Steps   int       `json:"steps"`           // 0 where the notice is about no position
-	Detail  string    `json:"detail"`          // what happened, in words
-	User    string    `json:"user,omitempty"`  // who has knocked for the lease of a signed profile, several with commas; "": none, or not known
-	Key     string    `json:"key,omitempty"`   // of a Grant with a User: the ID of the key
-	By      *By       `json:"by,omitempty"`    // nil: nobody did it by hand
-	Token   string    `json:"token,omitempty"` // of a Grant of a signed profile: the token that was spent, hexadecimal; not in a line of `watch`
-	Act     *Act      `json:"act,omitempty"`   // with By: what was told; not in a line of `watch`
+	Profile string    `json:"profile"`          // "" for a ban and its end
+	Address string    `json:"address"`          // or a prefix; "" for Install and Remove
+	Step    int       `json:"step"`             // knocks made; Steps when a lease starts or ends
+	Steps   int       `json:"steps"`            // 0 where the notice is about no position
+	Detail  string    `json:"detail"`           // what happened, in words
+	User    string    `json:"user,omitempty"`   // who has knocked for the lease of a signed profile, several with commas; "": none, or not known
+	Key     string    `json:"key,omitempty"`    // of a Grant with a User: the ID of the key
+	By      *By       `json:"by,omitempty"`     // nil: nobody did it by hand
+	Closed  bool      `json:"closed,omitempty"` // of an Expire: the holder has given the lease back
+	Token   string    `json:"token,omitempty"`  // of a Grant of a signed profile: the token that was spent, hexadecimal; not in a line of `watch`
+	Act     *Act      `json:"act,omitempty"`    // with By: what was told; not in a line of `watch`
 }
 
 // String is the notice as a line of plain `knockd watch`, without its time.

@@ -76,7 +76,7 @@ func (s *tracker) knows(r report) bool {
 	case backend.ReportKnock, backend.ReportReset:
 		_, ok := v.states[stateKey{r.Profile, r.Step}]
 		return ok
-	case backend.ReportGrant, backend.ReportDenied:
+	case backend.ReportGrant, backend.ReportClose, backend.ReportDenied:
 		return v.profile(r.Profile) != nil
 	}
 	return true
@@ -102,6 +102,8 @@ func (s *tracker) report(now Moment, r report) []Notice {
 		t.state, t.until = protocol.Root, 0
 	case backend.ReportGrant:
 		s.grant(&out, v, r)
+	case backend.ReportClose:
+		s.closed(&out, v, r)
 	case backend.ReportBan:
 		out.add(Ban, "", 0, 0, banned(s.policy.Ban))
 	case backend.ReportDenied:
@@ -167,6 +169,24 @@ func (s *tracker) grant(out *collector, v *view, r report) {
 	if k, ok := leaseOf(p, src); ok {
 		s.clear(k)
 	}
+}
+
+// closed adds the notice of a lease that is given back. Two reports, of one by hand and one from a knock, make
+// one notice.
+func (s *tracker) closed(out *collector, v *view, r report) {
+	p := v.profile(r.Profile)
+	if p == nil {
+		s.stale = true
+		return
+	}
+	k, ok := leaseOf(p, r.Packet.Source)
+	if !ok || s.trails[k.Holder] != nil && s.trails[k.Holder].why[p.Name] == givenBack().why && !s.leases.Covers(p.Name, r.Packet.Source) {
+		return
+	}
+	n := s.over(out.now, follow.Ended{Key: k, Users: s.leases.Users(k)}, givenBack())
+	n.Closed = true
+	s.leases.Forget(k)
+	out.events = append(out.events, n)
 }
 
 // leaseOf is the lease of a profile that a knock of a source gives.

@@ -428,3 +428,22 @@ func TestAFloodOfSourcesIsForgottenNotRemembered(t *testing.T) {
 		t.Errorf("%d trails, %d leases are left", len(p.story.trails), p.story.leases.Len())
 	}
 }
+
+// TestALeaseThatIsGivenBackIsToldOnce: at once, though the holder has two, and a reading comes later.
+func TestALeaseThatIsGivenBackIsToldOnce(t *testing.T) {
+	files := map[string]string{"mysql": article()["mysql"] + "close = \"9000/tcp\"\nonce = true\n"}
+	p := play(t, files)
+	for range 2 {
+		p.report("grant mysql", "8000/tcp")
+		p.pass(time.Second)
+		told := p.report("close mysql", "9000/tcp")
+		p.expect(told, "expire mysql 3/3: the lease ended early: given back")
+		if !told[0].Closed {
+			t.Error("it does not say that the holder has done it")
+		}
+		p.expect(p.report("close mysql", "9000/tcp")) // of the one by hand
+		p.pass(time.Second)
+		p.expect(p.story.sync(p.now, p.now, installed(t, files), nil))
+		p.expect(p.report("denied mysql", "3306/tcp"), "denied mysql 0/3: no lease for 3306/tcp: given back")
+	}
+}

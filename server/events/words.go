@@ -109,6 +109,8 @@ type end struct{ detail, why string }
 
 func inTime() end { return end{"the lease is over", "its time is over"} }
 
+func givenBack() end { return end{"the lease ended early: given back", "given back"} }
+
 // early says what may have ended a lease of the profile, where that is one of few things.
 func early(p *protocol.Profile) end {
 	var how []string

@@ -123,6 +123,13 @@ func (m *member) granted(p *protocol.Profile, source netip.Addr, e events.Notice
 	m.say(e.Time, s)
 }
 
+// closed says that a holder has given a lease back.
+func (m *member) closed(e events.Notice, holder netip.Prefix) {
+	if p := protocol.Find(m.wanted.Profiles, e.Profile); p != nil && p.Shared() {
+		m.say(e.Time, ledger.Statement{Kind: ledger.Ending, Profile: p.Name, Holder: holder})
+	}
+}
+
 // act says what an operator has done here.
 func (m *member) act(at time.Time, a events.Act) {
 	p := protocol.Find(m.wanted.Profiles, a.Profile)

@@ -169,6 +169,14 @@ func (k *keeper) observe(i events.Item) (first bool) {
 			}
 		}
 		k.manager.status("%s", k.summary())
+	case e.Closed:
+		k.Log.Info("given back", "profile", e.Profile, "address", e.Address)
+		if holder, err := protocol.ParsePrefix(e.Address); err == nil {
+			k.memory.Forget(follow.Key{Profile: e.Profile, Holder: holder})
+			if k.member != nil {
+				k.member.closed(e, holder)
+			}
+		}
 	case e.Kind == events.Ban:
 		k.Log.Info("ban", "address", e.Address, "detail", e.Detail)
 	default:

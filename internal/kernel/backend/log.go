@@ -20,6 +20,7 @@ const (
 	ReportReset  Report = "reset"  // fell from a position: profile and step
 	ReportGrant  Report = "grant"  // a lease starts: profile
 	ReportBan    Report = "ban"    // a ban starts
+	ReportClose  Report = "close"  // a lease is given back: profile
 	ReportDenied Report = "denied" // a connection without a lease: profile
 )
 

@@ -45,9 +45,12 @@ func (r *renderer) portChains() {
 
 // closeRules take the lease of the source away: the packet is the profile's close knock.
 func (r *renderer) closeRules(p *protocol.Profile) []rule {
-	return r.inScope([]*protocol.Profile{p}, func(p *protocol.Profile) rule {
+	one := []*protocol.Profile{p}
+	return append(r.inScope(one, func(p *protocol.Profile) rule {
+		return rule{r.lease(p).within(p.Lease), report(backend.ReportClose, p.Name, 0)}
+	}), r.inScope(one, func(p *protocol.Profile) rule {
 		return rule{r.lease(p).remove(), comment("%s: lease given back", p.Name)}
-	})
+	})...)
 }
 
 // inScope returns rules for each profile, one for each prefix of its `to`.

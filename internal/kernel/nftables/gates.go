@@ -219,9 +219,13 @@ func (r *renderer) closes() {
 		c := r.chain(name)
 		for _, f := range r.gated([]*protocol.Profile{p}) {
 			if installed {
-				c.add(p.Name+": lease given back", where(p, f), remove(r.versions.lease(p, f), key(p, f)))
+				sets := []string{r.versions.lease(p, f)}
 				if slices.Contains(r.hand[leaseKey(p, f)], p.Prefix(f)) { // the lease of a wider prefix has other holders too
-					c.add(p.Name+": lease given back", where(p, f), remove(r.versions.given(p, f, p.Prefix(f)), key(p, f)))
+					sets = append(sets, r.versions.given(p, f, p.Prefix(f)))
+				}
+				for _, set := range sets {
+					c.add("", where(p, f), key(p, f), "@"+set, report(backend.ReportClose, p.Name, 0))
+					c.add(p.Name+": lease given back", where(p, f), remove(set, key(p, f)))
 				}
 			}
 			for _, kept := range r.removeKept(p, f) {

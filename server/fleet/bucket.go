@@ -31,11 +31,12 @@ const (
 
 // bucket is what is stored with one secret.
 type bucket struct {
-	number int // of the secret
-	seals  *seals
-	copies int
-	log    *slog.Logger
-	take   func(Batch)
+	number  int // of the secret
+	seals   *seals
+	copies  int
+	foreign bool // somebody else's engine decides how many copies there are
+	log     *slog.Logger
+	take    func(Batch)
 
 	mu        sync.Mutex
 	sequences map[ID]uint64  // of the last change that was delivered
@@ -53,8 +54,8 @@ type pending struct {
 	until time.Time
 }
 
-func newBucket(number int, s *seals, copies int, log *slog.Logger, take func(Batch)) *bucket {
-	return &bucket{number: number, seals: s, copies: copies, log: log, take: take, sequences: map[ID]uint64{}, pending: map[ID]pending{}, some: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+func newBucket(number int, s *seals, copies int, foreign bool, log *slog.Logger, take func(Batch)) *bucket {
+	return &bucket{number: number, seals: s, copies: copies, foreign: foreign, log: log, take: take, sequences: map[ID]uint64{}, pending: map[ID]pending{}, some: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 }
 
 // operation is the header of a record that says it was deleted.
@@ -168,28 +169,42 @@ func (b *bucket) follow(ctx context.Context, js jetstream.JetStream, patience ti
 	}
 }
 
-// open returns the bucket, which it makes where there is none.
-func (b *bucket) open(ctx context.Context, js jetstream.JetStream, patience time.Duration) (jetstream.KeyValue, error) {
+// open returns the bucket, which it makes where there is none. While engines are missing it has fewer copies.
+func (b *bucket) open(ctx context.Context, js jetstream.JetStream, patience time.Duration) (kv jetstream.KeyValue, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	c := jetstream.KeyValueConfig{Bucket: b.name(), MaxValueSize: maxValue, MaxBytes: maxBucket, Storage: jetstream.FileStorage, Replicas: b.copies, LimitMarkerTTL: markerTime}
-	if b.copies == 0 { // somebody else's engine, which decides
-		kv, err := js.KeyValue(ctx, c.Bucket)
-		if !errors.Is(err, jetstream.ErrBucketNotFound) {
-			return kv, err
-		}
-		c.Replicas = mostCopies
-		if kv, err = js.CreateKeyValue(ctx, c); err == nil {
-			return kv, nil
-		}
-		c.Replicas = 1
-		return js.CreateKeyValue(ctx, c)
+	if kv, err = js.KeyValue(ctx, b.name()); !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return kv, storeError(err)
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("the store: %w", err)
+	for _, copies := range []int{b.copies, 1} {
+		if kv, err = js.CreateKeyValue(ctx, b.config(copies)); err == nil {
+			break
+		}
 	}
-	return kv, nil
+	return kv, storeError(err)
+}
+
+func (b *bucket) config(copies int) jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{Bucket: b.name(), MaxValueSize: maxValue, MaxBytes: maxBucket, Storage: jetstream.FileStorage, Replicas: copies, LimitMarkerTTL: markerTime}
+}
+
+func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the store: %w", err)
+}
+
+// copy makes as many copies as there are to be: more when engines have come, fewer when they were taken out.
+func (b *bucket) copy(ctx context.Context, js jetstream.JetStream, is int) {
+	if is == b.copies || b.foreign {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	if _, err := js.UpdateKeyValue(ctx, b.config(b.copies)); err != nil {
+		b.log.Debug("fleet: the store has other copies than it is to have", "copies", is, "wanted", b.copies, "err", err)
+	}
 }
 
 // probe returns when the store has not answered twice.
@@ -210,6 +225,7 @@ func (b *bucket) probe(ctx context.Context, js jetstream.JetStream) error {
 			return errors.New("the store is another one")
 		case err == nil:
 			failed = 0
+			b.copy(ctx, js, stream.CachedInfo().Config.Replicas)
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			return fmt.Errorf("the store: %w", err)
 		default:

@@ -23,6 +23,7 @@ type Node struct {
 	door     *door
 	batches  chan Batch
 	client   atomic.Pointer[nats.Conn] // nil: there is none
+	engine   atomic.Pointer[engine]    // of this node; nil: it does not run
 	forged   atomic.Uint64             // texts that no node has told
 
 	mu     sync.Mutex
@@ -40,7 +41,10 @@ func New(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{config: c, presence: newPresence(&c), batches: make(chan Batch), some: make(chan struct{}, 1), told: map[int]bool{}, since: time.Now()}
-	copies := min(mostCopies, len(c.Nodes)) // 0: an engine that is there
+	copies, foreign := min(mostCopies, len(c.Nodes)), len(c.NATS) > 0
+	if foreign {
+		copies = mostCopies
+	}
 	for i, secret := range c.Secrets {
 		s := newSeals(c.Name, secret)
 		id, err := newIdentity(s)
@@ -48,7 +52,7 @@ func New(c Config) (*Node, error) {
 			return nil, err
 		}
 		n.seals, n.ids = append(n.seals, s), append(n.ids, id)
-		n.buckets = append(n.buckets, newBucket(i, s, copies, c.Log, n.take))
+		n.buckets = append(n.buckets, newBucket(i, s, copies, foreign, c.Log, n.take))
 	}
 	n.presence.returned = n.returned
 	n.door = &door{config: serverConfig(n.ids), log: c.Log}
@@ -210,7 +214,9 @@ func (n *Node) join(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		n.engine.Store(e)
 		defer e.stop()
+		defer n.engine.Store(nil)
 		options = append(options, nats.InProcessServer(e.server), nats.UserInfo(n.seals[0].account()))
 	default:
 		servers = strings.Join(prefixed(c.Nodes), ",")

@@ -40,7 +40,7 @@ func startEngine(c *Config, all []*seals, peers []string) (*engine, error) {
 		ServerName: c.Listen, Host: loopback, Port: natsserver.RANDOM_PORT, CustomClientAuthentication: accounts(all), CustomRouterAuthentication: accounts(all),
 		NoSigs: true, JetStream: true, JetStreamMaxMemory: maxMemory, JetStreamMaxStore: maxDisk,
 		StoreDir: filepath.Join(c.Store, aloneFolder), DisableShortFirstPing: true, PingInterval: 2 * time.Second, MaxPingsOut: 2,
-		WriteDeadline: 5 * time.Second,
+		WriteDeadline: 5 * time.Second, LameDuckDuration: 20 * time.Millisecond, LameDuckGracePeriod: 10 * time.Millisecond,
 	}
 	if len(peers) > 0 {
 		o.StoreDir = filepath.Join(c.Store, clusterFolder)
@@ -82,8 +82,9 @@ func (all accounts) Check(c natsserver.ClientAuthentication) bool {
 	})
 }
 
+// stop ends the engine. What it leads it hands over to another: else the store would not answer for seconds.
 func (e *engine) stop() {
-	e.server.Shutdown()
+	e.server.LameDuckShutdown()
 	e.server.WaitForShutdown()
 }
 

@@ -191,9 +191,10 @@ func (n *Node) Run(ctx context.Context) error {
 // join starts the engine, if this node has one, connects, and exchanges until the context ends.
 func (n *Node) join(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx)) // until the engine has handed over
 	var group sync.WaitGroup
 	defer group.Wait()
+	defer disconnect()
 	defer cancel()
 	options := []nats.Option{nats.Name(n.config.Node), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		nats.Timeout(dialTime), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.RetryOnFailedConnect(true), nats.IgnoreDiscoveredServers(),
@@ -210,7 +211,7 @@ func (n *Node) join(ctx context.Context) error {
 			options = append(options, nats.RootCAs(c.CA))
 		}
 	case c.Listen != "":
-		e, err := n.listen(ctx, &group, dial)
+		e, err := n.listen(connected, &group, dial)
 		if err != nil {
 			return err
 		}

@@ -127,6 +127,7 @@ func (s *site) connected(is bool) {
 }
 
 func TestWhatOneNodeStoresAllOthersAreTold(t *testing.T) {
+	t.Parallel()
 	nodes := addresses(t, 3)
 	var all []*site
 	for i := range nodes {

@@ -231,17 +231,15 @@ func TestAPortThatIsFuzzedServesTheOthers(t *testing.T) {
 func TestNothingOfANodeIsLeftWhenItHasEnded(t *testing.T) {
 	before := runtime.NumGoroutine()
 	nodes := addresses(t, 2)
-	for range 2 {
-		one, two := run(t, config(t, nodes, 0)), run(t, config(t, nodes, 1))
-		one.connected(true)
-		two.connected(true)
-		one.stop()
-		two.stop()
-		for _, node := range nodes {
-			if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", node); err == nil {
-				_ = c.Close()
-				t.Errorf("%s is still open", node)
-			}
+	one, two := run(t, config(t, nodes, 0)), run(t, config(t, nodes, 1))
+	one.connected(true)
+	two.connected(true)
+	one.stop()
+	two.stop()
+	for _, node := range nodes {
+		if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", node); err == nil {
+			_ = c.Close()
+			t.Errorf("%s is still open", node)
 		}
 	}
 	labtest.Eventually(t, soon, func() error {

@@ -29,8 +29,6 @@ type Fleet struct {
 	NATS        []string // URLs of an engine that is there already, instead of Nodes
 	Credentials string   // the file of credentials for it; "": none
 	CA          string   // the file of certificates that its own is checked by; "": those of the system
-
-	ShareBans bool // bans and unbans hold on every node
 }
 
 // Limits and defaults of a fleet.
@@ -102,9 +100,6 @@ func readFleet(doc *tomldoc.Document, t *tomldoc.Table, folder string) *Fleet {
 		return path(*file)
 	}
 	f.Credentials, f.CA = ofNATS("credentials"), ofNATS("ca")
-	if bans := t.Bool("share_bans"); bans != nil {
-		f.ShareBans = bans.Value
-	}
 	t.Unknown(func(string) string { return "" })
 	return f
 }
@@ -220,6 +215,5 @@ func fleetKeys() []format.Key {
 		{Name: "fleet.nats", Example: example(engine), Meaning: "Instead of `listen` and `nodes`: the URL of NATS servers with JetStream that are there already, or a list."},
 		{Name: "fleet.credentials", Example: example(engine + `, credentials = "nats.creds"`), Meaning: "The file of credentials for them."},
 		{Name: "fleet.ca", Example: example(engine + `, ca = "ca.pem"`), Meaning: "The file of the certificates that theirs are checked by. Unset: those of the system."},
-		{Name: "fleet.share_bans", Default: "false", Example: example(nodes + `, share_bans = true`), Meaning: "Bans hold on every node too: whoever forges a source shuts its owner out of all of them."},
 	}
 }

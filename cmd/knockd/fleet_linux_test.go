@@ -117,7 +117,9 @@ func (f *nodes) open(source netip.Addr, on ...*member) {
 func (f *nodes) shut(source netip.Addr, on ...*member) {
 	f.t.Helper()
 	for _, m := range on {
-		m.eventually(fmt.Sprintf("%s: 3306/tcp is shut for %s", m.backend, source), soon, func() bool { return !m.answers(source) && !m.answers(source) })
+		m.eventually(fmt.Sprintf("%s: 3306/tcp is shut for %s", m.backend, source), soon, func() bool {
+			return !m.answers(source)
+		})
 	}
 }
 

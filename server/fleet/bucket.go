@@ -44,8 +44,10 @@ type bucket struct {
 	some      chan struct{}  // there is something pending; one is enough
 	again     chan struct{}  // all is to be delivered again; one is enough
 	connected bool
+	since     time.Time // it is, or is not
 	why       error
 	forged    uint64
+	said      bool // that it does not answer
 }
 
 // pending is a text that has to be stored.
@@ -55,7 +57,7 @@ type pending struct {
 }
 
 func newBucket(number int, s *seals, copies int, foreign bool, log *slog.Logger, take func(Batch)) *bucket {
-	return &bucket{number: number, seals: s, copies: copies, foreign: foreign, log: log, take: take, sequences: map[ID]uint64{}, pending: map[ID]pending{}, some: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+	return &bucket{number: number, seals: s, copies: copies, foreign: foreign, log: log, take: take, sequences: map[ID]uint64{}, pending: map[ID]pending{}, some: make(chan struct{}, 1), again: make(chan struct{}, 1), since: time.Now()}
 }
 
 // operation is the header of a record that says it was deleted.
@@ -80,6 +82,27 @@ func signal(to chan<- struct{}) {
 	}
 }
 
+// awayTime is how long the store may not answer before that is said: while engines choose a leader it does not.
+const awayTime = 15 * time.Second
+
+// set notes whether the store answers, and says so where that has lasted.
+func (b *bucket) set(connected bool, why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if connected != b.connected {
+		b.connected, b.since = connected, now
+	}
+	switch b.why = why; {
+	case connected && b.said:
+		b.said = false
+		b.log.Info("fleet: the store answers again")
+	case !connected && !b.said && now.Sub(b.since) > awayTime:
+		b.said = true
+		b.log.Warn("fleet: the store does not answer: nodes that are connected are told, and others not before it does", "err", why)
+	}
+}
+
 // run follows the store until the context ends: again and again, since the store may go away.
 func (b *bucket) run(ctx context.Context, js jetstream.JetStream) {
 	patience := askAgain
@@ -90,8 +113,11 @@ func (b *bucket) run(ctx context.Context, js jetstream.JetStream) {
 		if b.connected {
 			patience = askAgain
 		}
-		b.connected, b.why = false, err
 		b.mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		b.set(false, err)
 		b.log.Debug("fleet: no store", "err", err)
 		b.take(Batch{})
 		pause(ctx, askAgain)
@@ -152,9 +178,7 @@ func (b *bucket) follow(ctx context.Context, js jetstream.JetStream, patience ti
 				return errors.New("the store has ended the connection")
 			case e == nil && !caughtUp:
 				caughtUp = true
-				b.mu.Lock()
-				b.connected, b.why = true, nil
-				b.mu.Unlock()
+				b.set(true, nil)
 				b.take(Batch{CaughtUp: true})
 				group.Go(func() { b.store(ctx, js, stream) })
 			case e != nil:

@@ -59,10 +59,9 @@ type Batch struct {
 
 // Health says how a node gets along with its fleet.
 type Health struct {
-	Connected bool // the store answers
-	CaughtUp  bool // and has told all
-	Since     time.Time
-	Why       string // why it is not connected; "": it is, or has not tried yet
+	Connected bool      // the store answers, and has told all
+	Since     time.Time // when that began, or ended
+	Why       string    // why it is not connected; "": it is, or has not tried yet
 
 	Waiting   int    // texts that the store does not have yet
 	Forged    uint64 // records of the store that no node has written

@@ -30,9 +30,6 @@ type Node struct {
 	queue  []Batch
 	some   chan struct{} // something is in the queue; one is enough
 	failed error         // why there is no connection yet
-	since  time.Time     // of the last change of state
-	state  [2]bool       // connected, caught up
-	told   map[int]bool  // buckets that have told all
 }
 
 // New returns a node. Nothing runs before Run.
@@ -40,7 +37,7 @@ func New(c Config) (*Node, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, presence: newPresence(&c), batches: make(chan Batch), some: make(chan struct{}, 1), told: map[int]bool{}, since: time.Now()}
+	n := &Node{config: c, presence: newPresence(&c), batches: make(chan Batch), some: make(chan struct{}, 1)}
 	copies, foreign := min(mostCopies, len(c.Nodes)), len(c.NATS) > 0
 	if foreign {
 		copies = mostCopies
@@ -90,10 +87,13 @@ func (n *Node) Offset() (d time.Duration, apart bool) {
 
 // Health says how the node gets along.
 func (n *Node) Health() Health {
-	h := Health{Connected: true, CaughtUp: true, Forged: n.forged.Load(), Strangers: n.door.strangers(), Peers: n.presence.list()}
+	h := Health{Connected: true, Forged: n.forged.Load(), Strangers: n.door.strangers(), Peers: n.presence.list()}
 	for _, b := range n.buckets {
 		b.mu.Lock()
 		h.Connected = h.Connected && b.connected
+		if b.since.After(h.Since) {
+			h.Since = b.since
+		}
 		h.Waiting, h.Forged = max(h.Waiting, len(b.pending)), h.Forged+b.forged
 		if b.why != nil {
 			h.Why = trimmed(b.why)
@@ -102,11 +102,9 @@ func (n *Node) Health() Health {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h.CaughtUp = h.Connected && len(n.told) == len(n.buckets)
 	if n.failed != nil {
 		h.Why = trimmed(n.failed)
 	}
-	h.Since = n.since
 	return h
 }
 

@@ -10,9 +10,8 @@ import (
 // listener is a presence that hears of others at times of the test.
 type listener struct {
 	*presence
-	now      time.Time
-	came     []time.Time
-	sequence uint64
+	now  time.Time
+	came []time.Time
 }
 
 func newListener() *listener {

@@ -91,7 +91,11 @@ func (m *member) tell(s ledger.Statement) { m.fleet.Tell(fleet.ID(s.ID()), s.Enc
 
 // keep writes a statement of this node to the disk.
 func (m *member) keep(s ledger.Statement) {
-	if err := m.journal.add(s); err != nil {
+	err := m.journal.add(s)
+	if err == nil && m.journal.lines > m.journal.most {
+		err = m.journal.rewrite(m.ledger.SaidSince(time.Time{}, m.now()))
+	}
+	if err != nil {
 		m.failure("what this node tells the fleet cannot be kept on disk", err)
 	}
 }
@@ -123,11 +127,25 @@ func (m *member) granted(p *protocol.Profile, source netip.Addr, e events.Notice
 	m.say(e.Time, s)
 }
 
-// closed says that a holder has given a lease back.
-func (m *member) closed(e events.Notice, holder netip.Prefix) {
-	if p := protocol.Find(m.wanted.Profiles, e.Profile); p != nil && p.Shared() {
-		m.say(e.Time, ledger.Statement{Kind: ledger.Ending, Profile: p.Name, Holder: holder})
+// givenBackFor is how long it is remembered that a holder has given a lease back, if the lease was not longer.
+// There are many of these: what an operator ends is remembered for longer.
+const givenBackFor = 24 * time.Hour
+
+// closed says that the lease of a holder is over.
+func (m *member) closed(at time.Time, profile string, holder netip.Prefix) {
+	p := protocol.Find(m.wanted.Profiles, profile)
+	if p == nil || !p.Shared() {
+		return
 	}
+	s := ledger.Statement{Kind: ledger.Ending, Profile: p.Name, Holder: holder}
+	longest, known := m.ledger.Longest(follow.Key{Profile: p.Name, Holder: holder})
+	if p.Lease > 0 && (!known || !longest.IsZero()) {
+		s.End = m.time(at).Add(max(givenBackFor, p.Lease))
+		if longest.After(s.End) {
+			s.End = longest
+		}
+	}
+	m.say(at, s)
 }
 
 // act says what an operator has done here.
@@ -318,8 +336,8 @@ func (m *member) logShared(done server.Shared) {
 func (m *member) checked(ctx context.Context, s events.Snapshot, ended []follow.Ended) {
 	if !m.installed && !full(s.Reading) {
 		for _, e := range ended {
-			if p := protocol.Find(s.Profiles, e.Profile); !e.InTime && p != nil && p.Shared() {
-				m.say(m.clock().Wall, ledger.Statement{Kind: ledger.Ending, Profile: e.Profile, Holder: e.Holder})
+			if !e.InTime && protocol.Find(s.Profiles, e.Profile) != nil {
+				m.closed(m.clock().Wall, e.Profile, e.Holder)
 			}
 		}
 	}

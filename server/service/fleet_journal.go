@@ -18,18 +18,22 @@ import (
 // node that is restarted without its fleet knows by it what it has said.
 const journalFile = "said"
 
+// journalSlack is how many lines more than twice what counts the journal may have.
+const journalSlack = 10_000
+
 // journal writes that file.
 type journal struct {
 	path  string
 	file  *os.File
 	lines int // of which some may be over
+	most  int // then it is written anew
 }
 
 // openJournal opens the journal of a folder, which it makes, and returns the statements that are not
 // over. Only this user can read it: it says who is let in where. A line that cannot be read, as the last one
 // after a crash, is left out.
 func openJournal(folder string, now time.Time) (*journal, []ledger.Statement, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := ownFolder(folder); err != nil {
 		return nil, nil, err
 	}
 	j := &journal{path: filepath.Join(folder, journalFile)}
@@ -54,6 +58,15 @@ func openJournal(folder string, now time.Time) (*journal, []ledger.Statement, er
 	return j, all, j.rewrite(all)
 }
 
+// ownFolder makes a folder, and fails where others can write it: who writes there is let in everywhere.
+func ownFolder(folder string) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	_, err := files.Check(folder)
+	return err
+}
+
 // rewrite replaces the file by these statements.
 func (j *journal) rewrite(all []ledger.Statement) error {
 	j.Close()
@@ -66,7 +79,7 @@ func (j *journal) rewrite(all []ledger.Statement) error {
 		return err
 	}
 	file, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0o600)
-	j.file, j.lines = file, len(all)
+	j.file, j.lines, j.most = file, len(all), 2*len(all)+journalSlack
 	return err
 }
 

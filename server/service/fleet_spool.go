@@ -32,7 +32,7 @@ func Spool(folder string, now time.Time, acts []events.Act) error {
 	for _, a := range acts {
 		_ = out.Encode(spooled{now, a}) // these types have no errors
 	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := ownFolder(folder); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(filepath.Join(folder, spoolFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)

@@ -174,7 +174,7 @@ func (k *keeper) observe(i events.Item) (first bool) {
 		if holder, err := protocol.ParsePrefix(e.Address); err == nil {
 			k.memory.Forget(follow.Key{Profile: e.Profile, Holder: holder})
 			if k.member != nil {
-				k.member.closed(e, holder)
+				k.member.closed(e.Time, e.Profile, holder)
 			}
 		}
 	case e.Kind == events.Ban:

@@ -41,11 +41,11 @@ func New(node string, secrets int) *Ledger {
 	return l
 }
 
-// Say stamps a statement of this node, and takes it in.
+// Say stamps a statement of this node, and takes it in. An ending without an End is remembered for [Memory].
 func (l *Ledger) Say(now time.Time, s Statement) Statement {
 	s.Stamp, s.Node = max(now.UnixNano(), l.last+1), l.node
 	s.End = asStored(s.End)
-	if s.Kind == Ending {
+	if s.Kind == Ending && s.End.IsZero() {
 		s.End = s.said().Add(Memory)
 	}
 	if old, ok := l.statement(&s); ok {
@@ -53,6 +53,15 @@ func (l *Ledger) Say(now time.Time, s Statement) Statement {
 	}
 	l.put(s)
 	return s
+}
+
+// Longest returns when the last lease ends that is known of a holder, in effect or not; the zero Time: never.
+func (l *Ledger) Longest(k follow.Key) (end time.Time, some bool) {
+	var all []Grant
+	for _, s := range l.leases[k] {
+		all = append(all, Grant{End: s.End})
+	}
+	return last(all), len(all) > 0
 }
 
 // Adopt takes in a statement that this node has found out later than it became true: its stamp is then.

@@ -10,6 +10,6 @@ func fleetCommand() *cli.Command {
 
 Example:
   knockd fleet init --name web --listen 198.51.100.11:7115 --node 198.51.100.12:7115`,
-		Subcommands: []*cli.Command{fleetInitCommand()},
+		Subcommands: []*cli.Command{fleetInitCommand(), fleetStatusCommand()},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -477,5 +478,48 @@ func TestWhoGivesALeaseBackOnOneNodeIsShutOutByAll(t *testing.T) {
 			other := f.all[(i+1)%3]
 			other.run.logs("msg=\"revoke by the fleet\" profile=mysql address=" + source.String())
 		}
+	}
+}
+
+// fleetForm is what `fleet status --json` prints on a node.
+func (m *member) fleetForm() (f fleetForm, code int) {
+	m.t.Helper()
+	out := m.knockd("fleet", "status", "--json")
+	d := json.NewDecoder(strings.NewReader(out.Stdout))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		m.t.Fatalf("%v\n%s%s", err, out.Stdout, out.Stderr)
+	}
+	return f, out.Code
+}
+
+func TestFleetStatusSaysWhoIsConnectedAndWhatTheLossOfOneMeans(t *testing.T) {
+	t.Parallel()
+	f := newNodes(t, eachKind()...)
+	one, two, three := f.all[0], f.all[1], f.all[2]
+	if out := one.knockd("fleet", "status"); out.Code != 1 || !strings.Contains(out.Stderr, "no service runs here") {
+		t.Errorf("exit %d: %s", out.Code, out.Stderr)
+	}
+	one.begin()
+	says := func(m *member, code int, words ...string) {
+		t.Helper()
+		m.eventually(strings.Join(words, ", "), soon, func() bool {
+			out := m.knockd("fleet", "status")
+			return out.Code == code && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(narrow(out.Stdout)+out.Stderr, w) })
+		})
+	}
+	says(one, 1, "198.51.100.1:7115 this node", "198.51.100.2:7115 not seen - yes", "0 of 3 engines are connected, and the store needs 2", "error: the store does not answer")
+	two.begin()
+	says(one, 0, "198.51.100.2:7115 connected", "198.51.100.3:7115 not seen", "2 of 3 engines are connected: the loss of one more stops the store")
+	three.begin()
+	f.together(f.all...)
+	says(three, 0, "198.51.100.1:7115 connected", "3 of 3 engines are connected: the store survives the loss of 1", "web: leases 0, endings 0, not stored yet 0")
+	one.opened(lab.ForgedAddr4(1))
+	f.open(lab.ForgedAddr4(1), f.all...)
+	two.kill()
+	says(three, 0, "198.51.100.2:7115 away", "web: leases 1")
+	form, code := three.fleetForm()
+	if code != 0 || form.Fleet != "web" || form.Node != "198.51.100.3:7115" || !form.Engine || !form.Connected || form.Why != nil || form.Leases != 1 || len(form.Nodes) != 2 || form.Nodes[1].State != "away" {
+		t.Errorf("exit %d, %+v", code, form)
 	}
 }

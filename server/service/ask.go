@@ -25,11 +25,13 @@ type Answer struct {
 	Folder string    `json:"folder"` // whose files it installs: an absolute path
 	Read   time.Time `json:"read"`   // when it last began to read them, by the machine's clock
 	Failed string    `json:"failed"` // why it has not installed what it read then; "": it has
+
+	Fleet *FleetState `json:"fleet,omitempty"` // nil: it is no node of one
 }
 
 // maxAnswer is how many bytes of an answer are read, maxFailed how many of its reason are told.
 const (
-	maxAnswer = 64 << 10
+	maxAnswer = 256 << 10
 	maxFailed = 4 << 10
 )
 
@@ -59,6 +61,9 @@ func (k *keeper) answer(to io.WriteCloser) {
 	if k.filesErr != nil {
 		a.Failed = k.filesErr.Error()
 		a.Failed = strings.ToValidUTF8(a.Failed[:min(len(a.Failed), maxFailed)], "")
+	}
+	if k.member != nil {
+		a.Fleet = k.member.state()
 	}
 	text, _ := json.Marshal(a) // strings and a time: no error
 	_, _ = to.Write(text)      // whoever has gone needs none; a socket's buffer takes it at once

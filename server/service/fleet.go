@@ -24,6 +24,7 @@ type Fleet interface {
 	Tell(id fleet.ID, value []byte)
 	Again()
 	Offset() (d time.Duration, apart bool)
+	Health() fleet.Health
 }
 
 // member is this host as a node of a fleet. It belongs to the keeper.

@@ -27,12 +27,13 @@ const (
 	nfgenLength   = 4                                 // struct nfgenmsg, before the attributes
 	typeAt        = 4                                 // struct nlmsghdr's member nlmsg_type
 	legacyEvery   = 2 * time.Second                   // iptables-legacy sends no message: its tables are compared
+	legacyShare   = 200                               // … but at most so often that it takes this part of a processor
 	settle        = 200 * time.Millisecond            // a tool may change rules in several steps
 )
 
 // rulesTask calls changed when anybody but this process has changed rules of this network namespace.
 // The kernel sends a message for nftables, and so for iptables-nft. The tables of iptables-legacy are
-// compared every two seconds, where there are any.
+// compared every two seconds, where there are any; large ones less often.
 func rulesTask(changed func()) *task {
 	return newTask("watching rules", func(ctx context.Context, ready func()) error {
 		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (groupNFTables - 1)})
@@ -50,8 +51,7 @@ func rulesTask(changed func()) *task {
 		legacy := newLegacy()
 		defer legacy.close()
 		legacy.changed()
-		ticker := time.NewTicker(legacyEvery)
-		defer ticker.Stop()
+		compare := time.After(legacyEvery)
 		ready()
 		wait := time.After(settle) // rules may have changed before we listened
 		for {
@@ -65,10 +65,12 @@ func rulesTask(changed func()) *task {
 				if wait == nil {
 					wait = time.After(settle)
 				}
-			case <-ticker.C:
+			case <-compare:
+				began := time.Now()
 				if legacy.changed() && wait == nil {
 					wait = time.After(settle)
 				}
+				compare = time.After(max(legacyEvery, time.Since(began)*legacyShare))
 			case <-wait:
 				wait = nil
 				changed()

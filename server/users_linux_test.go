@@ -165,8 +165,9 @@ func TestOfAUserAllThatTheKeysHaveOpenedIsRevoked(t *testing.T) {
 	for _, a := range told {
 		acts = append(acts, fmt.Sprint(a.Kind, a.Profile, a.Address, a.User))
 	}
-	if want := fmt.Sprint(events.Revoke, "admin", single(alone), "alice"); len(acts) != 2 || acts[0] != want {
-		t.Errorf("told %q, want %q and another", acts, want)
+	scope := fmt.Sprint(events.Scope, "admin", netip.Prefix{}, "alice")
+	if want := fmt.Sprint(events.Revoke, "admin", single(alone), "alice"); len(acts) != 3 || acts[0] != scope || acts[1] != want {
+		t.Errorf("told %q, want %q, %q and another", acts, scope, want)
 	}
 	s.expectUsers("web 10.9.0.1 alice", "admin 10.9.0.2 bob", "admin 10.9.0.3")
 	s.expect("silent", alone, 2222)
@@ -182,7 +183,7 @@ func TestOfAUserAllThatTheKeysHaveOpenedIsRevoked(t *testing.T) {
 	if who := s.who(); strings.Contains(who, aliceNumber+" ") {
 		t.Errorf("the kernel still has alice:\n%s", who)
 	}
-	if r, told := s.revokeUser("alice", true); len(r.Ended)+len(r.GoesOn)+len(told) > 0 {
+	if r, told := s.revokeUser("alice", true); len(r.Ended)+len(r.GoesOn) > 0 || len(told) != 1 || told[0].Kind != events.Scope {
 		t.Errorf("revoked twice: %+v", r)
 	}
 }

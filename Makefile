@@ -20,6 +20,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 PROGRAMS := knock
 ifeq ($(or $(GOOS),$(shell uname -s | tr A-Z a-z)),linux)
 PROGRAMS += knockd
+HELPERS := knockd-fleet
 endif
 
 # "0" for root, else nothing.
@@ -46,8 +47,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 help: ## say what there is (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build knockd and knock into bin/, with manual pages and completions
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(GO_LDFLAGS)" -o $(BIN)/ $(PROGRAMS:%=./cmd/%)
+build: ## build knockd and knock into bin/, with manual pages and completions, and what knockd starts
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(GO_LDFLAGS)" -o $(BIN)/ $(PROGRAMS:%=./cmd/%) $(HELPERS:%=./cmd/%)
 	@GO_LDFLAGS="$(GO_LDFLAGS)" sh packaging/share.sh $(BIN) $(PROGRAMS)
 
 build-all: ## build the client for Linux, macOS and Windows into dist/

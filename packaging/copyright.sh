@@ -24,5 +24,5 @@ license() { # NAME FOLDER
 }
 
 license "The Go standard library, $(go env GOVERSION)" "$(go env GOROOT)"
-GOOS=linux go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/knockd ./cmd/knock |
+GOOS=linux go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/knockd ./cmd/knockd-fleet ./cmd/knock |
 	sort -u | while read -r path version dir; do license "$path $version" "$dir"; done

@@ -44,6 +44,7 @@ files() { # FUNCTION PROGRAM...
 		done
 	done
 	test "$linux" || return 0
+	$each "$BIN/knockd-fleet" libexec/knockkit/knockd-fleet 755
 	$each packaging/modprobe.d/00-knockkit.conf lib/modprobe.d/00-knockkit.conf 644
 	test "$theirs" || $each - $unit 644
 }
@@ -172,7 +173,7 @@ uninstall)
 	done
 	files left "$@"
 	rm -f "$list"
-	rmdir "${list%/*}" 2> /dev/null || true
+	rmdir "${list%/*}" "$root/libexec/knockkit" 2> /dev/null || true
 	test "$DESTDIR" || test -z "$linux" || echo "rules in the kernel, /etc/knockd and /var/lib/knockd are left as they were" >&2
 	;;
 esac

@@ -118,7 +118,7 @@ func TestMakeInstallNeedsNoGoAndMakeUninstallLeavesNothing(t *testing.T) {
 				t.Fatalf("%v\n%s", err, said)
 			}
 			p := strings.TrimSuffix(prefix, "/")
-			want := map[string]string{p + "/lib/systemd/system/knockd.service": "644", p + "/lib/modprobe.d/00-knockkit.conf": "644", p + "/share/knockkit/installed": "644"}
+			want := map[string]string{p + "/lib/systemd/system/knockd.service": "644", p + "/lib/modprobe.d/00-knockkit.conf": "644", p + "/share/knockkit/installed": "644", p + "/libexec/knockkit/knockd-fleet": "755"}
 			for program, page := range map[string]string{"knock": "man1/knock.1", "knockd": "man8/knockd.8"} {
 				want[p+"/bin/"+program] = "755"
 				for _, path := range []string{"man/" + page, "bash-completion/completions/" + program, "fish/vendor_completions.d/" + program + ".fish", "zsh/site-functions/_" + program} {

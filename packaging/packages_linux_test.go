@@ -132,8 +132,8 @@ func bothHoldTheSame(t *testing.T, r release) {
 	}
 	for path, mode := range map[string]string{
 		"/usr/sbin/knockd": "-rwxr-xr-x", "/usr/bin/knock": "-rwxr-xr-x", "/usr/lib/systemd/system/knockd.service": "-rw-r--r--",
-		"/usr/lib/modprobe.d/00-knockkit.conf": "-rw-r--r--",
-		"/etc/knockd":                          "drwx------", "/etc/knockd/profiles": "drwx------",
+		"/usr/lib/modprobe.d/00-knockkit.conf": "-rw-r--r--", "/usr/libexec/knockkit/knockd-fleet": "-rwxr-xr-x",
+		"/etc/knockd": "drwx------", "/etc/knockd/profiles": "drwx------",
 		"/usr/share/man/man8/knockd.8.gz": "-rw-r--r--", "/usr/share/man/man1/knock.1.gz": "-rw-r--r--",
 	} {
 		if deb[path] != mode {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -522,4 +523,58 @@ func TestFleetStatusSaysWhoIsConnectedAndWhatTheLossOfOneMeans(t *testing.T) {
 	if code != 0 || form.Fleet != "web" || form.Node != "198.51.100.3:7115" || !form.Engine || !form.Connected || form.Why != nil || form.Leases != 1 || len(form.Nodes) != 2 || form.Nodes[1].State != "away" {
 		t.Errorf("exit %d, %+v", code, form)
 	}
+}
+
+// TestTheProgramOfANodeIsStartedAgainAndEndsWithTheService: what was said meanwhile is told then.
+func TestTheProgramOfANodeIsStartedAgainAndEndsWithTheService(t *testing.T) {
+	t.Parallel()
+	f := newNodes(t, eachKind()...)
+	for _, m := range f.all {
+		m.begin()
+	}
+	f.together(f.all...)
+	one := f.all[0]
+	child := one.children()
+	if len(child) != 1 {
+		t.Fatalf("the service has started %v", child)
+	}
+	if err := syscall.Kill(child[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	one.run.logs("the program of the node has ended, and is started again")
+	one.opened(lab.ForgedAddr4(1))
+	f.open(lab.ForgedAddr4(1), f.all...)
+	for _, m := range f.all {
+		all := m.children()
+		m.kill()
+		m.eventually("its program ends", soon, func() bool {
+			return !slices.ContainsFunc(all, func(pid int) bool { return syscall.Kill(pid, 0) == nil })
+		})
+	}
+}
+
+// children are the processes that the service has started, and that run.
+func (m *member) children() (all []int) {
+	m.t.Helper()
+	pid := m.run.cmd.Process.Pid
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var text []byte
+	for _, path := range tasks { // each thread has its own
+		one, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended
+		}
+		text = append(append(text, one...), ' ')
+	}
+	for _, word := range strings.Fields(string(text)) {
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		all = append(all, n)
+	}
+	return all
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -67,9 +68,9 @@ func runService(c *cli.Context) error {
 		State: keys.StoreOf(h.folders.Dirs[0], os.Getenv),
 		Fleet: func(s server.Settings) (service.Fleet, error) {
 			if s.Fleet != nil {
-				debug.SetMemoryLimit(fleetMemory)
+				debug.SetMemoryLimit(math.MaxInt64) // the statements of all nodes take what they take
 			}
-			return joinFleet(s, h.logger(c.Bool("verbose")))
+			return joinFleet(s, h.logger(c.Bool("verbose")), c.Bool("verbose"))
 		},
 		Reload:       reload,
 		RemoveOnExit: c.Bool("remove-on-exit"),

@@ -15,11 +15,8 @@ import (
 	"knockkit/server/service"
 )
 
-// fleetMemory is what the service aims to live in where it runs an engine, beside the leases.
-const fleetMemory = 96 << 20
-
 // joinFleet returns this host as a node of the fleet in knockd.toml; nil where there is none.
-func joinFleet(s server.Settings, log *slog.Logger) (service.Fleet, error) {
+func joinFleet(s server.Settings, log *slog.Logger, verbose bool) (service.Fleet, error) {
 	f := s.Fleet
 	if f == nil {
 		return nil, nil
@@ -28,7 +25,7 @@ func joinFleet(s server.Settings, log *slog.Logger) (service.Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := fleet.Config{Name: f.Name, Nodes: f.Nodes, Store: f.Store, NATS: f.NATS, Credentials: f.Credentials, CA: f.CA, Version: command.Version, Log: log}
+	c := fleet.Config{Name: f.Name, Nodes: f.Nodes, Store: f.Store, NATS: f.NATS, Credentials: f.Credentials, CA: f.CA, Version: command.Version, Verbose: verbose, Log: log}
 	for _, s := range secrets {
 		c.Secrets = append(c.Secrets, fleet.Secret(s))
 	}
@@ -40,7 +37,7 @@ func joinFleet(s server.Settings, log *slog.Logger) (service.Fleet, error) {
 			return nil, err
 		}
 	}
-	return fleet.New(c)
+	return fleet.Start(c)
 }
 
 // acted tells what the command has done: who watches, and the other nodes of a fleet, as soon as a service

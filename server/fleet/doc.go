@@ -1,13 +1,4 @@
-// Package fleet lets the nodes of a fleet exchange small texts by NATS JetStream. What they mean is another
-// package's matter: ledger.
-//
-//	Node.Put ─→ seal ─→ bucket ─→ engine ═══ TLS ═══ engine ─→ bucket ─→ open ─→ Node.Batches
-//
-// Each node of the list runs an engine, a NATS server in this process, that listens to nobody but us. One
-// port of our own is all that is open to others: TLS 1.3 to who has the fleet's secret, before the first
-// byte of NATS. Behind it are the routes between the engines, and clients of nodes without one. Or an engine
-// is there already, and all nodes are its clients.
-//
-// Nobody who has not the secret can read what is stored, or store what nodes take for theirs, even with all
-// rights on the engine: what he deletes comes back.
+// Package fleet is what a service knows of its fleet: small texts that all nodes have, whatever becomes of
+// one of them. What they mean is another package's matter: ledger. The exchange itself is package node, in a
+// program of its own, which a [Process] runs and talks to.
 package fleet

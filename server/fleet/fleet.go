@@ -8,6 +8,18 @@ import (
 	"time"
 )
 
+// Secret is what the nodes of a fleet know and nobody else.
+type Secret [32]byte
+
+// ID names a register of the store.
+type ID [16]byte
+
+// Told is the number of the secret of a [Record] that another node has told, and that the store may not have.
+const Told = -1
+
+// MaxApart is how far a node's clock may be from the fleet's: further apart it takes no part.
+const MaxApart = 60 * time.Second
+
 // Config says which fleet a node belongs to, and how it reaches the others.
 type Config struct {
 	Name    string   // of the fleet
@@ -23,11 +35,13 @@ type Config struct {
 	CA          string   // the file of certificates that its own is checked by; "": those of the system
 
 	Version string // of the program, for people
-	Log     *slog.Logger
+	Verbose bool   // the log has what concerns one connection too
+
+	Log *slog.Logger `json:"-"`
 }
 
-// check returns what is missing.
-func (c *Config) check() error {
+// Check returns what is missing.
+func (c *Config) Check() error {
 	switch {
 	case c.Name == "" || c.Node == "" || len(c.Secrets) == 0:
 		return errors.New("a fleet needs a name, a secret, and a name of the node")

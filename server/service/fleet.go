@@ -15,7 +15,7 @@ import (
 	"knockkit/server/fleet/ledger"
 )
 
-// Fleet is this host as its fleet has it: [*fleet.Node].
+// Fleet is this host as its fleet has it: [*fleet.Process].
 type Fleet interface {
 	Config() fleet.Config
 	Run(ctx context.Context) error

@@ -1,10 +1,12 @@
-package fleet
+package node
 
 import (
 	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
+
+	"knockkit/server/fleet"
 )
 
 // listener is a presence that hears of others at times of the test.
@@ -15,7 +17,7 @@ type listener struct {
 }
 
 func newListener() *listener {
-	l := &listener{presence: newPresence(&Config{Node: "here"}), now: time.Unix(2_000_000_000, 0)}
+	l := &listener{presence: newPresence(&fleet.Config{Node: "here"}), now: time.Unix(2_000_000_000, 0)}
 	l.presence.now = func() time.Time { return l.now }
 	l.returned = func(last time.Time) { l.came = append(l.came, last) }
 	return l

@@ -1,10 +1,12 @@
-package fleet
+package node
 
 import (
 	"fmt"
 	"sync"
 	"testing"
 	"time"
+
+	"knockkit/server/fleet"
 )
 
 // put puts a text as a caller does who puts again what the store does not tell.
@@ -17,7 +19,7 @@ func (s *site) puts(id ID, text string) {
 func TestANodeThatGoesAwayAndComesBackIsToldWhatItHasMissed(t *testing.T) {
 	t.Parallel()
 	nodes := addresses(t, 3)
-	var configs []Config
+	var configs []fleet.Config
 	var all []*site
 	for i := range nodes {
 		configs = append(configs, config(t, nodes, i))
@@ -68,8 +70,8 @@ func TestWithoutTheOthersANodeSaysSoAndStoresWhenTheyAreThere(t *testing.T) {
 func TestTheSecretIsChangedInThreeStepsAndNothingIsLost(t *testing.T) {
 	t.Parallel()
 	nodes := addresses(t, 3)
-	before, after := Secret{1}, Secret{2}
-	var configs []Config
+	before, after := fleet.Secret{1}, fleet.Secret{2}
+	var configs []fleet.Config
 	var all []*site
 	for i := range nodes {
 		configs = append(configs, config(t, nodes, i))
@@ -89,7 +91,7 @@ func TestTheSecretIsChangedInThreeStepsAndNothingIsLost(t *testing.T) {
 		put[id] = text
 		mu.Unlock()
 	}
-	for _, secrets := range [][]Secret{{before, after}, {after, before}, {after}} {
+	for _, secrets := range [][]fleet.Secret{{before, after}, {after, before}, {after}} {
 		for i := range all {
 			puts(all[i])
 			all[i].stop()

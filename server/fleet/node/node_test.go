@@ -1,4 +1,4 @@
-package fleet
+package node
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"knockkit/internal/lab/labtest"
+
+	"knockkit/server/fleet"
 )
 
 const soon = 30 * time.Second
@@ -39,8 +41,8 @@ func addresses(t testing.TB, n int) (all []string) {
 	return all
 }
 
-func config(t testing.TB, nodes []string, i int) Config {
-	return Config{Name: "web", Secrets: []Secret{{1}}, Node: nodes[i], Listen: nodes[i], Nodes: nodes, Store: t.TempDir(), Log: slog.New(slog.NewTextHandler(testLog{t, i}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+func config(t testing.TB, nodes []string, i int) fleet.Config {
+	return fleet.Config{Name: "web", Secrets: []fleet.Secret{{1}}, Node: nodes[i], Listen: nodes[i], Nodes: nodes, Store: t.TempDir(), Log: slog.New(slog.NewTextHandler(testLog{t, i}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 }
 
 type testLog struct {
@@ -56,7 +58,7 @@ func (l testLog) Write(text []byte) (int, error) {
 }
 
 // run runs a node until the test ends, or stop is called.
-func run(t testing.TB, c Config) *site {
+func run(t testing.TB, c fleet.Config) *site {
 	t.Helper()
 	n, err := New(c)
 	if err != nil {
@@ -85,7 +87,7 @@ func run(t testing.TB, c Config) *site {
 	return s
 }
 
-func (s *site) take(b Batch) {
+func (s *site) take(b fleet.Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b.Again {

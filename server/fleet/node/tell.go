@@ -1,13 +1,12 @@
-package fleet
+package node
 
 import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-)
 
-// Told is the number of the secret of a [Record] that another node has told, and that the store may not have.
-const Told = -1
+	"knockkit/server/fleet"
+)
 
 // Tell tells a text to all nodes that are connected, at once: also while the engines have no leader, and the
 // store does not answer.
@@ -39,10 +38,10 @@ func (n *Node) listenTo(nc *nats.Conn, s *seals) error {
 			n.forged.Add(1)
 			return
 		}
-		n.take(Batch{Records: []Record{{ID: id, Value: text, Secret: Told}}})
+		n.take(fleet.Batch{Records: []fleet.Record{{ID: id, Value: text, Secret: fleet.Told}}})
 	})
 	return err
 }
 
 // returned says that another node is there again, which was last heard at a time.
-func (n *Node) returned(last time.Time) { n.take(Batch{Returned: last}) }
+func (n *Node) returned(last time.Time) { n.take(fleet.Batch{Returned: last}) }

@@ -1,4 +1,4 @@
-package fleet
+package node
 
 import (
 	"crypto/aes"
@@ -7,13 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+
+	"knockkit/server/fleet"
 )
 
-// Secret is what the nodes of a fleet know and nobody else.
-type Secret [32]byte
-
-// ID names a register of the store.
-type ID [aes.BlockSize]byte
+// ID is what a name stands for.
+type ID = fleet.ID
 
 // sealVersion begins each sealed text.
 const sealVersion = 1
@@ -24,14 +23,14 @@ const padding = 64
 
 // seals hide names and texts behind keys that are derived from one secret.
 type seals struct {
-	fleet  string
-	secret Secret
+	of     string // the fleet
+	secret fleet.Secret
 	names  cipher.Block // a permutation of IDs, so that a name can be turned back
 	texts  cipher.AEAD
 }
 
-func newSeals(fleet string, secret Secret) *seals {
-	s := &seals{fleet: fleet, secret: secret}
+func newSeals(of string, secret fleet.Secret) *seals {
+	s := &seals{of: of, secret: secret}
 	s.names, _ = aes.NewCipher(s.derive("names", 32)) // the length is right
 	block, _ := aes.NewCipher(s.derive("texts", 32))
 	s.texts, _ = cipher.NewGCMWithRandomNonce(block)
@@ -40,7 +39,7 @@ func newSeals(fleet string, secret Secret) *seals {
 
 // derive returns a key for one purpose.
 func (s *seals) derive(purpose string, length int) []byte {
-	key, err := hkdf.Key(sha256.New, s.secret[:], nil, "knockd fleet 1\x00"+s.fleet+"\x00"+purpose, length)
+	key, err := hkdf.Key(sha256.New, s.secret[:], nil, "knockd fleet 1\x00"+s.of+"\x00"+purpose, length)
 	if err != nil {
 		panic(err) // a length that no code asks for
 	}

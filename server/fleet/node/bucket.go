@@ -1,4 +1,4 @@
-package fleet
+package node
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"knockkit/server/fleet"
 )
 
 // Limits of a bucket.
@@ -36,7 +38,7 @@ type bucket struct {
 	copies  int
 	foreign bool // somebody else's engine decides how many copies there are
 	log     *slog.Logger
-	take    func(Batch)
+	take    func(fleet.Batch)
 
 	mu        sync.Mutex
 	sequences map[ID]uint64  // of the last change that was delivered
@@ -56,7 +58,7 @@ type pending struct {
 	until time.Time
 }
 
-func newBucket(number int, s *seals, copies int, foreign bool, log *slog.Logger, take func(Batch)) *bucket {
+func newBucket(number int, s *seals, copies int, foreign bool, log *slog.Logger, take func(fleet.Batch)) *bucket {
 	return &bucket{number: number, seals: s, copies: copies, foreign: foreign, log: log, take: take, sequences: map[ID]uint64{}, pending: map[ID]pending{}, some: make(chan struct{}, 1), again: make(chan struct{}, 1), since: time.Now()}
 }
 
@@ -119,7 +121,7 @@ func (b *bucket) run(ctx context.Context, js jetstream.JetStream) {
 		}
 		b.set(false, err)
 		b.log.Debug("fleet: no store", "err", err)
-		b.take(Batch{})
+		b.take(fleet.Batch{})
 		pause(ctx, askAgain)
 	}
 }
@@ -152,7 +154,7 @@ func (b *bucket) follow(ctx context.Context, js jetstream.JetStream, patience ti
 	b.mu.Lock()
 	clear(b.sequences)
 	b.mu.Unlock()
-	b.take(Batch{Again: true})
+	b.take(fleet.Batch{Again: true})
 	lost := make(chan error, 1)
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -179,7 +181,7 @@ func (b *bucket) follow(ctx context.Context, js jetstream.JetStream, patience ti
 			case e == nil && !caughtUp:
 				caughtUp = true
 				b.set(true, nil)
-				b.take(Batch{CaughtUp: true})
+				b.take(fleet.Batch{CaughtUp: true})
 				group.Go(func() { b.store(ctx, js, stream) })
 			case e != nil:
 				told.Reset(10 * askTime)
@@ -193,14 +195,24 @@ func (b *bucket) follow(ctx context.Context, js jetstream.JetStream, patience ti
 	}
 }
 
-// open returns the bucket, which it makes where there is none. While engines are missing it has fewer copies.
+// fewerAfter is how long engines may be missing before a store is made that has fewer copies: with the one
+// engine that has it, it would go.
+const fewerAfter = 10 * time.Second
+
+// open returns the bucket, which it makes where there is none. Where engines are missing for long it has one copy.
 func (b *bucket) open(ctx context.Context, js jetstream.JetStream, patience time.Duration) (kv jetstream.KeyValue, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if kv, err = js.KeyValue(ctx, b.name()); !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return kv, storeError(err)
 	}
+	b.mu.Lock()
+	few := b.foreign || time.Since(b.since) > fewerAfter
+	b.mu.Unlock()
 	for _, copies := range []int{b.copies, 1} {
+		if copies < b.copies && !few {
+			break
+		}
 		if kv, err = js.CreateKeyValue(ctx, b.config(copies)); err == nil {
 			break
 		}
@@ -264,7 +276,7 @@ func (b *bucket) probe(ctx context.Context, js jetstream.JetStream) error {
 // were none: who has something to say about it says it again.
 func (b *bucket) deliver(name string, sealed []byte, sequence uint64) {
 	id, ok := b.seals.id(name)
-	r := Record{ID: id, Secret: b.number}
+	r := fleet.Record{ID: id, Secret: b.number}
 	var err error
 	if sealed != nil {
 		r.Value, err = b.seals.open(name, sealed)
@@ -278,7 +290,7 @@ func (b *bucket) deliver(name string, sealed []byte, sequence uint64) {
 	}
 	b.mu.Unlock()
 	if ok {
-		b.take(Batch{Records: []Record{r}})
+		b.take(fleet.Batch{Records: []fleet.Record{r}})
 	}
 }
 

@@ -1,4 +1,4 @@
-package fleet
+package node
 
 import (
 	"crypto/ed25519"

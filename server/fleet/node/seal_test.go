@@ -1,13 +1,15 @@
-package fleet
+package node
 
 import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"knockkit/server/fleet"
 )
 
 func TestATextIsOpenedByWhoHasTheSecretAndUnderItsNameAlone(t *testing.T) {
-	s, id := newSeals("web", Secret{1}), ID{1, 2, 3}
+	s, id := newSeals("web", fleet.Secret{1}), ID{1, 2, 3}
 	name := s.name(id)
 	sealed := s.seal(name, []byte("text"))
 	if text, err := s.open(name, sealed); err != nil || string(text) != "text" {
@@ -16,7 +18,7 @@ func TestATextIsOpenedByWhoHasTheSecretAndUnderItsNameAlone(t *testing.T) {
 	if back, ok := s.id(name); !ok || back != id {
 		t.Errorf("%s is %x", name, back)
 	}
-	for what, other := range map[string]*seals{"another secret": newSeals("web", Secret{2}), "another fleet": newSeals("mail", Secret{1})} {
+	for what, other := range map[string]*seals{"another secret": newSeals("web", fleet.Secret{2}), "another fleet": newSeals("mail", fleet.Secret{1})} {
 		if _, err := other.open(name, sealed); err == nil {
 			t.Errorf("%s opens it", what)
 		}
@@ -45,7 +47,7 @@ func TestATextIsOpenedByWhoHasTheSecretAndUnderItsNameAlone(t *testing.T) {
 }
 
 func TestTheLengthOfASealedTextTellsLittle(t *testing.T) {
-	s := newSeals("web", Secret{1})
+	s := newSeals("web", fleet.Secret{1})
 	lengths := map[int]bool{}
 	for n := range padding {
 		text := bytes.Repeat([]byte{1}, n) // ends like the padding
@@ -61,7 +63,7 @@ func TestTheLengthOfASealedTextTellsLittle(t *testing.T) {
 }
 
 func FuzzASealedTextIsOpenedOrRefused(f *testing.F) {
-	s := newSeals("web", Secret{1})
+	s := newSeals("web", fleet.Secret{1})
 	f.Add("name", s.seal("name", []byte("text")))
 	f.Add("", []byte{sealVersion})
 	f.Fuzz(func(t *testing.T, name string, sealed []byte) {

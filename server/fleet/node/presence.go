@@ -1,4 +1,4 @@
-package fleet
+package node
 
 import (
 	"cmp"
@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"knockkit/server/fleet"
 )
 
 // Of what nodes tell each other all the time.
 const (
 	tellEvery  = 2 * time.Second
 	awayAfter  = 7 * time.Second
-	MaxApart   = 60 * time.Second // clocks that are further apart take no part
 	maxPeers   = 4096
 	samples    = 4 // of which the fastest says how far a clock is ahead
 	maxVersion = 64
@@ -52,7 +53,7 @@ type seen struct {
 	runs  []string // processes that were before it
 }
 
-func newPresence(c *Config) *presence {
+func newPresence(c *fleet.Config) *presence {
 	run := make([]byte, 8)
 	_, _ = rand.Read(run) // it never fails
 	return &presence{self: beat{Node: c.Node, Version: c.Version, Engine: c.Listen != "", Run: hex.EncodeToString(run)}, now: time.Now, returned: func(time.Time) {}, peers: map[string]*seen{}}
@@ -124,18 +125,18 @@ func (p *presence) take(text []byte) {
 func (s *seen) clock() time.Duration { return slices.Max(s.ahead) }
 
 // list returns the other nodes.
-func (p *presence) list() (all []Peer) {
+func (p *presence) list() (all []fleet.Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
 	for _, s := range p.peers {
-		peer := Peer{Name: s.Node, Version: s.Version, Engine: s.Engine, Connected: now.Sub(s.last) <= awayAfter, Since: s.since, Ahead: s.clock()}
+		peer := fleet.Peer{Name: s.Node, Version: s.Version, Engine: s.Engine, Connected: now.Sub(s.last) <= awayAfter, Since: s.since, Ahead: s.clock()}
 		if !peer.Connected {
 			peer.Since = s.last
 		}
 		all = append(all, peer)
 	}
-	slices.SortFunc(all, func(x, y Peer) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(all, func(x, y fleet.Peer) int { return cmp.Compare(x.Name, y.Name) })
 	return all
 }
 

@@ -1,4 +1,4 @@
-package fleet
+package node
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +17,8 @@ import (
 // What the port allows to who has not shown yet that he has the secret.
 const (
 	handshakeTime  = 5 * time.Second
-	maxHandshakes  = 64 // unfinished at once
-	maxFromAddress = 8  // of them, from one address
+	maxHandshakes  = 64 // unfinished at once, beside those from the addresses of nodes
+	maxFromAddress = 8  // unfinished at once, from one address
 )
 
 // door is the one port that a node has open. It hands each connection of another node to its purpose.
@@ -25,9 +27,17 @@ type door struct {
 	to     map[string]func(context.Context) (net.Conn, error) // by purpose
 	log    *slog.Logger
 
+	nodes map[string]bool // their addresses: strangers take no room of theirs
+
 	mu         sync.Mutex
-	handshakes map[string]int // unfinished, by address
-	refused    uint64         // connections of strangers
+	handshakes []*handshake // unfinished, the oldest first
+	refused    uint64       // connections of strangers
+}
+
+// handshake is a connection of somebody who has not shown yet that he has the secret.
+type handshake struct {
+	from string
+	end  context.CancelFunc
 }
 
 // serve accepts connections until the listener is closed, and waits for their ends.
@@ -46,44 +56,73 @@ func (d *door) serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		from := addressOf(c)
-		if !d.enter(from) {
-			_ = c.Close() // it is a stranger's
+		shaking, h := d.enter(ctx, addressOf(c))
+		group.Go(func() { d.answer(ctx, c, shaking, h) })
+	}
+}
+
+// addressOf returns where a connection comes from: of IPv6 the network, since a host has all of its addresses.
+func addressOf(c net.Conn) string { return network(c.RemoteAddr().String()) }
+
+func network(address string) string {
+	from, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return address
+	}
+	ip := from.Addr().Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	prefix, _ := ip.Prefix(64) // it has as many bits
+	return prefix.String()
+}
+
+// networks are those of addresses.
+func networks(addresses []string) map[string]bool {
+	all := map[string]bool{}
+	for _, a := range addresses {
+		all[network(a)] = true
+	}
+	return all
+}
+
+// enter begins a handshake. Where there is no room the oldest ends: a node's takes milliseconds, so the
+// oldest is a stranger's.
+func (d *door) enter(ctx context.Context, from string) (context.Context, *handshake) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	h := &handshake{from, cancel}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limit(maxFromAddress, func(other *handshake) bool { return other.from == from })
+	if !d.nodes[from] {
+		d.limit(maxHandshakes, func(other *handshake) bool { return !d.nodes[other.from] })
+	}
+	d.handshakes = append(d.handshakes, h)
+	return ctx, h
+}
+
+// limit ends the oldest of some handshakes where one more would be too many.
+func (d *door) limit(most int, of func(*handshake) bool) {
+	oldest, count := -1, 0
+	for i, h := range d.handshakes {
+		if !of(h) {
 			continue
 		}
-		group.Go(func() { d.answer(ctx, c, from) })
+		if count++; oldest < 0 {
+			oldest = i
+		}
+	}
+	if count >= most {
+		d.handshakes[oldest].end()
+		d.handshakes = slices.Delete(d.handshakes, oldest, oldest+1)
 	}
 }
 
-func addressOf(c net.Conn) string {
-	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
-	if err != nil {
-		return c.RemoteAddr().String()
-	}
-	return host
-}
-
-// enter reports whether one more unfinished handshake is allowed.
-func (d *door) enter(from string) bool {
+func (d *door) finished(h *handshake, stranger bool) {
+	h.end()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if all := len(d.handshakes); d.handshakes[from] >= maxFromAddress || all >= maxHandshakes {
-		d.refused++
-		return false
-	}
-	if d.handshakes == nil {
-		d.handshakes = map[string]int{}
-	}
-	d.handshakes[from]++
-	return true
-}
-
-func (d *door) finished(from string, stranger bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.handshakes[from]--; d.handshakes[from] == 0 {
-		delete(d.handshakes, from)
-	}
+	d.handshakes = slices.DeleteFunc(d.handshakes, func(other *handshake) bool { return other == h })
 	if stranger {
 		d.refused++
 	}
@@ -96,15 +135,13 @@ func (d *door) strangers() uint64 {
 	return d.refused
 }
 
-func (d *door) answer(ctx context.Context, c net.Conn, from string) {
+func (d *door) answer(ctx context.Context, c net.Conn, shaking context.Context, h *handshake) {
 	secure := tls.Server(c, d.config)
-	shaking, cancel := context.WithTimeout(ctx, handshakeTime)
 	err := secure.HandshakeContext(shaking)
-	cancel()
-	d.finished(from, err != nil)
+	d.finished(h, err != nil)
 	if err != nil {
 		_ = c.Close()
-		d.log.Debug("fleet: a connection was refused", "from", from, "err", err)
+		d.log.Debug("fleet: a connection was refused", "from", h.from, "err", err)
 		return
 	}
 	dial := d.to[secure.ConnectionState().NegotiatedProtocol]

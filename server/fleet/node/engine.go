@@ -1,4 +1,4 @@
-package fleet
+package node
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"knockkit/server/fleet"
 )
 
 // Limits of an engine.
@@ -34,7 +36,7 @@ type engine struct {
 }
 
 // startEngine starts this node's engine. peers are the addresses of the tunnels to the others.
-func startEngine(c *Config, all []*seals, peers []string) (*engine, error) {
+func startEngine(c *fleet.Config, all []*seals, peers []string) (*engine, error) {
 	user, password := all[0].account()
 	o := &natsserver.Options{
 		ServerName: c.Listen, Host: loopback, Port: natsserver.RANDOM_PORT, CustomClientAuthentication: accounts(all), CustomRouterAuthentication: accounts(all),

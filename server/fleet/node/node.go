@@ -1,4 +1,4 @@
-package fleet
+package node
 
 import (
 	"context"
@@ -11,33 +11,35 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"knockkit/server/fleet"
 )
 
 // Node is this process as a node of a fleet.
 type Node struct {
-	config   Config
+	config   fleet.Config
 	seals    []*seals
 	buckets  []*bucket
 	ids      []*identity
 	presence *presence
 	door     *door
-	batches  chan Batch
+	batches  chan fleet.Batch
 	client   atomic.Pointer[nats.Conn] // nil: there is none
 	engine   atomic.Pointer[engine]    // of this node; nil: it does not run
 	forged   atomic.Uint64             // texts that no node has told
 
 	mu     sync.Mutex
-	queue  []Batch
+	queue  []fleet.Batch
 	some   chan struct{} // something is in the queue; one is enough
 	failed error         // why there is no connection yet
 }
 
 // New returns a node. Nothing runs before Run.
-func New(c Config) (*Node, error) {
-	if err := c.check(); err != nil {
+func New(c fleet.Config) (*Node, error) {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, presence: newPresence(&c), batches: make(chan Batch), some: make(chan struct{}, 1)}
+	n := &Node{config: c, presence: newPresence(&c), batches: make(chan fleet.Batch), some: make(chan struct{}, 1)}
 	copies, foreign := min(mostCopies, len(c.Nodes)), len(c.NATS) > 0
 	if foreign {
 		copies = mostCopies
@@ -52,12 +54,12 @@ func New(c Config) (*Node, error) {
 		n.buckets = append(n.buckets, newBucket(i, s, copies, foreign, c.Log, n.take))
 	}
 	n.presence.returned = n.returned
-	n.door = &door{config: serverConfig(n.ids), log: c.Log}
+	n.door = &door{config: serverConfig(n.ids), log: c.Log, nodes: networks(c.Nodes)}
 	return n, nil
 }
 
 // Config returns what the node was made with.
-func (n *Node) Config() Config { return n.config }
+func (n *Node) Config() fleet.Config { return n.config }
 
 // Put stores a text for an ID until a time, the zero Time for one without end, or with nil deletes what is
 // stored. It does not wait: the text is stored when the store answers, unless the record has changed since
@@ -69,7 +71,7 @@ func (n *Node) Put(id ID, value []byte, until time.Time) {
 }
 
 // Batches are what the store tells.
-func (n *Node) Batches() <-chan Batch { return n.batches }
+func (n *Node) Batches() <-chan fleet.Batch { return n.batches }
 
 // Again has the store tell again all that it has.
 func (n *Node) Again() {
@@ -82,12 +84,12 @@ func (n *Node) Again() {
 // this node to take part.
 func (n *Node) Offset() (d time.Duration, apart bool) {
 	d = n.presence.offset()
-	return d, d.Abs() > MaxApart
+	return d, d.Abs() > fleet.MaxApart
 }
 
 // Health says how the node gets along.
-func (n *Node) Health() Health {
-	h := Health{Connected: true, Forged: n.forged.Load(), Strangers: n.door.strangers(), Peers: n.presence.list()}
+func (n *Node) Health() fleet.Health {
+	h := fleet.Health{Connected: true, Forged: n.forged.Load(), Strangers: n.door.strangers(), Peers: n.presence.list()}
 	for _, b := range n.buckets {
 		b.mu.Lock()
 		h.Connected = h.Connected && b.connected
@@ -109,7 +111,7 @@ func (n *Node) Health() Health {
 }
 
 // take queues what a bucket tells.
-func (n *Node) take(b Batch) {
+func (n *Node) take(b fleet.Batch) {
 	n.mu.Lock()
 	n.queue = append(n.queue, b)
 	n.mu.Unlock()
@@ -140,7 +142,7 @@ func (n *Node) pump(ctx context.Context) {
 }
 
 // next joins what is queued, up to where something begins or is complete.
-func (n *Node) next() (all Batch) {
+func (n *Node) next() (all fleet.Batch) {
 	for i, b := range n.queue {
 		if b.Again && (i > 0 && len(all.Records) > 0) {
 			n.queue = n.queue[i:]
@@ -162,7 +164,7 @@ func (n *Node) next() (all Batch) {
 }
 
 // retry is how soon is tried again what this machine did not allow.
-const retry = 2 * time.Second
+const retry = 500 * time.Millisecond
 
 // Run takes part until the context ends. A network that is not there is no error: it is tried again.
 func (n *Node) Run(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"knockkit/internal/follow"
@@ -297,9 +298,13 @@ func (m *member) depthOf(only []follow.Key) (d backend.Depth) {
 	return d
 }
 
-// full reports whether a table of the kernel has no room for more leases.
+// full reports whether a table of leases has no room for more. Others are of no matter: anybody can fill
+// those of positions.
 func full(r *backend.Reading) bool {
-	return slices.ContainsFunc(r.Fill, backend.Fill.NearlyFull)
+	return slices.ContainsFunc(r.Fill, func(f backend.Fill) bool {
+		leases := strings.Contains(f.Table, "open") || strings.Contains(f.Table, "given") || strings.HasPrefix(f.Table, "holders")
+		return leases && f.NearlyFull()
+	})
 }
 
 // mostLines is how many leases are logged one by one.

@@ -47,7 +47,8 @@ func (m *member) spentBy(e events.Notice) []ledger.Spent {
 	if err != nil || len(token) != protocol.TokenSize {
 		return nil
 	}
-	return []ledger.Spent{{Token: protocol.Token(token), Until: m.time(e.Time).Add(spentFor)}}
+	until := m.time(e.Time).Add(spentFor)
+	return []ledger.Spent{{Token: protocol.Token(token), Until: time.UnixMilli(until.UnixMilli())}} // as the store will have it
 }
 
 // spend makes tokens worth nothing here that were spent at another node: those that the kernel has, and

@@ -45,7 +45,7 @@ Example:
 
 // memoryLimit is what the service aims to live in: it makes the collector work
 // harder, and never fails.
-const memoryLimit = 14 << 20
+const memoryLimit = 16 << 20
 
 func runService(c *cli.Context) error {
 	h, err := open(c)

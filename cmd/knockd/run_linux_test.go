@@ -37,10 +37,11 @@ func TestWithAHundredProfilesTheServiceIsSmallAndIdle(t *testing.T) {
 		s.flush() // a repair is the most that it ever does
 		service.logs("the rules had been changed")
 		labtest.Eventually(t, soon, func() error { // it is still at work
+			const window = 5 * time.Second // longer than it waits for others to finish, and than it takes to see what it has changed itself
 			before := cpuTime(t, pid)
-			time.Sleep(1500 * time.Millisecond) // longer than it waits for others to finish
-			if cpuTime(t, pid) > before {
-				return fmt.Errorf("it works still")
+			time.Sleep(window)
+			if worked := cpuTime(t, pid) - before; worked > window/50 {
+				return fmt.Errorf("it works still: %s in %s", worked, window)
 			}
 			return nil
 		})
@@ -53,7 +54,11 @@ func TestWithAHundredProfilesTheServiceIsSmallAndIdle(t *testing.T) {
 		if resident > 30<<10 {
 			t.Errorf("%d KiB are resident: more than 30 MiB", resident)
 		}
-		if worked > idle/100 {
+		most := idle / 100
+		if strings.HasSuffix(t.Name(), "iptables-legacy") { // whose tables it compares now and then
+			most *= 4
+		}
+		if worked > most {
 			t.Errorf("it worked %s in %s in which nothing happened", worked, idle)
 		}
 	})

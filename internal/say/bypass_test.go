@@ -15,12 +15,14 @@ import (
 var passing = map[string]string{
 	"cmd/knock/child.go":         "the streams of the command that the user runs",
 	"cmd/knock/proxy.go":         "the bytes of the connection",
+	"cmd/knockd-fleet/main.go":   "lines for the service, its logger, and an error of the node",
 	"cmd/knockd/demo.go":         "to the narrator, who has a Printer",
 	"cmd/knockd/profile_edit.go": "the streams of the editor",
 	"cmd/knockd/run.go":          "to the logger, which quotes what is not printable",
 	"cmd/knockd/status.go":       "to drift, which prints with say.Print",
 	"cmd/knockd/watch_live.go":   "to the library that draws the screen, of plain lines",
 	"internal/command/run.go":    "streams are chosen, and help is written, which is ours",
+	"server/fleet/process.go":    "the standard error of the program that runs the node",
 	"server/try.go":              "the standard error of a second knockd",
 }
 

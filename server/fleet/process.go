@@ -31,14 +31,14 @@ type Text struct {
 	Until time.Time `json:"until"` // the zero Time: no end
 }
 
-// Event is a line that the program writes.
-type Event struct {
-	Batch *Batch `json:"batch,omitempty"`
-	State *State `json:"state,omitempty"` // every second, and when it starts
+// Output is a line that the program writes.
+type Output struct {
+	Batch *Batch     `json:"batch,omitempty"`
+	State *NodeState `json:"state,omitempty"` // every second, and when it starts
 }
 
-// State is how a node gets along.
-type State struct {
+// NodeState is how a node gets along.
+type NodeState struct {
 	Health Health
 	Offset time.Duration // the fleet's time minus that of this machine's clock
 	Apart  bool
@@ -52,7 +52,7 @@ type Process struct {
 
 	mu    sync.Mutex
 	to    io.Writer // of the program that runs; nil: none does
-	state State
+	state NodeState
 }
 
 // Start returns a node. Nothing runs before Run. The error says what is missing of the configuration, or that
@@ -62,7 +62,7 @@ func Start(c Config) (*Process, error) {
 		return nil, err
 	}
 	program, err := find()
-	return &Process{config: c, program: program, batches: make(chan Batch), state: State{Health: Health{Since: time.Now()}}}, err
+	return &Process{config: c, program: program, batches: make(chan Batch), state: NodeState{Health: Health{Since: time.Now()}}}, err
 }
 
 // find returns the path of the program: beside this one, or where packages have it.
@@ -192,7 +192,7 @@ func (p *Process) read(ctx context.Context, from io.Reader) error {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
 	for lines.Scan() {
-		var e Event
+		var e Output
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return fmt.Errorf("%s says %q", Program, lines.Text()[:min(len(lines.Text()), 80)])
 		}

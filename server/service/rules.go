@@ -28,6 +28,7 @@ const (
 	typeAt        = 4                                 // struct nlmsghdr's member nlmsg_type
 	legacyEvery   = 2 * time.Second                   // iptables-legacy sends no message: its tables are compared
 	legacyShare   = 200                               // … but at most so often that it takes this part of a processor
+	legacyLate    = 4 * time.Second                   // … and no later
 	settle        = 200 * time.Millisecond            // a tool may change rules in several steps
 )
 
@@ -70,7 +71,7 @@ func rulesTask(changed func()) *task {
 				if legacy.changed() && wait == nil {
 					wait = time.After(settle)
 				}
-				compare = time.After(max(legacyEvery, time.Since(began)*legacyShare))
+				compare = time.After(min(max(legacyEvery, time.Since(began)*legacyShare), legacyLate))
 			case <-wait:
 				wait = nil
 				changed()

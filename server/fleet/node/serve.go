@@ -22,7 +22,7 @@ const maxRequest = 1 << 20
 const stateEvery = time.Second
 
 // Serve runs a node for a service, which writes a [fleet.Config] and then a [fleet.Request] on each line, and
-// reads a [fleet.Event] from each. It ends when the service has closed its end, or is gone.
+// reads a [fleet.Output] from each. It ends when the service has closed its end, or is gone.
 func Serve(ctx context.Context, from io.Reader, to, log io.Writer) error {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(make([]byte, 0, 64<<10), maxRequest)
@@ -81,7 +81,7 @@ func (n *Node) speak(ctx context.Context, to *json.Encoder) {
 	every := time.NewTicker(stateEvery)
 	defer every.Stop()
 	for {
-		var e fleet.Event
+		var e fleet.Output
 		select {
 		case <-ctx.Done():
 			return
@@ -89,7 +89,7 @@ func (n *Node) speak(ctx context.Context, to *json.Encoder) {
 			e.Batch = &b
 		case <-every.C:
 		}
-		s := fleet.State{Health: n.Health()}
+		s := fleet.NodeState{Health: n.Health()}
 		s.Offset, s.Apart = n.Offset()
 		if e.State = &s; to.Encode(e) != nil {
 			return // the service is gone

@@ -112,6 +112,16 @@ func TestTheSecretIsChangedInThreeStepsAndNothingIsLost(t *testing.T) {
 	}
 }
 
+func TestANodeThatOnlyConnectsReachesOneThatHasNotItsNewSecretYet(t *testing.T) {
+	t.Parallel()
+	nodes := addresses(t, 1)
+	one := run(t, config(t, nodes, 0))
+	c := config(t, nodes, 0)
+	c.Node, c.Listen, c.Secrets = "db9", "", []fleet.Secret{{2}, {1}}
+	run(t, c).Put(ID{1}, []byte("text"), time.Time{})
+	one.shows(ID{1}, "text")
+}
+
 // TestAFleetGrowsFromOneNodeToThreeAndBack: what the store has not, callers put again.
 func TestAFleetGrowsFromOneNodeToThreeAndBack(t *testing.T) {
 	t.Parallel()

@@ -220,7 +220,7 @@ func (d *dialer) dial(ctx context.Context, node, purpose string) (net.Conn, erro
 			return c, nil
 		}
 		failed = err
-		if alert := tls.AlertError(0); !errors.As(err, &alert) { // it is not about the secret
+		if e := new(net.OpError); errors.As(err, &e) && e.Op == "dial" { // it is not about the secret
 			break
 		}
 	}

@@ -122,6 +122,17 @@ func TestANodeThatOnlyConnectsReachesOneThatHasNotItsNewSecretYet(t *testing.T) 
 	one.shows(ID{1}, "text")
 }
 
+func TestTheSecretIsChangedAsOftenAsSomebodyLikes(t *testing.T) {
+	t.Parallel()
+	c := config(t, addresses(t, 1), 0)
+	for i := range byte(6) {
+		c.Secrets = []fleet.Secret{{i}}
+		s := run(t, c)
+		s.puts(ID{1}, fmt.Sprint("text ", i))
+		s.stop()
+	}
+}
+
 // TestAFleetGrowsFromOneNodeToThreeAndBack: what the store has not, callers put again.
 func TestAFleetGrowsFromOneNodeToThreeAndBack(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ import (
 // Limits of an engine.
 const (
 	maxMemory     = 64 << 20 // bytes of what streams keep in memory: ours are on disk
-	maxDisk       = 1 << 30
+	maxDisk       = 1 << 40  // bytes that buckets may reserve, not bytes that they take: those of former secrets stay
 	engineStart   = 20 * time.Second
 	loopback      = "127.0.0.1"
 	aloneFolder   = "alone" // an engine without others keeps its files in another way

@@ -3,9 +3,8 @@ package node
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -29,7 +28,7 @@ type beat struct {
 	Node    string    `json:"node"`
 	Version string    `json:"version"`
 	Engine  bool      `json:"engine"`
-	Run     string    `json:"run"`    // of the process
+	Run     string    `json:"run"`    // of the process: when it started, so that an earlier one is less
 	Number  uint64    `json:"number"` // each once: an old one is nobody's clock
 	Clock   time.Time `json:"clock"`
 }
@@ -54,9 +53,8 @@ type seen struct {
 }
 
 func newPresence(c *fleet.Config) *presence {
-	run := make([]byte, 8)
-	_, _ = rand.Read(run) // it never fails
-	return &presence{self: beat{Node: c.Node, Version: c.Version, Engine: c.Listen != "", Run: hex.EncodeToString(run)}, now: time.Now, returned: func(time.Time) {}, peers: map[string]*seen{}}
+	run := fmt.Sprintf("%016x", time.Now().UnixNano())
+	return &presence{self: beat{Node: c.Node, Version: c.Version, Engine: c.Listen != "", Run: run}, now: time.Now, returned: func(time.Time) {}, peers: map[string]*seen{}}
 }
 
 // beatName is what beats are tied to when they are sealed.
@@ -104,8 +102,10 @@ func (p *presence) take(text []byte) {
 	case s == nil:
 		s = &seen{last: time.Unix(1, 0)}
 		p.peers[b.Node] = s
-	case b.Run == s.Run && b.Number <= s.Number || slices.Contains(s.runs, b.Run):
+	case b.Run == s.Run && b.Number <= s.Number:
 		return // told before
+	case b.Run < s.Run && (now.Sub(s.last) <= awayAfter || slices.Contains(s.runs, b.Run)):
+		return // a replay; one that is not known and comes alone is of a node whose clock was set back
 	}
 	if now.Sub(s.last) > awayAfter || b.Run != s.Run {
 		s.since = now

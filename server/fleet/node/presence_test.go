@@ -75,6 +75,34 @@ func TestABeatIsTakenOnceAndOnlyInItsOrder(t *testing.T) {
 	}
 }
 
+// TestABeatFromBeforeThisNodeListenedIsNobodysClock: who has the engine may have kept it.
+func TestABeatFromBeforeThisNodeListenedIsNobodysClock(t *testing.T) {
+	l := newListener()
+	old := l.beat("db1", "1", 500, 0)
+	l.now = l.now.Add(time.Hour)
+	l.take(l.beat("db1", "2", 1, 0))
+	l.take(old)
+	if l.offset() != 0 {
+		t.Errorf("the fleet's time is off by %v", l.offset())
+	}
+	l.now = l.now.Add(awayAfter + 1)
+	l.take(old) // as of a node whose clock was set back
+	l.take(l.beat("db1", "2", 2, 0))
+	if l.offset() != 0 {
+		t.Errorf("a replay shuts out the node itself: the fleet's time is off by %v", l.offset())
+	}
+}
+
+func TestANodeWhoseClockWasSetBackIsHeardWhenItsFormerProcessIsAway(t *testing.T) {
+	l := newListener()
+	l.take(l.beat("db1", "2", 1, 0))
+	l.now = l.now.Add(awayAfter + 1)
+	l.take(l.beat("db1", "1", 1, 0))
+	if peers := l.list(); !peers[0].Connected {
+		t.Errorf("%+v", peers)
+	}
+}
+
 func TestANodeThatIsThereAgainIsToldOfWithItsLastWord(t *testing.T) {
 	l := newListener()
 	first := l.now
